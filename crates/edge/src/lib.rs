@@ -1,0 +1,18 @@
+//! The edge: terminates TLS, makes every visitor log in, judges by policy, and forwards to connectors.
+
+pub mod clock;
+pub mod store;
+pub mod visit;
+
+pub use clock::Clock;
+pub use visit::{Lang, Reference, Visit};
+
+/// A response of the edge.
+pub type Response = http::Response<axum::body::Body>;
+
+/// `N` bytes from the system's secure random source.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system's random source works");
+    bytes
+}

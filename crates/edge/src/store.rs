@@ -1,0 +1,172 @@
+//! What an edge keeps on disk, and the one door to it.
+//!
+//! [`Store`] is what SQLite implements today and PostgreSQL will: the same operations, each atomic. Nothing here is on the
+//! path of an authorised request; edges serve from the [`Snapshot`](crate::snapshot::Snapshot) and the session table in
+//! memory.
+
+mod records;
+pub mod sqlite;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tunnel_proto::{Hostname, Name, OperatorId, Revision, TunnelId, UnixTime};
+
+pub use records::*;
+
+/// Durable state. Every method is one transaction: it happens whole or not at all.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// The whole declared configuration, with its revision.
+    async fn declared(&self) -> Result<(Revision, Declared), StoreError>;
+
+    /// Replaces the declared configuration if it is still at revision `expected`; the audit records are written in the
+    /// same transaction, so that no change is ever unaudited. Returns the new revision.
+    async fn replace_declared(
+        &self,
+        expected: Revision,
+        declared: &Declared,
+        audit: &[AuditRecord],
+    ) -> Result<Revision, StoreError>;
+
+    /// Keeps a session (a person's login, or its grants on one host); replaces the one with the same id.
+    async fn put_session(&self, session: &SessionRecord) -> Result<(), StoreError>;
+    /// Every session that has not expired at `now`.
+    async fn sessions(&self, now: UnixTime) -> Result<Vec<SessionRecord>, StoreError>;
+    /// Ends sessions: those with these ids and every session whose parent is one of them.
+    async fn end_sessions(&self, ids: &[SecretHash]) -> Result<(), StoreError>;
+
+    /// The person with this address, created with `candidate` as id if there is none (one atomic step).
+    async fn person(
+        &self,
+        email: &tunnel_proto::EmailAddress,
+        candidate: tunnel_proto::PersonId,
+        now: UnixTime,
+    ) -> Result<tunnel_proto::PersonId, StoreError>;
+
+    /// Keeps a one-time thing until `expires`. `bind` must be presented again to take it.
+    async fn put_once(&self, thing: &OneTime) -> Result<(), StoreError>;
+    /// Takes a one-time thing in one atomic write: of any number of callers, exactly one gets the payload. A wrong
+    /// `bind` or an expired thing gives `None`; a wrong `bind` does not consume it.
+    async fn take_once(
+        &self,
+        kind: OnceKind,
+        key: &SecretHash,
+        bind: &SecretHash,
+        now: UnixTime,
+    ) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Reads a one-time thing without consuming it.
+    async fn peek_once(&self, kind: OnceKind, key: &SecretHash, now: UnixTime) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Opens a PIN challenge, and voids every earlier open one of the same login and application.
+    async fn open_pin(&self, pin: &PinRecord) -> Result<(), StoreError>;
+    /// Gives a challenge its code (keyed hash) and the time until which it may wait for the mail server.
+    async fn arm_pin(&self, id: &SecretHash, code: &SecretHash) -> Result<(), StoreError>;
+    /// Marks the challenge's mail as handed over: from now the code lives until `expires`.
+    async fn pin_sent(&self, id: &SecretHash, expires: UnixTime) -> Result<(), StoreError>;
+    /// One try: counts it, judges it and, when right, consumes the challenge, all in one atomic step. The caller
+    /// gives the keyed hash of what was typed. `login` and `app` must be those of the challenge.
+    async fn try_pin(&self, attempt: &PinAttempt) -> Result<PinOutcome, StoreError>;
+
+    /// Counts one event under `key` and says whether all `limits` (events within a window) still hold; when one does
+    /// not, nothing is counted.
+    async fn count(&self, key: &SecretHash, now: UnixTime, limits: &[RateLimit]) -> Result<bool, StoreError>;
+
+    /// Queues a mail (the body is sealed by the caller).
+    async fn queue_mail(&self, mail: &MailRecord) -> Result<(), StoreError>;
+    /// Mails that are due at `now`, oldest first, at most `limit`.
+    async fn due_mails(&self, now: UnixTime, limit: u32) -> Result<Vec<MailRecord>, StoreError>;
+    /// Notes what became of a mail; the sealed body is deleted unless it is deferred.
+    async fn mail_outcome(&self, id: i64, outcome: &MailOutcome, now: UnixTime) -> Result<(), StoreError>;
+    /// The newest delivery log entries, at most `limit`.
+    async fn mail_log(&self, limit: u32) -> Result<Vec<MailLogEntry>, StoreError>;
+
+    /// A named secret of this installation (sealed by the caller), or `None`.
+    async fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Keeps a named secret only if there is none yet; returns the one that is kept now.
+    async fn put_secret_if_absent(&self, name: &str, sealed: &[u8]) -> Result<Vec<u8>, StoreError>;
+
+    /// Remembers a certificate that was issued.
+    async fn put_certificate(&self, certificate: &CertificateRecord) -> Result<(), StoreError>;
+    /// Revokes every certificate of a tunnel or an operator.
+    async fn revoke_certificates(&self, holder: &CertificateHolder, now: UnixTime) -> Result<(), StoreError>;
+    /// Serial numbers (hexadecimal) of revoked certificates that have not expired at `now`.
+    async fn revoked_serials(&self, now: UnixTime) -> Result<Vec<String>, StoreError>;
+
+    /// Keeps an operator and what it may publish.
+    async fn put_operator(&self, operator: &OperatorRecord) -> Result<(), StoreError>;
+    /// The operator with this id.
+    async fn operator(&self, id: OperatorId) -> Result<Option<OperatorRecord>, StoreError>;
+
+    /// Appends audit records. They can never be changed or removed through this trait, nor by SQL (triggers refuse it).
+    async fn append_audit(&self, records: &[AuditRecord]) -> Result<(), StoreError>;
+    /// The newest audit records, at most `limit`, newest first.
+    async fn audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError>;
+
+    /// Removes what has expired at `now` (sessions, one-time things, challenges, counters, mails).
+    async fn sweep(&self, now: UnixTime) -> Result<(), StoreError>;
+}
+
+/// Why the store did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Somebody else changed the configuration in between; read it again.
+    #[error("the configuration changed meanwhile (it is at revision {0}); read it again and repeat the change")]
+    Conflict(Revision),
+    /// The database was written by a newer program.
+    #[error("the database has schema {found}, this program knows {known}; use the newer program")]
+    NewerSchema {
+        /// The version found.
+        found: i64,
+        /// The newest version known.
+        known: i64,
+    },
+    /// What is stored cannot be read as what it should be.
+    #[error("stored {what} cannot be read: {reason}")]
+    Corrupt {
+        /// Which record.
+        what: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// The database itself failed.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// Preparing the database file failed.
+    #[error("database file `{path}`: {source}")]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// A limit on how often something may happen: at most `events` within `window`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// The most events.
+    pub events: u32,
+    /// The length of the sliding window.
+    pub window: Duration,
+}
+
+/// Looks a tunnel up by name in the declared configuration.
+impl Declared {
+    /// The tunnel with this id.
+    pub fn tunnel(&self, id: TunnelId) -> Option<&TunnelRecord> {
+        self.tunnels.iter().find(|tunnel| tunnel.id == id)
+    }
+
+    /// The tunnel with this name.
+    pub fn tunnel_named(&self, name: &Name) -> Option<&TunnelRecord> {
+        self.tunnels.iter().find(|tunnel| tunnel.name == *name)
+    }
+
+    /// The tunnel that `hostname` is routed to by a route naming exactly it.
+    pub fn route(&self, hostname: &Hostname) -> Option<TunnelId> {
+        let exact = |route: &&RouteRecord| route.hostname.exact().as_ref() == Some(hostname);
+        self.routes.iter().find(exact).map(|route| route.tunnel)
+    }
+}

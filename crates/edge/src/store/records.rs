@@ -1,0 +1,344 @@
+//! The shapes of what is stored.
+
+use std::{net::IpAddr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tunnel_policy::{Application, Group, Policy};
+use tunnel_proto::{AppId, EmailAddress, HostPattern, Hostname, Identity, Name, OperatorId, TunnelId, UnixTime};
+
+/// The keyed or plain SHA-256 of a secret: what is stored in its place. Comparing hashes leaks nothing of the secret.
+pub type SecretHash = [u8; 32];
+
+/// Everything an administrator declares: by file, dashboard or command.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Declared {
+    /// Ways to log in, in the order shown.
+    pub login_methods: Vec<LoginMethod>,
+    /// Reusable rule lists.
+    pub groups: Vec<Group>,
+    /// Reusable policies.
+    pub policies: Vec<Policy>,
+    /// What the policies protect.
+    pub applications: Vec<Application>,
+    /// Connector identities.
+    pub tunnels: Vec<TunnelRecord>,
+    /// Which tunnel serves which hostname.
+    pub routes: Vec<RouteRecord>,
+    /// Administrators added beside those of `[admin] emails`.
+    pub administrators: Vec<EmailAddress>,
+}
+
+/// A way to log in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginMethod {
+    /// Its stable name.
+    pub name: Name,
+    /// What it is.
+    pub kind: LoginMethodKind,
+}
+
+/// The kinds of login method built so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LoginMethodKind {
+    /// A one-time PIN by e-mail.
+    OneTimePin,
+}
+
+/// A tunnel: the identity of one private network's connectors.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelRecord {
+    /// Its identity, in the certificates of its connectors.
+    pub id: TunnelId,
+    /// Its stable name.
+    pub name: Name,
+    /// When it was created.
+    pub created: UnixTime,
+}
+
+/// A route: the administrator's word that a tunnel serves a hostname.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteRecord {
+    /// The hostname or wildcard; each is routed to at most one tunnel.
+    pub hostname: HostPattern,
+    /// The tunnel.
+    pub tunnel: TunnelId,
+}
+
+/// A session: a person's login at the login host, or its grants on one application host.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRecord {
+    /// SHA-256 of the opaque id in the cookie; the id itself is stored nowhere.
+    pub id: SecretHash,
+    /// The host whose cookie carries it. A session counts on no other host.
+    pub host: Hostname,
+    /// The login this session came from; `None` for a login itself.
+    pub parent: Option<SecretHash>,
+    /// Who logged in.
+    pub identity: Identity,
+    /// When it began.
+    pub created: UnixTime,
+    /// When it ends, whatever the grants say.
+    pub expires: UnixTime,
+    /// The applications it opens, each until its own time.
+    pub grants: Vec<Grant>,
+}
+
+/// An application opened by a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The application.
+    pub app: AppId,
+    /// Until when.
+    pub expires: UnixTime,
+}
+
+/// The kinds of one-time things. A thing of one kind is never accepted as another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnceKind {
+    /// The code that hands a login over to an application host (30 s).
+    HandOver,
+    /// The link that makes the first administrator.
+    Setup,
+    /// A machine's wish to enrol, keyed by its public request id (5 min).
+    EnrolRequest,
+    /// The answer to it, keyed by the machine's polling secret.
+    EnrolAnswer,
+}
+
+impl OnceKind {
+    /// The kind as it is stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::HandOver => "hand_over",
+            Self::Setup => "setup",
+            Self::EnrolRequest => "enrol_request",
+            Self::EnrolAnswer => "enrol_answer",
+        }
+    }
+}
+
+/// A one-time thing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OneTime {
+    /// What it is.
+    pub kind: OnceKind,
+    /// Hash of the code that names it.
+    pub key: SecretHash,
+    /// Hash of what must be presented beside the code (a login cookie); all zero when nothing is.
+    pub bind: SecretHash,
+    /// What it stands for; sealed by the caller when secret.
+    pub payload: Vec<u8>,
+    /// When it lapses.
+    pub expires: UnixTime,
+}
+
+/// A PIN challenge. Opened for every address alike; only an eligible address's challenge is ever armed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PinRecord {
+    /// Hash of the challenge's random id.
+    pub id: SecretHash,
+    /// Hash of the login cookie of the browser that asked.
+    pub login: SecretHash,
+    /// The application.
+    pub app: AppId,
+    /// The address that was typed, sealed by the caller.
+    pub email: Vec<u8>,
+    /// When it was asked for.
+    pub created: UnixTime,
+    /// When it lapses, unless the mail is handed over and gives it a nearer time (30 min from the request).
+    pub expires: UnixTime,
+}
+
+/// One try at a PIN.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PinAttempt {
+    /// Hash of the challenge's id.
+    pub id: SecretHash,
+    /// Hash of the login cookie presented.
+    pub login: SecretHash,
+    /// The application.
+    pub app: AppId,
+    /// Keyed hash of the code that was typed.
+    pub code: SecretHash,
+    /// Now.
+    pub now: UnixTime,
+    /// Wrong tries after which the challenge is void.
+    pub max_tries: u32,
+}
+
+/// What a try at a PIN came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PinOutcome {
+    /// Right: the challenge is consumed. The sealed address is returned.
+    Right(Vec<u8>),
+    /// Wrong, with this many tries left (more than zero).
+    Wrong(u32),
+    /// Too many wrong tries, superseded by a newer code, or used already.
+    Void,
+    /// Too late.
+    Expired,
+    /// No such challenge for this browser and application.
+    Unknown,
+}
+
+/// A mail in the queue.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MailRecord {
+    /// Number in the queue; 0 when new.
+    pub id: i64,
+    /// The sealed mail.
+    pub sealed: Vec<u8>,
+    /// Keyed hash of the recipient, for the log.
+    pub recipient: SecretHash,
+    /// The domain of the recipient, for the log.
+    pub domain: String,
+    /// When it was queued.
+    pub queued: UnixTime,
+    /// When it may next be tried.
+    pub due: UnixTime,
+    /// When it is worthless.
+    pub expires: UnixTime,
+    /// Tries so far.
+    pub tries: u32,
+}
+
+/// What became of a mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MailOutcome {
+    /// The mail server took it.
+    Sent,
+    /// To be tried again at this time.
+    Deferred(UnixTime, String),
+    /// The mail server refused it for good.
+    Bounced(String),
+    /// It grew worthless while waiting.
+    Lapsed,
+}
+
+/// One line of the delivery log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MailLogEntry {
+    /// Number of the mail.
+    pub id: i64,
+    /// `queued`, `sent`, `deferred`, `bounced` or `lapsed`.
+    pub state: String,
+    /// When the state was reached.
+    pub at: UnixTime,
+    /// The recipient's domain.
+    pub domain: String,
+    /// What the mail server said, where it said something.
+    pub detail: Option<String>,
+}
+
+/// A certificate that the edge's CA issued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateRecord {
+    /// Serial number, hexadecimal.
+    pub serial: String,
+    /// Whose it is.
+    pub holder: CertificateHolder,
+    /// When it was issued.
+    pub issued: UnixTime,
+    /// When it expires.
+    pub expires: UnixTime,
+}
+
+/// Whose a certificate is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateHolder {
+    /// The connectors of a tunnel.
+    Tunnel(TunnelId),
+    /// An operator.
+    Operator(OperatorId),
+}
+
+/// A machine whose `connector login` an administrator approved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorRecord {
+    /// Its identity.
+    pub id: OperatorId,
+    /// What it called itself.
+    pub machine: String,
+    /// The hostnames it may publish.
+    pub hostnames: Vec<HostPattern>,
+    /// Who approved it.
+    pub approved_by: EmailAddress,
+    /// When.
+    pub approved: UnixTime,
+    /// The tunnels it created; it may act on no other.
+    pub tunnels: Vec<TunnelId>,
+}
+
+/// One audit record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// When.
+    pub at: UnixTime,
+    /// What happened.
+    pub event: AuditEvent,
+    /// Who did it or asked for it: an e-mail address, `local`, `tunnel:NAME`, or nothing for a stranger.
+    pub actor: Option<String>,
+    /// Where from.
+    pub source: Option<IpAddr>,
+    /// The application or other object concerned, by name.
+    pub object: Option<String>,
+    /// Why: the policy and rule, or what changed. Never a secret.
+    pub detail: Option<String>,
+    /// The reference printed on the page the person saw.
+    pub reference: Option<String>,
+    /// How many like it this record stands for (refusals are rate-limited).
+    pub count: u32,
+}
+
+/// What an audit record is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AuditEvent {
+    /// A fresh decision that admitted.
+    Admitted,
+    /// A fresh decision that refused.
+    Refused,
+    /// A PIN was asked for.
+    PinRequested,
+    /// A PIN's mail was handed to the mail server.
+    PinSent,
+    /// A wrong, void or late PIN was typed.
+    PinFailed,
+    /// Somebody logged in.
+    Login,
+    /// Somebody logged out.
+    Logout,
+    /// A machine asked to enrol.
+    EnrolRequested,
+    /// An administrator approved it, or the local socket enrolled it.
+    Enrolled,
+    /// An administrator refused it.
+    EnrolRefused,
+    /// A certificate was issued or renewed.
+    CertificateIssued,
+    /// A certificate, tunnel or operator was revoked.
+    Revoked,
+    /// The configuration changed.
+    ConfigurationChanged,
+    /// The first administrator was set up.
+    SetUp,
+    /// A connector's link came up.
+    TunnelUp,
+    /// A connector's last link went away.
+    TunnelDown,
+}
+
+impl AuditRecord {
+    /// A record of `event` at `at`; the rest is filled in by struct update.
+    pub fn new(at: UnixTime, event: AuditEvent) -> Self {
+        Self { at, event, actor: None, source: None, object: None, detail: None, reference: None, count: 1 }
+    }
+}
+
+/// How long a login lasts unless a policy says otherwise.
+pub const SESSION_DEFAULT: Duration = Duration::from_secs(24 * 3600);

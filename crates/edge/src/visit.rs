@@ -1,0 +1,106 @@
+//! One request's circumstances, established once, before anything is decided.
+
+use std::{fmt, net::IpAddr};
+
+use tunnel_proto::{Hostname, UnixTime};
+
+/// Who comes from where to which host, by which door. Made from the connection and the canonical authority only.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// The canonical host of the request.
+    pub host: Hostname,
+    /// Whether the visitor came by TLS.
+    pub https: bool,
+    /// The port that the visitor used, unless it is the scheme's own.
+    pub port: Option<u16>,
+    /// The visitor's address: the socket's peer, or what a trusted proxy says.
+    pub source: IpAddr,
+    /// When the request arrived.
+    pub now: UnixTime,
+    /// What the visitor and the administrator quote to each other about this request.
+    pub reference: Reference,
+    /// The language for pages.
+    pub lang: Lang,
+}
+
+impl Visit {
+    /// The address of `path` (beginning with `/`) on `host`, by the scheme and port the visitor came by.
+    pub fn url(&self, host: &Hostname, path: &str) -> String {
+        format!("{}{path}", self.origin(host))
+    }
+
+    /// The origin (`scheme://host[:port]`) of `host`, by the scheme and port the visitor came by.
+    pub fn origin(&self, host: &Hostname) -> String {
+        let scheme = if self.https { "https" } else { "http" };
+        match self.port {
+            Some(port) => format!("{scheme}://{host}:{port}"),
+            None => format!("{scheme}://{host}"),
+        }
+    }
+}
+
+/// A reference printed on pages and kept in the audit log, for example `7F3A-92C1-E08B`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Reference([u8; 6]);
+
+impl Reference {
+    /// A reference from random bytes.
+    pub const fn from_random(random: [u8; 6]) -> Self {
+        Self(random)
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02X}{b:02X}-{c:02X}{d:02X}-{e:02X}{g:02X}")
+    }
+}
+
+impl fmt::Debug for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reference({self})")
+    }
+}
+
+/// A language that pages and mails are written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Lang {
+    /// English.
+    #[default]
+    En,
+    /// Japanese.
+    Ja,
+}
+
+impl Lang {
+    /// The language's tag, for `lang` and `hreflang`.
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Self::En => "en",
+            Self::Ja => "ja",
+        }
+    }
+
+    /// The first language of an `Accept-Language` value that pages are written in, by quality (RFC 9110 §12.5.4);
+    /// English when there is none.
+    pub fn negotiate(accept: &str) -> Self {
+        let mut best = (0u32, Self::En);
+        for item in accept.split(',').take(32) {
+            let mut parts = item.split(';');
+            let tag = parts.next().unwrap_or_default().trim();
+            let quality = parts.find_map(|p| p.trim().strip_prefix("q=")).map_or(Some(1.0), |q| q.parse::<f32>().ok());
+            let quality = quality.filter(|q| (0.0..=1.0).contains(q)).map_or(0, |q| (q * 1000.0) as u32);
+            let primary = tag.split('-').next().unwrap_or_default();
+            let lang = match primary.to_ascii_lowercase().as_str() {
+                "en" => Self::En,
+                "ja" => Self::Ja,
+                _ => continue,
+            };
+            if quality > best.0 {
+                best = (quality, lang);
+            }
+        }
+        best.1
+    }
+}
