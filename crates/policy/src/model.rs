@@ -1,6 +1,6 @@
 //! What an administrator writes: groups, policies and applications, as checked values.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -113,4 +113,26 @@ pub struct Application {
 
 fn yes() -> bool {
     true
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Allow => "allow",
+            Self::Block => "block",
+        })
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Email(email) => write!(f, "email `{email}`"),
+            Self::EmailDomain(domain) => write!(f, "email_domain `{domain}`"),
+            Self::Ip(range) => write!(f, "ip `{range}`"),
+            Self::Everyone => f.write_str("everyone"),
+            Self::LoginMethod(method) => write!(f, "login_method `{method}`"),
+            Self::Group(group) => write!(f, "group `{group}`"),
+        }
+    }
 }
