@@ -27,6 +27,21 @@ pub struct Declared {
     pub routes: Vec<RouteRecord>,
     /// Administrators added beside those of `[admin] emails`.
     pub administrators: Vec<EmailAddress>,
+    /// Hostnames that an administrator lets an operator take over, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub promises: Vec<Promise>,
+}
+
+/// An administrator's word, given with a tick on the approval page, that an operator may take a hostname from the tunnel
+/// that served it then. Kept with the routes, so that using it up and moving the hostname are one change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promise {
+    /// The hostname.
+    pub hostname: HostPattern,
+    /// Who may take it.
+    pub operator: OperatorId,
+    /// From which tunnel. When another serves it by then, the promise is void.
+    pub from: TunnelId,
 }
 
 /// A way to log in.
@@ -56,6 +71,9 @@ pub struct TunnelRecord {
     pub name: Name,
     /// When it was created.
     pub created: UnixTime,
+    /// The operator that created it and may act on it; `None` when an administrator or the edge's own machine did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<OperatorId>,
 }
 
 /// A route: the administrator's word that a tunnel serves a hostname.
@@ -269,8 +287,6 @@ pub struct OperatorRecord {
     pub approved_by: EmailAddress,
     /// When.
     pub approved: UnixTime,
-    /// The tunnels it created; it may act on no other.
-    pub tunnels: Vec<TunnelId>,
 }
 
 /// One audit record.
