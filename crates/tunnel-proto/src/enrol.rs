@@ -95,39 +95,53 @@ pub struct EdgeInfo {
 }
 
 /// Asks for a tunnel: created, or reused if it has this name and the same owner (`POST /v1/tunnels` on the socket).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
 #[serde(deny_unknown_fields)]
 pub struct CreateTunnel {
     /// Its stable name.
+    #[n(0)]
     pub name: Name,
     /// Hostnames to route to it, all or none.
+    #[n(1)]
     pub hostnames: Vec<HostPattern>,
     /// The certificate signing request (PEM) for the connector's key.
+    #[n(2)]
     pub csr: String,
 }
 
 /// A tunnel, ready to run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
 pub struct TunnelCreated {
     /// Its identity.
+    #[n(0)]
     pub tunnel: TunnelId,
     /// Its name.
+    #[n(1)]
     pub name: Name,
     /// The connector certificate (PEM).
+    #[n(2)]
     pub certificate: String,
     /// The edge's own CA (PEM).
+    #[n(3)]
     pub ca: String,
     /// Hostnames now routed to it.
+    #[n(4)]
     pub hostnames: Vec<HostPattern>,
     /// Addresses at which the visitor opens them.
+    #[n(5)]
     pub urls: Vec<String>,
 }
 
 /// Why the edge did not do what the socket or the endpoint was asked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
 pub struct EnrolProblem {
     /// A stable code, for example `hostname_taken`.
+    #[n(0)]
     pub code: String,
     /// One sentence for a person: what is wrong and what to do next.
+    #[n(1)]
     pub message: String,
 }
