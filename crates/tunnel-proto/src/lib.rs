@@ -5,6 +5,8 @@ pub mod email;
 pub mod enrol;
 pub mod frame;
 pub mod hostname;
+#[cfg(feature = "identity")]
+pub mod identity;
 pub mod ids;
 pub mod message;
 pub mod name;

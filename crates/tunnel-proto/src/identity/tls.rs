@@ -1,0 +1,107 @@
+//! The TLS of links: version 1.3, both sides with certificates of the installation's CA, nothing resumed.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig,
+    client::{Resumption, WebPkiServerVerifier},
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier},
+    version::TLS13,
+};
+
+use super::{ALPN_LINK, Ca};
+
+/// The one cryptography provider of all our programs, passed explicitly.
+pub fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    PROVIDER.get_or_init(|| Arc::new(aws_lc_rs::default_provider())).clone()
+}
+
+/// The edge's side of a link. A client certificate of the CA is required; sessions are not resumed, since resuming would
+/// skip its verification; there is no early data.
+///
+/// Read the peer with [`super::peer_identity`] after the handshake, and look its serial up among the revoked.
+pub fn link_server_config(ca: &Ca, certificate: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, TlsError> {
+    let roots = roots(ca.certificate_der().clone())?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), link_provider())
+        .build()
+        .map_err(|_| TlsError::Ca)?;
+    let mut config = ServerConfig::builder_with_provider(link_provider())
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(certificate);
+    config.alpn_protocols = vec![ALPN_LINK.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
+/// The other side: trusts the installation's CA and no other, and shows its own certificate. The name to connect with is
+/// the edge's login host, `access.ZONE`.
+pub fn link_client_config(ca_pem: &str, certificate_pem: &str, key_pem: &str) -> Result<ClientConfig, TlsError> {
+    let ca = CertificateDer::from_pem_slice(ca_pem.as_bytes()).map_err(|_| TlsError::Ca)?;
+    let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes()).map_err(|_| TlsError::Certificate)?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|_| TlsError::Key)?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(ca)?), link_provider())
+        .build()
+        .map_err(|_| TlsError::Ca)?;
+    let mut config = ClientConfig::builder_with_provider(link_provider())
+        .with_protocol_versions(&[&TLS13])?
+        .with_webpki_verifier(verifier)
+        .with_client_auth_cert(vec![certificate], key)
+        .map_err(TlsError::Pair)?;
+    config.alpn_protocols = vec![ALPN_LINK.to_vec()];
+    config.resumption = Resumption::disabled();
+    config.enable_early_data = false;
+    Ok(config)
+}
+
+/// Whether the handshake agreed on a link. A peer that names no protocol at all is let through by TLS; both sides ask this.
+pub fn speaks_link(alpn: Option<&[u8]>) -> bool {
+    alpn == Some(ALPN_LINK)
+}
+
+/// AES-128 first: the fastest that both ends have, and as strong as the P-256 of the certificates.
+fn link_provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    PROVIDER
+        .get_or_init(|| {
+            use aws_lc_rs::cipher_suite::{
+                TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
+            };
+            let cipher_suites =
+                vec![TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256];
+            Arc::new(CryptoProvider { cipher_suites, ..aws_lc_rs::default_provider() })
+        })
+        .clone()
+}
+
+fn roots(ca: CertificateDer<'static>) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    roots.add(ca).map_err(|_| TlsError::Ca)?;
+    Ok(roots)
+}
+
+/// Why the TLS of a link could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// The CA's certificate cannot be read or trusted.
+    #[error("the edge's CA certificate cannot be used")]
+    Ca,
+    /// The own certificate cannot be read.
+    #[error("the certificate cannot be read")]
+    Certificate,
+    /// The own key cannot be read.
+    #[error("the private key cannot be read")]
+    Key,
+    /// The own certificate and key do not go together.
+    #[error("the certificate and the private key cannot be used together")]
+    Pair(#[source] rustls::Error),
+    /// The provider does not do TLS 1.3.
+    #[error("TLS 1.3 is not available")]
+    Version(#[from] rustls::Error),
+}
