@@ -1,1 +1,44 @@
-//! x
+//! The harness of the end-to-end tests: real programs, real protocols, one network namespace per test.
+//!
+//! A test begins with [`run`], which gives it a [`Lab`]: a temporary directory, a network namespace of its own in which
+//! every port is free, and the programs started in it. Everything is taken down when the lab is dropped, and the tail of
+//! every program's output is printed when the test failed.
+//!
+//! What must be installed is put in place by `tests/run`; a missing part is an error that names it, never a skipped test.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a harness reports by panicking; nothing here is shipped"
+)]
+
+pub mod assertion;
+pub mod browser;
+pub mod canary;
+pub mod connector;
+pub mod edge;
+pub mod html;
+pub mod http2;
+pub mod lab;
+pub mod netns;
+pub mod origin;
+pub mod process;
+pub mod raw;
+pub mod smtp;
+pub mod visitor;
+
+pub use assertion::Certs;
+pub use browser::Browser;
+pub use canary::{Canary, Head};
+pub use connector::Connector;
+pub use edge::{Edge, EdgeConfig};
+pub use lab::{Lab, run};
+pub use netns::Netns;
+pub use process::{Log, Process};
+pub use raw::{Door, Raw};
+pub use smtp::Smtp;
+pub use visitor::{Reply, Visitor};
+
+/// How long the harness waits for something that ought to happen at once; generous, because machines are busy.
+pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);

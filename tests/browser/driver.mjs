@@ -1,0 +1,42 @@
+// Drives one Chromium page: a JSON line in, a JSON line out. `{launch}` first, then `{script, args}`.
+import { createInterface } from 'node:readline';
+
+const { chromium } = await import(process.env.PLAYWRIGHT_CORE);
+const Script = Object.getPrototypeOf(async () => {}).constructor;
+const complaints = [];
+let context, page;
+
+async function launch({ profile, language, address }) {
+  context = await chromium.launchPersistentContext(profile, {
+    executablePath: '/usr/bin/chromium',
+    headless: true,
+    locale: language,
+    args: [
+      '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync', `--host-resolver-rules=MAP *.example.test ${address}`,
+    ],
+  });
+  context.setDefaultTimeout(25000);
+  page = context.pages()[0] ?? await context.newPage();
+  page.on('console', (m) => { if (['error', 'warning'].includes(m.type())) complaints.push(m.text()); });
+  page.on('pageerror', (e) => complaints.push(String(e)));
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const told = JSON.parse(line);
+  let answer;
+  try {
+    if (told.launch) {
+      await launch(told.launch);
+      answer = { result: null };
+    } else {
+      const result = await new Script('page', 'context', 'args', 'complaints', told.script)(page, context, told.args, complaints);
+      answer = { result: result ?? null };
+    }
+  } catch (error) {
+    const text = page ? await page.locator('body').innerText({ timeout: 1000 }).catch(() => '') : '';
+    answer = { error: String(error), url: page?.url() ?? '', text };
+  }
+  process.stdout.write(JSON.stringify(answer) + '\n');
+}
+await context?.close();

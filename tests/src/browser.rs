@@ -1,0 +1,168 @@
+//! Headless Chromium, driven through playwright-core by a small script over standard input and output.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    time::timeout,
+};
+
+use crate::{
+    Lab, Netns, PATIENCE,
+    process::{finish, tool},
+};
+
+/// A browser with one page open.
+#[derive(Debug)]
+pub struct Browser {
+    _child: Child,
+    stdin: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+    pictures: PathBuf,
+}
+
+/// How a browser is started.
+#[derive(Clone, Debug, Default)]
+pub struct BrowserOptions {
+    /// The CA it trusts besides the public ones.
+    pub ca: Option<String>,
+    /// Its language, for example `ja-JP`; English when empty.
+    pub language: String,
+    /// The address of every `*.example.test`; 127.0.0.1 when empty.
+    pub address: String,
+}
+
+impl Browser {
+    /// A browser in the lab's own namespace.
+    ///
+    /// # Errors
+    /// It did not start.
+    pub async fn start(lab: &Lab, options: BrowserOptions) -> Result<Self> {
+        Self::start_in(lab, lab.net(), options).await
+    }
+
+    /// A browser in another namespace.
+    ///
+    /// # Errors
+    /// It did not start.
+    pub async fn start_in(lab: &Lab, net: &Netns, options: BrowserOptions) -> Result<Self> {
+        let home = tempfile::Builder::new().prefix("browser-").tempdir_in(lab.path("."))?.keep();
+        if let Some(ca) = &options.ca {
+            trust(lab, &home, ca).await?;
+        }
+        let driver = concat!(env!("CARGO_MANIFEST_DIR"), "/browser/driver.mjs");
+        let mut command: Command = lab.dress(net.command("node"));
+        command.arg(driver).env("HOME", &home);
+        command.env("PLAYWRIGHT_CORE", tool("node")?.join("node_modules/playwright-core/index.mjs"));
+        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().context("starting node")?;
+        let stdin = child.stdin.take().context("stdin is piped")?;
+        let answers = BufReader::new(child.stdout.take().context("stdout is piped")?).lines();
+        let mut browser = Self { _child: child, stdin, answers, pictures: lab.path(".") };
+        let language = if options.language.is_empty() { "en-US" } else { &options.language };
+        let address = if options.address.is_empty() { "127.0.0.1" } else { &options.address };
+        browser
+            .tell(json!({"launch": {"profile": home.join("profile"), "language": language, "address": address}}))
+            .await?;
+        Ok(browser)
+    }
+
+    /// Runs a script with `page`, `context` and `args` in scope (playwright's API), and gives what it returns.
+    ///
+    /// # Errors
+    /// The script threw; the message has the page's address and text.
+    pub async fn script(&mut self, script: &str, args: Value) -> Result<Value> {
+        self.tell(json!({"script": script, "args": args})).await
+    }
+
+    /// Opens an address; gives the status of the last answer.
+    ///
+    /// # Errors
+    /// The browser could not.
+    pub async fn open(&mut self, url: &str) -> Result<u64> {
+        let status = self.script("const r = await page.goto(args.url); return r ? r.status() : 0", json!({"url": url}));
+        status.await?.as_u64().context("a status")
+    }
+
+    /// The address shown.
+    ///
+    /// # Errors
+    /// The browser has gone.
+    pub async fn url(&mut self) -> Result<String> {
+        Ok(self.script("return page.url()", Value::Null).await?.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The words shown.
+    ///
+    /// # Errors
+    /// The browser has gone.
+    pub async fn text(&mut self) -> Result<String> {
+        let text = self.script("return await page.locator('body').innerText()", Value::Null).await?;
+        Ok(text.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Types into a field.
+    ///
+    /// # Errors
+    /// There is no such field.
+    pub async fn fill(&mut self, name: &str, value: &str) -> Result<()> {
+        let script = "await page.locator(`[name=\"${args.name}\"]`).first().fill(args.value)";
+        self.script(script, json!({"name": name, "value": value})).await.map(|_| ())
+    }
+
+    /// Presses the button or link that matches a CSS selector, and waits for the page it leads to.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn press(&mut self, selector: &str) -> Result<()> {
+        let script = "await page.locator(args.selector).first().click(); await page.waitForLoadState('load')";
+        self.script(script, json!({"selector": selector})).await.map(|_| ())
+    }
+
+    /// Waits until the address shown matches.
+    ///
+    /// # Errors
+    /// It did not in time.
+    pub async fn arrives(&mut self, url: &str) -> Result<()> {
+        self.script("await page.waitForURL(args.url)", json!({"url": url})).await.map(|_| ())
+    }
+
+    /// What the page's console and its content security policy complained about.
+    ///
+    /// # Errors
+    /// The browser has gone.
+    pub async fn complaints(&mut self) -> Result<Vec<String>> {
+        let complaints = self.script("return complaints", Value::Null).await?;
+        Ok(serde_json::from_value(complaints)?)
+    }
+
+    async fn tell(&mut self, what: Value) -> Result<Value> {
+        self.stdin.write_all(format!("{what}\n").as_bytes()).await?;
+        let answer = timeout(PATIENCE * 2, self.answers.next_line()).await.context("the browser does not answer")??;
+        let answer: Value = serde_json::from_str(&answer.context("the browser has gone")?)?;
+        if let Some(error) = answer["error"].as_str() {
+            bail!("browser at {}: {error}\n{}\n(in {})", answer["url"], answer["text"], self.pictures.display());
+        }
+        Ok(answer["result"].clone())
+    }
+}
+
+/// Puts a CA among those that a browser with this home directory trusts, rather than switching its checks off.
+async fn trust(lab: &Lab, home: &std::path::Path, ca: &str) -> Result<()> {
+    let db = home.join(".pki/nssdb");
+    fs::create_dir_all(&db)?;
+    let file = home.join("ca.pem");
+    fs::write(&file, ca)?;
+    let db = format!("sql:{}", db.display());
+    let file = file.to_string_lossy();
+    for args in [&["-N", "--empty-password"][..], &["-A", "-n", "lab", "-t", "C,,", "-i", &file]] {
+        let mut certutil = lab.command("certutil");
+        certutil.args(["-d", &db]).args(args);
+        let finished = finish(certutil).await?;
+        ensure!(finished.code == 0, "certutil: {}", finished.said());
+    }
+    Ok(())
+}

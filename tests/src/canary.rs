@@ -1,0 +1,285 @@
+//! The canary: an origin that keeps every byte it receives, so that a test can say exactly what got through.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinHandle,
+    time::timeout,
+};
+
+use crate::{
+    PATIENCE,
+    raw::{find, unchunk},
+};
+
+/// What stands on the canary's page, and nowhere else in the world.
+pub const SONG: &str = "tweet-4c1f0e-the-private-page";
+
+/// A listening canary; it stops when dropped.
+#[derive(Debug)]
+pub struct Canary {
+    address: SocketAddr,
+    seen: Arc<Mutex<Seen>>,
+    changed: watch::Receiver<()>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    connections: Vec<Vec<u8>>,
+    heads: Vec<Head>,
+    peers: Vec<SocketAddr>,
+}
+
+/// How a canary answers: given the request head, the bytes of the answer, and whether it closes afterwards.
+pub type Manners = Arc<dyn Fn(&Head) -> (Vec<u8>, After) + Send + Sync>;
+
+/// What the canary does with the connection after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Reads the next request.
+    KeepAlive,
+    /// Closes.
+    Close,
+    /// Records what comes and sends it back, whatever it is.
+    Echo,
+    /// Says nothing more, and goes on recording.
+    Silence,
+}
+
+impl Canary {
+    /// A canary on 127.0.0.1 that answers every request with its page.
+    ///
+    /// # Errors
+    /// No port.
+    pub async fn start() -> Result<Self> {
+        Self::answering(Arc::new(|_| (page(SONG), After::KeepAlive))).await
+    }
+
+    /// A canary with manners of its own.
+    ///
+    /// # Errors
+    /// No port.
+    pub async fn answering(manners: Manners) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let seen = Arc::<Mutex<Seen>>::default();
+        let (change, changed) = watch::channel(());
+        let change = Arc::new(change);
+        let shared = seen.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((stream, peer)) = listener.accept().await {
+                let number = {
+                    let mut seen = shared.lock().unwrap();
+                    seen.connections.push(Vec::new());
+                    seen.peers.push(peer);
+                    seen.connections.len() - 1
+                };
+                tokio::spawn(sing(stream, number, shared.clone(), change.clone(), manners.clone()));
+            }
+        });
+        Ok(Self { address, seen, changed, task })
+    }
+
+    /// Its address as a service URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Its address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many bytes it has received in all.
+    pub fn bytes(&self) -> usize {
+        self.seen.lock().unwrap().connections.iter().map(Vec::len).sum()
+    }
+
+    /// Every byte it has received, connection after connection.
+    pub fn everything(&self) -> Vec<u8> {
+        self.seen.lock().unwrap().connections.concat()
+    }
+
+    /// Whether `needle` is among the bytes it received, in any letter case.
+    pub fn heard(&self, needle: &str) -> bool {
+        let all = self.everything().to_ascii_lowercase();
+        find(&all, needle.to_ascii_lowercase().as_bytes()).is_some()
+    }
+
+    /// Every request head it has understood, in order.
+    pub fn heads(&self) -> Vec<Head> {
+        self.seen.lock().unwrap().heads.clone()
+    }
+
+    /// Who connected.
+    pub fn peers(&self) -> Vec<SocketAddr> {
+        self.seen.lock().unwrap().peers.clone()
+    }
+
+    /// Forgets the heads (the bytes of connections stay counted from here on, too).
+    pub fn forget(&self) {
+        let mut seen = self.seen.lock().unwrap();
+        seen.heads.clear();
+        seen.connections.iter_mut().for_each(Vec::clear);
+    }
+
+    /// Waits for at least `count` heads.
+    ///
+    /// # Errors
+    /// They did not come in time.
+    pub async fn wait_for_heads(&self, count: usize) -> Result<Vec<Head>> {
+        self.wait_until(|canary| canary.heads().len() >= count).await.context("heads")?;
+        Ok(self.heads())
+    }
+
+    /// Waits until `condition` holds; it is looked at whenever bytes come.
+    ///
+    /// # Errors
+    /// It did not hold in time.
+    pub async fn wait_until(&self, condition: impl Fn(&Self) -> bool) -> Result<()> {
+        let mut changed = self.changed.clone();
+        let waiting = async {
+            loop {
+                changed.borrow_and_update();
+                if condition(self) {
+                    return Ok(());
+                }
+                changed.changed().await?;
+            }
+        };
+        match timeout(PATIENCE, waiting).await {
+            Ok(result) => result,
+            Err(_) => bail!("the canary waited in vain; it heard: {}", String::from_utf8_lossy(&self.everything())),
+        }
+    }
+
+    /// # Panics
+    /// It has received a byte.
+    #[track_caller]
+    pub fn assert_heard_nothing(&self, because: &str) {
+        let bytes = self.bytes();
+        assert_eq!(bytes, 0, "{because}: the canary heard {}", String::from_utf8_lossy(&self.everything()));
+    }
+}
+
+impl Drop for Canary {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// One request head as received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The request line.
+    pub line: String,
+    /// Names and values exactly as received, in order.
+    pub headers: Vec<(String, String)>,
+    /// The body, without its transfer coding.
+    pub body: Vec<u8>,
+}
+
+impl Head {
+    /// The target of the request line.
+    pub fn target(&self) -> &str {
+        self.line.split(' ').nth(1).unwrap_or_default()
+    }
+
+    /// The method of the request line.
+    pub fn method(&self) -> &str {
+        self.line.split(' ').next().unwrap_or_default()
+    }
+
+    /// Every value of a header, in any letter case.
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str()).collect()
+    }
+
+    /// The only value of a header.
+    ///
+    /// # Panics
+    /// There is not exactly one.
+    #[track_caller]
+    pub fn one(&self, name: &str) -> &str {
+        let all = self.all(name);
+        assert_eq!(all.len(), 1, "exactly one {name} in {self:?}");
+        all[0]
+    }
+}
+
+/// An answer of 200 with `body` as HTML.
+pub fn page(body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
+}
+
+async fn sing(
+    mut stream: TcpStream,
+    number: usize,
+    seen: Arc<Mutex<Seen>>,
+    change: Arc<watch::Sender<()>>,
+    manners: Manners,
+) {
+    let mut waiting: Vec<u8> = Vec::new();
+    let mut buffer = vec![0; 64 * 1024];
+    let mut mode = After::KeepAlive;
+    while let Ok(n @ 1..) = stream.read(&mut buffer).await {
+        seen.lock().unwrap().connections[number].extend_from_slice(&buffer[..n]);
+        change.send_replace(());
+        match mode {
+            After::Echo => {
+                if stream.write_all(&buffer[..n]).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            After::Silence => continue,
+            After::KeepAlive | After::Close => waiting.extend_from_slice(&buffer[..n]),
+        }
+        while let Some((head, used)) = parse(&waiting) {
+            waiting.drain(..used);
+            let (answer, after) = manners(&head);
+            seen.lock().unwrap().heads.push(head);
+            change.send_replace(());
+            if stream.write_all(&answer).await.is_err() {
+                return;
+            }
+            mode = after;
+            match after {
+                After::Close => return,
+                After::KeepAlive => {}
+                After::Echo | After::Silence => break,
+            }
+        }
+    }
+}
+
+fn parse(bytes: &[u8]) -> Option<(Head, usize)> {
+    let end = find(bytes, b"\r\n\r\n")?;
+    let text = String::from_utf8_lossy(&bytes[..end]);
+    let mut lines = text.split("\r\n");
+    let line = lines.next().unwrap_or_default().to_owned();
+    let pair =
+        |l: &str| l.split_once(':').map_or((l.to_owned(), String::new()), |(n, v)| (n.to_owned(), v.trim().to_owned()));
+    let mut head = Head { line, headers: lines.map(pair).collect(), body: Vec::new() };
+    let body = &bytes[end + 4..];
+    if head.all("transfer-encoding").iter().any(|v| v.to_ascii_lowercase().contains("chunked")) {
+        let (content, used) = unchunk(body).ok()??;
+        head.body = content;
+        return Some((head, end + 4 + used));
+    }
+    let length: usize = head.all("content-length").first().and_then(|v| v.parse().ok()).unwrap_or(0);
+    if body.len() < length {
+        return None;
+    }
+    head.body = body[..length].to_vec();
+    Some((head, end + 4 + length))
+}

@@ -1,0 +1,220 @@
+//! HTTP/2 by hand: header blocks that no library would send.
+
+use anyhow::{Context, Result, bail};
+
+use crate::raw::{Door, Raw};
+
+/// An HTTP/2 connection on which anything can be sent.
+#[derive(Debug)]
+pub struct Http2 {
+    raw: Raw,
+    waiting: Vec<u8>,
+    next: u32,
+}
+
+/// How the peer answered a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A status.
+    Status(u16),
+    /// RST_STREAM with this code.
+    Reset(u32),
+    /// GOAWAY with this code, or the end of the connection (code 0).
+    Gone(u32),
+}
+
+impl Outcome {
+    /// The status; 0 for a reset or the end.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Status(status) => status,
+            Self::Reset(_) | Self::Gone(_) => 0,
+        }
+    }
+}
+
+impl Http2 {
+    /// Connects and exchanges prefaces.
+    ///
+    /// # Errors
+    /// The door did not open.
+    pub async fn open(door: &Door) -> Result<Self> {
+        let mut raw = door.offering(&["h2"]).open().await?;
+        raw.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
+        raw.send(&frame(4, 0, 0, &[])).await?;
+        Ok(Self { raw, waiting: Vec::new(), next: 1 })
+    }
+
+    /// Sends a request of exactly these fields, without a body unless one is given, and waits for what becomes of it.
+    ///
+    /// # Errors
+    /// Nothing came in time.
+    pub async fn ask(&mut self, fields: &[(&str, &str)], body: Option<&[u8]>) -> Result<Outcome> {
+        let stream = self.begin(fields, body.is_none()).await?;
+        if let Some(body) = body {
+            self.raw.send(&frame(0, 1, stream, body)).await?;
+        }
+        self.outcome(stream).await
+    }
+
+    /// Sends a header block and, if `end`, the end of the stream. Gives the stream's number.
+    ///
+    /// # Errors
+    /// It took too long.
+    pub async fn begin(&mut self, fields: &[(&str, &str)], end: bool) -> Result<u32> {
+        let stream = self.next;
+        self.next += 2;
+        let block: Vec<u8> = fields.iter().flat_map(|(name, value)| literal(name, value)).collect();
+        self.raw.send(&frame(1, 4 | u8::from(end), stream, &block)).await?;
+        Ok(stream)
+    }
+
+    /// Sends trailers, which end the stream.
+    ///
+    /// # Errors
+    /// It took too long.
+    pub async fn trailers(&mut self, stream: u32, fields: &[(&str, &str)]) -> Result<()> {
+        let block: Vec<u8> = fields.iter().flat_map(|(name, value)| literal(name, value)).collect();
+        self.raw.send(&frame(1, 5, stream, &block)).await
+    }
+
+    /// Sends DATA.
+    ///
+    /// # Errors
+    /// It took too long.
+    pub async fn data(&mut self, stream: u32, bytes: &[u8], end: bool) -> Result<()> {
+        self.raw.send(&frame(0, u8::from(end), stream, bytes)).await
+    }
+
+    /// What becomes of a stream.
+    ///
+    /// # Errors
+    /// Nothing came in time.
+    pub async fn outcome(&mut self, stream: u32) -> Result<Outcome> {
+        loop {
+            let Some((kind, flags, id, payload)) = self.frame().await? else { return Ok(Outcome::Gone(0)) };
+            let code =
+                |at: usize| payload.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes);
+            match kind {
+                1 if id == stream => {
+                    let padding = usize::from(flags & 8 != 0) + if flags & 0x20 != 0 { 5 } else { 0 };
+                    let status = status(payload.get(padding..).context("a short HEADERS frame")?)?;
+                    if status >= 200 {
+                        return Ok(Outcome::Status(status));
+                    }
+                }
+                3 if id == stream => return Ok(Outcome::Reset(code(0))),
+                4 if flags & 1 == 0 => self.raw.send(&frame(4, 1, 0, &[])).await?,
+                6 if flags & 1 == 0 => self.raw.send(&frame(6, 1, 0, &payload)).await?,
+                // A polite GOAWAY (no error) may still be followed by the answer.
+                7 if code(4) != 0 => return Ok(Outcome::Gone(code(4))),
+                _ => {}
+            }
+        }
+    }
+
+    async fn frame(&mut self) -> Result<Option<(u8, u8, u32, Vec<u8>)>> {
+        loop {
+            if let [a, b, c, kind, flags, id @ ..] = self.waiting.as_slice() {
+                let length = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
+                if self.waiting.len() >= 9 + length {
+                    let id = u32::from_be_bytes([id[0] & 0x7f, id[1], id[2], id[3]]);
+                    let (kind, flags) = (*kind, *flags);
+                    let whole: Vec<u8> = self.waiting.drain(..9 + length).collect();
+                    return Ok(Some((kind, flags, id, whole[9..].to_vec())));
+                }
+            }
+            let some = self.raw.read().await?;
+            if some.is_empty() {
+                return Ok(None);
+            }
+            self.waiting.extend(some);
+        }
+    }
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("small frames").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A field as a literal without indexing and without Huffman coding (RFC 7541 §6.2.2).
+fn literal(name: &str, value: &str) -> Vec<u8> {
+    let mut out = vec![0];
+    for text in [name, value] {
+        let mut length = text.len();
+        if length < 127 {
+            out.push(u8::try_from(length).expect("checked above"));
+        } else {
+            out.push(127);
+            length -= 127;
+            while length >= 128 {
+                out.push(u8::try_from(length % 128).expect("below 128") | 128);
+                length /= 128;
+            }
+            out.push(u8::try_from(length).expect("below 128"));
+        }
+        out.extend(text.bytes());
+    }
+    out
+}
+
+/// The status of an answer's header block: `:status` is always its first field, after table size updates.
+fn status(mut block: &[u8]) -> Result<u16> {
+    while let [first, rest @ ..] = block
+        && first & 0xe0 == 0x20
+    {
+        block = rest;
+    }
+    let [first, rest @ ..] = block else { bail!("an empty header block") };
+    match first {
+        0x88 => return Ok(200),
+        0x89 => return Ok(204),
+        0x8a => return Ok(206),
+        0x8b => return Ok(304),
+        0x8c => return Ok(400),
+        0x8d => return Ok(404),
+        0x8e => return Ok(500),
+        // A literal whose name is one of the static table's `:status` entries (8 to 14).
+        0x48..=0x4e | 0x08..=0x0e => {}
+        _ => bail!("the first field is not :status: {block:02x?}"),
+    }
+    let [length, value @ ..] = rest else { bail!("a cut header block") };
+    let digits = if length & 0x80 == 0 {
+        String::from_utf8_lossy(value.get(..3).context("three digits")?).into_owned()
+    } else {
+        huffman_digits(value, 3)?
+    };
+    Ok(digits.parse()?)
+}
+
+/// Decodes `count` decimal digits of the static Huffman code (RFC 7541 appendix B): 0–2 have 5 bits, the others 6.
+fn huffman_digits(bytes: &[u8], count: usize) -> Result<String> {
+    let mut bits = bytes.iter().flat_map(|byte| (0..8).rev().map(move |i| u32::from(byte >> i & 1)));
+    let mut take = |n: u32| (0..n).try_fold(0, |all, _| bits.next().map(|bit| all << 1 | bit)).context("cut");
+    let mut digits = String::new();
+    for _ in 0..count {
+        let five = take(5)?;
+        let digit = if five <= 2 { five } else { (five << 1 | take(1)?).checked_sub(0x19).context("not a digit")? + 3 };
+        digits.push(char::from_digit(digit, 10).context("not a digit")?);
+    }
+    Ok(digits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_are_read_in_every_coding() {
+        for (block, expected) in [
+            (&[0x88][..], 200),
+            (&[0x20, 0x8d], 404),
+            (&[0x48, 3, b'4', b'0', b'3'], 403),
+            (&[0x48, 0x82, 0x64, 0x02], 302),
+            (&[0x48, 0x82, 0x64, 0x0e, 0xff], 307),
+        ] {
+            assert_eq!(status(block).ok(), Some(expected), "{block:02x?}");
+        }
+    }
+}

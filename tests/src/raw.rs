@@ -1,0 +1,326 @@
+//! A visitor without manners: exact bytes over a socket, with any SNI and ALPN.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use crate::PATIENCE;
+
+/// Where to knock: an address and, for TLS, what to present there.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// The address.
+    pub address: SocketAddr,
+    /// How to do TLS; `None` for the plain port.
+    pub tls: Option<Tls>,
+}
+
+/// What a TLS client presents.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The server name, which the certificate must fit.
+    pub sni: String,
+    /// Protocols offered.
+    pub alpn: Vec<Vec<u8>>,
+    /// What is trusted.
+    pub config: Arc<ClientConfig>,
+}
+
+impl Door {
+    /// The plain port.
+    pub fn plain(address: SocketAddr) -> Self {
+        Self { address, tls: None }
+    }
+
+    /// The TLS port, trusting `ca` (PEM), naming `sni` and offering `alpn`.
+    ///
+    /// # Errors
+    /// The CA cannot be read.
+    pub fn tls(address: SocketAddr, ca: &str, sni: &str, alpn: &[&str]) -> Result<Self> {
+        let alpn = alpn.iter().map(|a| a.as_bytes().to_vec()).collect();
+        Ok(Self { address, tls: Some(Tls { sni: sni.into(), alpn, config: trusting(ca)? }) })
+    }
+
+    /// The same door, naming another server.
+    pub fn naming(&self, sni: &str) -> Self {
+        let mut door = self.clone();
+        if let Some(tls) = &mut door.tls {
+            tls.sni = sni.into();
+        }
+        door
+    }
+
+    /// The same door, offering other protocols.
+    pub fn offering(&self, alpn: &[&str]) -> Self {
+        let mut door = self.clone();
+        if let Some(tls) = &mut door.tls {
+            tls.alpn = alpn.iter().map(|a| a.as_bytes().to_vec()).collect();
+        }
+        door
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    /// The connection or the handshake failed.
+    pub async fn open(&self) -> Result<Raw> {
+        let tcp = timeout(PATIENCE, TcpStream::connect(self.address)).await.context("connecting took too long")??;
+        tcp.set_nodelay(true)?;
+        let Some(tls) = &self.tls else { return Ok(Raw { stream: Box::new(tcp), kept: Vec::new() }) };
+        let mut config = ClientConfig::clone(&tls.config);
+        config.alpn_protocols = tls.alpn.clone();
+        let name = ServerName::try_from(tls.sni.clone())?;
+        let handshake = TlsConnector::from(Arc::new(config)).connect(name, tcp);
+        let stream = timeout(PATIENCE, handshake).await.context("the handshake took too long")??;
+        Ok(Raw { stream: Box::new(stream), kept: Vec::new() })
+    }
+
+    /// Opens it, sends `request`, and reads one answer.
+    ///
+    /// # Errors
+    /// As [`Door::open`] and [`Raw::answer`].
+    pub async fn ask(&self, request: &[u8]) -> Result<Answer> {
+        let mut raw = self.open().await?;
+        raw.send(request).await?;
+        raw.answer(!request.starts_with(b"HEAD ")).await
+    }
+}
+
+/// A TLS configuration that trusts exactly `ca` (PEM).
+///
+/// # Errors
+/// The CA cannot be read.
+pub fn trusting(ca: &str) -> Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
+        roots.add(certificate?)?;
+    }
+    if roots.is_empty() {
+        bail!("no certificate in the CA file");
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+}
+
+/// What both a TCP and a TLS stream are.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// An open connection.
+pub struct Raw {
+    stream: Box<dyn Stream>,
+    kept: Vec<u8>,
+}
+
+impl std::fmt::Debug for Raw {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Raw").finish_non_exhaustive()
+    }
+}
+
+impl Raw {
+    /// Sends bytes. A peer that has closed already is no error: what it answered is still to be read.
+    ///
+    /// # Errors
+    /// It took too long.
+    pub async fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        let work = async {
+            let _ = self.stream.write_all(bytes).await;
+            let _ = self.stream.flush().await;
+        };
+        timeout(PATIENCE, work).await.context("sending took too long")
+    }
+
+    /// Ends the sending direction.
+    ///
+    /// # Errors
+    /// It took too long.
+    pub async fn finish(&mut self) -> Result<()> {
+        let _ = timeout(PATIENCE, self.stream.shutdown()).await.context("closing took too long")?;
+        Ok(())
+    }
+
+    /// Reads some bytes; empty at the end.
+    ///
+    /// # Errors
+    /// Nothing came in time.
+    pub async fn read(&mut self) -> Result<Vec<u8>> {
+        if !self.kept.is_empty() {
+            return Ok(std::mem::take(&mut self.kept));
+        }
+        let mut buffer = vec![0; 64 * 1024];
+        let n = timeout(PATIENCE, self.stream.read(&mut buffer)).await.context("nothing came")?.unwrap_or(0);
+        buffer.truncate(n);
+        Ok(buffer)
+    }
+
+    /// Whether the peer sends or closes within `patience`; what it sent is kept.
+    pub async fn stirs(&mut self, patience: Duration) -> bool {
+        let mut buffer = [0; 4096];
+        match timeout(patience, self.stream.read(&mut buffer)).await {
+            Ok(Ok(n)) => {
+                self.kept.extend_from_slice(&buffer[..n]);
+                true
+            }
+            Ok(Err(_)) => true,
+            Err(_) => false,
+        }
+    }
+
+    /// Reads until the end of the connection.
+    ///
+    /// # Errors
+    /// The end did not come in time.
+    pub async fn rest(&mut self) -> Result<Vec<u8>> {
+        let mut all = Vec::new();
+        loop {
+            let some = self.read().await?;
+            if some.is_empty() {
+                return Ok(all);
+            }
+            all.extend(some);
+        }
+    }
+
+    /// Reads one final answer; 1xx other than 101 are passed over. What follows it stays for the next call.
+    ///
+    /// # Errors
+    /// Nothing came in time, or it was no HTTP/1 answer.
+    pub async fn answer(&mut self, with_body: bool) -> Result<Answer> {
+        let mut bytes = std::mem::take(&mut self.kept);
+        loop {
+            let Some(end) = find(&bytes, b"\r\n\r\n") else {
+                let some = self.read().await?;
+                if some.is_empty() {
+                    if bytes.is_empty() {
+                        return Ok(Answer::closed());
+                    }
+                    bail!("the answer was cut: {:?}", String::from_utf8_lossy(&bytes));
+                }
+                bytes.extend(some);
+                continue;
+            };
+            let mut answer = Answer::parse(&bytes[..end + 2])?;
+            bytes.drain(..end + 4);
+            if answer.status < 200 && answer.status != 101 {
+                continue;
+            }
+            if with_body && !matches!(answer.status, 101 | 204 | 304) {
+                answer.body = self.body(&answer, &mut bytes).await?;
+            }
+            self.kept = bytes;
+            return Ok(answer);
+        }
+    }
+
+    async fn body(&mut self, answer: &Answer, bytes: &mut Vec<u8>) -> Result<Vec<u8>> {
+        if let Some(length) = answer.header("content-length") {
+            let length: usize = length.parse()?;
+            while bytes.len() < length {
+                let some = self.read().await?;
+                if some.is_empty() {
+                    bail!("the body was cut after {} of {length} bytes", bytes.len());
+                }
+                bytes.extend(some);
+            }
+            return Ok(bytes.drain(..length).collect());
+        }
+        if answer.header("transfer-encoding").is_some_and(|t| t.eq_ignore_ascii_case("chunked")) {
+            loop {
+                if let Some((body, used)) = unchunk(bytes)? {
+                    bytes.drain(..used);
+                    return Ok(body);
+                }
+                let some = self.read().await?;
+                if some.is_empty() {
+                    bail!("the chunked body was cut");
+                }
+                bytes.extend(some);
+            }
+        }
+        let mut body = std::mem::take(bytes);
+        body.extend(self.rest().await?);
+        Ok(body)
+    }
+}
+
+/// One HTTP/1 answer; status 0 when the connection was closed without one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// Names in lower case, and values, in order.
+    pub headers: Vec<(String, String)>,
+    /// The body, without its transfer coding.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    fn closed() -> Self {
+        Self { status: 0, headers: Vec::new(), body: Vec::new() }
+    }
+
+    fn parse(head: &[u8]) -> Result<Self> {
+        let text = String::from_utf8_lossy(head);
+        let mut lines = text.split("\r\n").filter(|l| !l.is_empty());
+        let first = lines.next().context("an empty head")?;
+        let status =
+            first.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).context("no status line")?.parse()?;
+        let headers = lines
+            .map(|l| l.split_once(':').map_or((l.into(), String::new()), |(n, v)| (n.to_lowercase(), v.trim().into())));
+        Ok(Self { status, headers: headers.collect(), body: Vec::new() })
+    }
+
+    /// The first value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// Where `needle` begins in `bytes`.
+pub fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+    bytes.windows(needle.len()).position(|window| window == needle)
+}
+
+/// A whole chunked body at the beginning of `bytes`, and how many bytes it took with its trailers; `None` if incomplete.
+///
+/// # Errors
+/// It is not a chunked body.
+pub fn unchunk(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>> {
+    let (mut body, mut at) = (Vec::new(), 0);
+    loop {
+        let Some(line) = find(&bytes[at..], b"\r\n") else { return Ok(None) };
+        let size = std::str::from_utf8(&bytes[at..at + line])?;
+        let size = usize::from_str_radix(size.split(';').next().unwrap_or_default().trim(), 16)
+            .with_context(|| format!("chunk size {size:?}"))?;
+        at += line + 2;
+        if size == 0 {
+            let rest = &bytes[at..];
+            if rest.starts_with(b"\r\n") {
+                return Ok(Some((body, at + 2)));
+            }
+            return Ok(find(rest, b"\r\n\r\n").map(|end| (body, at + end + 4)));
+        }
+        if bytes.len() < at + size + 2 {
+            return Ok(None);
+        }
+        body.extend_from_slice(&bytes[at..at + size]);
+        at += size + 2;
+    }
+}
