@@ -3,6 +3,7 @@
 mod decision;
 mod model;
 mod path;
+mod readings;
 mod set;
 mod trace;
 
