@@ -1,14 +1,68 @@
-//! Who may reach what: the pure policy engine.
+//! Who may reach what: the pure policy engine of Tunnel.
+//!
+//! An administrator declares [`Group`]s, [`Policy`]s and [`Application`]s; a [`PolicySet`] checks them against each other
+//! once and then answers, for every request: which applications does this host and path fall under
+//! ([`PolicySet::applications_for`]), and is this person admitted to them from this address ([`PolicySet::decide`]), with
+//! a [`Trace`] that says why. What nobody declared is refused, and nobody is admitted without having logged in.
+//!
+//! No sockets, files, clock or randomness: whoever calls says who asks and from where. Authenticating people is not done
+//! here, nor is anything remembered between two calls.
+//!
+//! ```
+//! use tunnel_policy::{Action, Application, Policy, PolicySet, Rules, Selector, Subject, Target};
+//! use tunnel_proto::{AppId, Hostname, Identity, PersonId, UnixTime};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let staff = Policy {
+//!     name: "staff".parse()?,
+//!     action: Action::Allow,
+//!     rules: Rules { include: vec![Selector::EmailDomain("example.com".parse()?)], ..Rules::default() },
+//!     session_duration: None,
+//! };
+//! let wiki = Application {
+//!     id: AppId::from_bytes([7; 32]),
+//!     name: "wiki".parse()?,
+//!     targets: vec![Target { host: "wiki.example.com".parse()?, path: None }],
+//!     login_methods: vec![],
+//!     policies: vec![staff.name.clone()],
+//!     websocket_origins: vec![],
+//!     compatible_headers: true,
+//!     provisional: false,
+//! };
+//! let set = PolicySet::new(&[], &[staff], &[wiki])?;
+//!
+//! let host = Hostname::parse("wiki.example.com")?;
+//! let matched = set.applications_for(&host, "/start");
+//! let (wiki, all) = matched.required().ok_or("no such application")?;
+//! assert_eq!(wiki.name.as_str(), "wiki");
+//!
+//! let identity = Identity {
+//!     person: PersonId::from_random([1; 16]),
+//!     email: "ann@example.com".parse()?,
+//!     method: "pin".parse()?,
+//!     authenticated: UnixTime(0),
+//! };
+//! let subject = Subject { identity: Some(&identity), source: "203.0.113.9".parse()? };
+//! for application in all {
+//!     let decision = set.decide(application, &subject);
+//!     assert!(decision.is_allow(), "{}", decision.trace);
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod decision;
+mod judge;
 mod model;
 mod path;
 mod readings;
 mod set;
 mod trace;
+mod warning;
 
 pub use decision::{Decision, DenyReason, Subject, Verdict};
 pub use model::{Action, Application, Group, Policy, Rules, Selector, Target};
-pub use path::{PathPattern, PathPatternError};
+pub use path::{PATTERN_MAX, PathPattern, PathPatternError};
 pub use set::{Matched, PolicySet, PolicySetError, is_reserved};
 pub use trace::{GroupTrace, PolicyTrace, RuleTrace, RulesTrace, Trace};
+pub use warning::Warning;

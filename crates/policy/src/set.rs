@@ -1,55 +1,154 @@
 //! Everything declared, checked and indexed.
 
-use std::{collections::HashMap, net::IpAddr};
+mod check;
+mod hosts;
 
-use tunnel_proto::{AppId, EmailAddress, Hostname, Name};
+use std::collections::HashMap;
 
-use crate::{Application, Decision, DenyReason, Group, Policy, Subject, Trace, Verdict};
+use tunnel_proto::{AppId, Hostname, Name};
+
+pub use check::PolicySetError;
+
+use crate::{
+    Action, Application, Group, Policy, Rules, Selector, Warning,
+    readings::{Readings, fold, readings},
+    warning,
+};
 
 /// Groups, policies and applications, checked against each other and indexed. Immutable; replaced whole.
+///
+/// Looking up an application costs a few hash look-ups by host, however many hosts there are, and a walk over the path
+/// patterns declared for that host.
 #[derive(Debug)]
 pub struct PolicySet {
-    applications: Vec<Application>,
+    pub(crate) groups: Vec<Checked>,
+    pub(crate) policies: Vec<CheckedPolicy>,
+    applications: Vec<CheckedApplication>,
     by_id: HashMap<AppId, usize>,
+    hosts: hosts::Index,
+}
+
+/// A named rule list whose groups are known to exist and not to refer to themselves.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) name: Name,
+    pub(crate) include: Vec<Rule>,
+    pub(crate) require: Vec<Rule>,
+    pub(crate) exclude: Vec<Rule>,
+}
+
+impl Checked {
+    /// The places of the groups that the rules name.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = usize> {
+        self.include.iter().chain(&self.require).chain(&self.exclude).filter_map(|rule| rule.group)
+    }
+}
+
+/// One rule; `group` is the place of the group that the selector names.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) selector: Selector,
+    pub(crate) group: Option<usize>,
+}
+
+#[derive(Debug)]
+pub(crate) struct CheckedPolicy {
+    pub(crate) action: Action,
+    pub(crate) session: Option<std::time::Duration>,
+    pub(crate) rules: Checked,
+}
+
+#[derive(Debug)]
+struct CheckedApplication {
+    declared: Application,
+    policies: Vec<usize>,
 }
 
 impl PolicySet {
-    /// Checks and indexes.
-    pub fn new(_: &[Group], _: &[Policy], applications: &[Application]) -> Result<Self, PolicySetError> {
-        let by_id = applications.iter().enumerate().map(|(at, app)| (app.id, at)).collect();
-        Ok(Self { applications: applications.to_vec(), by_id })
+    /// Checks and indexes. The first thing found that makes no sense is the error; nothing is left out silently.
+    pub fn new(groups: &[Group], policies: &[Policy], applications: &[Application]) -> Result<Self, PolicySetError> {
+        check::names("groups", groups.iter().map(|group| &group.name))?;
+        check::names("policies", policies.iter().map(|policy| &policy.name))?;
+        check::names("applications", applications.iter().map(|application| &application.name))?;
+        check::applications(applications)?;
+        let by_group: HashMap<&Name, usize> = groups.iter().map(|group| &group.name).zip(0..).collect();
+        let by_policy: HashMap<&Name, usize> = policies.iter().map(|policy| &policy.name).zip(0..).collect();
+        let checked = |kind, name: &Name, rules: &Rules| check::rules(kind, name, rules, &by_group);
+        let set = Self {
+            groups: groups.iter().map(|g| checked("group", &g.name, &g.rules)).collect::<Result<_, _>>()?,
+            policies: policies
+                .iter()
+                .map(|policy| {
+                    let rules = checked("policy", &policy.name, &policy.rules)?;
+                    Ok(CheckedPolicy { action: policy.action, session: policy.session_duration, rules })
+                })
+                .collect::<Result<_, _>>()?,
+            applications: applications
+                .iter()
+                .map(|app| {
+                    let policies = check::policies(app, &by_policy)?;
+                    Ok(CheckedApplication { declared: app.clone(), policies })
+                })
+                .collect::<Result<_, _>>()?,
+            by_id: applications.iter().map(|application| application.id).zip(0..).collect(),
+            hosts: hosts::Index::new(applications),
+        };
+        check::cycles(&set.groups)?;
+        Ok(set)
     }
 
     /// The application with this id.
     pub fn application(&self, id: &AppId) -> Option<&Application> {
-        self.by_id.get(id).and_then(|at| self.applications.get(*at))
+        self.checked(id).map(|app| &app.declared)
     }
 
-    /// Every application that any plausible reading of the path falls under.
-    pub fn applications_for(&self, _: &Hostname, _raw_path: &str) -> Matched<'_> {
-        Matched { raw: None, others: Vec::new(), uncovered: true }
+    /// Every application, in the order in which they were declared.
+    pub fn applications(&self) -> impl Iterator<Item = &Application> {
+        self.applications.iter().map(|app| &app.declared)
     }
 
-    /// Judges.
-    pub fn decide(&self, application: &Application, subject: &Subject<'_>) -> Decision {
-        let trace = Trace {
-            application: application.name.clone(),
-            logged_in: subject.identity.is_some(),
-            policies: Vec::new(),
-            groups: Vec::new(),
-            not_reached: Vec::new(),
+    /// Every application that any plausible reading of the path falls under. `raw_path` is the path of the request as it
+    /// came, without query. For each reading the most specific host pattern decides, then the most specific path pattern;
+    /// nothing is inherited from a less specific application. Applications equally specific are all named.
+    pub fn applications_for(&self, host: &Hostname, raw_path: &str) -> Matched<'_> {
+        let targets = self.hosts.targets(host);
+        let Readings::All(readings) = readings(raw_path.as_bytes()) else {
+            return self.matched(self.hosts.best(&targets, |p| p.covers(raw_path)), targets.applications(), true);
         };
-        Decision { verdict: Verdict::Deny { reason: DenyReason::NothingMatched }, trace }
+        let raw = self.hosts.best(&targets, |path| path.covers(raw_path));
+        let mut all = raw.clone();
+        let mut uncovered = false;
+        for reading in &readings {
+            let folded = fold(reading);
+            let exact = self.hosts.best(&targets, |path| path.covers_bytes(reading));
+            let any_case = self.hosts.best(&targets, |path| path.covers_bytes(reading) || path.covers_folded(&folded));
+            uncovered |= exact.is_empty();
+            all.extend(exact.into_iter().chain(any_case));
+        }
+        self.matched(raw, all, uncovered)
     }
 
-    /// Whether a PIN may be sent to this address.
-    pub fn eligible(&self, _: &Application, _: &EmailAddress, _source: IpAddr, _method: &Name) -> bool {
-        false
+    fn matched(&self, raw: Vec<usize>, mut all: Vec<usize>, uncovered: bool) -> Matched<'_> {
+        let declared = |at: usize| self.applications.get(at).map(|app| &app.declared);
+        let raw = raw.first().copied();
+        all.sort_unstable();
+        all.dedup();
+        let others = all.into_iter().filter(|at| Some(*at) != raw).filter_map(declared).collect();
+        Matched { raw: raw.and_then(declared), others, uncovered }
     }
 
-    /// Whether no login could ever admit from this address.
-    pub fn hopeless(&self, _: &Application, _source: IpAddr) -> bool {
-        true
+    /// What an administrator should look at twice: what is allowed, but seldom meant.
+    pub fn warnings(&self) -> Vec<Warning> {
+        warning::of(self)
+    }
+
+    pub(crate) fn policies_of(&self, id: &AppId) -> impl Iterator<Item = &CheckedPolicy> {
+        let policies = self.checked(id).map(|app| app.policies.as_slice()).unwrap_or_default();
+        policies.iter().filter_map(|at| self.policies.get(*at))
+    }
+
+    fn checked(&self, id: &AppId) -> Option<&CheckedApplication> {
+        self.by_id.get(id).and_then(|at| self.applications.get(*at))
     }
 }
 
@@ -62,25 +161,34 @@ pub struct Matched<'a> {
     pub raw: Option<&'a Application>,
     /// The applications of the other readings, without `raw`, each once.
     pub others: Vec<&'a Application>,
-    /// Whether some reading falls under no application at all: the default for what nobody declared is to refuse.
+    /// Whether some reading falls under no application at all. Such a request is refused like one without an
+    /// application: a server that reads it so would serve what nobody declared.
     pub uncovered: bool,
 }
 
-/// Whether any plausible reading of the path is one that the edge itself answers.
-pub fn is_reserved(_raw_path: &str) -> bool {
-    false
+impl<'a> Matched<'a> {
+    /// The application to log in to, and every application that must admit (it included); `None` when the request must be
+    /// refused because some reading of it falls under no application.
+    pub fn required(&self) -> Option<(&'a Application, impl Iterator<Item = &'a Application>)> {
+        let raw = self.raw.filter(|_| !self.uncovered)?;
+        Some((raw, std::iter::once(raw).chain(self.others.iter().copied())))
+    }
 }
 
-/// Why a set was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PolicySetError {
-    /// Two things of one kind have the same name.
-    #[error("there are two {kind} named `{name}`")]
-    Duplicate {
-        /// The kind, in the plural.
-        kind: &'static str,
-        /// The name.
-        name: Name,
-    },
+/// Whether any plausible reading of the path is `/.access`, `/cdn-cgi/access` or below: what the edge answers itself on
+/// every host. A path with too many readings to tell counts as reserved.
+pub fn is_reserved(raw_path: &str) -> bool {
+    let reserved = |reading: &Vec<u8>| {
+        let folded = fold(reading);
+        RESERVED
+            .iter()
+            .any(|prefix| folded.strip_prefix(*prefix).is_some_and(|rest| rest.first().is_none_or(|b| *b == b'/')))
+    };
+    match readings(raw_path.as_bytes()) {
+        Readings::All(all) => all.iter().any(reserved),
+        Readings::Anything => true,
+    }
 }
+
+/// The paths that the edge answers itself, in folded case.
+const RESERVED: [&[u8]; 2] = [b"/.access", b"/cdn-cgi/access"];

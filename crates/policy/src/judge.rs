@@ -1,0 +1,279 @@
+//! Judging: who is admitted, who could be, and why.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use tunnel_proto::{EmailAddress, Name};
+
+use crate::{
+    Action, Application, Decision, DenyReason, GroupTrace, PolicySet, PolicyTrace, RuleTrace, RulesTrace, Selector,
+    Subject, Trace, Verdict,
+    set::{Checked, CheckedPolicy, Rule},
+};
+
+impl PolicySet {
+    /// Judges a request for `application`: its policies in their order, the first that matches decides, and nothing is
+    /// admitted that no allow policy matches. Nobody is admitted without an identity, whatever the rules say.
+    ///
+    /// The application is looked up by its id; one that is not in this set has no policies.
+    pub fn decide(&self, application: &Application, subject: &Subject<'_>) -> Decision {
+        let facts = Facts::of(subject);
+        let mut judge = Judge::new(self, facts);
+        let mut policies = self.policies_of(&application.id);
+        let mut judged = Vec::new();
+        let mut verdict = None;
+        for policy in policies.by_ref() {
+            let matched = judge.holds(&policy.rules) == Tri::Yes;
+            judged.push((policy, matched));
+            verdict = match policy.action {
+                _ if !matched => continue,
+                Action::Block => Some(deny(DenyReason::Blocked { policy: policy.rules.name.clone() })),
+                Action::Allow if subject.identity.is_none() => continue,
+                Action::Allow => Some(Verdict::Allow { policy: policy.rules.name.clone(), session: policy.session }),
+            };
+            break;
+        }
+        let trace = Trace {
+            application: application.name.clone(),
+            logged_in: subject.identity.is_some(),
+            groups: judge.explain_groups(judged.iter().map(|(policy, _)| &policy.rules)),
+            policies: judged.iter().map(|(policy, matched)| judge.explain(policy, *matched)).collect(),
+            not_reached: policies.map(|policy| policy.rules.name.clone()).collect(),
+        };
+        let verdict = match (verdict, subject.identity) {
+            (Some(verdict), Some(_)) => verdict,
+            (None, Some(_)) => deny(DenyReason::NothingMatched),
+            (_, None) if self.hopeless(application, subject.source) => deny(DenyReason::Hopeless),
+            (_, None) => deny(DenyReason::LoginRequired),
+        };
+        Decision { verdict, trace }
+    }
+
+    /// Whether a PIN may be sent to this address: the application offers the method, some allow policy could be true of
+    /// the address by what an e-mail address alone can decide, and no block before it certainly applies.
+    pub fn eligible(&self, application: &Application, email: &EmailAddress, source: IpAddr, method: &Name) -> bool {
+        application.offers(method) && self.could_admit(application, Facts::of_address(email, source, method))
+    }
+
+    /// Whether no login could ever admit from this address; such a visitor is told so before being asked to log in.
+    pub fn hopeless(&self, application: &Application, source: IpAddr) -> bool {
+        !self.could_admit(application, Facts::of_stranger(source, &application.login_methods))
+    }
+
+    fn could_admit(&self, application: &Application, facts: Facts<'_>) -> bool {
+        let mut judge = Judge::new(self, facts);
+        for policy in self.policies_of(&application.id) {
+            match (policy.action, judge.holds(&policy.rules)) {
+                (Action::Allow, Tri::Yes | Tri::Maybe) => return true,
+                (Action::Block, Tri::Yes) => return false,
+                (Action::Allow, Tri::No) | (Action::Block, Tri::No | Tri::Maybe) => {}
+            }
+        }
+        false
+    }
+}
+
+impl Application {
+    /// Whether people may log in to it by this method.
+    pub fn offers(&self, method: &Name) -> bool {
+        self.login_methods.is_empty() || self.login_methods.contains(method)
+    }
+}
+
+fn deny(reason: DenyReason) -> Verdict {
+    Verdict::Deny { reason }
+}
+
+/// What is known for certain, what is not yet known, and what is ruled out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Tri {
+    No,
+    Maybe,
+    Yes,
+}
+
+impl From<bool> for Tri {
+    fn from(known: bool) -> Self {
+        if known { Self::Yes } else { Self::No }
+    }
+}
+
+impl std::ops::Not for Tri {
+    type Output = Self;
+
+    fn not(self) -> Self {
+        match self {
+            Self::No => Self::Yes,
+            Self::Maybe => Self::Maybe,
+            Self::Yes => Self::No,
+        }
+    }
+}
+
+/// What a rule is held against.
+#[derive(Clone, Copy)]
+pub(crate) struct Facts<'a> {
+    pub(crate) email: Fact<&'a EmailAddress>,
+    pub(crate) method: Fact<&'a Name>,
+    /// `None`: an address in none of the ranges that anybody would write down.
+    pub(crate) source: Option<IpAddr>,
+    /// Methods that an unknown login could still be by; any when empty.
+    pub(crate) methods: &'a [Name],
+}
+
+/// Something about a person that is known, cannot be, or may turn out at login.
+#[derive(Clone, Copy)]
+pub(crate) enum Fact<T> {
+    Known(T),
+    Absent,
+    Unknown,
+}
+
+impl<T> Fact<T> {
+    fn is(self, test: impl FnOnce(T) -> bool) -> Tri {
+        match self {
+            Self::Known(fact) => test(fact).into(),
+            Self::Absent => Tri::No,
+            Self::Unknown => Tri::Maybe,
+        }
+    }
+}
+
+impl<'a> Facts<'a> {
+    fn of(subject: &Subject<'a>) -> Self {
+        let (email, method) = match subject.identity {
+            Some(identity) => (Fact::Known(&identity.email), Fact::Known(&identity.method)),
+            None => (Fact::Absent, Fact::Absent),
+        };
+        Self { email, method, source: Some(subject.source.to_canonical()), methods: &[] }
+    }
+
+    fn of_address(email: &'a EmailAddress, source: IpAddr, method: &'a Name) -> Self {
+        let source = Some(source.to_canonical());
+        Self { email: Fact::Known(email), method: Fact::Known(method), source, methods: &[] }
+    }
+
+    fn of_stranger(source: IpAddr, methods: &'a [Name]) -> Self {
+        Self { email: Fact::Unknown, method: Fact::Unknown, source: Some(source.to_canonical()), methods }
+    }
+
+    fn holds(&self, selector: &Selector) -> Tri {
+        match selector {
+            Selector::Email(email) => self.email.is(|known| known == email),
+            Selector::EmailDomain(domain) => self.email.is(|known| known.is_at(domain)),
+            Selector::Ip(range) => self.source.is_some_and(|source| contains(range, source)).into(),
+            Selector::Everyone => Tri::Yes,
+            Selector::LoginMethod(method) => {
+                let possible = self.methods.is_empty() || self.methods.contains(method);
+                if possible { self.method.is(|known| known == method) } else { Tri::No }
+            }
+            // The judge resolves groups.
+            Selector::Group(_) => Tri::No,
+        }
+    }
+}
+
+/// Whether the range holds the address; a range of IPv4 addresses in IPv6 clothes (`::ffff:0:0/96`) counts as IPv4.
+fn contains(range: &IpNet, source: IpAddr) -> bool {
+    if let (IpNet::V6(net), IpAddr::V4(v4)) = (range, source) {
+        return net.prefix_len() >= 96 && net.contains(&v4.to_ipv6_mapped());
+    }
+    range.contains(&source)
+}
+
+/// Holds rules against facts, each group at most once: groups that refer to groups would else multiply.
+pub(crate) struct Judge<'a> {
+    set: &'a PolicySet,
+    facts: Facts<'a>,
+    groups: Vec<Option<Tri>>,
+}
+
+impl<'a> Judge<'a> {
+    pub(crate) fn new(set: &'a PolicySet, facts: Facts<'a>) -> Self {
+        Self { set, facts, groups: vec![None; set.groups.len()] }
+    }
+
+    /// `ANY(include) AND ALL(require) AND NOT ANY(exclude)`, of what is known.
+    pub(crate) fn holds(&mut self, rules: &Checked) -> Tri {
+        self.settle_groups(rules);
+        self.known(rules)
+    }
+
+    /// As `holds`, once every group that the rules name is settled.
+    fn known(&self, rules: &Checked) -> Tri {
+        let any = |list: &[Rule]| list.iter().map(|rule| self.rule(rule)).max().unwrap_or(Tri::No);
+        let all = |list: &[Rule]| list.iter().map(|rule| self.rule(rule)).min().unwrap_or(Tri::Yes);
+        any(&rules.include).min(all(&rules.require)).min(!any(&rules.exclude))
+    }
+
+    fn rule(&self, rule: &Rule) -> Tri {
+        match rule.group {
+            Some(group) => self.groups.get(group).copied().flatten().unwrap_or(Tri::No),
+            None => self.facts.holds(&rule.selector),
+        }
+    }
+
+    /// Judges the groups that the rules name, those they name first. No recursion: chains of groups may be long.
+    fn settle_groups(&mut self, rules: &Checked) {
+        let mut stack: Vec<usize> = self.unsettled(rules);
+        while let Some(at) = stack.last().copied() {
+            let Some(group) = self.set.groups.get(at) else { return };
+            let before = self.unsettled(group);
+            if before.is_empty() {
+                let known = self.known(group);
+                if let Some(settled) = self.groups.get_mut(at) {
+                    *settled = Some(known);
+                }
+                stack.pop();
+            } else {
+                stack.extend(before);
+            }
+        }
+    }
+
+    fn unsettled(&self, rules: &Checked) -> Vec<usize> {
+        let open = |group: &usize| self.groups.get(*group).is_some_and(Option::is_none);
+        rules.groups().filter(open).collect()
+    }
+
+    fn explain(&self, policy: &CheckedPolicy, matched: bool) -> PolicyTrace {
+        let rules = self.explain_rules(&policy.rules, matched);
+        PolicyTrace { policy: policy.rules.name.clone(), action: policy.action, rules }
+    }
+
+    fn explain_groups<'b>(&self, rules: impl Iterator<Item = &'b Checked>) -> Vec<GroupTrace> {
+        let mut order: Vec<usize> = Vec::new();
+        let mut seen = vec![false; self.groups.len()];
+        let mut mention = |order: &mut Vec<usize>, rules: &Checked| {
+            for group in rules.groups() {
+                if let Some(seen) = seen.get_mut(group).filter(|seen| !**seen) {
+                    *seen = true;
+                    order.push(group);
+                }
+            }
+        };
+        rules.for_each(|rules| mention(&mut order, rules));
+        let mut traces = Vec::new();
+        let mut next = 0usize;
+        while let Some(group) = order.get(next).and_then(|at| self.set.groups.get(*at)) {
+            next = next.saturating_add(1);
+            mention(&mut order, group);
+            let rules = self.explain_rules(group, self.known(group) == Tri::Yes);
+            traces.push(GroupTrace { group: group.name.clone(), rules });
+        }
+        traces
+    }
+
+    fn explain_rules(&self, rules: &Checked, matched: bool) -> RulesTrace {
+        let list = |rules: &[Rule]| {
+            let explain = |rule: &Rule| RuleTrace { rule: rule.selector.clone(), held: self.rule(rule) == Tri::Yes };
+            rules.iter().map(explain).collect()
+        };
+        RulesTrace {
+            matched,
+            include: list(&rules.include),
+            require: list(&rules.require),
+            exclude: list(&rules.exclude),
+        }
+    }
+}
