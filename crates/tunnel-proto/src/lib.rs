@@ -8,6 +8,8 @@ pub mod hostname;
 #[cfg(feature = "identity")]
 pub mod identity;
 pub mod ids;
+#[cfg(feature = "io")]
+pub mod link;
 pub mod message;
 pub mod name;
 pub mod version;

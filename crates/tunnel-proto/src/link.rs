@@ -1,0 +1,509 @@
+//! Links: one connection carrying many streams, with signs of life, draining and limits.
+//!
+//! A program that connects calls [`connect`], an edge calls [`accept`]; both get a [`Link`] to open streams on, an
+//! [`Incoming`] for those that the peer opens, and a [`Control`] for everything else that is said. Any byte stream will do
+//! below: TLS over TCP in earnest, a pipe in memory in tests.
+//!
+//! ```
+//! use tunnel_proto::{InstanceId, LinkId, Revision, RuleId, link, message::{Hello, Open, Role}};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (near, far) = tokio::io::duplex(64 * 1024);
+//! let edge = tokio::spawn(async move {
+//!     let greeting = link::accept(far, Role::Connector, link::Settings::for_edge()).await?;
+//!     greeting.welcome(LinkId::from_random([7; 16]), Default::default(), vec![]).await
+//! });
+//! let hello = Hello::new(Role::Connector, "example 1.0", InstanceId::from_random([1; 16]));
+//! let mut connector = link::connect(near, hello, link::Settings::default()).await?;
+//! let edge = edge.await??;
+//!
+//! let open = Open {
+//!     revision: Revision(1),
+//!     rule: RuleId(0),
+//!     destination: None,
+//!     source: [192, 0, 2, 1].into(),
+//!     identity: None,
+//!     trace: [0; 16],
+//! };
+//! let mut stream = edge.link.open(open).await?;
+//! stream.write_all(b"hello").await?;
+//! stream.shutdown().await?;
+//!
+//! let mut service = connector.incoming.next().await.ok_or("closed")?.accept().await?;
+//! let mut text = String::new();
+//! service.read_to_string(&mut text).await?;
+//! assert_eq!(text, "hello");
+//! # Ok(())
+//! # }
+//! ```
+
+mod control;
+mod driver;
+mod handshake;
+mod incoming;
+mod liveness;
+mod meter;
+mod raw;
+mod socket;
+mod stream;
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use futures::task::AtomicWaker;
+use tokio::{
+    io::AsyncWriteExt,
+    sync::{Notify, Semaphore, mpsc, oneshot, watch},
+    time::Instant,
+};
+
+pub use control::{Control, ControlError, ControlSender};
+pub use handshake::{AcceptError, ConnectError, Connected, Greeting, Welcomed, accept, connect};
+pub use incoming::{Incoming, Pending};
+pub use liveness::Liveness;
+pub use stream::{OpenError, Stream};
+
+use crate::{
+    LinkId,
+    message::{Drain, DrainReason, Message, Open, Ping},
+};
+use control::Roles;
+use driver::OpenRequest;
+use meter::{Meter, lock};
+use raw::Raw;
+
+/// Streams that either side may have open at a time. Below the multiplexer's own limit, at which it gives up the link.
+pub const STREAMS_MAX: usize = 1024;
+/// Bytes that a link may hold for streams that are not read, with what keeping them costs.
+pub const MEMORY_MAX: usize = 64 * 1024 * 1024;
+/// Streams that a link opens before it drains. The multiplexer's numbers end at 2^31.
+pub const ROTATE_AFTER: u64 = 1 << 30;
+/// Streams of both sides that the multiplexer knows at a time.
+const MUX_STREAMS_MAX: usize = 2048;
+/// The payload of a frame: with its header, exactly one TLS record.
+const FRAME_PAYLOAD: usize = 16 * 1024 - 12;
+/// What the windows of all streams together may grow beyond the 256 KiB that each begins with.
+const WINDOW_POT: usize = 16 * 1024 * 1024;
+
+/// How a link is run. The defaults are those of the protocol; tests change the times.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Whether the peer may open streams (other than the control stream).
+    pub accepts_streams: bool,
+    /// Streams in each direction at a time; at most [`STREAMS_MAX`].
+    pub streams: usize,
+    /// The memory budget, in bytes: over it the streams with most unread bytes are reset.
+    pub memory: usize,
+    /// Streams opened before the link drains by itself.
+    pub rotate_after: u64,
+    /// When the peer is asked for a sign of life, and given up.
+    pub liveness: Liveness,
+    /// Time for the whole handshake.
+    pub handshake_deadline: Duration,
+    /// Time from the first byte of any frame to its last.
+    pub frame_deadline: Duration,
+    /// Time for what is still queued when we close the link.
+    pub close_patience: Duration,
+}
+
+impl Settings {
+    /// For an edge towards connectors and operators, who open no streams.
+    pub fn for_edge() -> Self {
+        Self { accepts_streams: false, ..Self::default() }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            accepts_streams: true,
+            streams: STREAMS_MAX,
+            memory: MEMORY_MAX,
+            rotate_after: ROTATE_AFTER,
+            liveness: Liveness::default(),
+            handshake_deadline: Duration::from_secs(10),
+            frame_deadline: Duration::from_secs(10),
+            close_patience: Duration::from_secs(2),
+        }
+    }
+}
+
+fn mux_config() -> yamux::Config {
+    let mut config = yamux::Config::default();
+    // In this order: the setters refuse a pot that is too small for the streams.
+    config.set_max_connection_receive_window(None);
+    config.set_max_num_streams(MUX_STREAMS_MAX);
+    config.set_max_connection_receive_window(Some(256 * 1024 * MUX_STREAMS_MAX + WINDOW_POT));
+    config.set_split_send_size(FRAME_PAYLOAD);
+    config
+}
+
+/// A handle to a link; cheap to clone, works from any thread.
+///
+/// The link closes when the last handle, stream, [`Incoming`] and [`Control`] is dropped.
+#[derive(Clone)]
+pub struct Link {
+    handle: Arc<Handle>,
+}
+
+impl Link {
+    /// The link's id, the same on both sides.
+    pub fn id(&self) -> LinkId {
+        self.shared().id()
+    }
+
+    /// Opens a stream. Returns when the opening is on its way, not when it is answered: see [`Stream`].
+    ///
+    /// An error concerns this stream only, except [`OpenError::Closed`]. Waits while the peer leaves 256 openings
+    /// unanswered. Cancel safe: a stream that is not wanted any more is reset.
+    pub async fn open(&self, open: Open) -> Result<Stream, OpenError> {
+        let shared = self.shared();
+        let frame = Message::from(open).encode().map_err(OpenError::Invalid)?;
+        if shared.end.borrow().is_some() {
+            return Err(OpenError::Closed);
+        }
+        if self.is_draining() {
+            return Err(OpenError::Draining);
+        }
+        let permit = shared.outbound.clone().try_acquire_owned().map_err(|_| OpenError::TooManyStreams)?;
+        if shared.opened.fetch_add(1, Relaxed).saturating_add(1) >= shared.settings.rotate_after {
+            self.drain(DrainReason::Rotation, Duration::ZERO);
+        }
+        let (version, ..) = shared.roles().ok_or(OpenError::Closed)?;
+        let mut raw = shared.open_raw().await.ok_or(OpenError::Closed)?;
+        raw.write_all(&frame).await.map_err(|_| OpenError::Closed)?;
+        Ok(Stream::opened(raw, permit, self.handle.clone(), version))
+    }
+
+    /// Streams open now, in both directions, without the control stream.
+    pub fn streams(&self) -> usize {
+        self.shared().streams()
+    }
+
+    /// Streams that this side could still open.
+    pub fn room(&self) -> usize {
+        self.shared().outbound.available_permits()
+    }
+
+    /// Bytes held for streams that are not read, with what keeping them costs.
+    pub fn buffered(&self) -> usize {
+        self.shared().meter.buffered()
+    }
+
+    /// The round-trip time of the last question answered, waiting in queues included. `None` until the first.
+    pub fn rtt(&self) -> Option<Duration> {
+        match self.shared().rtt_micros.load(Relaxed) {
+            u64::MAX => None,
+            micros => Some(Duration::from_micros(micros)),
+        }
+    }
+
+    /// Whether either side has asked for no new streams.
+    pub fn is_draining(&self) -> bool {
+        self.shared().draining.borrow().any().is_some()
+    }
+
+    /// Waits until either side asks for no new streams; why.
+    pub async fn draining(&self) -> DrainReason {
+        let mut draining = self.shared().draining.subscribe();
+        loop {
+            if let Some(reason) = draining.borrow_and_update().any() {
+                return reason;
+            }
+            if draining.changed().await.is_err() {
+                return DrainReason::Unspecified;
+            }
+        }
+    }
+
+    /// Asks the peer for no new streams, and opens none from here on. Live streams go on; those that the peer still opens
+    /// are refused as draining. `deadline` is what the peer is told; ending the link is up to the caller:
+    /// [`Link::idle`], then [`Link::close`].
+    pub fn drain(&self, reason: DrainReason, deadline: Duration) {
+        let shared = self.shared();
+        let first = shared.draining.send_if_modified(|draining| {
+            let first = draining.ours.is_none();
+            draining.ours.get_or_insert(reason);
+            first
+        });
+        if first {
+            let deadline_secs = u32::try_from(deadline.as_secs()).unwrap_or(u32::MAX);
+            if shared.try_send(&Drain { reason, deadline_secs }.into()).is_err() {
+                shared.end(LinkEnd::Lost("control messages cannot be sent any more".to_owned()));
+            }
+        }
+    }
+
+    /// Waits until there is no stream, or no link.
+    pub async fn idle(&self) {
+        let shared = self.shared();
+        let wait = async {
+            loop {
+                let changed = shared.idle.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                if shared.streams() == 0 {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        tokio::select! {
+            () = wait => {}
+            _ = self.closed() => {}
+        }
+    }
+
+    /// Ends the link now: what is queued is sent (for two seconds at most), then every stream is cut.
+    pub fn close(&self) {
+        self.shared().end(LinkEnd::Closed);
+    }
+
+    /// Waits until the link is over; why.
+    pub async fn closed(&self) -> LinkEnd {
+        let mut end = self.shared().end.subscribe();
+        loop {
+            if let Some(end) = end.borrow_and_update().clone() {
+                return end;
+            }
+            if end.changed().await.is_err() {
+                return LinkEnd::Aborted;
+            }
+        }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("id", &self.id()).field("streams", &self.streams()).finish_non_exhaustive()
+    }
+}
+
+/// Why a link is over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkEnd {
+    /// We closed it.
+    #[error("closed by this side")]
+    Closed,
+    /// The peer closed it.
+    #[error("closed by the peer")]
+    PeerClosed,
+    /// The peer gave no sign of life.
+    #[error("the peer gave no sign of life")]
+    PeerSilent,
+    /// The connection broke.
+    #[error("the connection was lost: {0}")]
+    Lost(String),
+    /// The peer broke the protocol.
+    #[error("the peer broke the protocol: {0}")]
+    Protocol(String),
+    /// The peer made us hold more than the budget, and resetting streams did not help.
+    #[error("the link held more unread bytes than it may")]
+    OverBudget,
+    /// The link's task stopped: its runtime did, or it panicked.
+    #[error("the link's task was stopped")]
+    Aborted,
+}
+
+impl LinkEnd {
+    /// Whether the peer may still want what is queued, and the news.
+    fn deserves_a_goodbye(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+}
+
+impl From<yamux::ConnectionError> for LinkEnd {
+    fn from(error: yamux::ConnectionError) -> Self {
+        use yamux::ConnectionError as E;
+        match error {
+            E::Closed => Self::PeerClosed,
+            E::Io(error) => Self::Lost(error.to_string()),
+            E::Decode(yamux::FrameDecodeError::Io(error)) => Self::Lost(error.to_string()),
+            E::Decode(error) => Self::Protocol(error.to_string()),
+            other => Self::Protocol(other.to_string()),
+        }
+    }
+}
+
+/// What keeps a link open.
+struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.end(LinkEnd::Closed);
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handle")
+    }
+}
+
+/// What a link's tasks and handles share.
+struct Shared {
+    settings: Settings,
+    meter: Arc<Meter>,
+    outbound: Arc<Semaphore>,
+    inbound: Arc<Semaphore>,
+    opens: mpsc::Sender<OpenRequest>,
+    control: mpsc::Sender<Vec<u8>>,
+    greeted: OnceLock<(LinkId, Roles)>,
+    opened: AtomicU64,
+    rtt_micros: AtomicU64,
+    questions: Mutex<Questions>,
+    draining: watch::Sender<Draining>,
+    idle: Notify,
+    /// What the driver is to end the link with.
+    ending: Mutex<Option<LinkEnd>>,
+    waker: AtomicWaker,
+    end: watch::Sender<Option<LinkEnd>>,
+}
+
+#[derive(Default)]
+struct Questions {
+    nonce: u64,
+    open: VecDeque<(u64, Instant)>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Draining {
+    ours: Option<DrainReason>,
+    theirs: Option<DrainReason>,
+}
+
+impl Draining {
+    fn any(&self) -> Option<DrainReason> {
+        self.ours.or(self.theirs)
+    }
+}
+
+/// Questions remembered to tell the round trip by.
+const QUESTIONS_MAX: usize = 16;
+
+impl Shared {
+    fn new(settings: Settings, opens: mpsc::Sender<OpenRequest>, control: mpsc::Sender<Vec<u8>>) -> Self {
+        let settings = Settings { streams: settings.streams.min(STREAMS_MAX), ..settings };
+        Self {
+            settings,
+            meter: Arc::new(Meter::new(settings.memory, Instant::now())),
+            outbound: Arc::new(Semaphore::new(settings.streams)),
+            inbound: Arc::new(Semaphore::new(settings.streams)),
+            opens,
+            control,
+            greeted: OnceLock::new(),
+            opened: AtomicU64::new(0),
+            rtt_micros: AtomicU64::new(u64::MAX),
+            questions: Mutex::default(),
+            draining: watch::Sender::default(),
+            idle: Notify::new(),
+            ending: Mutex::new(None),
+            waker: AtomicWaker::new(),
+            end: watch::Sender::default(),
+        }
+    }
+
+    fn begin(&self, id: LinkId, roles: Roles) {
+        // Called once, by the handshake.
+        let _ = self.greeted.set((id, roles));
+    }
+
+    fn id(&self) -> LinkId {
+        self.greeted.get().map_or(LinkId::from_bytes([0; 16]), |(id, _)| *id)
+    }
+
+    /// Version, our role, their role.
+    fn roles(&self) -> Option<Roles> {
+        self.greeted.get().map(|(_, roles)| *roles)
+    }
+
+    fn streams(&self) -> usize {
+        let free = self.outbound.available_permits().saturating_add(self.inbound.available_permits());
+        self.settings.streams.saturating_mul(2).saturating_sub(free)
+    }
+
+    async fn open_raw(&self) -> Option<Raw> {
+        let (sender, receiver) = oneshot::channel();
+        self.opens.send(sender).await.ok()?;
+        receiver.await.ok()
+    }
+
+    /// Hands a control message over without waiting.
+    fn try_send(&self, message: &Message) -> Result<(), ()> {
+        let frame = message.encode().map_err(|_| ())?;
+        self.control.try_send(frame).map_err(|_| ())
+    }
+
+    /// Asks for a sign of life.
+    fn ask(&self, now: Instant) {
+        let nonce = {
+            let mut questions = lock(&self.questions);
+            questions.nonce = questions.nonce.wrapping_add(1);
+            let nonce = questions.nonce;
+            questions.open.push_back((nonce, now));
+            if questions.open.len() > QUESTIONS_MAX {
+                questions.open.pop_front();
+            }
+            nonce
+        };
+        // With no room left there are questions enough on their way.
+        let _ = self.try_send(&Ping { nonce }.into());
+    }
+
+    fn answered(&self, nonce: u64, now: Instant) {
+        let mut questions = lock(&self.questions);
+        let asked = questions.open.iter().find(|(open, _)| *open == nonce).map(|(_, at)| *at);
+        if let Some(asked) = asked {
+            let micros = u64::try_from(now.duration_since(asked).as_micros()).unwrap_or(u64::MAX);
+            self.rtt_micros.store(micros, Relaxed);
+            questions.open.retain(|(open, _)| *open > nonce);
+        }
+    }
+
+    fn drains_itself(&self) -> bool {
+        self.draining.borrow().ours.is_some()
+    }
+
+    fn drained_by_peer(&self, reason: DrainReason) {
+        self.draining.send_modify(|draining| draining.theirs = draining.theirs.or(Some(reason)));
+    }
+
+    /// Has the driver end the link. The first reason stays.
+    fn end(&self, end: LinkEnd) {
+        lock(&self.ending).get_or_insert(end);
+        self.waker.wake();
+    }
+
+    fn asked_to_end(&self) -> Option<LinkEnd> {
+        lock(&self.ending).clone()
+    }
+
+    /// The link is over.
+    fn finish(&self, end: LinkEnd) {
+        self.end.send_if_modified(|over| {
+            let first = over.is_none();
+            over.get_or_insert(end);
+            first
+        });
+    }
+
+    fn how_it_ended(&self) -> LinkEnd {
+        self.end.borrow().clone().unwrap_or(LinkEnd::PeerClosed)
+    }
+}

@@ -1,0 +1,240 @@
+//! What stands between the multiplexer and the bytes: big writes, late flushes, and an eye on every frame.
+//!
+//! yamux writes header and body apart and flushes after every frame; under TLS each would be a record and a system call of
+//! its own. Here writes are gathered, `flush` does nothing, and what was gathered leaves when the multiplexer turns to
+//! reading, as it always does before it waits.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
+
+use super::meter::{Meter, MuxHeader, YAMUX_HEADER};
+
+/// Gathered bytes from which on a write is tried: four full TLS records.
+const WRITE_AT: usize = 64 * 1024;
+/// Gathered bytes from which on no more are taken until some are gone.
+const WRITE_MAX: usize = 128 * 1024;
+/// The most read at once.
+const READ_MAX: usize = 64 * 1024;
+
+pub(super) struct Socket<T> {
+    io: T,
+    meter: Arc<Meter>,
+    out: BytesMut,
+    out_frame: Progress,
+    input: BytesMut,
+    in_frame: Progress,
+    in_end: Option<u32>,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
+    pub(super) fn new(io: T, meter: Arc<Meter>) -> Self {
+        Self {
+            io,
+            meter,
+            out: BytesMut::new(),
+            out_frame: Progress::default(),
+            input: BytesMut::new(),
+            in_frame: Progress::default(),
+            in_end: None,
+        }
+    }
+
+    /// Takes bytes of the multiplexer, frame by frame.
+    fn gather(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let (taken, header) = self.out_frame.advance(bytes);
+            let (head, rest) = bytes.split_at(taken.min(bytes.len()));
+            match header {
+                Step::Header(header) => self.out.extend_from_slice(&self.meter.outbound(header).bytes()),
+                Step::PartOfHeader => {}
+                Step::Body => self.out.extend_from_slice(head),
+            }
+            bytes = rest;
+            self.inject();
+        }
+    }
+
+    /// Adds the resets that the multiplexer would not send, between two frames.
+    fn inject(&mut self) {
+        if self.out_frame.is_between() {
+            for reset in self.meter.take_injections() {
+                self.out.extend_from_slice(&reset.bytes());
+            }
+        }
+    }
+
+    fn drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.out.is_empty() {
+            match Pin::new(&mut self.io).poll_write(cx, &self.out)? {
+                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(count) => self.out.advance(count.min(self.out.len())),
+                Poll::Pending => {
+                    self.meter.pulse().queued = true;
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.drain(cx))?;
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.meter.pulse().queued = flushed.is_pending();
+        flushed
+    }
+
+    fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.input.resize(READ_MAX, 0);
+        let mut buffer = ReadBuf::new(&mut self.input);
+        let result = Pin::new(&mut self.io).poll_read(cx, &mut buffer);
+        let count = buffer.filled().len();
+        self.input.truncate(count);
+        match result {
+            Poll::Ready(Ok(())) => {
+                if count > 0 {
+                    self.meter.pulse().note_received(Instant::now());
+                }
+                Poll::Ready(Ok(count))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                if !self.in_frame.is_between() {
+                    let mut pulse = self.meter.pulse();
+                    if pulse.stuck_since().is_none() {
+                        pulse.partial = Some((pulse.frames, Instant::now()));
+                    }
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Enters in the books what the multiplexer is handed.
+    fn watch(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let (taken, step) = self.in_frame.advance(bytes);
+            if let Step::Header(header) = step {
+                self.meter.inbound(header);
+                self.in_end = header.ends().then_some(header.stream);
+            }
+            if self.in_frame.is_between() {
+                self.meter.pulse().frames += 1;
+                if let Some(stream) = self.in_end.take() {
+                    self.meter.inbound_end(stream);
+                }
+            }
+            bytes = bytes.get(taken..).unwrap_or_default();
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> futures::io::AsyncRead for Socket<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if this.meter.is_over() || this.meter.is_violated() {
+            // The driver looks at the books before it goes on.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if this.input.is_empty() {
+            this.inject();
+            // Whether or not all could leave: what comes in may be what the peer waits for.
+            if let Poll::Ready(Err(error)) = this.flush(cx) {
+                return Poll::Ready(Err(error));
+            }
+            if ready!(this.fill(cx))? == 0 {
+                return Poll::Ready(Ok(0));
+            }
+        }
+        let count = buf.len().min(this.input.len());
+        let bytes = this.input.split_to(count);
+        if let Some(target) = buf.get_mut(..count) {
+            target.copy_from_slice(&bytes);
+        }
+        this.watch(&bytes);
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> futures::io::AsyncWrite for Socket<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if this.out.len() >= WRITE_MAX {
+            let drained = this.drain(cx)?;
+            if drained.is_pending() && this.out.len() >= WRITE_MAX {
+                this.meter.set_blocked(true);
+                return Poll::Pending;
+            }
+        }
+        this.meter.set_blocked(false);
+        this.gather(buf);
+        if this.out.len() >= WRITE_AT
+            && let Poll::Ready(Err(error)) = this.drain(cx)
+        {
+            return Poll::Ready(Err(error));
+        }
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.flush(cx))?;
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// Where in a frame one direction is.
+#[derive(Default)]
+struct Progress {
+    header: [u8; YAMUX_HEADER],
+    have: usize,
+    body: usize,
+}
+
+enum Step {
+    PartOfHeader,
+    Header(MuxHeader),
+    Body,
+}
+
+impl Progress {
+    /// Takes some of `bytes`: a part of a header, the rest of a header, or a piece of a body; how many.
+    fn advance(&mut self, bytes: &[u8]) -> (usize, Step) {
+        if self.body > 0 {
+            let taken = self.body.min(bytes.len());
+            self.body -= taken;
+            return (taken, Step::Body);
+        }
+        let mut taken = 0;
+        for (slot, byte) in self.header.iter_mut().skip(self.have).zip(bytes) {
+            *slot = *byte;
+            taken += 1;
+        }
+        self.have += taken;
+        if self.have < YAMUX_HEADER {
+            return (taken, Step::PartOfHeader);
+        }
+        let header = MuxHeader::parse(self.header);
+        self.have = 0;
+        self.body = header.body();
+        (taken, Step::Header(header))
+    }
+
+    fn is_between(&self) -> bool {
+        self.have == 0 && self.body == 0
+    }
+}
