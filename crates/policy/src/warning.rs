@@ -102,11 +102,12 @@ pub(crate) fn of(set: &PolicySet) -> Vec<Warning> {
 fn login_methods(set: &PolicySet) -> BTreeSet<&Name> {
     let lists = set.groups.iter().chain(set.policies.iter().map(|policy| &policy.rules));
     let rules = lists.flat_map(|list| list.include.iter().chain(&list.require).chain(&list.exclude));
-    let methods = rules.filter_map(|rule| match &rule.selector {
-        Selector::LoginMethod(method) => Some(method),
-        _ => None,
-    });
-    methods.collect()
+    rules
+        .filter_map(|rule| match &rule.selector {
+            Selector::LoginMethod(method) => Some(method),
+            _ => None,
+        })
+        .collect()
 }
 
 /// Whether no address can satisfy every rule of `require`.

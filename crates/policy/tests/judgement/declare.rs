@@ -1,0 +1,80 @@
+//! Short ways to write declarations down.
+
+use std::net::IpAddr;
+
+use tunnel_policy::{Action, Application, Group, Policy, PolicySet, Rules, Selector, Subject, Target};
+use tunnel_proto::{AppId, Hostname, Identity, PersonId, UnixTime};
+
+/// A selector from `email:a@example.com`, `domain:…`, `ip:…`, `method:…`, `group:…` or `everyone`.
+pub(crate) fn selector(text: &str) -> Selector {
+    match text.split_once(':') {
+        None => Selector::Everyone,
+        Some(("email", value)) => Selector::Email(value.parse().expect(text)),
+        Some(("domain", value)) => Selector::EmailDomain(value.parse().expect(text)),
+        Some(("ip", value)) => Selector::Ip(value.parse().expect(text)),
+        Some(("method", value)) => Selector::LoginMethod(value.parse().expect(text)),
+        Some(("group", value)) => Selector::Group(value.parse().expect(text)),
+        Some(_) => panic!("{text}"),
+    }
+}
+
+/// Rules from `include… & require… - exclude…`, each list separated by spaces.
+pub(crate) fn rules(text: &str) -> Rules {
+    let (text, exclude) = text.split_once(" - ").unwrap_or((text, ""));
+    let (include, require) = text.split_once(" & ").unwrap_or((text, ""));
+    let list = |text: &str| text.split_whitespace().map(selector).collect();
+    Rules { include: list(include), require: list(require), exclude: list(exclude) }
+}
+
+pub(crate) fn group(name: &str, text: &str) -> Group {
+    Group { name: name.parse().expect(name), rules: rules(text) }
+}
+
+/// A policy named `name`; one whose name begins with `block` blocks.
+pub(crate) fn policy(name: &str, text: &str) -> Policy {
+    let action = if name.starts_with("block") { Action::Block } else { Action::Allow };
+    Policy { name: name.parse().expect(name), action, rules: rules(text), session_duration: None }
+}
+
+/// An application at `host` or `host/path`, several separated by spaces.
+pub(crate) fn app(name: &str, targets: &str, policies: &[&str]) -> Application {
+    let target = |text: &str| match text.find('/') {
+        None => Target { host: text.parse().expect(text), path: None },
+        Some(at) => Target { host: text[..at].parse().expect(text), path: Some(text[at..].parse().expect(text)) },
+    };
+    let mut id = [0; 32];
+    for (byte, letter) in id.iter_mut().zip(name.bytes()) {
+        *byte = letter;
+    }
+    Application {
+        id: AppId::from_bytes(id),
+        name: name.parse().expect(name),
+        targets: targets.split_whitespace().map(target).collect(),
+        login_methods: vec![],
+        policies: policies.iter().map(|policy| policy.parse().expect(policy)).collect(),
+        websocket_origins: vec![],
+        compatible_headers: true,
+        provisional: false,
+    }
+}
+
+pub(crate) fn host(text: &str) -> Hostname {
+    Hostname::parse(text).expect(text)
+}
+
+pub(crate) fn person(email: &str) -> Identity {
+    Identity {
+        person: PersonId::from_random([0; 16]),
+        email: email.parse().expect(email),
+        method: "pin".parse().expect("a name"),
+        authenticated: UnixTime(0),
+    }
+}
+
+/// Whether one policy that includes `text` admits the person from the address.
+pub(crate) fn admits(text: &str, email: &str, source: &str) -> bool {
+    let app = app("app", "app.example.com", &["p"]);
+    let set = PolicySet::new(&[], &[policy("p", text)], std::slice::from_ref(&app)).expect("a good set");
+    let source: IpAddr = source.parse().expect(source);
+    set.decide(&app, &Subject { identity: Some(&person(email)), source }).is_allow()
+}
