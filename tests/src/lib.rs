@@ -26,6 +26,7 @@ pub mod origin;
 pub mod process;
 pub mod raw;
 pub mod smtp;
+pub mod stage;
 pub mod visitor;
 
 pub use assertion::Certs;
@@ -38,6 +39,7 @@ pub use netns::Netns;
 pub use process::{Log, Process};
 pub use raw::{Door, Raw};
 pub use smtp::Smtp;
+pub use stage::Stage;
 pub use visitor::{Reply, Visitor};
 
 /// How long the harness waits for something that ought to happen at once; generous, because machines are busy.

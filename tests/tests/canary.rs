@@ -1,0 +1,14 @@
+//! What gets through to an origin: nothing before a login, exactly the admitted requests after it. The canary keeps every
+//! byte, so that "nothing" is a number.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod canary {
+    mod after_login;
+    mod before_login;
+    mod credentials;
+    mod hosts;
+    mod identity;
+    mod paths;
+    mod upgrades;
+}

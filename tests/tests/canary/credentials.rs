@@ -1,0 +1,199 @@
+//! A credential is good for what it was made for, and for nothing else.
+
+use tunnel_tests::{
+    Stage,
+    edge::LOGIN_HOST,
+    run,
+    stage::{APP, STAFF, WWW},
+    visitor::SESSION_COOKIE,
+};
+
+fn get(host: &str, fields: &str) -> String {
+    format!("GET / HTTP/1.1\r\nHost: {host}\r\n{fields}Connection: close\r\n\r\n")
+}
+
+/// S1: every credential at every other door.
+#[test]
+fn a_session_of_one_host_opens_no_other() {
+    run("replay", async |lab| {
+        let stage = Stage::set(&lab).await?;
+        let visitor = stage.somebody(WWW, STAFF).await?;
+        let mut other = visitor.clone();
+        other.browse(&format!("https://{APP}/")).await?;
+        stage.app.forget();
+        let sessions = [WWW, APP, LOGIN_HOST].map(|host| (host, other.jar.get(host).cloned().unwrap_or_default()));
+        assert_ne!(other.session(WWW)?, other.session(APP)?, "one session per host");
+        let mut tried = 0;
+        for (from, cookies) in &sessions {
+            assert!(!cookies.is_empty(), "{from} has set a cookie");
+            for (name, value) in cookies {
+                for to in [WWW, APP] {
+                    if *from == to && name == SESSION_COOKIE {
+                        continue;
+                    }
+                    for fields in [
+                        format!("Cookie: {SESSION_COOKIE}={value}\r\n"),
+                        format!("Cookie: {name}={value}\r\n"),
+                        format!("Authorization: Bearer {value}\r\n"),
+                        format!("Cf-Access-Token: {value}\r\n"),
+                        format!("Access-Token: {value}\r\n"),
+                        format!("Cookie: CF_Authorization={value}\r\n"),
+                        format!("Access-Jwt-Assertion: {value}\r\n"),
+                    ] {
+                        stage.www.forget();
+                        stage.app.forget();
+                        let answer = stage.door(to)?.ask(get(to, &fields).as_bytes()).await?;
+                        assert!(
+                            matches!(answer.status, 302 | 303 | 401 | 403),
+                            "{} at {to} for {name} of {from}: {fields}",
+                            answer.status
+                        );
+                        stage.assert_silence(&fields);
+                        tried += 1;
+                    }
+                }
+            }
+        }
+        assert!(tried >= 28, "{tried}");
+        Ok(())
+    });
+}
+
+/// S1b: an origin that presents the assertion it was sent gets nowhere.
+#[test]
+fn an_assertion_is_no_credential() {
+    run("assertion", async |lab| {
+        let stage = Stage::set(&lab).await?;
+        let mut visitor = stage.somebody(WWW, STAFF).await?;
+        visitor.get(&format!("https://{WWW}/")).await?;
+        let token = stage.www.wait_for_heads(1).await?[0].one("access-jwt-assertion").to_owned();
+        stage.www.forget();
+        for host in [WWW, APP, LOGIN_HOST] {
+            for fields in [
+                format!("Cookie: {SESSION_COOKIE}={token}\r\n"),
+                format!("Cookie: CF_Authorization={token}\r\n"),
+                format!("Authorization: Bearer {token}\r\n"),
+                format!("Cf-Access-Token: {token}\r\n"),
+                format!("Access-Token: {token}\r\n"),
+                format!("Access-Jwt-Assertion: {token}\r\n"),
+                format!("Cf-Access-Jwt-Assertion: {token}\r\n"),
+                format!("Cookie: __Host-access-login={token}\r\n"),
+            ] {
+                for path in ["/", "/.access/identity", "/cdn-cgi/access/get-identity", "/admin", "/api/v1/tunnels"] {
+                    let request = get(host, &fields).replacen("GET / ", &format!("GET {path} "), 1);
+                    let answer = stage.door(host)?.ask(request.as_bytes()).await?;
+                    // The login host's own front page may greet a stranger; it must not know whom it greets.
+                    assert!(
+                        answer.status != 200 || (host == LOGIN_HOST && path == "/"),
+                        "200 at {host}{path} for {fields}"
+                    );
+                    assert!(!answer.text().contains(STAFF), "{host}{path} knows the person of a replayed assertion");
+                    stage.assert_silence(&fields);
+                }
+            }
+        }
+        Ok(())
+    });
+}
+
+/// S2: cookies that a sibling application put into the browser neither log in nor log out.
+#[test]
+fn tossed_cookies_are_ignored() {
+    run("tossing", async |lab| {
+        let stage = Stage::set(&lab).await?;
+        let visitor = stage.somebody(WWW, STAFF).await?;
+        let session = visitor.session(WWW)?;
+        let value = session.split_once('=').unwrap().1;
+        let tossed = "A".repeat(value.len());
+        // Alone they are worth nothing.
+        for cookie in [
+            format!("{SESSION_COOKIE}={tossed}"),
+            format!("{SESSION_COOKIE}="),
+            SESSION_COOKIE.to_owned(),
+            format!("__host-access={value}"),
+            format!("access={value}"),
+            format!("__Secure-access={value}"),
+            format!(" __Host-access ={value}x"),
+            format!("{SESSION_COOKIE}=\"{value}"),
+            format!("{SESSION_COOKIE}={}", &value[1..]),
+            format!("{SESSION_COOKIE}={value}A"),
+            format!("{SESSION_COOKIE}={}", value.to_uppercase()),
+        ] {
+            let answer = stage.door(WWW)?.ask(get(WWW, &format!("Cookie: {cookie}\r\n")).as_bytes()).await?;
+            assert!(matches!(answer.status, 302 | 303 | 401), "{} for {cookie}", answer.status);
+            stage.assert_silence(&cookie);
+        }
+        // Beside the true one they do no harm.
+        for cookie in [
+            format!("Cookie: {SESSION_COOKIE}={tossed}; {session}\r\n"),
+            format!("Cookie: {session}; {SESSION_COOKIE}={tossed}\r\n"),
+            format!("Cookie: {SESSION_COOKIE}={tossed}\r\nCookie: {session}\r\n"),
+            format!("Cookie: x; ; =; {session}; y=\"z\r\n"),
+        ] {
+            stage.www.forget();
+            let answer = stage.door(WWW)?.ask(get(WWW, &cookie).as_bytes()).await?;
+            assert_eq!(answer.status, 200, "{cookie}");
+            assert!(!stage.www.heard(SESSION_COOKIE), "S3: {cookie}");
+        }
+        Ok(())
+    });
+}
+
+/// S2: a login makes a new session; one that was planted before does not become the person's.
+#[test]
+fn a_planted_session_is_not_adopted_by_a_login() {
+    run("fixation", async |lab| {
+        let stage = Stage::set(&lab).await?;
+        let planted = stage.somebody(WWW, "mallory@example.test").await?;
+        let mut victim = stage.stranger()?;
+        // Everything that the attacker's browser got before and during its login is planted.
+        victim.jar = planted.jar.clone();
+        for jar in victim.jar.values_mut() {
+            jar.remove(SESSION_COOKIE);
+        }
+        victim.jar.remove(LOGIN_HOST);
+        victim.login(&stage.smtp, &format!("https://{WWW}/"), STAFF).await?;
+        assert_ne!(victim.session(WWW)?, planted.session(WWW)?);
+        let mut attacker = planted.clone();
+        let whoami = attacker.get(&format!("https://{WWW}/.access/identity")).await?;
+        assert!(!whoami.text().contains(STAFF), "{}", whoami.text());
+        assert!(whoami.text().contains("mallory@example.test"), "{}", whoami.text());
+        Ok(())
+    });
+}
+
+/// S2, S4: the attributes of our cookies.
+#[test]
+fn our_cookies_are_host_only_secure_and_closed_to_scripts() {
+    run("attributes", async |lab| {
+        let stage = Stage::set(&lab).await?;
+        let mut visitor = stage.stranger()?;
+        let mut seen = Vec::new();
+        let page = visitor.ask_for_code(&format!("https://{WWW}/"), STAFF).await?;
+        let code = stage.smtp.mail_to(STAFF, 1).await?.pin()?;
+        let mut reply = visitor.enter_code(&page, &code).await?;
+        let mut first = stage.stranger()?;
+        seen.push(first.get(&format!("https://{WWW}/")).await?);
+        for _ in 0..5 {
+            seen.push(reply.clone());
+            let Some(location) = reply.header("location").map(str::to_owned) else { break };
+            reply = visitor.get(&tunnel_tests::visitor::resolve(&reply.url, &location)).await?;
+        }
+        let lines: Vec<_> = seen
+            .iter()
+            .flat_map(|r| &r.answer.headers)
+            .filter(|(name, _)| name == "set-cookie")
+            .map(|(_, v)| v.clone())
+            .collect();
+        assert!(lines.iter().any(|line| line.starts_with(&format!("{SESSION_COOKIE}="))), "{lines:?}");
+        for line in lines {
+            let lower = line.to_lowercase();
+            assert!(line.starts_with("__Host-access"), "{line}");
+            for attribute in ["secure", "httponly", "samesite=lax", "path=/"] {
+                assert!(lower.split("; ").any(|a| a == attribute), "{attribute} in {line}");
+            }
+            assert!(!lower.contains("domain="), "{line}");
+        }
+        Ok(())
+    });
+}
