@@ -1,7 +1,9 @@
 //! The edge: terminates TLS, makes every visitor log in, judges by policy, and forwards to connectors.
 
 pub mod clock;
+pub mod snapshot;
 pub mod store;
+pub mod tunnels;
 pub mod visit;
 
 pub use clock::Clock;

@@ -1,5 +1,7 @@
 //! What the edge serves from: everything declared, checked and indexed, immutable, replaced whole.
 
+mod builtin;
+
 use std::collections::HashMap;
 
 use tunnel_policy::PolicySet;
@@ -7,12 +9,15 @@ use tunnel_proto::{HostPattern, Hostname, Revision, TunnelId};
 
 use crate::store::Declared;
 
+pub use builtin::{BuiltIn, SnapshotError, administrators};
+pub(crate) use builtin::{answers_for, provisional_name};
+
 /// An immutable view of one revision of the declared configuration.
 #[derive(Debug)]
 pub struct Snapshot {
     /// The revision.
     pub revision: Revision,
-    /// What was declared.
+    /// What was declared, with what is built in.
     pub declared: Declared,
     /// The policies, checked and indexed.
     pub policies: PolicySet,
@@ -21,8 +26,10 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Checks and indexes a declared configuration. A configuration that is refused here changes nothing.
-    pub fn new(revision: Revision, declared: Declared) -> Result<Self, tunnel_policy::PolicySetError> {
+    /// Adds what is built in to a declared configuration, checks and indexes it. A configuration that is refused here
+    /// changes nothing.
+    pub fn new(revision: Revision, declared: Declared, built_in: &BuiltIn) -> Result<Self, SnapshotError> {
+        let declared = built_in.complete(declared)?;
         let policies = PolicySet::new(&declared.groups, &declared.policies, &declared.applications)?;
         let mut exact = HashMap::new();
         let mut patterns = Vec::new();
@@ -40,5 +47,15 @@ impl Snapshot {
     pub fn tunnel_for(&self, host: &Hostname) -> Option<TunnelId> {
         let by_pattern = || self.patterns.iter().find(|(pattern, _)| pattern.matches(host)).map(|(_, tunnel)| *tunnel);
         self.exact.get(host).copied().or_else(by_pattern)
+    }
+
+    /// Whether `email` is an administrator.
+    pub fn is_administrator(&self, email: &tunnel_proto::EmailAddress) -> bool {
+        self.declared.administrators.contains(email)
+    }
+
+    /// Whether there is an administrator at all.
+    pub fn has_administrator(&self) -> bool {
+        !self.declared.administrators.is_empty()
     }
 }

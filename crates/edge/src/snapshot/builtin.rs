@@ -1,0 +1,139 @@
+//! What is built in: the group and policy `administrators`, and how provisional applications give way.
+
+use tunnel_policy::{Action, Application, Group, Policy, PolicySetError, Rules, Selector};
+use tunnel_proto::{AppId, EmailAddress, HostPattern, Hostname, Name};
+
+use crate::store::{Declared, LoginMethod, LoginMethodKind};
+
+/// What the edge adds to whatever is declared.
+#[derive(Clone, Debug, Default)]
+pub struct BuiltIn {
+    /// The administrators of `[admin] emails` and `--admin`.
+    pub administrators: Vec<EmailAddress>,
+    /// Whether this is the quick start, which has the login method `pin` without anybody declaring it.
+    pub quick_start: bool,
+    /// The host that no application may name.
+    pub login_host: Option<Hostname>,
+}
+
+/// Why a declared configuration cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// It declares something of a built-in name.
+    #[error("the {kind} `administrators` is built in (`[admin] emails`, and those added later); choose another name")]
+    BuiltInName {
+        /// `group` or `policy`.
+        kind: &'static str,
+    },
+    /// It names the login host.
+    #[error("{kind} `{name}`: `{host}` is where people log in and cannot be published; choose another hostname")]
+    LoginHost {
+        /// `application` or `tunnel`.
+        kind: &'static str,
+        /// Its name.
+        name: Name,
+        /// The login host.
+        host: Hostname,
+    },
+    /// A route leads to no tunnel.
+    #[error("hostname `{0}` is routed to a tunnel that does not exist")]
+    RouteToNowhere(HostPattern),
+    /// Two routes of one hostname.
+    #[error("hostname `{0}` is routed twice")]
+    RoutedTwice(HostPattern),
+    /// Its policies make no sense.
+    #[error(transparent)]
+    Policies(#[from] PolicySetError),
+}
+
+/// The name of the built-in group, and of the policy that admits it.
+pub fn administrators() -> Name {
+    "administrators".parse().expect("it is a name")
+}
+
+/// The name of a provisional application that cannot be named after its hostname.
+pub(crate) fn provisional_name(id: &AppId) -> Option<Name> {
+    format!("provisional-{}", id.to_string().get(..16)?).parse().ok()
+}
+
+/// Whether a declared application answers for every host of `pattern`, on whatever paths.
+pub(crate) fn answers_for(app: &Application, pattern: &HostPattern) -> bool {
+    app.targets.iter().any(|target| match pattern.exact() {
+        Some(host) => target.host.matches(&host),
+        None => target.host == *pattern,
+    })
+}
+
+impl BuiltIn {
+    /// The configuration as it is served. Refuses what takes the place of something built in.
+    pub fn complete(&self, mut declared: Declared) -> Result<Declared, SnapshotError> {
+        self.check(&declared)?;
+        let mut everyone = self.administrators.clone();
+        everyone.append(&mut declared.administrators);
+        everyone.sort();
+        everyone.dedup();
+        declared.administrators = everyone;
+        let include: Vec<_> = declared.administrators.iter().cloned().map(Selector::Email).collect();
+        // Without administrators the group is there all the same, and nobody is in it.
+        let rules = match include.is_empty() {
+            true => Rules { include: vec![Selector::Everyone], exclude: vec![Selector::Everyone], ..Rules::default() },
+            false => Rules { include, ..Rules::default() },
+        };
+        let name = administrators();
+        declared.groups.push(Group { name: name.clone(), rules });
+        let include = vec![Selector::Group(name.clone())];
+        let rules = Rules { include, ..Rules::default() };
+        declared.policies.push(Policy { name, action: Action::Allow, rules, session_duration: None });
+        if self.quick_start && declared.login_methods.is_empty() {
+            let name = "pin".parse().expect("it is a name");
+            declared.login_methods.push(LoginMethod { name, kind: LoginMethodKind::OneTimePin });
+        }
+        give_way(&mut declared);
+        Ok(declared)
+    }
+
+    fn check(&self, declared: &Declared) -> Result<(), SnapshotError> {
+        let name = administrators();
+        let groups = declared.groups.iter().map(|group| ("group", &group.name));
+        let policies = declared.policies.iter().map(|policy| ("policy", &policy.name));
+        if let Some((kind, _)) = groups.chain(policies).find(|(_, taken)| **taken == name) {
+            return Err(SnapshotError::BuiltInName { kind });
+        }
+        for (at, route) in declared.routes.iter().enumerate() {
+            let tunnel = declared.tunnel(route.tunnel);
+            let tunnel = tunnel.ok_or_else(|| SnapshotError::RouteToNowhere(route.hostname.clone()))?;
+            self.check_host("tunnel", &tunnel.name, &route.hostname)?;
+            if declared.routes.iter().take(at).any(|other| other.hostname == route.hostname) {
+                return Err(SnapshotError::RoutedTwice(route.hostname.clone()));
+            }
+        }
+        let targets =
+            |app: &Application| app.targets.iter().try_for_each(|t| self.check_host("application", &app.name, &t.host));
+        declared.applications.iter().try_for_each(targets)
+    }
+
+    fn check_host(&self, kind: &'static str, name: &Name, pattern: &HostPattern) -> Result<(), SnapshotError> {
+        match (&self.login_host, pattern.exact()) {
+            (Some(login), Some(host)) if *login == host => {
+                Err(SnapshotError::LoginHost { kind, name: name.clone(), host })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Leaves provisional applications out where a declared one answers for the hostname, and names the others apart from
+/// declared ones.
+fn give_way(declared: &mut Declared) {
+    let (mut provisional, firm): (Vec<_>, Vec<_>) = declared.applications.drain(..).partition(|app| app.provisional);
+    provisional
+        .retain(|app| !app.targets.iter().any(|target| firm.iter().any(|other| answers_for(other, &target.host))));
+    for app in &mut provisional {
+        if firm.iter().any(|other| other.name == app.name) {
+            app.name = provisional_name(&app.id).unwrap_or_else(|| app.name.clone());
+        }
+    }
+    declared.applications = firm;
+    declared.applications.append(&mut provisional);
+}
