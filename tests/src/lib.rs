@@ -13,6 +13,7 @@
     reason = "a harness reports by panicking; nothing here is shipped"
 )]
 
+pub mod access_network;
 pub mod assertion;
 pub mod browser;
 pub mod canary;
@@ -29,6 +30,7 @@ pub mod smtp;
 pub mod stage;
 pub mod visitor;
 
+pub use access_network::AccessNetwork;
 pub use assertion::Certs;
 pub use browser::Browser;
 pub use canary::{Canary, Head};

@@ -2,9 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+use std::{net::SocketAddr, time::Duration};
+
 use anyhow::Result;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
 use tunnel_tests::{
-    Browser, Canary, Door, Lab, Smtp, Visitor,
+    AccessNetwork, Browser, Canary, Door, Lab, Smtp, Visitor,
+    access_network::{EDGE_V4, EDGE_V6},
     browser::BrowserOptions,
     canary::SONG,
     netns::{Netns, cable},
@@ -93,6 +101,67 @@ fn namespaces_are_joined_by_cables_and_apart_otherwise() {
         addresses.arg("addr");
         let seen = finish(addresses).await?.ok()?;
         assert!(seen.contains("192.0.2.1"));
+        Ok(())
+    });
+}
+
+/// The positive and negative control of every access network: the inside gets out, the outside does not get in.
+#[test]
+fn access_networks_let_out_and_do_not_let_in() {
+    run("networks", async |lab| -> Result<()> {
+        let black_hole = AccessNetwork::black_hole(1280);
+        for (name, net, inside, outside) in [
+            ("nat", AccessNetwork::behind_nat()?, "192.168.1.10", EDGE_V4),
+            ("ipv6", AccessNetwork::ipv6_only()?, "2001:db8:1::10", EDGE_V6),
+            ("ds-lite", AccessNetwork::ds_lite()?, "192.168.1.10", EDGE_V4),
+            ("map-e", AccessNetwork::map_e()?, "192.168.1.10", EDGE_V4),
+            ("black-hole", black_hole?, "192.168.1.10", EDGE_V4),
+        ] {
+            let serve = |net: &Netns, address: &str| {
+                let address = SocketAddr::new(address.parse().unwrap(), 7);
+                net.inside(async move { TcpListener::bind(address).await?.into_std() })
+            };
+            let knock = |net: &Netns, address: &str| {
+                let address = SocketAddr::new(address.parse().unwrap(), 7);
+                net.inside(async move {
+                    timeout(Duration::from_millis(400), TcpStream::connect(address)).await.is_ok_and(|r| r.is_ok())
+                })
+            };
+            let (_inner, _outer) = (serve(&net.lan, inside)?, serve(&net.wan, outside)?);
+            let capture = net.capture(&lab).await?;
+            assert!(knock(&net.lan, outside), "{name}: the inside gets out");
+            assert!(!knock(&net.wan, inside), "{name}: the outside does not get in");
+            assert!(capture.stop().await?.len() > 200, "{name}: the capture has the packets");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_black_hole_swallows_big_packets_without_a_word() {
+    run("black-hole", async |_| -> Result<()> {
+        let net = AccessNetwork::black_hole(1280)?;
+        let listener = net.wan.inside(async { TcpListener::bind((EDGE_V4, 7)).await?.into_std() })?;
+        let transfer = |bytes: usize| {
+            let listener = listener.try_clone().unwrap();
+            std::thread::scope(|scope| {
+                let receiving = scope.spawn(|| {
+                    net.wan.inside(async {
+                        let (mut stream, _) = TcpListener::from_std(listener)?.accept().await?;
+                        let mut got = vec![0; bytes];
+                        let read = timeout(Duration::from_secs(2), stream.read_exact(&mut got)).await;
+                        std::io::Result::Ok(read.is_ok_and(|r| r.is_ok()))
+                    })
+                });
+                net.lan.inside(async {
+                    let mut stream = TcpStream::connect((EDGE_V4, 7)).await?;
+                    stream.write_all(&vec![7; bytes]).await?;
+                    std::io::Result::Ok(receiving.join().unwrap()?)
+                })
+            })
+        };
+        assert!(transfer(1000)?, "a small packet passes");
+        assert!(!transfer(1400)?, "a big one does not");
         Ok(())
     });
 }

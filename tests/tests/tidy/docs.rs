@@ -1,0 +1,146 @@
+//! The commands and files in the documentation are real.
+
+use std::collections::BTreeSet;
+
+use regex::Regex;
+use tunnel_tests::process::program;
+
+use crate::{files, root};
+
+/// Fenced blocks of these languages in a Markdown file.
+fn blocks(text: &str, languages: &[&str]) -> Vec<String> {
+    let fence = Regex::new(r"(?ms)^```(\w*)[^\n]*\n(.*?)^```").unwrap();
+    let wanted = fence.captures_iter(text).filter(|found| languages.contains(&&found[1]));
+    wanted.map(|found| found[2].to_owned()).collect()
+}
+
+/// Commands in shell blocks, without prompts, comments and continuations.
+fn commands(text: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    for block in blocks(text, &["sh", "bash", "console", "shell"]) {
+        for line in block.replace("\\\n", " ").lines() {
+            let line = line.trim().trim_start_matches("$ ").trim();
+            if !line.is_empty() && !line.starts_with('#') {
+                all.push(line.split(" #").next().unwrap().trim().to_owned());
+            }
+        }
+    }
+    all
+}
+
+/// Programs that a reader has, and that are not ours.
+const OTHERS: &[&str] = &[
+    "cargo",
+    "git",
+    "cd",
+    "curl",
+    "sudo",
+    "tests/run",
+    "./tests/run",
+    "apt-get",
+    "python3",
+    "nginx",
+    "systemctl",
+    "export",
+    "mkdir",
+    "cat",
+    "install",
+    "openssl",
+    "dig",
+];
+
+/// Every command is one of ours with a subcommand and flags that its own `--help` knows, or a well-known program.
+#[test]
+fn every_command_in_the_documentation_exists() {
+    let mut ours = 0;
+    for (name, text) in files(&[".md"]) {
+        for command in commands(&text) {
+            let mut words =
+                command.split_whitespace().skip_while(|word| word.contains('=') && !word.starts_with('-')).peekable();
+            if words.peek() == Some(&"sudo") {
+                words.next();
+            }
+            let mut words: Vec<_> = words.take_while(|word| !matches!(*word, "|" | "&&" | ">" | "&" | ";")).collect();
+            if words.starts_with(&["cargo", "run"]) {
+                let bin = words
+                    .iter()
+                    .position(|word| *word == "--bin")
+                    .map(|at| words[at + 1])
+                    .unwrap_or_else(|| panic!("{name}: `{command}` says no --bin"));
+                let after = words.iter().position(|word| *word == "--").map_or(words.len(), |at| at + 1);
+                words = [&[bin], &words[after..]].concat();
+            }
+            let first = words[0].rsplit('/').next().unwrap();
+            if !["edge", "connector", "access"].contains(&first) {
+                assert!(
+                    OTHERS.contains(&words[0]) || OTHERS.contains(&first),
+                    "{name}: who is `{}` in `{command}`?",
+                    words[0]
+                );
+                continue;
+            }
+            ours += 1;
+            let known = known_words(first, &words[1..]);
+            for flag in words.iter().filter(|word| word.starts_with("--")) {
+                let flag = flag.split('=').next().unwrap();
+                assert!(known.contains(flag), "{name}: `{command}`: {first} does not know {flag}");
+            }
+        }
+    }
+    assert!(ours >= 3, "the documentation has commands: {ours}");
+}
+
+/// Flags of a program, those of the subcommands that `words` begin with included.
+fn known_words(program_name: &str, words: &[&str]) -> BTreeSet<String> {
+    let program = program(program_name).unwrap();
+    let flag = Regex::new(r"--[a-z][a-z0-9-]*").unwrap();
+    let mut known: BTreeSet<String> = ["--help".to_owned(), "--version".to_owned()].into();
+    let mut path: Vec<&str> = Vec::new();
+    for next in words.iter().copied().map(Some).chain([None]) {
+        let output = std::process::Command::new(&program).args(&path).arg("--help").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success(),
+            "`{program_name} {} --help` failed: {}",
+            path.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        known.extend(flag.find_iter(&text).map(|found| found.as_str().to_owned()));
+        let Some(next) = next else { break };
+        let is_subcommand = Regex::new(&format!(r"(?m)^  {}( |$)", regex::escape(next))).unwrap().is_match(&text);
+        if next.starts_with('-') || !is_subcommand {
+            break;
+        }
+        path.push(next);
+    }
+    known
+}
+
+/// Every file that a document links to is there.
+#[test]
+fn every_link_in_the_documentation_leads_somewhere() {
+    let link = Regex::new(r"\]\(([^)#:]+)(#[^)]*)?\)").unwrap();
+    for (name, text) in files(&[".md"]) {
+        let folder = root().join(&name).parent().unwrap().to_owned();
+        for found in link.captures_iter(&text) {
+            assert!(folder.join(&found[1]).exists(), "{name} links to `{}`", &found[1]);
+        }
+    }
+}
+
+#[test]
+fn the_documents_are_there() {
+    for name in ["README.md", "ARCHITECTURE.md", "crates/tunnel-proto/PROTOCOL.md"] {
+        let alternatives = [root().join(name), root().join(name.rsplit('/').next().unwrap())];
+        assert!(alternatives.iter().any(|path| path.is_file()), "{name} is missing");
+    }
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let commands = commands(&readme);
+    assert!(commands.iter().any(|c| c.contains("tests/run")), "the README says how the tests are run");
+    assert!(
+        commands.iter().any(|c| c.contains("--bin edge") && c.contains("demo")),
+        "the README says how to see it work"
+    );
+    let ci = std::fs::read_to_string(root().join(".ci/run")).unwrap();
+    assert!(ci.contains("tests/run"), "CI runs the README's command");
+}
