@@ -1,6 +1,9 @@
 //! The edge: terminates TLS, makes every visitor log in, judges by policy, and forwards to connectors.
 
 pub mod clock;
+pub mod enroll;
+pub mod operators;
+pub mod setup;
 pub mod snapshot;
 pub mod store;
 pub mod tunnels;

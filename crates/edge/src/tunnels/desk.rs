@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 
 use tunnel_proto::{
-    Hostname, UnixTime,
+    EmailAddress, Hostname, UnixTime,
     identity::{Ca, CaError, CertRole},
 };
 
-use crate::store::{AuditEvent, AuditRecord, CertificateHolder, CertificateRecord, Declared, Store, StoreError};
+use crate::store::{
+    AuditEvent, AuditRecord, CertificateHolder, CertificateRecord, Declared, Promise, Store, StoreError,
+};
 
 use super::Problem;
 
@@ -56,7 +58,9 @@ impl Desk<'_> {
             if let Some(certificate) = &change.certificate {
                 self.store.put_certificate(certificate).await?;
             }
-            let stored = if after == before {
+            let stored = if after == before && change.audit.is_empty() {
+                Ok(())
+            } else if after == before {
                 self.store.append_audit(&change.audit).await
             } else {
                 self.store.replace_declared(revision, &after, &change.audit).await.map(drop)
@@ -69,6 +73,33 @@ impl Desk<'_> {
         }
         tracing::error!("a change lost against {RETRIES} others");
         Err(Problem::Internal)
+    }
+
+    /// Keeps an administrator's promises to an operator, with the record of its approval.
+    pub(crate) async fn promise(&self, promises: Vec<Promise>, approval: AuditRecord) -> Result<(), Problem> {
+        let kept = self.change(|declared| {
+            declared.promises.extend(promises.iter().cloned());
+            Ok(Change { answer: (), audit: vec![approval.clone()], certificate: None })
+        });
+        kept.await
+    }
+
+    /// Makes `email` an administrator if `may` agrees to it on the newest configuration; says whether it did.
+    pub(crate) async fn administrator(
+        &self,
+        email: &EmailAddress,
+        record: AuditRecord,
+        may: impl Fn(&Declared) -> bool + Send + Sync,
+    ) -> Result<bool, Problem> {
+        let made = self.change(|declared| {
+            let answer = may(declared);
+            if answer && !declared.administrators.contains(email) {
+                declared.administrators.push(email.clone());
+            }
+            let audit = if answer { vec![record.clone()] } else { Vec::new() };
+            Ok(Change { answer, audit, certificate: None })
+        });
+        made.await
     }
 
     /// Certifies the key of a signing request. The certificate must be put on record before it is handed out.
@@ -99,7 +130,7 @@ impl Desk<'_> {
     }
 
     /// The address at which a visitor opens `host`.
-    pub(super) fn visit_url(&self, host: &Hostname) -> String {
+    pub(crate) fn visit_url(&self, host: &Hostname) -> String {
         self.visit.replace("HOST", host.as_str())
     }
 }

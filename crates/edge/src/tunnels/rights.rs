@@ -77,7 +77,7 @@ pub(super) fn claim(
     if !principal.may_publish(hostname) {
         return Err(Problem::OutOfScope(hostname.clone()));
     }
-    let Some(from) = served_by(declared, hostname, principal.operator().is_some(), tunnel) else {
+    let Some(from) = served_by(declared, hostname, principal.operator().is_some(), Some(tunnel)) else {
         let held = declared.routes.iter().any(|route| route.hostname == *hostname);
         return Ok(if held { Claim::Held } else { Claim::Free });
     };
@@ -96,15 +96,15 @@ pub(super) fn claim(
     }
 }
 
-/// The other tunnel whose visitors would come to `tunnel` if `hostname` were routed there. With `shadows`, that includes
+/// The other tunnel whose visitors would come to `tunnel` (or to one not made yet) if `hostname` were routed there. With `shadows`, that includes
 /// those whom a wildcard of the other tunnel serves today: an operator never draws visitors off a tunnel of somebody else.
 pub(crate) fn served_by(
     declared: &Declared,
     hostname: &HostPattern,
     shadows: bool,
-    tunnel: TunnelId,
+    tunnel: Option<TunnelId>,
 ) -> Option<TunnelId> {
-    let mut others = declared.routes.iter().filter(|route| route.tunnel != tunnel);
+    let mut others = declared.routes.iter().filter(|route| Some(route.tunnel) != tunnel);
     if let Some(same) = others.clone().find(|route| route.hostname == *hostname) {
         return Some(same.tunnel);
     }
