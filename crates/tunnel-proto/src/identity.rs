@@ -101,6 +101,15 @@ impl FromStr for CertRole {
     }
 }
 
+/// The SHA-256 fingerprint of a certificate in DER form, as `openssl x509 -fingerprint -sha256` shows it.
+pub fn fingerprint(certificate: &[u8]) -> [u8; 32] {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate);
+    let mut bytes = [0; 32];
+    // SHA-256 has 32 bytes.
+    bytes.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
