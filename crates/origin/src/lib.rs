@@ -1,1 +1,54 @@
-//! x
+//! The connector of Tunnel: it stands beside a service, dials out to an edge, and carries to the service what the edge
+//! lets through. Nothing listens towards the internet.
+//!
+//! Start from [`Connector::builder`]. A connector needs an [`EdgeAddress`], [`Credentials`] (from enrolling, see [`enrol`]
+//! and [`operator`]) and at least one [`Service`]: a web server at a port or a Unix socket, a TCP service, or a
+//! [`StreamHandler`] in this very program, which then needs no listening port at all. It runs inside any tokio runtime,
+//! installs nothing global and reads no environment.
+//!
+//! Who may visit is not decided here: the edge admits, and what it opened is served. HTTP is not looked into either; a
+//! stream is bytes between the edge and the service that one of the connector's own rules names.
+//!
+//! ```no_run
+//! use tunnel_origin::{Connector, Credentials, EdgeAddress};
+//!
+//! # async fn example(credentials: Credentials) -> Result<(), Box<dyn std::error::Error>> {
+//! let connector = Connector::builder()
+//!     .edge(EdgeAddress::parse("https://access.example.com", None)?)
+//!     .credentials(credentials)
+//!     .service("www.example.com".parse::<tunnel_proto::HostPattern>()?, "http://localhost:3000".parse()?)
+//!     .connect()
+//!     .await?;
+//! connector.run(async { tokio::signal::ctrl_c().await.unwrap_or(()) }).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod address;
+mod backoff;
+mod connector;
+mod credentials;
+mod dial;
+pub mod enrol;
+mod error;
+mod establish;
+pub mod hello;
+mod live;
+pub mod operator;
+mod platform;
+mod relay;
+mod renewal;
+mod serve;
+mod service;
+mod status;
+mod supervise;
+
+pub use address::{AddressError, EDGE_PORT, EdgeAddress, SocketTarget};
+pub use backoff::{Backoff, FIRST_RETRY_JITTER, RETRY_BASE, RETRY_CAP};
+pub use connector::{Builder, CONNECTIONS, CONNECTIONS_MAX, Connector, GRACE};
+pub use credentials::{CredentialStore, Credentials, CredentialsError};
+pub use error::Error;
+pub use serve::SERVICE_CONNECT_LIMIT;
+pub use service::{Opening, Service, ServiceError, StreamHandler};
+pub use status::{Counters, Status};
+pub use tunnel_proto::{link::Stream, message::ServiceKind};

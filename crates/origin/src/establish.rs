@@ -1,0 +1,49 @@
+//! One attempt to bring up a link: dial, TLS, greeting.
+
+use std::{io, sync::Arc, time::Duration};
+
+use rustls::pki_types::ServerName;
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tunnel_proto::{
+    identity::{provider, speaks_link},
+    link::{self, Connected, Settings},
+    message::Hello,
+};
+
+use crate::{
+    address::EdgeAddress,
+    credentials::{Credentials, CredentialsError},
+    dial::dial,
+    error::Error,
+};
+
+/// Time to connect and to finish the TLS handshake.
+pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(15);
+
+/// Brings up a link to `edge`.
+pub(crate) async fn establish(edge: &EdgeAddress, credentials: &Credentials, hello: Hello) -> Result<Connected, Error> {
+    let secure = timeout(CONNECT_LIMIT, secure(edge, credentials)).await;
+    let stream = secure.map_err(|_| Error::Late { edge: edge.to_string(), limit: CONNECT_LIMIT })??;
+    link::connect(stream, hello, Settings::default()).await.map_err(|error| Error::greeting(edge, error))
+}
+
+async fn secure(edge: &EdgeAddress, credentials: &Credentials) -> Result<TlsStream<TcpStream>, Error> {
+    let config = credentials.client_config().map_err(CredentialsError::from)?;
+    let name = ServerName::try_from(edge.name().as_str().to_owned())
+        .map_err(|error| Error::Internal { reason: error.to_string() })?;
+    let tcp = dial(edge.target()).await.map_err(|error| Error::dial(edge, error))?;
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
+    let stream = stream.map_err(|error| Error::handshake(edge, &error))?;
+    if !speaks_link(stream.get_ref().1.alpn_protocol()) {
+        return Err(Error::NotAnEdge { edge: edge.to_string(), reason: "it does not speak `tunnel/1`".to_owned() });
+    }
+    Ok(stream)
+}
+
+/// Random bytes from the cryptography provider.
+pub(crate) fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    provider().secure_random.fill(&mut bytes).map_err(|_| io::Error::other("the system has no random bytes"))?;
+    Ok(bytes)
+}

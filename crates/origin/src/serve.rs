@@ -1,0 +1,224 @@
+//! One stream from the edge: find its rule, connect to the service, carry the bytes.
+
+use std::{io, sync::Arc, sync::atomic::Ordering, time::Duration};
+
+use tokio::{net::TcpStream, time::timeout};
+use tracing::debug;
+use tunnel_proto::{
+    HostPattern, Revision, RuleId,
+    link::{Pending, Stream},
+    message::{HttpOptions, Open, Rule, ServiceKind, StreamRefusal, Table},
+};
+
+use crate::{
+    address::SocketTarget,
+    dial::{DialError, dial},
+    platform::{UnixStream, connect_unix},
+    relay::{RelayError, relay},
+    service::{Opening, Service, StreamHandler},
+    status::Meters,
+};
+
+/// How long a service may take to accept a connection, unless told otherwise.
+pub const SERVICE_CONNECT_LIMIT: Duration = Duration::from_secs(30);
+
+/// What a connector publishes, and what it says about it.
+pub(crate) struct Rules {
+    revision: Revision,
+    rules: Vec<(RuleId, HostPattern, Service)>,
+}
+
+impl Rules {
+    pub(crate) fn new(services: Vec<(HostPattern, Service)>) -> Self {
+        let rules = (0..).map(RuleId).zip(services).map(|(id, (hostname, service))| (id, hostname, service)).collect();
+        Self { revision: Revision(1), rules }
+    }
+
+    /// The table as it is announced: hostnames and kinds, and nothing of where the services are.
+    pub(crate) fn table(&self) -> Table {
+        let rules = self.rules.iter().map(|(id, hostname, service)| Rule {
+            id: *id,
+            hostname: hostname.clone(),
+            path: None,
+            kind: service.kind(),
+            http: HttpOptions::default(),
+        });
+        Table { revision: self.revision, rules: rules.collect() }
+    }
+
+    pub(crate) fn hostname(&self, rule: RuleId) -> Option<&HostPattern> {
+        self.rules.iter().find(|(id, ..)| *id == rule).map(|(_, hostname, _)| hostname)
+    }
+
+    /// The service that an opening names, if it is one of ours and the opening fits it.
+    fn find(&self, open: &Open) -> Result<(&HostPattern, &Service), (StreamRefusal, String)> {
+        if open.revision != self.revision {
+            return Err((StreamRefusal::StaleTable, format!("the table in force is {}", self.revision)));
+        }
+        let Some((_, hostname, service)) = self.rules.iter().find(|(id, ..)| *id == open.rule) else {
+            return Err((StreamRefusal::UnknownRule, "no such rule".to_owned()));
+        };
+        // Only a bastion goes where a visitor says, and none is published here. A stream of a web service is shared by
+        // visitors, so it belongs to no one of them.
+        let shared = matches!(service.kind(), ServiceKind::Http | ServiceKind::H2c);
+        if open.destination.is_some() || (shared && open.identity.is_some()) {
+            return Err((StreamRefusal::WrongKind, format!("the rule is for {}", service.kind())));
+        }
+        Ok((hostname, service))
+    }
+}
+
+/// Serves one stream to its end.
+pub(crate) async fn serve(pending: Pending, rules: Arc<Rules>, limit: Duration, meters: Arc<Meters>) {
+    let trace = u128::from_be_bytes(pending.open.trace);
+    let (hostname, service) = match rules.find(&pending.open) {
+        Ok((hostname, service)) => (hostname.clone(), service.clone()),
+        Err((code, text)) => return refuse(pending, code, text, &meters).await,
+    };
+    let connection = match timeout(limit, connect(&service)).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => {
+            debug!(%hostname, %service, %error, "the service cannot be reached");
+            let code = refusal(&error);
+            return refuse(pending, code, format!("{service}: {error}"), &meters).await;
+        }
+        Err(_) => {
+            debug!(%hostname, %service, "the service does not accept the connection in time");
+            let text = format!("{service}: no answer within {} s", limit.as_secs());
+            return refuse(pending, StreamRefusal::ServiceTimeout, text, &meters).await;
+        }
+    };
+    let opening = Opening {
+        rule: hostname.clone(),
+        source: pending.open.source,
+        identity: pending.open.identity.clone(),
+        trace: pending.open.trace,
+    };
+    let counted = meters.open_stream();
+    let Ok(stream) = pending.accept().await else { return };
+    let ended = connection.carry(stream, opening, &meters).await;
+    drop(counted);
+    match ended {
+        Ok(()) => debug!(%hostname, trace = format_args!("{trace:032x}"), "stream ended"),
+        Err(error) => debug!(%hostname, trace = format_args!("{trace:032x}"), %error, "stream was cut"),
+    }
+}
+
+async fn refuse(pending: Pending, code: StreamRefusal, text: String, meters: &Meters) {
+    meters.refused.fetch_add(1, Ordering::Relaxed);
+    pending.refuse(code, text).await;
+}
+
+enum Connection {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    Handler(Arc<dyn StreamHandler>),
+}
+
+async fn connect(service: &Service) -> Result<Connection, DialError> {
+    match service {
+        Service::Http(target) | Service::Tcp(target) => connect_tcp(target).await,
+        Service::Unix(path) => connect_unix(path).await.map(Connection::Unix).map_err(DialError::Connect),
+        Service::Handler { handler, .. } => Ok(Connection::Handler(handler.clone())),
+    }
+}
+
+async fn connect_tcp(target: &SocketTarget) -> Result<Connection, DialError> {
+    dial(target).await.map(Connection::Tcp)
+}
+
+impl Connection {
+    async fn carry(self, mut stream: Stream, opening: Opening, meters: &Meters) -> io::Result<()> {
+        let ended = match self {
+            Self::Tcp(mut service) => {
+                let ended = relay(&mut stream, &mut service, &meters.carried).await;
+                if let Err(RelayError::Edge(_)) = ended {
+                    // The visitor's side was cut: the service must not take it for an orderly end.
+                    service.set_zero_linger().ok();
+                }
+                ended
+            }
+            // A Unix socket has no reset; closing it is all that can be said.
+            Self::Unix(mut service) => relay(&mut stream, &mut service, &meters.carried).await,
+            Self::Handler(handler) => return handler.handle(stream, opening).await,
+        };
+        // Dropping a stream that has not ended in both directions resets it.
+        ended.map_err(io::Error::other)
+    }
+}
+
+fn refusal(error: &DialError) -> StreamRefusal {
+    match error {
+        DialError::Resolve { .. } | DialError::NoAddress { .. } => StreamRefusal::ServiceUnreachable,
+        DialError::Connect(error) => match error.kind() {
+            // A socket file without a listener, or none yet, is a service that is not running.
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound | io::ErrorKind::ConnectionReset => {
+                StreamRefusal::ServiceRefused
+            }
+            io::ErrorKind::TimedOut => StreamRefusal::ServiceTimeout,
+            _ => StreamRefusal::ServiceUnreachable,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(revision: u64, rule: u32) -> Open {
+        Open {
+            revision: Revision(revision),
+            rule: RuleId(rule),
+            destination: None,
+            source: [192, 0, 2, 1].into(),
+            identity: None,
+            trace: [0; 16],
+        }
+    }
+
+    fn rules() -> Rules {
+        Rules::new(vec![
+            ("www.example.com".parse().unwrap(), "http://127.0.0.1:1".parse().unwrap()),
+            ("db.example.com".parse().unwrap(), "tcp://127.0.0.1:2".parse().unwrap()),
+        ])
+    }
+
+    #[test]
+    fn only_what_stands_in_the_table_is_served() {
+        let rules = rules();
+        assert_eq!(rules.find(&open(1, 0)).unwrap().0.as_str(), "www.example.com");
+        assert_eq!(rules.find(&open(1, 1)).unwrap().0.as_str(), "db.example.com");
+        let elsewhere = Open { destination: Some("10.0.0.1:22".to_owned()), ..open(1, 1) };
+        for (opening, code) in [
+            (open(1, 2), StreamRefusal::UnknownRule),
+            (open(0, 0), StreamRefusal::StaleTable),
+            (open(2, 0), StreamRefusal::StaleTable),
+            (elsewhere, StreamRefusal::WrongKind),
+        ] {
+            assert_eq!(rules.find(&opening).unwrap_err().0, code);
+        }
+    }
+
+    #[test]
+    fn the_table_says_nothing_of_where_the_services_are() {
+        let table = rules().table();
+        let kinds: Vec<_> = table.rules.iter().map(|rule| (rule.hostname.as_str(), rule.kind)).collect();
+        assert_eq!(kinds, [("www.example.com", ServiceKind::Http), ("db.example.com", ServiceKind::Tcp)]);
+        assert!(!format!("{table:?}").contains("127.0.0.1"));
+    }
+
+    #[test]
+    fn each_failure_to_connect_has_its_code() {
+        let connect = |kind: io::ErrorKind| DialError::Connect(kind.into());
+        for (error, code) in [
+            (connect(io::ErrorKind::ConnectionRefused), StreamRefusal::ServiceRefused),
+            (connect(io::ErrorKind::NotFound), StreamRefusal::ServiceRefused),
+            (connect(io::ErrorKind::TimedOut), StreamRefusal::ServiceTimeout),
+            (connect(io::ErrorKind::HostUnreachable), StreamRefusal::ServiceUnreachable),
+            (connect(io::ErrorKind::PermissionDenied), StreamRefusal::ServiceUnreachable),
+            (DialError::NoAddress { host: "x".to_owned() }, StreamRefusal::ServiceUnreachable),
+        ] {
+            assert_eq!(refusal(&error), code);
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! What a rule publishes, and how a person writes it.
+
+use std::{fmt, future::Future, io, net::IpAddr, path::PathBuf, str::FromStr, sync::Arc};
+
+use futures::future::BoxFuture;
+use tunnel_proto::{Identity, link::Stream, message::ServiceKind};
+use url::Url;
+
+use crate::{
+    address::{AddressError, SocketTarget},
+    hello,
+};
+
+/// What a rule publishes.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum Service {
+    /// A web server at a host and port, spoken to in clear.
+    Http(SocketTarget),
+    /// A web server at a Unix socket.
+    Unix(PathBuf),
+    /// A TCP service at a host and port: bytes as they are.
+    Tcp(SocketTarget),
+    /// Something in this process; each stream is handed to it.
+    Handler {
+        /// What its streams carry: [`ServiceKind::Http`] for a handler that speaks HTTP/1.1.
+        kind: ServiceKind,
+        /// Who takes the streams.
+        handler: Arc<dyn StreamHandler>,
+    },
+}
+
+impl Service {
+    /// A handler in this process whose streams carry `kind`.
+    pub fn handler(kind: ServiceKind, handler: impl StreamHandler) -> Self {
+        Self::Handler { kind, handler: Arc::new(handler) }
+    }
+
+    /// What streams of this service carry.
+    pub const fn kind(&self) -> ServiceKind {
+        match self {
+            Self::Http(_) | Self::Unix(_) => ServiceKind::Http,
+            Self::Tcp(_) => ServiceKind::Tcp,
+            Self::Handler { kind, .. } => *kind,
+        }
+    }
+}
+
+impl FromStr for Service {
+    type Err = ServiceError;
+
+    /// Reads `http://host[:port]`, `unix:/path`, `tcp://host:port`, `http_status:NNN` or `hello_world`.
+    fn from_str(text: &str) -> Result<Self, ServiceError> {
+        let owned = || text.to_owned();
+        if matches!(text, "hello_world" | "hello-world") {
+            return Ok(hello::service());
+        }
+        if let Some(code) = text.strip_prefix("http_status:") {
+            let code = code.parse().ok().and_then(|code| http::StatusCode::from_u16(code).ok());
+            let code =
+                code.filter(|code| code.as_u16() >= 200).ok_or_else(|| ServiceError::Status { text: owned() })?;
+            return Ok(hello::status(code));
+        }
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = PathBuf::from(path);
+            return if path.is_absolute() { Ok(Self::Unix(path)) } else { Err(ServiceError::Path { text: owned() }) };
+        }
+        let Some((scheme, _)) = text.split_once("://") else {
+            // `unix+tls:/path` and the words of other programs have no `//`.
+            let word = text.split(':').next().unwrap_or_default();
+            return match NOT_YET.contains(&word) {
+                true => Err(ServiceError::NotYet { scheme: word.to_owned() }),
+                false => Err(ServiceError::NoScheme { text: owned() }),
+            };
+        };
+        if NOT_YET.contains(&scheme) {
+            return Err(ServiceError::NotYet { scheme: scheme.to_owned() });
+        }
+        if !matches!(scheme, "http" | "tcp") {
+            return Err(ServiceError::Scheme { scheme: scheme.to_owned() });
+        }
+        let url = Url::parse(text).map_err(|error| ServiceError::Url { text: owned(), reason: error.to_string() })?;
+        if !url.username().is_empty() || url.password().is_some() {
+            // Not echoed: it holds a password.
+            return Err(ServiceError::Userinfo);
+        }
+        if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+            return Err(ServiceError::Beyond { text: owned() });
+        }
+        let target = SocketTarget::from_url(&url, text, None)?;
+        Ok(if scheme == "http" { Self::Http(target) } else { Self::Tcp(target) })
+    }
+}
+
+/// Schemes of the compared product that a later version will publish.
+const NOT_YET: &[&str] = &["https", "ws", "wss", "ssh", "rdp", "smb", "unix+tls", "socks-proxy", "bastion"];
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(target) => write!(f, "http://{target}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(target) => write!(f, "tcp://{target}"),
+            Self::Handler { .. } => f.write_str("a built-in service"),
+        }
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why a text is not a service.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// Nothing says how to speak to it.
+    #[error("`{text}` has no scheme: write http://HOST:PORT or unix:/PATH")]
+    NoScheme {
+        /// What was written.
+        text: String,
+    },
+    /// A scheme nobody knows.
+    #[error("`{scheme}` is not a kind of service: use http://HOST:PORT, unix:/PATH, http_status:NNN or hello_world")]
+    Scheme {
+        /// The scheme.
+        scheme: String,
+    },
+    /// A scheme that is planned.
+    #[error("services of kind `{scheme}` cannot be published yet: use http://HOST:PORT or unix:/PATH")]
+    NotYet {
+        /// The scheme.
+        scheme: String,
+    },
+    /// Not a URL.
+    #[error("`{text}` is not a service address: {reason}")]
+    Url {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A user name or password in the URL.
+    #[error("a service address holds no user name and no password")]
+    Userinfo,
+    /// A path, query or fragment: requests are passed on as they are.
+    #[error(
+        "`{text}` goes beyond host and port: a request's path and query are passed on untouched, so name none here"
+    )]
+    Beyond {
+        /// What was written.
+        text: String,
+    },
+    /// A relative socket path.
+    #[error("`{text}` is not an absolute path: write unix:/PATH")]
+    Path {
+        /// What was written.
+        text: String,
+    },
+    /// Not a final HTTP status.
+    #[error("`{text}` is not a final HTTP status: use http_status:200 to http_status:999")]
+    Status {
+        /// What was written.
+        text: String,
+    },
+    /// The host or port is wrong.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+}
+
+/// What is known about a stream that a visitor's request or connection opened.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// The hostname of the rule that the stream was opened for.
+    pub rule: tunnel_proto::HostPattern,
+    /// The address that the visitor came from, as the edge saw it.
+    pub source: IpAddr,
+    /// Who it is: for TCP services only. A stream of an `http` rule is shared by visitors; there the identity is in each
+    /// request's assertion.
+    pub identity: Option<Identity>,
+    /// The edge's trace id.
+    pub trace: [u8; 16],
+}
+
+/// Takes the streams of a service in this process. Implemented by every closure of the same shape.
+pub trait StreamHandler: Send + Sync + 'static {
+    /// Serves one stream. The stream is reset if it is dropped before it was shut down, or upon an error.
+    fn handle(&self, stream: Stream, opening: Opening) -> BoxFuture<'static, io::Result<()>>;
+}
+
+impl<F, T> StreamHandler for F
+where
+    F: Fn(Stream, Opening) -> T + Send + Sync + 'static,
+    T: Future<Output = io::Result<()>> + Send + 'static,
+{
+    fn handle(&self, stream: Stream, opening: Opening) -> BoxFuture<'static, io::Result<()>> {
+        Box::pin(self(stream, opening))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_are_read_as_people_write_them() {
+        for (text, kind, again) in [
+            ("http://localhost:3000", ServiceKind::Http, "http://localhost:3000"),
+            ("http://localhost", ServiceKind::Http, "http://localhost:80"),
+            ("http://[::1]:8000/", ServiceKind::Http, "http://[::1]:8000"),
+            ("unix:/run/app.sock", ServiceKind::Http, "unix:/run/app.sock"),
+            ("tcp://127.0.0.1:5432", ServiceKind::Tcp, "tcp://127.0.0.1:5432"),
+            ("http_status:404", ServiceKind::Http, "a built-in service"),
+            ("hello_world", ServiceKind::Http, "a built-in service"),
+        ] {
+            let service: Service = text.parse().unwrap();
+            assert_eq!((service.kind(), service.to_string().as_str()), (kind, again), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_service_is_refused_by_name() {
+        for (text, part) in [
+            ("", "no scheme"),
+            ("localhost:3000", "no scheme"),
+            ("foo://host:1", "`foo`"),
+            ("https://localhost", "`https` cannot be published yet"),
+            ("ssh://localhost:22", "`ssh` cannot"),
+            ("unix+tls:/x", "`unix+tls` cannot"),
+            ("unix:relative", "absolute"),
+            ("http://localhost:3000/path", "untouched"),
+            ("http://localhost:3000?q", "untouched"),
+            ("http://u:secret@localhost", "no password"),
+            ("http://", "not a service address"),
+            ("http://a b", "not a service address"),
+            ("http://localhost:99999", "not a service address"),
+            ("http://localhost:0", "not a port"),
+            ("tcp://localhost", "no port"),
+            ("http_status:101", "final"),
+            ("http_status:x", "final"),
+        ] {
+            let message = text.parse::<Service>().unwrap_err().to_string();
+            assert!(message.contains(part), "{text}: {message}");
+            assert!(!message.contains("secret"), "{message}");
+        }
+    }
+}
