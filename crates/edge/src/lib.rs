@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod enroll;
 pub mod operators;
+pub mod platform;
 pub mod setup;
 pub mod snapshot;
 pub mod store;
