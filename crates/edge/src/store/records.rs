@@ -349,6 +349,30 @@ pub enum AuditEvent {
     TunnelDown,
 }
 
+impl AuditEvent {
+    /// The event as it is stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admitted => "admitted",
+            Self::Refused => "refused",
+            Self::PinRequested => "pin_requested",
+            Self::PinSent => "pin_sent",
+            Self::PinFailed => "pin_failed",
+            Self::Login => "login",
+            Self::Logout => "logout",
+            Self::EnrolRequested => "enrol_requested",
+            Self::Enrolled => "enrolled",
+            Self::EnrolRefused => "enrol_refused",
+            Self::CertificateIssued => "certificate_issued",
+            Self::Revoked => "revoked",
+            Self::ConfigurationChanged => "configuration_changed",
+            Self::SetUp => "set_up",
+            Self::TunnelUp => "tunnel_up",
+            Self::TunnelDown => "tunnel_down",
+        }
+    }
+}
+
 impl AuditRecord {
     /// A record of `event` at `at`; the rest is filled in by struct update.
     pub fn new(at: UnixTime, event: AuditEvent) -> Self {

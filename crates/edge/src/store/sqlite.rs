@@ -1,1 +1,225 @@
-//! The store on SQLite.
+//! The store on SQLite: one file beside its write-ahead log, for one edge.
+//!
+//! There is one connection that writes and a few that read. What a method acknowledges is on disk (`synchronous = FULL`).
+//! Statements are fixed texts with bound parameters. The queries of each journey have their own file below; this one
+//! opens the database and binds the journeys to the trait.
+
+mod audit;
+mod certificates;
+mod configuration;
+mod mails;
+mod once;
+mod open;
+mod pins;
+mod secrets;
+mod sessions;
+mod values;
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use sqlx::{Sqlite, SqlitePool, Transaction};
+use tunnel_proto::{EmailAddress, OperatorId, PersonId, Revision, UnixTime};
+
+use super::{
+    AuditRecord, CertificateHolder, CertificateRecord, Declared, MailLogEntry, MailOutcome, MailRecord, OnceKind,
+    OneTime, OperatorRecord, PinAttempt, PinOutcome, PinRecord, RateLimit, SecretHash, SessionRecord, Store,
+    StoreError,
+};
+
+/// The store on SQLite. Cheap operations, each a transaction of its own.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    /// One connection: writers queue here, not in SQLite's busy loop.
+    writer: SqlitePool,
+    /// Connections that cannot write.
+    readers: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the database at `path`, creating it (readable by its owner only) when there is none, and brings its schema
+    /// up to date. Refuses a file that is damaged, belongs to something else, or was written by a newer program.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        open::open(path.as_ref()).await
+    }
+
+    /// The database file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Recomputes the audit record's chain of hashes from the beginning; returns how many records there are. A record
+    /// that was altered, removed from the middle or put in between is an error; removal at the end cannot be seen.
+    pub async fn verify_audit(&self) -> Result<u64, StoreError> {
+        audit::verify(&self.readers).await
+    }
+
+    /// Writes a consistent copy of the whole database to a new file at `path`, owner-only, while the store is in use.
+    pub async fn backup(&self, path: &Path) -> Result<(), StoreError> {
+        open::backup(&self.writer, path).await
+    }
+
+    /// Waits for running statements, folds the write-ahead log into the file and closes it.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// A transaction that holds the write lock from its first statement, so that what it reads cannot change before it
+    /// writes.
+    async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn declared(&self) -> Result<(Revision, Declared), StoreError> {
+        configuration::declared(&self.readers).await
+    }
+
+    async fn replace_declared(
+        &self,
+        expected: Revision,
+        declared: &Declared,
+        records: &[AuditRecord],
+    ) -> Result<Revision, StoreError> {
+        let mut tx = self.write().await?;
+        let revision = configuration::replace(&mut tx, expected, declared).await?;
+        audit::append(&mut tx, records, Some(revision)).await?;
+        tx.commit().await?;
+        Ok(revision)
+    }
+
+    async fn put_session(&self, session: &SessionRecord) -> Result<(), StoreError> {
+        sessions::put(&self.writer, session).await
+    }
+
+    async fn sessions(&self, now: UnixTime) -> Result<Vec<SessionRecord>, StoreError> {
+        sessions::live(&self.readers, now).await
+    }
+
+    async fn end_sessions(&self, ids: &[SecretHash]) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        sessions::end(&mut tx, ids).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn person(&self, email: &EmailAddress, candidate: PersonId, now: UnixTime) -> Result<PersonId, StoreError> {
+        sessions::person(&self.writer, email, candidate, now).await
+    }
+
+    async fn put_once(&self, thing: &OneTime) -> Result<(), StoreError> {
+        once::put(&self.writer, thing).await
+    }
+
+    async fn take_once(
+        &self,
+        kind: OnceKind,
+        key: &SecretHash,
+        bind: &SecretHash,
+        now: UnixTime,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        once::take(&self.writer, kind, key, bind, now).await
+    }
+
+    async fn peek_once(&self, kind: OnceKind, key: &SecretHash, now: UnixTime) -> Result<Option<Vec<u8>>, StoreError> {
+        once::peek(&self.readers, kind, key, now).await
+    }
+
+    async fn open_pin(&self, pin: &PinRecord) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        pins::open(&mut tx, pin).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn arm_pin(&self, id: &SecretHash, code: &SecretHash) -> Result<(), StoreError> {
+        pins::arm(&self.writer, id, code).await
+    }
+
+    async fn pin_sent(&self, id: &SecretHash, expires: UnixTime) -> Result<(), StoreError> {
+        pins::sent(&self.writer, id, expires).await
+    }
+
+    async fn try_pin(&self, attempt: &PinAttempt) -> Result<PinOutcome, StoreError> {
+        let mut tx = self.write().await?;
+        let outcome = pins::attempt(&mut tx, attempt).await?;
+        tx.commit().await?;
+        Ok(outcome)
+    }
+
+    async fn count(&self, key: &SecretHash, now: UnixTime, limits: &[RateLimit]) -> Result<bool, StoreError> {
+        let mut tx = self.write().await?;
+        let within = once::count(&mut tx, key, now, limits).await?;
+        tx.commit().await?;
+        Ok(within)
+    }
+
+    async fn queue_mail(&self, mail: &MailRecord) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        mails::queue(&mut tx, mail).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn due_mails(&self, now: UnixTime, limit: u32) -> Result<Vec<MailRecord>, StoreError> {
+        mails::due(&self.readers, now, limit).await
+    }
+
+    async fn mail_outcome(&self, id: i64, outcome: &MailOutcome, now: UnixTime) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        mails::outcome(&mut tx, id, outcome, now).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn mail_log(&self, limit: u32) -> Result<Vec<MailLogEntry>, StoreError> {
+        mails::log(&self.readers, limit).await
+    }
+
+    async fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        secrets::secret(&self.readers, name).await
+    }
+
+    async fn put_secret_if_absent(&self, name: &str, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
+        secrets::put_if_absent(&self.writer, name, sealed).await
+    }
+
+    async fn put_certificate(&self, certificate: &CertificateRecord) -> Result<(), StoreError> {
+        certificates::put(&self.writer, certificate).await
+    }
+
+    async fn revoke_certificates(&self, holder: &CertificateHolder, now: UnixTime) -> Result<(), StoreError> {
+        certificates::revoke(&self.writer, holder, now).await
+    }
+
+    async fn revoked_serials(&self, now: UnixTime) -> Result<Vec<String>, StoreError> {
+        certificates::revoked(&self.readers, now).await
+    }
+
+    async fn put_operator(&self, operator: &OperatorRecord) -> Result<(), StoreError> {
+        certificates::put_operator(&self.writer, operator).await
+    }
+
+    async fn operator(&self, id: OperatorId) -> Result<Option<OperatorRecord>, StoreError> {
+        certificates::operator(&self.readers, id).await
+    }
+
+    async fn append_audit(&self, records: &[AuditRecord]) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        audit::append(&mut tx, records, None).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
+        audit::newest(&self.readers, limit).await
+    }
+
+    async fn sweep(&self, now: UnixTime) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        sessions::sweep(&mut tx, now).await?;
+        once::sweep(&mut tx, now).await?;
+        pins::sweep(&mut tx, now).await?;
+        mails::sweep(&mut tx, now).await?;
+        Ok(tx.commit().await?)
+    }
+}

@@ -1,0 +1,171 @@
+//! Opening the database: the file, its health, its schema.
+
+use std::{path::Path, time::Duration};
+
+use sqlx::{
+    Sqlite, SqlitePool, Transaction,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use super::SqliteStore;
+use crate::{platform, store::StoreError};
+
+/// The schema, one step per version; step `n` (from 1) leads to version `n` and is never edited once released.
+const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/0001_first.sql")];
+/// The first SQLite without the write-ahead-log corruption of 3.7.0 to 3.51.2 (<https://sqlite.org/wal.html#walresetbug>).
+const SQLITE_OLDEST: (u32, u32, u32) = (3, 51, 3);
+/// How long a writer waits for another process that holds the file, and a caller for a connection.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Connections that read.
+const READERS: u32 = 4;
+
+pub(super) async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
+    let file = |source| StoreError::File { path: path.to_owned(), source };
+    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+        platform::private_dir(dir).map_err(|source| StoreError::File { path: dir.to_owned(), source })?;
+    }
+    // SQLite gives the log and the shared index beside the file the rights of the file.
+    platform::ensure_private(path).map_err(file)?;
+
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(PATIENCE)
+        .foreign_keys(true)
+        // What was deleted (a sealed mail, a code's hash) does not stay readable in free pages.
+        .pragma("secure_delete", "ON")
+        // Without it `INSERT OR REPLACE` would delete rows unseen by the audit record's triggers.
+        .pragma("recursive_triggers", "ON")
+        .pragma("trusted_schema", "OFF")
+        .pragma("cell_size_check", "ON");
+    let pool = |most| {
+        SqlitePoolOptions::new().max_connections(most).acquire_timeout(PATIENCE).idle_timeout(None).max_lifetime(None)
+    };
+    let writer = pool(1).connect_with(options.clone()).await.map_err(|error| damaged(path, error))?;
+    let opened = prepare(&writer, &MIGRATIONS).await.map_err(|error| match error {
+        StoreError::Database(error) => damaged(path, error),
+        error => error,
+    });
+    if let Err(error) = opened {
+        writer.close().await;
+        return Err(error);
+    }
+    let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
+    Ok(SqliteStore { path: path.to_owned(), writer, readers })
+}
+
+/// Checks program, file and schema, in this order, before anything is written.
+async fn prepare(writer: &SqlitePool, migrations: &[&'static str]) -> Result<(), StoreError> {
+    let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(writer).await?;
+    if !recent_enough(&version) {
+        let reason = format!("SQLite {version} may corrupt its log; 3.51.3 or newer is needed");
+        return Err(StoreError::Corrupt { what: "database", reason });
+    }
+    let health: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(writer).await?;
+    if health != "ok" {
+        return Err(StoreError::Corrupt { what: "database", reason: format!("{health}; {RESTORE}") });
+    }
+    let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
+    migrate(&mut tx, migrations).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Brings the schema up to date inside `tx`: all of it or, when a step fails or the program dies, nothing.
+async fn migrate(tx: &mut Transaction<'_, Sqlite>, migrations: &[&'static str]) -> Result<(), StoreError> {
+    let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema").fetch_one(&mut **tx).await?;
+    let known = i64::try_from(migrations.len()).unwrap_or(i64::MAX);
+    let found: i64 = if tables == 0 {
+        sqlx::query(
+            "CREATE TABLE schema_version (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL) STRICT",
+        )
+        .execute(&mut **tx)
+        .await?;
+        sqlx::query("INSERT INTO schema_version (id, version) VALUES (1, 0)").execute(&mut **tx).await?;
+        0
+    } else {
+        let ours: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = 'schema_version'")
+            .fetch_one(&mut **tx)
+            .await?;
+        if ours == 0 {
+            let reason = "it is another program's database".to_owned();
+            return Err(StoreError::Corrupt { what: "database", reason });
+        }
+        sqlx::query_scalar("SELECT version FROM schema_version WHERE id = 1").fetch_one(&mut **tx).await?
+    };
+    if found > known {
+        return Err(StoreError::NewerSchema { found, known });
+    }
+    let done = usize::try_from(found).unwrap_or(0);
+    for step in migrations.iter().skip(done) {
+        sqlx::raw_sql(*step).execute(&mut **tx).await?;
+    }
+    sqlx::query("UPDATE schema_version SET version = ? WHERE id = 1").bind(known).execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// A whole copy, written by SQLite itself; the file is made first so that it is never open to others.
+pub(super) async fn backup(writer: &SqlitePool, path: &Path) -> Result<(), StoreError> {
+    let file = |source| StoreError::File { path: path.to_owned(), source };
+    platform::create_private(path, b"").map_err(file)?;
+    let target = path.to_str().ok_or_else(|| file(std::io::ErrorKind::InvalidInput.into()))?;
+    sqlx::query("VACUUM INTO ?").bind(target).execute(writer).await?;
+    Ok(())
+}
+
+fn recent_enough(version: &str) -> bool {
+    let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    (next(), next(), next()) >= SQLITE_OLDEST
+}
+
+/// Tells a file that is not, or no longer, a database apart from other failures.
+fn damaged(path: &Path, error: sqlx::Error) -> StoreError {
+    let code = match &error {
+        sqlx::Error::Database(database) => database.code().and_then(|code| code.parse::<i32>().ok()),
+        _ => None,
+    };
+    // SQLITE_CORRUPT and SQLITE_NOTADB, with or without their extended codes.
+    match code.map(|code| code & 0xff) {
+        Some(11 | 26) => {
+            StoreError::Corrupt { what: "database", reason: format!("`{}`: {error}; {RESTORE}", path.display()) }
+        }
+        _ => StoreError::Database(error),
+    }
+}
+
+const RESTORE: &str = "put a backup in its place, or move it away to begin anew";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_sqlite_with_the_log_bug_is_told_from_one_without() {
+        for (version, good) in
+            [("3.51.3", true), ("3.51.2", false), ("3.46.1", false), ("3.52.0", true), ("4.0.0", true)]
+        {
+            assert_eq!(recent_enough(version), good, "{version}");
+        }
+        assert!(!recent_enough("nonsense"));
+    }
+
+    // F19
+    #[tokio::test]
+    async fn a_migration_that_fails_half_way_leaves_the_old_schema() {
+        let pool = SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
+        prepare(&pool, &["CREATE TABLE one (a INTEGER)"]).await.unwrap();
+        let broken = ["CREATE TABLE one (a INTEGER)", "CREATE TABLE two (b INTEGER); INSERT INTO three VALUES (1)"];
+        assert!(prepare(&pool, &broken).await.is_err());
+        let names: Vec<String> =
+            sqlx::query_scalar("SELECT name FROM sqlite_schema ORDER BY name").fetch_all(&pool).await.unwrap();
+        assert_eq!(names, ["one", "schema_version"]);
+        let fixed = ["CREATE TABLE one (a INTEGER)", "CREATE TABLE two (b INTEGER)"];
+        prepare(&pool, &fixed).await.unwrap();
+        assert!(matches!(
+            prepare(&pool, &["CREATE TABLE one (a INTEGER)"]).await,
+            Err(StoreError::NewerSchema { found: 2, known: 1 })
+        ));
+    }
+}
