@@ -6,6 +6,7 @@ pub mod operators;
 pub mod platform;
 pub mod setup;
 pub mod snapshot;
+pub mod pages;
 pub mod store;
 pub mod tunnels;
 pub mod visit;

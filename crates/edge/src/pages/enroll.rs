@@ -1,0 +1,139 @@
+//! A machine asks to be let in, and an administrator answers.
+
+use std::net::IpAddr;
+
+use askama::Template;
+use http::StatusCode;
+use tunnel_proto::{Name, UnixTime};
+
+use super::{Form, Moment, PageContext, reply};
+use crate::Response;
+
+/// Connect this machine?
+#[derive(Clone, Debug)]
+pub struct ApproveConnector {
+    /// The code to compare, for example `KXBT-3MRQ`.
+    pub code: String,
+    /// Where the machine asked from, as the edge saw it.
+    pub address: IpAddr,
+    /// What it calls itself; its own claim.
+    pub machine: String,
+    /// Its program and version; its own claim.
+    pub software: String,
+    /// When it asked.
+    pub asked: UnixTime,
+    /// When its wish lapses.
+    pub lapses: UnixTime,
+    /// Now.
+    pub now: UnixTime,
+    /// The hostnames it asked for; the page posts the ticked ones as `host`. When empty, the page has a field `hosts` to
+    /// type them, separated by spaces.
+    pub hosts: Vec<HostChoice>,
+    /// What was typed into `hosts` before.
+    pub typed: String,
+    /// What was the matter with the answer before.
+    pub problem: Option<ApproveProblem>,
+    /// What `POST /.access/enroll` needs; the page adds `host`…, `hosts`, `same` and `answer` (`approve` or `refuse`).
+    pub form: Form,
+}
+
+/// A hostname that the machine may be allowed to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostChoice {
+    /// The hostname or wildcard.
+    pub host: String,
+    /// The tunnel that serves it now.
+    pub served_by: Option<Name>,
+    /// Whether it is ticked.
+    pub ticked: bool,
+}
+
+/// What is missing in an approval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApproveProblem {
+    /// That the codes are the same was not ticked.
+    NotCompared,
+    /// No hostname was chosen.
+    NoHost,
+    /// Something typed is not a hostname of this edge.
+    BadHost,
+}
+
+impl ApproveConnector {
+    /// The page: 200, or 422 with a problem.
+    pub fn render(&self, context: &PageContext) -> Response {
+        let status = if self.problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+        let template = ApprovePage {
+            c: context,
+            p: self,
+            asked: Moment::new(self.asked, context.lang),
+            lapses: Moment::new(self.lapses, context.lang),
+        };
+        reply::page(context, status, template.render(), None)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "approve_connector.html")]
+struct ApprovePage<'a> {
+    c: &'a PageContext,
+    p: &'a ApproveConnector,
+    asked: Moment,
+    lapses: Moment,
+}
+
+impl ApprovePage<'_> {
+    /// The code letter by letter, for screen readers.
+    fn spelled(&self) -> String {
+        let parts = self.p.code.split('-').map(|part| part.chars().map(String::from).collect::<Vec<_>>().join(" "));
+        parts.collect::<Vec<_>>().join(", ")
+    }
+
+    fn minutes_ago(&self) -> u64 {
+        self.p.now.since(self.p.asked).as_secs() / 60
+    }
+
+    fn problem(&self) -> Option<&'static str> {
+        self.p.problem.map(|problem| match problem {
+            ApproveProblem::NotCompared => "approve-not-compared",
+            ApproveProblem::NoHost => "approve-no-host",
+            ApproveProblem::BadHost => "approve-bad-host",
+        })
+    }
+
+    /// The first label of a hostname, as people say it.
+    fn label<'h>(&self, choice: &'h HostChoice) -> &'h str {
+        choice.host.split('.').next().unwrap_or_default()
+    }
+}
+
+/// What became of a machine's wish.
+#[derive(Clone, Debug)]
+pub enum EnrolResult {
+    /// Approved.
+    Approved {
+        /// What the machine calls itself.
+        machine: String,
+        /// What it may publish.
+        hosts: Vec<String>,
+    },
+    /// Refused.
+    Refused,
+    /// Too late, answered already, or never asked.
+    Lapsed,
+}
+
+impl EnrolResult {
+    /// The page: 200, or 404 when lapsed.
+    pub fn render(&self, context: &PageContext) -> Response {
+        let status = if matches!(self, Self::Lapsed) { StatusCode::NOT_FOUND } else { StatusCode::OK };
+        reply::page(context, status, ResultPage { c: context, p: self }.render(), None)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "enrol_result.html")]
+struct ResultPage<'a> {
+    c: &'a PageContext,
+    p: &'a EnrolResult,
+}

@@ -1,0 +1,373 @@
+//! What goes wrong: with the address, with the request, on the way to the service, and in the edge itself.
+
+use askama::Template;
+use http::{HeaderValue, StatusCode, header};
+use tunnel_proto::{Hostname, UnixTime};
+
+use super::{Moment, PageContext, reply, short};
+use crate::{Reference, Response};
+
+/// A page of one heading, one paragraph, and facts to quote.
+#[derive(Template)]
+#[template(path = "problem.html")]
+struct ProblemPage<'a> {
+    c: &'a PageContext,
+    title: String,
+    text: String,
+    /// The address of the primary button, with its words.
+    next: Option<(&'a str, &'static str)>,
+    facts: Option<Facts<'a>>,
+}
+
+/// What to quote to an administrator.
+struct Facts<'a> {
+    error: String,
+    reference: &'a Reference,
+    at: Moment,
+}
+
+/// A problem in both of its forms. `key` names its words: `KEY-title`, `KEY-text` and `KEY-error`.
+struct Simple<'a> {
+    status: StatusCode,
+    code: &'static str,
+    words: [&'static str; 3],
+    host: Option<&'a str>,
+    next: Option<(&'a str, &'static str)>,
+    quote: Option<(&'a Reference, UnixTime)>,
+}
+
+impl Simple<'_> {
+    fn render(self, context: &PageContext) -> Response {
+        let [title, text, error] = self.words;
+        let say = |key| context.say(key).with("host", self.host.unwrap_or_default());
+        if context.json {
+            let message = super::words::plain(context.lang, text, &[("host", self.host.unwrap_or_default())]);
+            return reply::problem(
+                context,
+                self.status,
+                self.code,
+                message,
+                self.quote.map(|(reference, _)| reference),
+            );
+        }
+        let facts = self.quote.map(|(reference, at)| Facts {
+            error: say(error).to_string(),
+            reference,
+            at: Moment::new(at, context.lang),
+        });
+        let (title, text) = (say(title).to_string(), say(text).to_string());
+        let template = ProblemPage { c: context, title, text, next: self.next, facts };
+        reply::page(context, self.status, template.render(), None)
+    }
+}
+
+/// What is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// No application, or no route, has this hostname.
+    Hostname(Hostname),
+    /// The edge has no such page of its own.
+    Page,
+}
+
+/// Nothing is here.
+#[derive(Clone, Debug)]
+pub struct NotFound {
+    /// What is not there.
+    pub missing: Missing,
+    /// What to quote.
+    pub reference: Reference,
+    /// When.
+    pub at: UnixTime,
+}
+
+impl NotFound {
+    /// The page: 404.
+    pub fn render(&self, context: &PageContext) -> Response {
+        let (code, words, host) = match &self.missing {
+            Missing::Hostname(host) => {
+                ("unknown_hostname", ["no-host-title", "no-host-text", "no-host-error"], Some(host.as_str()))
+            }
+            Missing::Page => ("not_found", ["no-page-title", "no-page-text", "no-page-error"], None),
+        };
+        let quote = Some((&self.reference, self.at));
+        Simple { status: StatusCode::NOT_FOUND, code, words, host, next: None, quote }.render(context)
+    }
+}
+
+/// The request cannot be read in one way only, or not at all.
+#[derive(Clone, Debug)]
+pub struct BadRequest {
+    /// What to quote.
+    pub reference: Reference,
+    /// When.
+    pub at: UnixTime,
+}
+
+impl BadRequest {
+    /// The page: 400.
+    pub fn render(&self, context: &PageContext) -> Response {
+        let words = ["bad-request-title", "bad-request-text", "bad-request-error"];
+        let quote = Some((&self.reference, self.at));
+        Simple { status: StatusCode::BAD_REQUEST, code: "bad_request", words, host: None, next: None, quote }
+            .render(context)
+    }
+}
+
+/// The page is there, but not for this method.
+#[derive(Clone, Debug)]
+pub struct MethodNotAllowed {
+    /// The methods it has, for the header `Allow`.
+    pub allow: &'static str,
+    /// What to quote.
+    pub reference: Reference,
+    /// When.
+    pub at: UnixTime,
+}
+
+impl MethodNotAllowed {
+    /// The page: 405.
+    pub fn render(&self, context: &PageContext) -> Response {
+        let words = ["method-title", "method-text", "method-error"];
+        let (status, quote) = (StatusCode::METHOD_NOT_ALLOWED, Some((&self.reference, self.at)));
+        let simple = Simple { status, code: "method_not_allowed", words, host: None, next: None, quote };
+        let mut response = simple.render(context);
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(self.allow));
+        response
+    }
+}
+
+/// A form that did not come from our own page, or from one that is too old.
+#[derive(Clone, Debug)]
+pub struct ForgedForm {
+    /// Where the form can be fetched anew, beginning with `/`.
+    pub link: String,
+    /// What to quote.
+    pub reference: Reference,
+    /// When.
+    pub at: UnixTime,
+}
+
+impl ForgedForm {
+    /// The page: 403.
+    pub fn render(&self, context: &PageContext) -> Response {
+        let words = ["form-title", "form-text", "form-error"];
+        let (next, quote) = (Some((self.link.as_str(), "form-next")), Some((&self.reference, self.at)));
+        Simple { status: StatusCode::FORBIDDEN, code: "form_refused", words, host: None, next, quote }.render(context)
+    }
+}
+
+/// Too many requests of this kind from this source. Says nothing about any address.
+#[derive(Clone, Debug)]
+pub struct TooManyRequests {
+    /// Seconds to wait.
+    pub retry_after: u32,
+    /// What to quote.
+    pub reference: Reference,
+    /// When.
+    pub at: UnixTime,
+}
+
+impl TooManyRequests {
+    /// The page: 429 with `Retry-After`.
+    pub fn render(&self, context: &PageContext) -> Response {
+        let words = ["many-title", "many-text", "many-error"];
+        let (status, quote) = (StatusCode::TOO_MANY_REQUESTS, Some((&self.reference, self.at)));
+        let simple = Simple { status, code: "too_many_requests", words, host: None, next: None, quote };
+        retry_after(simple.render(context), self.retry_after)
+    }
+}
+
+/// The edge itself is at fault.
+#[derive(Clone, Debug)]
+pub struct EdgeFault {
+    /// What to quote.
+    pub reference: Reference,
+    /// When.
+    pub at: UnixTime,
+}
+
+impl EdgeFault {
+    /// The page: 500.
+    pub fn render(&self, context: &PageContext) -> Response {
+        let words = ["fault-title", "fault-text", "fault-error"];
+        let (status, quote) = (StatusCode::INTERNAL_SERVER_ERROR, Some((&self.reference, self.at)));
+        Simple { status, code: "edge_fault", words, host: None, next: Some(("", "try-again")), quote }.render(context)
+    }
+}
+
+/// A program without a session: 401, always JSON, never a redirect.
+#[derive(Clone, Debug)]
+pub struct LoginRequired {
+    /// What to quote.
+    pub reference: Reference,
+}
+
+impl LoginRequired {
+    /// The answer: 401.
+    pub fn render(&self, context: &PageContext) -> Response {
+        let message = context.say("login-required").to_string();
+        reply::problem(context, StatusCode::UNAUTHORIZED, "login_required", message, Some(&self.reference))
+    }
+}
+
+/// A hostname that is reached with the access client, opened in a browser.
+#[derive(Clone, Debug)]
+pub struct TcpOnly {
+    /// The host.
+    pub host: Hostname,
+    /// The command that opens it.
+    pub command: String,
+}
+
+impl TcpOnly {
+    /// The page: 426 with `Upgrade: websocket`, which is how a program would go on.
+    pub fn render(&self, context: &PageContext) -> Response {
+        let status = StatusCode::UPGRADE_REQUIRED;
+        let mut response = if context.json {
+            let message = super::words::plain(context.lang, "tcp-text", &[("host", self.host.as_str())]);
+            reply::problem(context, status, "not_http", message, None)
+        } else {
+            reply::page(context, status, TcpPage { c: context, p: self }.render(), None)
+        };
+        response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        response
+    }
+}
+
+#[derive(Template)]
+#[template(path = "tcp_only.html")]
+struct TcpPage<'a> {
+    c: &'a PageContext,
+    p: &'a TcpOnly,
+}
+
+/// Where the way to the service ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The service refused the connection or sent what is no answer: 502.
+    BadAnswer,
+    /// The service took too long: 504.
+    Slow,
+    /// No connector that serves the hostname is connected: 530 with `Retry-After`.
+    NoTunnel,
+    /// The tunnel carries as much as it can: 503 with `Retry-After`.
+    Busy,
+}
+
+impl Failure {
+    /// The status of the answer.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::BadAnswer => StatusCode::BAD_GATEWAY,
+            Self::Slow => StatusCode::GATEWAY_TIMEOUT,
+            // Not in the registry, but what people know from the product this replaces.
+            Self::NoTunnel => StatusCode::from_u16(530).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    const fn words(self) -> FailureWords {
+        match self {
+            Self::BadAnswer => FailureWords {
+                code: "bad_answer",
+                title: "bad-answer-title",
+                text: "bad-answer-text",
+                last: "bad-answer-last",
+                error: "bad-answer-error",
+                station: "bad-answer-station",
+            },
+            Self::Slow => FailureWords {
+                code: "slow_answer",
+                title: "slow-title",
+                text: "slow-text",
+                last: "slow-last",
+                error: "slow-error",
+                station: "slow-station",
+            },
+            Self::NoTunnel => FailureWords {
+                code: "no_tunnel",
+                title: "no-tunnel-title",
+                text: "no-tunnel-text",
+                last: "no-tunnel-last",
+                error: "no-tunnel-error",
+                station: "no-tunnel-station",
+            },
+            Self::Busy => FailureWords {
+                code: "tunnel_busy",
+                title: "busy-title",
+                text: "busy-text",
+                last: "busy-last",
+                error: "busy-error",
+                station: "busy-station",
+            },
+        }
+    }
+}
+
+struct FailureWords {
+    code: &'static str,
+    title: &'static str,
+    text: &'static str,
+    last: &'static str,
+    error: &'static str,
+    station: &'static str,
+}
+
+/// Seconds after which a visitor may try again when a tunnel is down or busy.
+const RETRY_AFTER: u32 = 5;
+
+/// Admitted, but the service did not answer.
+#[derive(Clone, Debug)]
+pub struct ServiceError {
+    /// Where the way ends.
+    pub failure: Failure,
+    /// The host.
+    pub host: Hostname,
+    /// What to quote.
+    pub reference: Reference,
+    /// When.
+    pub at: UnixTime,
+}
+
+impl ServiceError {
+    /// The page: see [`Failure`].
+    pub fn render(&self, context: &PageContext) -> Response {
+        let (status, words) = (self.failure.status(), self.failure.words());
+        let name = short(&self.host, &context.zone);
+        let response = if context.json {
+            let message = super::words::plain(context.lang, words.title, &[("short", name)]);
+            reply::problem(context, status, words.code, message, Some(&self.reference))
+        } else {
+            let at = Moment::new(self.at, context.lang);
+            let template = ServicePage { c: context, p: self, short: name, words, at };
+            reply::page(context, status, template.render(), None)
+        };
+        match self.failure {
+            Failure::NoTunnel | Failure::Busy => retry_after(response, RETRY_AFTER),
+            Failure::BadAnswer | Failure::Slow => response,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "service_error.html")]
+struct ServicePage<'a> {
+    c: &'a PageContext,
+    p: &'a ServiceError,
+    short: &'a str,
+    words: FailureWords,
+    at: Moment,
+}
+
+impl ServicePage<'_> {
+    /// Whether the cut is at the tunnel, so that the service was not reached.
+    fn before_service(&self) -> bool {
+        matches!(self.p.failure, Failure::NoTunnel | Failure::Busy)
+    }
+}
+
+fn retry_after(mut response: Response, seconds: u32) -> Response {
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}

@@ -1,0 +1,148 @@
+//! Logging in: choosing how, typing the code, starting again.
+
+use askama::Template;
+use http::StatusCode;
+use tunnel_proto::Hostname;
+
+use super::{Form, PageContext, reply, short};
+use crate::Response;
+
+/// How do you want to log in? (Today: by a code sent by e-mail.)
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The application's host.
+    pub host: Hostname,
+    /// What `POST /.access/login` needs; the page adds `email` and `method=pin`.
+    pub form: Form,
+    /// What was typed before, to be corrected.
+    pub email: String,
+    /// What was the matter with it.
+    pub problem: Option<EmailProblem>,
+    /// The mail server has not taken any mail for a while; said to everybody alike.
+    pub mail_delayed: bool,
+}
+
+/// What is the matter with an address that was typed. Nothing here depends on whether it is admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmailProblem {
+    /// It is not an e-mail address.
+    NotAnAddress,
+}
+
+impl Login {
+    /// The page: 200, or 422 with a problem.
+    pub fn render(&self, context: &PageContext) -> Response {
+        let status = if self.problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+        reply::page(
+            context,
+            status,
+            LoginPage { c: context, p: self, short: short(&self.host, &context.zone) }.render(),
+            None,
+        )
+    }
+}
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage<'a> {
+    c: &'a PageContext,
+    p: &'a Login,
+    short: &'a str,
+}
+
+/// Type the code from the e-mail. The same for every address, admitted or not.
+#[derive(Clone, Debug)]
+pub struct Pin {
+    /// The application's host.
+    pub host: Hostname,
+    /// The address as it was understood.
+    pub email: String,
+    /// What `POST /.access/callback/pin` needs; the page adds `code`.
+    pub form: Form,
+    /// What `POST /.access/login` needs to send a new code; the page adds `method=pin-again`.
+    pub again: Form,
+    /// The link back to the login page, beginning with `/`.
+    pub other: String,
+    /// What was typed before, to be corrected.
+    pub typed: String,
+    /// What was the matter with it.
+    pub problem: Option<PinProblem>,
+    /// The mail server has not taken any mail for a while; said to everybody alike.
+    pub mail_delayed: bool,
+    /// The origin of the application (`https://HOST[:port]`), to which the form's answer redirects.
+    pub target: String,
+}
+
+/// What is the matter with a code that was typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinProblem {
+    /// It is not eight digits. Costs no try.
+    NotDigits,
+    /// It is not the code, and this many tries are left.
+    Wrong {
+        /// Tries left.
+        left: u32,
+    },
+    /// The code counts no more: too many tries, a newer code was sent, or it was used.
+    Void,
+    /// Its time is over.
+    Expired,
+}
+
+impl Pin {
+    /// The page: 200, or 422 with a problem.
+    pub fn render(&self, context: &PageContext) -> Response {
+        let status = if self.problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+        let template =
+            PinPage { c: context, p: self, typed: digits(&self.typed), short: short(&self.host, &context.zone) };
+        reply::page(context, status, template.render(), Some(&self.target))
+    }
+}
+
+/// What of a typed code is shown again.
+pub(super) fn digits(typed: &str) -> String {
+    typed.chars().filter(char::is_ascii_digit).take(8).collect()
+}
+
+#[derive(Template)]
+#[template(path = "pin.html")]
+struct PinPage<'a> {
+    c: &'a PageContext,
+    p: &'a Pin,
+    typed: String,
+    short: &'a str,
+}
+
+/// A login that cannot go on: another browser's, an older one, or one whose cookie is gone. Never a redirect, so never a
+/// loop.
+#[derive(Clone, Debug)]
+pub struct StartAgain {
+    /// The application's host, when it is known.
+    pub host: Option<Hostname>,
+    /// Where to begin anew: an address of our own or of the application, made by us.
+    pub link: String,
+}
+
+impl StartAgain {
+    /// The page: 400.
+    pub fn render(&self, context: &PageContext) -> Response {
+        if context.json {
+            let message = context.say("again-text").to_string();
+            return reply::problem(context, StatusCode::BAD_REQUEST, "login_incomplete", message, None);
+        }
+        reply::page(context, StatusCode::BAD_REQUEST, StartAgainPage { c: context, p: self }.render(), None)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "start_again.html")]
+struct StartAgainPage<'a> {
+    c: &'a PageContext,
+    p: &'a StartAgain,
+}
+
+impl StartAgainPage<'_> {
+    fn name(&self) -> Option<&str> {
+        self.p.host.as_ref().map(|host| short(host, &self.c.zone))
+    }
+}

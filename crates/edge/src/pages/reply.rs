@@ -1,0 +1,115 @@
+//! Pages and problems as HTTP responses, with the headers that each of ours carries.
+
+use axum::body::Body;
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{
+        ACCEPT, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, VARY,
+        X_CONTENT_TYPE_OPTIONS,
+    },
+};
+use serde::Serialize;
+
+use super::PageContext;
+use crate::{Reference, Response};
+
+/// The content security policy of our pages. `form_target` is the one further origin that a form's answer may redirect to
+/// (Chromium checks redirects of forms against `form-action`).
+pub fn csp(form_target: Option<&str>) -> String {
+    let target = form_target.filter(|origin| is_origin(origin)).map(|origin| format!(" {origin}")).unwrap_or_default();
+    format!(
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'{target}; frame-ancestors 'none'; base-uri 'none'"
+    )
+}
+
+/// Whether `text` is `scheme://host[:port]` and nothing that could add to the policy.
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+    !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
+}
+
+/// Whether the request is a program's or a script's rather than a person's navigation, by `Sec-Fetch-Mode`,
+/// `X-Requested-With` and `Accept`. It then gets JSON and never a redirect to another origin.
+pub fn wants_json(headers: &HeaderMap) -> bool {
+    let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(mode) = value("sec-fetch-mode") {
+        return mode != "navigate";
+    }
+    if value("x-requested-with").is_some_and(|with| with.eq_ignore_ascii_case("XMLHttpRequest")) {
+        return true;
+    }
+    let Some(accept) = headers.get(ACCEPT).and_then(|value| value.to_str().ok()) else { return true };
+    !accept.split(',').any(|item| {
+        let kind = item.split(';').next().unwrap_or_default().trim();
+        kind.eq_ignore_ascii_case("text/html") || kind.eq_ignore_ascii_case("application/xhtml+xml")
+    })
+}
+
+/// A page.
+pub(super) fn page(
+    context: &PageContext,
+    status: StatusCode,
+    html: Result<String, askama::Error>,
+    form_target: Option<&str>,
+) -> Response {
+    let html = match html {
+        Ok(html) => html,
+        Err(error) => {
+            tracing::error!(%error, "a page cannot be written");
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            ours(response.headers_mut(), None);
+            return response;
+        }
+    };
+    let mut response = Response::new(Body::from(html));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(context.lang.tag()));
+    headers.insert(VARY, HeaderValue::from_static("Accept-Language, Accept, Sec-Fetch-Mode, X-Requested-With, Cookie"));
+    ours(headers, form_target);
+    response
+}
+
+/// A failure as a program reads it.
+#[derive(Serialize)]
+pub(super) struct Problem<'a> {
+    /// A stable code.
+    pub(super) error: &'a str,
+    /// One sentence for a person.
+    pub(super) message: String,
+    /// What to quote to the administrator.
+    pub(super) reference: Option<String>,
+}
+
+/// A failure as JSON.
+pub(super) fn problem(
+    context: &PageContext,
+    status: StatusCode,
+    error: &str,
+    message: String,
+    reference: Option<&Reference>,
+) -> Response {
+    let problem = Problem { error, message, reference: reference.map(ToString::to_string) };
+    // Three strings always serialise.
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(context.lang.tag()));
+    headers.insert(VARY, HeaderValue::from_static("Accept-Language, Accept, Sec-Fetch-Mode, X-Requested-With, Cookie"));
+    ours(headers, None);
+    response
+}
+
+/// What every answer of our own carries: kept by no cache, read as nothing but what it is, framed by nobody.
+fn ours(headers: &mut HeaderMap, form_target: Option<&str>) {
+    if let Ok(policy) = HeaderValue::from_str(&csp(form_target)) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+}
