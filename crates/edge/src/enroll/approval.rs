@@ -84,12 +84,12 @@ impl Form {
         for (key, value) in url::form_urlencoded::parse(body) {
             match key.as_ref() {
                 "id" => form.id = value.into_owned(),
-                "token" => form.token = value.into_owned(),
+                "form_token" => form.token = value.into_owned(),
                 "same" => form.same = true,
                 "answer" if value == "approve" => form.answer = Answer::Approve,
                 "host" => form.add(&value),
                 // Written by hand, several at a time.
-                "more" => value
+                "hosts" => value
                     .split([' ', ',', '\n', '\r', '\t'])
                     .filter(|one| !one.is_empty())
                     .for_each(|one| form.add(one)),
@@ -136,13 +136,13 @@ mod tests {
     fn only_a_whole_form_approves() {
         let tunnel = "00000000-0000-4000-8000-000000000001";
         let approved = |body: &str| matches!(Form::parse(body.as_bytes()).verdict(), Ok(Verdict::Approve(_)));
-        assert!(approved("id=x&token=t&host=www.example.com&same=on&answer=approve"));
+        assert!(approved("id=x&form_token=t&host=www.example.com&same=on&answer=approve"));
         assert!(approved(&format!("host=www.example.com%40{tunnel}&same=on&answer=approve")));
-        assert!(approved("more=www.example.com%2C+ftp.example.com&same=on&answer=approve"));
+        assert!(approved("hosts=www.example.com%2C+ftp.example.com&same=on&answer=approve"));
         for (body, missing) in [
             ("host=www.example.com&answer=approve", Missing::Comparison),
             ("same=on&answer=approve", Missing::Hostname),
-            ("more=&same=on&answer=approve", Missing::Hostname),
+            ("hosts=&same=on&answer=approve", Missing::Hostname),
             ("host=not+a+host&same=on&answer=approve", Missing::Readable),
             ("host=www.example.com%40nobody&same=on&answer=approve", Missing::Readable),
         ] {
