@@ -1,7 +1,9 @@
 //! The edge: terminates TLS, makes every visitor log in, judges by policy, and forwards to connectors.
 
+pub mod audit;
 pub mod clock;
 pub mod enroll;
+pub mod keys;
 pub mod operators;
 pub mod platform;
 pub mod setup;

@@ -311,7 +311,7 @@ pub struct AuditRecord {
 }
 
 /// What an audit record is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AuditEvent {
@@ -347,6 +347,8 @@ pub enum AuditEvent {
     TunnelUp,
     /// A connector's last link went away.
     TunnelDown,
+    /// Records that could not be kept; `count` says how many.
+    Lost,
 }
 
 impl AuditEvent {
@@ -369,6 +371,7 @@ impl AuditEvent {
             Self::SetUp => "set_up",
             Self::TunnelUp => "tunnel_up",
             Self::TunnelDown => "tunnel_down",
+            Self::Lost => "lost",
         }
     }
 }

@@ -1,0 +1,170 @@
+//! The record of what happened: decisions, refusals, logins, enrolments.
+//!
+//! Whoever has something to record puts it in a queue and goes on; one task writes the queue to the store. Changes of the
+//! configuration do not come this way: the store writes their record in the transaction that makes them, and so refuses
+//! the change when it cannot be recorded.
+//!
+//! The queue holds [`QUEUE_MAX`] records. When the store cannot keep up, or its disk is full, records wait here; of what
+//! no longer fits the newest is dropped and counted, decisions and requests of strangers first (the last
+//! [`RESERVED`] places are for logins, enrolments and the like). The count is recorded as soon as there is room.
+
+mod queue;
+mod refusals;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    Clock,
+    store::{AuditRecord, Store},
+};
+use queue::Queue;
+use refusals::Refusals;
+
+pub use queue::{QUEUE_MAX, RESERVED};
+pub use refusals::REFUSAL_WINDOW;
+
+/// The handle of the audit record. Dropping it stops its task; what was not written by then is lost, so
+/// [`close`](Audit::close) first.
+pub struct Audit {
+    shared: Arc<Shared>,
+    written: watch::Receiver<u64>,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    inner: Mutex<Inner>,
+    work: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    queue: Queue,
+    refusals: Refusals,
+}
+
+impl Audit {
+    /// Starts the task that writes to `store`. Needs a tokio runtime.
+    pub fn start(store: Arc<dyn Store>, clock: Clock) -> Self {
+        let shared = Arc::new(Shared { inner: Mutex::default(), work: Notify::new() });
+        let (progress, written) = watch::channel(0);
+        let task = tokio::spawn(write(shared.clone(), store, clock, progress));
+        Self { shared, written, task }
+    }
+
+    /// Records something. Never waits; see the module for what happens when the queue is full.
+    pub fn record(&self, record: AuditRecord) {
+        self.shared.with(|inner| inner.queue.push(record));
+        self.shared.work.notify_one();
+    }
+
+    /// Records a refusal. The first one of an application, source and reason is recorded at once; those that follow
+    /// within [`REFUSAL_WINDOW`] become one record with their count.
+    pub fn refused(&self, record: AuditRecord) {
+        let fresh =
+            self.shared.with(|inner| inner.refusals.note(record).map(|first| inner.queue.push(first)).is_some());
+        if fresh {
+            self.shared.work.notify_one();
+        }
+    }
+
+    /// Waits until everything recorded so far, counted refusals included, is on disk; at most [`FLUSH_PATIENCE`].
+    pub async fn flush(&self) -> Result<(), AuditError> {
+        let target = self.shared.with(|inner| {
+            for counted in inner.refusals.all() {
+                inner.queue.push(counted);
+            }
+            inner.queue.accepted()
+        });
+        self.shared.work.notify_one();
+        let mut written = self.written.clone();
+        let done = tokio::time::timeout(FLUSH_PATIENCE, written.wait_for(|written| *written >= target)).await;
+        match done {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(AuditError::NotWritten { waiting: self.waiting() }),
+        }
+    }
+
+    /// How many records wait to be written. More than a moment's worth means that the store is in trouble.
+    pub fn waiting(&self) -> usize {
+        self.shared.with(|inner| inner.queue.len())
+    }
+
+    /// Writes what waits, then stops.
+    pub async fn close(self) -> Result<(), AuditError> {
+        self.flush().await
+    }
+}
+
+impl Drop for Audit {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
+        act(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The writing task. A batch stays in the queue until the store has it.
+async fn write(shared: Arc<Shared>, store: Arc<dyn Store>, clock: Clock, progress: watch::Sender<u64>) {
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut pause = PAUSE_FIRST;
+    loop {
+        tokio::select! {
+            () = shared.work.notified() => {}
+            _ = tick.tick() => shared.with(|inner| {
+                for counted in inner.refusals.due(clock.now()) {
+                    inner.queue.push(counted);
+                }
+            }),
+        }
+        loop {
+            let batch = shared.with(|inner| inner.queue.batch(clock.now()));
+            if batch.is_empty() {
+                break;
+            }
+            match store.append_audit(&batch).await {
+                Ok(()) => {
+                    let done = shared.with(|inner| inner.queue.written());
+                    progress.send_replace(done);
+                    pause = PAUSE_FIRST;
+                }
+                Err(error) => {
+                    tracing::error!(%error, waiting = shared.with(|inner| inner.queue.len()), "audit records wait");
+                    tokio::time::sleep(pause).await;
+                    pause = pause.saturating_mul(2).min(PAUSE_LAST);
+                }
+            }
+        }
+    }
+}
+
+/// How long [`Audit::flush`] waits for the store.
+pub const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
+/// How often counted refusals are looked at.
+const TICK: Duration = Duration::from_secs(5);
+/// How long the task waits after the store failed: at first, and at most.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+const PAUSE_LAST: Duration = Duration::from_secs(5);
+
+/// Why the record is not complete on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuditError {
+    /// The store did not take it in time.
+    #[error("{waiting} audit records are not written yet; is the disk full?")]
+    NotWritten {
+        /// How many wait.
+        waiting: usize,
+    },
+}
