@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use tokio::{net::TcpStream, process::Command, time::timeout};
 
 use crate::{
-    Lab, PATIENCE, Process, Smtp,
+    Lab, Netns, PATIENCE, Process, Smtp,
     process::{Finished, finish, program},
 };
 
@@ -83,6 +83,19 @@ impl Edge {
         lab.write("edge.toml", &config.toml(&lab.path("edge")))?;
         let mut process = Process::start("edge", Self::command(lab, &["run"])?)?;
         listens(&mut process, config.listen.first().context("a listener")?.parse()?).await?;
+        Ok(Self { process, config, lab: lab.clone() })
+    }
+
+    /// [`Edge::start`] in another namespace.
+    ///
+    /// # Errors
+    /// It ended or did not listen in time.
+    pub async fn start_in(lab: &Lab, net: &Netns, config: EdgeConfig) -> Result<Self> {
+        lab.write("edge.toml", &config.toml(&lab.path("edge")))?;
+        let mut command = lab.dress(net.command(program("edge")?));
+        command.arg("run").arg("--config").arg(lab.path("edge.toml"));
+        let mut process = Process::start("edge", command)?;
+        listens_in(net, &mut process, config.listen.first().context("a listener")?.parse()?).await?;
         Ok(Self { process, config, lab: lab.clone() })
     }
 
@@ -170,9 +183,26 @@ applications:
 /// # Errors
 /// The process ended, or nothing listens in time.
 pub async fn listens(process: &mut Process, address: SocketAddr) -> Result<()> {
+    accepting(process, address, || async move { TcpStream::connect(address).await.is_ok() }).await
+}
+
+/// [`listens`] for an address in another namespace.
+///
+/// # Errors
+/// The process ended, or nothing listens in time.
+pub async fn listens_in(net: &Netns, process: &mut Process, address: SocketAddr) -> Result<()> {
+    accepting(process, address, || async move { net.inside(async move { TcpStream::connect(address).await.is_ok() }) })
+        .await
+}
+
+async fn accepting<F: Future<Output = bool>>(
+    process: &mut Process,
+    address: SocketAddr,
+    knock: impl Fn() -> F,
+) -> Result<()> {
     let waiting = async {
         loop {
-            if TcpStream::connect(address).await.is_ok() {
+            if knock().await {
                 return Ok(());
             }
             if let Some(status) = process.ended()? {

@@ -30,6 +30,8 @@ impl Netns {
         ip(&["netns", "add", &name]).context("network namespaces need root")?;
         let ns = Self { name };
         ns.ip(&["link", "set", "lo", "up"])?;
+        // No second of waiting for each address to be found unique.
+        ns.sysctl("net.ipv6.conf.default.accept_dad=0")?;
         fs::create_dir_all(ns.etc())?;
         fs::write(ns.etc().join("resolv.conf"), "# nothing resolves here but the hosts file\n")?;
         Ok(ns)

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use data_encoding::BASE64_MIME_PERMISSIVE;
 use regex::Regex;
 
-use crate::{Lab, PATIENCE, Process, edge::listens, process::tool};
+use crate::{Lab, Netns, PATIENCE, Process, edge::listens_in, process::tool};
 
 /// A running mail server.
 #[derive(Debug)]
@@ -47,13 +47,21 @@ impl Smtp {
     /// # Errors
     /// It did not start; or `tests/run` has not installed it.
     pub async fn start(lab: &Lab) -> Result<Self> {
+        Self::start_in(lab, lab.net()).await
+    }
+
+    /// A mail server on 127.0.0.1:1025 of another namespace.
+    ///
+    /// # Errors
+    /// As [`Smtp::start`].
+    pub async fn start_in(lab: &Lab, net: &Netns) -> Result<Self> {
         let maildir = lab.path("mail");
         let port = 1025;
-        let mut command = lab.command(tool("venv")?.join("bin/python"));
+        let mut command = lab.dress(net.command(tool("venv")?.join("bin/python")));
         command.args(["-m", "aiosmtpd", "-n", "-l", &format!("127.0.0.1:{port}"), "-c", "aiosmtpd.handlers.Mailbox"]);
         command.arg(&maildir);
         let mut process = Process::start("aiosmtpd", command)?;
-        listens(&mut process, format!("127.0.0.1:{port}").parse()?).await?;
+        listens_in(net, &mut process, format!("127.0.0.1:{port}").parse()?).await?;
         Ok(Self { _process: process, port, maildir })
     }
 

@@ -1,0 +1,15 @@
+//! Whole journeys with real programs: browser, mail server, nginx, access networks.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod e2e {
+    mod bad_input;
+    mod declare;
+    mod enrol;
+    mod login;
+    mod networks;
+    mod pages;
+    mod quick_start;
+    mod traffic;
+    mod tunnels;
+}

@@ -1,0 +1,198 @@
+//! What a visitor is told when something is in the way.
+
+use std::sync::Arc;
+
+use tunnel_tests::{
+    Canary, Connector, Stage, Visitor,
+    canary::After,
+    edge::ACCESS,
+    html::words,
+    run,
+    stage::{STAFF, WWW},
+};
+
+fn assert_safe_page(reply: &tunnel_tests::Reply) {
+    let csp = reply.header("content-security-policy").unwrap_or_default();
+    for part in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"] {
+        assert!(csp.contains(part), "{part} in {csp:?} of {}", reply.url);
+    }
+    assert!(!csp.contains("unsafe"), "{csp}");
+    assert!(reply.header("cache-control").unwrap_or_default().contains("no-store"), "H11: {}", reply.url);
+    assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(reply.header("referrer-policy"), Some("no-referrer"));
+    let text = reply.text();
+    assert!(!text.contains("<script") && !text.contains(" style=") && !text.contains("<style"), "{text}");
+    assert!(text.contains("<html lang=\"en\"") || text.contains("<html lang=\"ja\""), "{text}");
+}
+
+fn assert_reference(reply: &tunnel_tests::Reply) {
+    let reference = regex::Regex::new(r"[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4}").unwrap();
+    assert!(reference.is_match(&words(&reply.text())), "a reference on {}: {}", reply.url, words(&reply.text()));
+}
+
+/// Item 4: unknown hostname, denied person.
+#[test]
+fn strangers_and_unknown_hosts_get_a_clear_page() {
+    run("pages", async |lab| {
+        let stage = Stage::set(&lab).await?;
+        let mut visitor = stage.stranger()?;
+        visitor.language = "en".into();
+        let unknown = visitor.door("https", "nobody.example.test")?;
+        let mut raw = unknown.open().await?;
+        raw.send(b"GET / HTTP/1.1\r\nHost: nobody.example.test\r\nAccept: text/html\r\nConnection: close\r\n\r\n")
+            .await?;
+        let reply = tunnel_tests::Reply { url: "https://nobody.example.test/".into(), answer: raw.answer(true).await? };
+        assert_eq!(reply.status(), 404);
+        assert_safe_page(&reply);
+        assert_reference(&reply);
+        let login = visitor.browse(&format!("https://{WWW}/")).await?;
+        assert_safe_page(&login);
+        // A style sheet that the policy allows is really there, on every host.
+        let style = regex::Regex::new(r#"<link rel="stylesheet" href="([^"]+)""#)?.captures(&login.text()).unwrap()[1]
+            .to_owned();
+        let style = visitor.get(&tunnel_tests::visitor::resolve(&login.url, &style)).await?;
+        assert_eq!(
+            (style.status(), style.header("content-type").map(|t| t.starts_with("text/css"))),
+            (200, Some(true))
+        );
+        stage.assert_silence("nobody logged in");
+        Ok(())
+    });
+}
+
+/// Item 5, 9: who is logged in but not admitted reads 403, and why is not told to strangers.
+#[test]
+fn a_person_who_is_no_longer_admitted_reads_so() {
+    run("denied", async |lab| {
+        let stage = Stage::set(&lab).await?;
+        let mut visitor = stage.somebody(WWW, STAFF).await?;
+        assert_eq!(visitor.get(&format!("https://{WWW}/")).await?.status(), 200);
+        stage.www.forget();
+        // Item 6: judged on every request; a change is seen by the next one.
+        stage.edge.apply(&ACCESS.replace("guest@example.test", STAFF)).await?;
+        let reply = visitor.get(&format!("https://{WWW}/")).await?;
+        assert_eq!(reply.status(), 403);
+        assert_safe_page(&reply);
+        assert_reference(&reply);
+        let text = words(&reply.text());
+        assert!(text.contains(STAFF) && text.contains("sign-in worked"), "{text}");
+        assert!(!text.contains("staff-only"), "policies are not named to visitors: {text}");
+        stage.assert_silence("not admitted");
+        visitor.language = "ja".into();
+        let reply = visitor.get(&format!("https://{WWW}/")).await?;
+        assert!(reply.text().contains("lang=\"ja\""));
+        stage.edge.apply(ACCESS).await?;
+        visitor.language = "en".into();
+        assert_eq!(
+            visitor.get(&format!("https://{WWW}/")).await?.status(),
+            200,
+            "and admitted again by the next change"
+        );
+        Ok(())
+    });
+}
+
+/// Item 4, F4, F6, F7: the origin refuses, cuts, is slow; the tunnel is down.
+#[test]
+fn broken_origins_and_tunnels_have_pages_of_their_own() {
+    run("broken", async |lab| {
+        let rude = Canary::answering(Arc::new(|head| match head.target() {
+            "/cut" => (Vec::new(), After::Close),
+            "/nonsense" => (b"NONSENSE\r\n\r\n".to_vec(), After::Close),
+            "/lengths" => {
+                (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx".to_vec(), After::Close)
+            }
+            "/slow" => (Vec::new(), After::Silence),
+            _ => (tunnel_tests::canary::page("ok"), After::KeepAlive),
+        }));
+        let mut stage = Stage::with(&lab, ACCESS, rude.await?).await?;
+        let mut visitor = stage.somebody(WWW, STAFF).await?;
+        for target in ["/cut", "/nonsense", "/lengths"] {
+            let reply = visitor.get(&format!("https://{WWW}{target}")).await?;
+            assert_eq!(reply.status(), 502, "{target}");
+            assert_safe_page(&reply);
+            assert_reference(&reply);
+            let json =
+                visitor.ask("GET", &format!("https://{WWW}{target}"), &[("Accept", "application/json")], b"").await?;
+            assert_eq!(json.status(), 502);
+            assert!(serde_json::from_str::<serde_json::Value>(&json.text())?["reference"].is_string());
+        }
+        // Nothing listens at the service.
+        let refusing = stage.app.address();
+        let mut app = visitor.clone();
+        app.browse("https://app.example.test/").await?;
+        stage.app = Canary::start().await?;
+        assert_ne!(stage.app.address(), refusing);
+        let reply = app.get("https://app.example.test/").await?;
+        assert_eq!(reply.status(), 502, "a refused connection");
+        assert!(!reply.text().contains(&refusing.to_string()), "nothing internal is told: {}", reply.text());
+        // No connector.
+        stage.connectors.remove(0).process.kill().await?;
+        let end = tokio::time::Instant::now() + tunnel_tests::PATIENCE;
+        let reply = loop {
+            let reply = visitor.get(&format!("https://{WWW}/")).await?;
+            if reply.status() == 530 || tokio::time::Instant::now() > end {
+                break reply;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        };
+        assert_eq!(reply.status(), 530);
+        assert!(
+            reply.header("retry-after").is_some_and(|seconds| seconds.parse::<u32>().is_ok()),
+            "{:?}",
+            reply.answer.headers
+        );
+        assert_safe_page(&reply);
+        assert_reference(&reply);
+        let mut stranger = stage.stranger()?;
+        assert_eq!(
+            stranger.get(&format!("https://{WWW}/")).await?.status(),
+            303,
+            "a stranger is not told that the tunnel is down"
+        );
+        // It comes back.
+        stage.connectors.push(Connector::publish(&lab, WWW, &stage.www.url()).await?);
+        assert_eq!(visitor.get(&format!("https://{WWW}/")).await?.status(), 200);
+        Ok(())
+    });
+}
+
+/// F7: an origin that never answers gives 504 in the configured time.
+#[test]
+fn an_origin_that_never_answers_gives_504() {
+    run("slow", async |lab| {
+        let mute = Canary::answering(Arc::new(|_| (Vec::new(), After::Silence))).await?;
+        let access = ACCESS.replace("{name: www,", "{name: www, response_timeout: 1s,");
+        let stage = Stage::with(&lab, &access, mute).await?;
+        // The login ends at the origin that never answers, so it is followed only as far as the session.
+        let mut visitor = stage.stranger()?;
+        let page = visitor.ask_for_code(&format!("https://{WWW}/"), STAFF).await?;
+        let code = stage.smtp.mail_to(STAFF, 1).await?.pin()?;
+        let handover = visitor.enter_code(&page, &code).await?.header("location").unwrap().to_owned();
+        visitor.get(&handover).await?;
+        let reply = visitor.get(&format!("https://{WWW}/slow")).await?;
+        assert_eq!(reply.status(), 504);
+        assert_safe_page(&reply);
+        assert_reference(&reply);
+        Ok(())
+    });
+}
+
+/// Item 4: the plain port sends a browser to HTTPS and does nothing else.
+#[test]
+fn the_plain_port_redirects() {
+    run("redirect", async |lab| {
+        let stage = Stage::set(&lab).await?;
+        let mut visitor: Visitor = stage.stranger()?;
+        let reply = visitor.get(&format!("http://{WWW}/a?b=c")).await?;
+        assert!(matches!(reply.status(), 301 | 308), "{}", reply.status());
+        assert_eq!(reply.header("location"), Some("https://www.example.test/a?b=c"));
+        assert!(visitor.jar.is_empty(), "no cookie over plain HTTP");
+        let session = stage.somebody(WWW, STAFF).await?.session(WWW)?;
+        let request = format!("GET /x HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\nConnection: close\r\n\r\n");
+        let answer = stage.plain().ask(request.as_bytes()).await?;
+        assert!(matches!(answer.status, 301 | 308), "{}", answer.status);
+        stage.assert_silence("the plain port forwards nothing, session or not");
+        Ok(())
+    });
+}

@@ -1,0 +1,281 @@
+//! Bytes: events at once, WebSockets, big bodies in flat memory, `unix:` origins.
+
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::{Request, body::Frame};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
+use tunnel_tests::{
+    Canary, Connector, Edge, EdgeConfig, Lab, Smtp, Visitor,
+    edge::ACCESS,
+    origin::{CHECKSUM_START, Streams, block, checksum},
+    raw::{Tls, find},
+    run,
+    stage::{STAFF, WWW},
+    visitor::login,
+};
+
+struct Flow {
+    _smtp: Smtp,
+    edge: Edge,
+    connector: Connector,
+    streams: Streams,
+    visitor: Visitor,
+}
+
+async fn flow(lab: &Lab) -> anyhow::Result<Flow> {
+    let streams = Streams::start().await?;
+    let smtp = Smtp::start(lab).await?;
+    let edge = Edge::with_access(lab, EdgeConfig::with_mail(&smtp), ACCESS).await?;
+    let connector = Connector::publish(lab, WWW, &streams.url()).await?;
+    let visitor = login(&edge.ca().await?, &smtp, WWW, STAFF).await?;
+    Ok(Flow { _smtp: smtp, edge, connector, streams, visitor })
+}
+
+async fn tls(visitor: &Visitor, alpn: &str) -> anyhow::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let door = visitor.door("https", WWW)?.offering(&[alpn]);
+    let Some(Tls { sni, alpn, config }) = door.tls else { anyhow::bail!("TLS") };
+    let mut config = rustls::ClientConfig::clone(&config);
+    config.alpn_protocols = alpn;
+    let tcp = TcpStream::connect(door.address).await?;
+    Ok(TlsConnector::from(std::sync::Arc::new(config)).connect(sni.try_into()?, tcp).await?)
+}
+
+/// Item 4: an event arrives before the next one is even made, over both versions of HTTP.
+#[test]
+fn events_arrive_one_by_one() {
+    run("sse", async |lab| {
+        let flow = flow(&lab).await?;
+        let session = flow.visitor.session(WWW)?;
+        let mut raw = flow.visitor.door("https", WWW)?.open().await?;
+        raw.send(format!("GET /events HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\n\r\n").as_bytes()).await?;
+        let mut got = Vec::new();
+        while find(&got, b": open").is_none() {
+            got.extend(raw.read().await?);
+        }
+        for n in 0..20 {
+            assert_eq!(flow.streams.say(&format!("event {n}")), 1);
+            let wanted = format!("data: event {n}\n\n");
+            while find(&got, wanted.as_bytes()).is_none() {
+                got.extend(raw.read().await?);
+            }
+        }
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls(&flow.visitor, "h2").await?))
+                .await?;
+        tokio::spawn(connection);
+        let request = Request::get(format!("https://{WWW}/events")).header("cookie", session).body(String::new())?;
+        let mut body = sender.send_request(request).await?.into_body();
+        let mut got = Vec::new();
+        for n in 0..20 {
+            // The first event is said once the stream is known to be open.
+            let wanted = if n == 0 { ": open".to_owned() } else { format!("data: event {n}\n\n") };
+            if n > 0 {
+                flow.streams.say(&format!("event {n}"));
+            }
+            while find(&got, wanted.as_bytes()).is_none() {
+                let frame = tokio::time::timeout(tunnel_tests::PATIENCE, body.frame()).await?.unwrap()?;
+                got.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new()));
+            }
+        }
+        Ok(())
+    });
+}
+
+/// Item 4: a WebSocket, by a client that checks the handshake.
+#[test]
+fn a_websocket_carries_messages_both_ways() {
+    run("websocket", async |lab| {
+        let flow = flow(&lab).await?;
+        let mut request = format!("wss://{WWW}/ws").into_client_request()?;
+        request.headers_mut().insert("cookie", flow.visitor.session(WWW)?.parse()?);
+        request.headers_mut().insert("origin", format!("https://{WWW}").parse()?);
+        let (mut socket, answer) =
+            tokio_tungstenite::client_async(request, tls(&flow.visitor, "http/1.1").await?).await?;
+        assert_eq!(answer.status(), 101);
+        for size in [0, 1, 125, 126, 65_535, 65_536, 1_000_000] {
+            let message = Message::binary(vec![7; size]);
+            socket.send(message.clone()).await?;
+            let echoed = tokio::time::timeout(tunnel_tests::PATIENCE, socket.next()).await?.unwrap()?;
+            assert_eq!(echoed, message, "{size} bytes come back");
+        }
+        socket.close(None).await?;
+        Ok(())
+    });
+}
+
+fn mebibytes() -> u64 {
+    if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { 1024 } else { 64 }
+}
+
+/// Item 4: big bodies, without a size limit, both ways and over both versions, in flat memory of both programs.
+#[test]
+fn big_bodies_stream_in_flat_memory() {
+    run("big", async |lab| {
+        let flow = flow(&lab).await?;
+        let session = flow.visitor.session(WWW)?;
+        let size = mebibytes() * 1024 * 1024;
+        let mut expected = CHECKSUM_START;
+        for _ in 0..size / block().len() as u64 {
+            expected = checksum(expected, &block());
+        }
+        // Warm up, so that what is measured is the body and not the first use of anything.
+        flow.visitor.clone().get(&format!("https://{WWW}/bytes/1000000")).await?;
+        let before = [flow.edge.process.rss_kib()?, flow.connector.process.rss_kib()?];
+        for version in ["http/1.1", "h2"] {
+            let io = TokioIo::new(tls(&flow.visitor, version).await?);
+            let upload = futures::stream::unfold(0, move |sent| async move {
+                (sent < size)
+                    .then(|| (Ok::<_, std::convert::Infallible>(Frame::data(block())), sent + block().len() as u64))
+            });
+            let upload = BodyExt::boxed_unsync(StreamBody::new(upload));
+            let down =
+                Request::get(format!("https://{WWW}/bytes/{size}")).header("cookie", &session).header("host", WWW);
+            let up = Request::post(format!("https://{WWW}/upload")).header("cookie", &session).header("host", WWW);
+            let empty = BodyExt::boxed_unsync(http_body_util::Empty::<Bytes>::new());
+            let (got, answer) = if version == "h2" {
+                let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await?;
+                tokio::spawn(connection);
+                let down = sender.send_request(down.version(http::Version::HTTP_2).body(empty)?.without_host()).await?;
+                let got = drain(down.into_body()).await?;
+                let up = sender.send_request(up.body(upload)?.without_host()).await?;
+                (got, up)
+            } else {
+                let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
+                tokio::spawn(connection);
+                let down = sender.send_request(down.body(empty)?.origin_form()).await?;
+                let got = drain(down.into_body()).await?;
+                let up = sender.send_request(up.body(upload)?.origin_form()).await?;
+                (got, up)
+            };
+            assert_eq!(got, (size, expected), "the download over {version} is whole");
+            assert_eq!(answer.status(), 200);
+            let said = answer.into_body().collect().await?.to_bytes();
+            assert_eq!(
+                String::from_utf8_lossy(&said),
+                format!("{size} {expected:016x}"),
+                "the upload over {version} is whole"
+            );
+        }
+        let after = [flow.edge.process.peak_rss_kib()?, flow.connector.process.peak_rss_kib()?];
+        for (name, before, after) in [("edge", before[0], after[0]), ("connector", before[1], after[1])] {
+            let grown = after.saturating_sub(before) / 1024;
+            assert!(grown <= 24, "the {name} grew by {grown} MiB for bodies of {} MiB", mebibytes());
+        }
+        Ok(())
+    });
+}
+
+/// F22: somebody who does not read holds back the origin, and costs little memory.
+#[test]
+fn a_reader_who_does_not_read_costs_little() {
+    run("slow-readers", async |lab| {
+        let flow = flow(&lab).await?;
+        let session = flow.visitor.session(WWW)?;
+        flow.visitor.clone().get(&format!("https://{WWW}/bytes/1000000")).await?;
+        let before = flow.edge.process.rss_kib()?;
+        let mut held = Vec::new();
+        for _ in 0..40 {
+            let mut raw = flow.visitor.door("https", WWW)?.open().await?;
+            raw.send(format!("GET /bytes/100000000 HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\n\r\n").as_bytes())
+                .await?;
+            let first = raw.read().await?;
+            assert!(first.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&first[..40]));
+            held.push(raw);
+        }
+        // Others are served meanwhile.
+        let reply = flow.visitor.clone().get(&format!("https://{WWW}/bytes/500000")).await?;
+        assert_eq!(reply.answer.body.len(), 500_000);
+        let grown = flow.edge.process.rss_kib()?.saturating_sub(before) / 1024;
+        assert!(grown <= 64, "forty stalled readers of 100 MB each cost {grown} MiB");
+        Ok(())
+    });
+}
+
+/// Item 4: an origin behind a Unix socket.
+#[test]
+fn a_unix_socket_is_an_origin() {
+    run("unix", async |lab| {
+        let canary = Canary::start().await?;
+        let path = lab.path("service.sock");
+        let listener = tokio::net::UnixListener::bind(&path)?;
+        let address = canary.address();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut to = TcpStream::connect(address).await?;
+                    tokio::io::copy_bidirectional(&mut stream, &mut to).await
+                });
+            }
+        });
+        let smtp = Smtp::start(&lab).await?;
+        let edge = Edge::with_access(&lab, EdgeConfig::with_mail(&smtp), ACCESS).await?;
+        let _connector = Connector::publish(&lab, WWW, &format!("unix:{}", path.display())).await?;
+        let mut visitor = login(&edge.ca().await?, &smtp, WWW, STAFF).await?;
+        assert_eq!(visitor.get(&format!("https://{WWW}/")).await?.status(), 200);
+        assert_eq!(canary.heads().last().unwrap().one("host"), WWW);
+        Ok(())
+    });
+}
+
+/// A body that the origin cuts is seen to be cut, never completed by us (F5).
+#[test]
+fn a_cut_body_is_seen_to_be_cut() {
+    run("cut", async |lab| {
+        let cutting = Canary::answering(std::sync::Arc::new(|head| match head.target() {
+            "/length" => {
+                (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf".to_vec(), tunnel_tests::canary::After::Close)
+            }
+            "/chunked" => (
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n".to_vec(),
+                tunnel_tests::canary::After::Close,
+            ),
+            _ => (tunnel_tests::canary::page("ok"), tunnel_tests::canary::After::KeepAlive),
+        }));
+        let stage = tunnel_tests::Stage::with(&lab, ACCESS, cutting.await?).await?;
+        let session = stage.somebody(WWW, STAFF).await?.session(WWW)?;
+        for target in ["/length", "/chunked"] {
+            let mut raw = stage.door(WWW)?.open().await?;
+            raw.send(format!("GET {target} HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\n\r\n").as_bytes()).await?;
+            let all = String::from_utf8_lossy(&raw.rest().await?).into_owned();
+            assert!(all.contains("half") || all.starts_with("HTTP/1.1 502"), "{all}");
+            assert!(!all.ends_with("0\r\n\r\n"), "a cut body is not ended politely: {all}");
+            assert!(
+                !all.contains("Bad Gateway") || all.starts_with("HTTP/1.1 502"),
+                "no text is put behind a body: {all}"
+            );
+        }
+        Ok(())
+    });
+}
+
+async fn drain(mut body: hyper::body::Incoming) -> anyhow::Result<(u64, u64)> {
+    let (mut count, mut hash) = (0, CHECKSUM_START);
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            count += data.len() as u64;
+            hash = checksum(hash, &data);
+        }
+    }
+    Ok((count, hash))
+}
+
+trait Forms {
+    fn origin_form(self) -> Self;
+    fn without_host(self) -> Self;
+}
+
+impl<B> Forms for Request<B> {
+    fn origin_form(mut self) -> Self {
+        *self.uri_mut() = self.uri().path().parse().unwrap();
+        self
+    }
+
+    fn without_host(mut self) -> Self {
+        self.headers_mut().remove("host");
+        self
+    }
+}
