@@ -66,11 +66,11 @@ impl Fleet {
                     }
                 }
                 Err(error) => {
-                    let was_up = self.note_problem(&error);
+                    let (was_up, is_new) = self.note_problem(&error);
                     if error.is_final(was_up) {
                         return Err(error);
                     }
-                    if backoff.failures() == 0 {
+                    if is_new {
                         warn!(edge = %self.edge, %error, "no link; trying again until there is one");
                     } else {
                         tracing::debug!(edge = %self.edge, %error, failures = backoff.failures(), "no link");
@@ -127,13 +127,15 @@ impl Fleet {
         }
     }
 
-    /// Remembers what keeps a link from coming up; whether any link was up before.
-    fn note_problem(&self, error: &Error) -> bool {
+    /// Remembers what keeps a link from coming up; whether any link was up before, and whether the problem is new.
+    fn note_problem(&self, error: &Error) -> (bool, bool) {
         self.site.meters.links_failed.fetch_add(1, Ordering::Relaxed);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.problem = Some(error.to_string().into());
+        let problem = error.to_string();
+        let is_new = state.problem.as_deref() != Some(problem.as_str());
+        state.problem = Some(problem.into());
         self.publish(&state);
-        state.was_up
+        (state.was_up, is_new)
     }
 
     /// Tells those who watch, if anything changed.

@@ -1,0 +1,276 @@
+//! The command line. Every flag has a `TUNNEL_*` variable of the same meaning.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tunnel_origin::{Service, enrol::Pin};
+use tunnel_proto::{HostPattern, Name};
+
+use crate::duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  connector --hostname www.localhost --url http://localhost:3000
+      Publish a web server through the edge on this machine.
+  connector login --edge https://access.example.com --hostname www.example.com
+      Enrol this machine with an edge elsewhere; an administrator approves in the browser.
+  connector --hostname www.example.com --url unix:/run/app.sock --name app
+      Then publish, here a web server at a Unix socket, as the tunnel `app`.
+  connector run app --hostname www.example.com --url unix:/run/app.sock
+      Run a tunnel from the credentials that are stored, creating and routing nothing.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the edge.";
+
+/// Publishes services of this machine through an edge. It dials out; nothing listens towards the internet.
+#[derive(Debug, Parser)]
+#[command(name = "connector", version, after_help = EXAMPLES, subcommand_precedence_over_arg = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) publish: PublishArgs,
+    #[command(flatten)]
+    pub(crate) edge: EdgeArgs,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What is published.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct PublishArgs {
+    /// The hostname that visitors open; may be repeated
+    #[arg(long, value_name = "HOST", env = "TUNNEL_HOSTNAME", value_delimiter = ',', value_parser = parse_hostname)]
+    pub(crate) hostname: Vec<HostPattern>,
+    /// The service behind it: http://HOST:PORT, unix:/PATH, http_status:NNN or hello_world
+    #[arg(long, value_name = "SERVICE", env = "TUNNEL_URL", value_parser = parse_service)]
+    pub(crate) url: Option<Published>,
+    /// The name of the tunnel [default: its first hostname]
+    #[arg(long, short, value_name = "NAME", env = "TUNNEL_NAME")]
+    pub(crate) name: Option<Name>,
+}
+
+/// A service, and how it was written.
+#[derive(Clone, Debug)]
+pub(crate) struct Published {
+    pub(crate) service: Service,
+    pub(crate) text: String,
+}
+
+/// Which edge, and where its credentials are.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct EdgeArgs {
+    /// The edge: https://access.ZONE[:PORT], or HOST:PORT to dial another address
+    #[arg(long, global = true, value_name = "EDGE", env = "TUNNEL_EDGE")]
+    pub(crate) edge: Option<String>,
+    /// Trust this CA (PEM file) at first contact, instead of the web's
+    #[arg(long, global = true, value_name = "FILE", env = "TUNNEL_EDGE_CA", conflicts_with = "edge_pin")]
+    pub(crate) edge_ca: Option<PathBuf>,
+    /// Trust the certificate with this fingerprint (sha256:…) at first contact
+    #[arg(long, global = true, value_name = "PIN", env = "TUNNEL_EDGE_PIN")]
+    pub(crate) edge_pin: Option<Pin>,
+    /// The data directory of an edge on this machine [default: $XDG_STATE_HOME/tunnel or ~/.local/state/tunnel]
+    #[arg(long, global = true, value_name = "DIR", env = "TUNNEL_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Where credentials are kept [default: $XDG_CONFIG_HOME/tunnel or ~/.config/tunnel]
+    #[arg(long, global = true, value_name = "DIR", env = "TUNNEL_CONFIG_DIR")]
+    pub(crate) config_dir: Option<PathBuf>,
+}
+
+/// How a tunnel runs.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Links to the edge
+    #[arg(long, global = true, value_name = "N", env = "TUNNEL_CONNECTIONS", default_value_t = 4,
+          value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub(crate) connections: u8,
+    /// How long requests in flight may take when stopping
+    #[arg(long, global = true, value_name = "TIME", env = "TUNNEL_GRACE_PERIOD", default_value = "30s",
+          value_parser = duration::parse_grace)]
+    pub(crate) grace_period: Duration,
+    /// How to reach the edge
+    #[arg(long, global = true, env = "TUNNEL_PROTOCOL", value_enum, default_value_t = Protocol::Auto)]
+    pub(crate) protocol: Protocol,
+    /// Serve /ready and /metrics here (a bare port means this machine only)
+    #[arg(long, global = true, value_name = "ADDR", env = "TUNNEL_METRICS", value_parser = parse_metrics)]
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Write the process id to this file once the first link is up
+    #[arg(long, global = true, value_name = "FILE", env = "TUNNEL_PIDFILE")]
+    pub(crate) pidfile: Option<PathBuf>,
+}
+
+/// How to reach the edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    /// What works best
+    Auto,
+    /// TLS over TCP
+    Tls,
+    /// Not built yet
+    #[value(hide = true)]
+    Quic,
+}
+
+/// What is logged, where and how.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LogArgs {
+    /// The least that is logged
+    #[arg(long, global = true, env = "TUNNEL_LOGLEVEL", value_enum, default_value_t = Level::Info, alias = "log-level")]
+    pub(crate) loglevel: Level,
+    /// How log lines are written
+    #[arg(long, global = true, env = "TUNNEL_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+    /// Append the log to this file instead of writing it to the terminal
+    #[arg(long, global = true, value_name = "FILE", env = "TUNNEL_LOGFILE")]
+    pub(crate) logfile: Option<PathBuf>,
+}
+
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Enrol this machine with an edge elsewhere
+    Login(LoginArgs),
+    /// Run a tunnel from its stored credentials
+    Run(NamedRun),
+    /// Create a tunnel and store its credentials
+    Create(CreateArgs),
+    /// List the tunnels that this machine may manage
+    List(ListArgs),
+    /// Route a hostname to a tunnel
+    Route(RouteArgs),
+    /// Replace the credentials of a tunnel; earlier ones stop working
+    Rotate(NamedTunnel),
+    /// Delete a tunnel and its stored credentials
+    Delete(NamedTunnel),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoginArgs {
+    /// A hostname this machine would like to publish; may be repeated
+    #[arg(long, value_name = "HOST", env = "TUNNEL_HOSTNAME", value_delimiter = ',', value_parser = parse_hostname)]
+    pub(crate) hostname: Vec<HostPattern>,
+    /// Only print the address to open
+    #[arg(long, env = "TUNNEL_NO_BROWSER", value_parser = clap::builder::FalseyValueParser::new(), num_args = 0, default_missing_value = "true", default_value = "false")]
+    pub(crate) no_browser: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NamedRun {
+    /// The tunnel [default: the only one that is stored, or `--name`]
+    #[arg(value_name = "NAME")]
+    pub(crate) tunnel: Option<Name>,
+    #[command(flatten)]
+    pub(crate) publish: PublishArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// The name of the tunnel
+    #[arg(value_name = "NAME")]
+    pub(crate) tunnel: Name,
+    /// Route this hostname to it; may be repeated
+    #[arg(long, value_name = "HOST", env = "TUNNEL_HOSTNAME", value_delimiter = ',', value_parser = parse_hostname)]
+    pub(crate) hostname: Vec<HostPattern>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RouteArgs {
+    /// The tunnel
+    #[arg(value_name = "NAME")]
+    pub(crate) tunnel: Name,
+    /// The hostnames to route to it
+    #[arg(value_name = "HOSTNAME", required = true, value_parser = parse_hostname)]
+    pub(crate) hostnames: Vec<HostPattern>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NamedTunnel {
+    /// The tunnel
+    #[arg(value_name = "NAME")]
+    pub(crate) tunnel: Name,
+}
+
+fn parse_hostname(text: &str) -> Result<HostPattern, String> {
+    if text.contains("://") {
+        return Err("a hostname has no scheme: write www.example.com".to_owned());
+    }
+    if text.contains(':') {
+        return Err("a hostname has no port: visitors come by the edge's own".to_owned());
+    }
+    text.parse().map_err(|error: tunnel_proto::hostname::HostnameError| error.to_string())
+}
+
+fn parse_service(text: &str) -> Result<Published, String> {
+    let service: Service = text.parse().map_err(|error: tunnel_origin::ServiceError| error.to_string())?;
+    if let Service::Tcp(_) = service {
+        return Err("services of kind `tcp` cannot be published yet: use http://HOST:PORT or unix:/PATH".to_owned());
+    }
+    let text = if service.to_string().contains("built-in") { text.to_owned() } else { service.to_string() };
+    Ok(Published { service, text })
+}
+
+fn parse_metrics(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
+    }
+    let text = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    text.parse().map_err(|_| "write ADDRESS:PORT, or a port of this machine".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_a_variable_of_its_name() {
+        for argument in Cli::command().get_arguments().filter(|a| !matches!(a.get_id().as_str(), "help" | "version")) {
+            let long = argument.get_long().unwrap();
+            let variable = format!("TUNNEL_{}", long.replace('-', "_").to_uppercase());
+            assert_eq!(argument.get_env().and_then(|name| name.to_str()), Some(variable.as_str()), "--{long}");
+        }
+    }
+
+    #[test]
+    fn a_bare_metrics_port_is_on_this_machine_only() {
+        for (text, address) in [
+            ("9000", "127.0.0.1:9000"),
+            ("localhost:0", "127.0.0.1:0"),
+            ("[::1]:1", "[::1]:1"),
+            ("0.0.0.0:2", "0.0.0.0:2"),
+        ] {
+            assert_eq!(parse_metrics(text).unwrap().to_string(), address);
+        }
+        assert!(parse_metrics("example.com:1").is_err() && parse_metrics("").is_err());
+    }
+}

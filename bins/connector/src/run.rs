@@ -1,0 +1,114 @@
+//! A tunnel while it runs: what the person at the terminal reads, signals, the pid file and the metrics.
+
+use std::{
+    io::{Write, stdout},
+    path::{Path, PathBuf},
+};
+
+use tunnel_origin::{Connector, Credentials, EdgeAddress, Error, Service, Status};
+use tunnel_proto::{HostPattern, Name};
+
+use crate::{AGENT, cli::RunArgs, failure::Failure, metrics, platform, stored::TunnelDir};
+
+/// What is to be run.
+pub(crate) struct Plan {
+    pub(crate) edge: EdgeAddress,
+    pub(crate) credentials: Credentials,
+    pub(crate) dir: TunnelDir,
+    pub(crate) name: Name,
+    pub(crate) hostnames: Vec<HostPattern>,
+    pub(crate) service: Service,
+    pub(crate) service_text: String,
+    pub(crate) urls: Vec<String>,
+}
+
+/// How it ended.
+pub(crate) enum Ended {
+    /// As asked.
+    Stopped,
+    /// Trying again would not help.
+    GaveUp(Error),
+}
+
+/// Runs a tunnel until it is asked to stop, or gives up.
+pub(crate) async fn run(plan: Plan, args: &RunArgs) -> Result<Ended, Failure> {
+    let mut stops =
+        platform::stop_requests().map_err(|error| Failure::failed(format!("cannot handle signals: {error}")))?;
+    let metrics = match args.metrics {
+        Some(address) => Some(metrics::bind(address).await?),
+        None => None,
+    };
+    let mut builder = Connector::builder()
+        .edge(plan.edge.clone())
+        .credentials(plan.credentials.clone())
+        .credential_store(plan.dir.clone())
+        .connections(usize::from(args.connections))
+        .grace(args.grace_period)
+        .agent(AGENT);
+    for hostname in &plan.hostnames {
+        builder = builder.service(hostname.clone(), plan.service.clone());
+    }
+    let mut connector = builder.start().map_err(Failure::failed)?;
+    let _metrics = metrics.map(|listener| metrics::serve(listener, &connector));
+    announce(&plan);
+    let mut status = connector.status();
+    let mut pidfile = None;
+    let mut was_ready = false;
+    loop {
+        tokio::select! {
+            ended = connector.ended() => return Ok(ended.map_or_else(Ended::GaveUp, |()| Ended::Stopped)),
+            Some(signal) = stops.recv() => {
+                tracing::info!(signal, "stopping");
+                let grace = args.grace_period;
+                say(&format!("Stopping: what is in flight has {grace:?} to end; once more stops at once."));
+                return tokio::select! {
+                    ended = connector.stop() => Ok(ended.map_or_else(Ended::GaveUp, |()| Ended::Stopped)),
+                    Some(_) = stops.recv() => Err(Failure::failed("stopped at once; what was in flight is cut")),
+                };
+            }
+            Ok(()) = status.changed() => {
+                let now = status.borrow_and_update().clone();
+                if now.is_ready() && !was_ready {
+                    was_ready = true;
+                    say(&format!("Ready. Links to {} are up.", plan.edge));
+                    if let Some(path) = args.pidfile.as_deref().filter(|_| pidfile.is_none()) {
+                        pidfile = Some(PidFile::write(path)?);
+                    }
+                }
+                if let Status::Connecting { .. } = now && was_ready {
+                    was_ready = false;
+                    say(&format!("No link to {} any more; connecting again.", plan.edge));
+                }
+            }
+        }
+    }
+}
+
+fn announce(plan: &Plan) {
+    say(&format!("Publishing {} as tunnel {}.", plan.service_text, plan.name));
+    say(&format!("Open {}", plan.urls.join(" or ")));
+    say("Visitors log in there first; the requests of those whom a policy admits arrive at the service. Ctrl-C stops.");
+}
+
+/// Tells the person at the terminal, who may have gone.
+fn say(text: &str) {
+    let mut out = stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// The pid file; removed when dropped.
+struct PidFile(PathBuf);
+
+impl PidFile {
+    fn write(path: &Path) -> Result<Self, Failure> {
+        std::fs::write(path, format!("{}\n", std::process::id()))
+            .map_err(|error| Failure::failed(format!("--pidfile: cannot write `{}`: {error}", path.display())))?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
