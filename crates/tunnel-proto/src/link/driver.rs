@@ -225,6 +225,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for Driver<T> {
         match this.close(cx) {
             Poll::Ready(end) => {
                 this.shared.finish(end);
+                this.meter.cut();
                 Poll::Ready(())
             }
             Poll::Pending => Poll::Pending,

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use futures::task::AtomicWaker;
 use tokio::time::Instant;
 
 use super::liveness::Pulse;
@@ -87,6 +88,9 @@ pub(super) struct Account {
     ledger: Mutex<Ledger>,
     /// The multiplexer's stream, until its owner drops it or the budget takes it away.
     pub(super) stream: Mutex<Option<yamux::Stream>>,
+    /// Who waits on the stream, should it be taken away. The multiplexer wakes nobody when it is dropped or closed by us.
+    pub(super) reader: AtomicWaker,
+    pub(super) writer: AtomicWaker,
 }
 
 #[derive(Default)]
@@ -120,7 +124,13 @@ enum Phase {
 
 impl Account {
     fn new(id: u32) -> Arc<Self> {
-        Arc::new(Self { id, ledger: Mutex::default(), stream: Mutex::new(None) })
+        Arc::new(Self {
+            id,
+            ledger: Mutex::default(),
+            stream: Mutex::new(None),
+            reader: AtomicWaker::new(),
+            writer: AtomicWaker::new(),
+        })
     }
 
     /// Whether the peer's direction ended as it should.
@@ -350,6 +360,14 @@ impl Meter {
         }
         // Wakes the driver, which forgets the stream and its buffers.
         drop(stream);
+        account.reader.wake();
+        account.writer.wake();
+    }
+
+    /// Takes every stream away: the link was closed by our side.
+    pub(super) fn cut(&self) {
+        let accounts: Vec<_> = lock(&self.book).accounts.values().cloned().collect();
+        accounts.iter().for_each(|account| self.discard(account));
     }
 
     /// Strikes streams out that the multiplexer has forgotten: called when it has nothing left to do.

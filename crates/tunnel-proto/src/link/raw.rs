@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::meter::{Account, Meter, lock};
@@ -25,14 +26,23 @@ impl Raw {
         Self { account, meter: meter.clone() }
     }
 
-    fn with<R>(&self, f: impl FnOnce(Pin<&mut yamux::Stream>) -> Poll<io::Result<R>>) -> Poll<io::Result<R>> {
-        match lock(&self.account.stream).as_mut() {
-            Some(stream) => f(Pin::new(stream)),
-            None => Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::ConnectionReset,
-                "the stream was reset: its link holds too many unread bytes",
-            ))),
+    fn with<R>(
+        &self,
+        waiting: &AtomicWaker,
+        cx: &mut Context<'_>,
+        f: impl FnOnce(Pin<&mut yamux::Stream>, &mut Context<'_>) -> Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        let mut stream = lock(&self.account.stream);
+        let Some(stream) = stream.as_mut() else {
+            let text = "the stream was cut: its link was closed, or holds too many unread bytes";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionReset, text)));
+        };
+        let result = f(Pin::new(stream), cx);
+        if result.is_pending() {
+            // While the stream is held: whoever takes it away comes later, and wakes us.
+            waiting.register(cx.waker());
         }
+        result
     }
 }
 
@@ -52,8 +62,15 @@ impl AsyncRead for Raw {
             return Poll::Ready(Ok(()));
         }
         let unfilled = buf.initialize_unfilled();
-        let read = self.with(|stream| futures::io::AsyncRead::poll_read(stream, cx, unfilled));
-        match ready!(read) {
+        let mut read = |cx: &mut Context<'_>| {
+            self.with(&self.account.reader, cx, |stream, cx| futures::io::AsyncRead::poll_read(stream, cx, unfilled))
+        };
+        let result = match read(cx) {
+            // The link ended between two of the multiplexer's own steps; what it had buffered can be read all the same.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::WriteZero => read(cx),
+            other => other,
+        };
+        match ready!(result) {
             // The multiplexer says "end" for a reset and a lost link as well.
             Ok(0) if self.account.ended_cleanly() => Poll::Ready(Ok(())),
             Ok(0) => Poll::Ready(Err(reset())),
@@ -76,7 +93,8 @@ impl AsyncWrite for Raw {
         if self.account.is_shut() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        self.with(|stream| futures::io::AsyncWrite::poll_write(stream, cx, buf)).map_err(|_| reset())
+        self.with(&self.account.writer, cx, |stream, cx| futures::io::AsyncWrite::poll_write(stream, cx, buf))
+            .map_err(|_| reset())
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -84,7 +102,8 @@ impl AsyncWrite for Raw {
         if self.account.is_shut() {
             return Poll::Ready(Ok(()));
         }
-        self.with(|stream| futures::io::AsyncWrite::poll_flush(stream, cx)).map_err(|_| reset())
+        self.with(&self.account.writer, cx, |stream, cx| futures::io::AsyncWrite::poll_flush(stream, cx))
+            .map_err(|_| reset())
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -92,7 +111,7 @@ impl AsyncWrite for Raw {
             return Poll::Ready(Ok(()));
         }
         let account = &self.account;
-        self.with(|stream| {
+        self.with(&account.writer, cx, |stream, cx| {
             if stream.is_closed() {
                 return Poll::Ready(Err(reset()));
             }

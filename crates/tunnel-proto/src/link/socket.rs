@@ -34,6 +34,9 @@ pub(super) struct Socket<T> {
     input: BytesMut,
     in_frame: Progress,
     in_end: Option<u32>,
+    /// The socket takes nothing any more. What the peer sent before it went is read all the same.
+    broken: Option<io::ErrorKind>,
+    shut: bool,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
@@ -46,6 +49,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             input: BytesMut::new(),
             in_frame: Progress::default(),
             in_end: None,
+            broken: None,
+            shut: false,
         }
     }
 
@@ -73,25 +78,40 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         }
     }
 
-    fn drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Writes what was gathered; done as well when the socket is broken.
+    fn drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.out.is_empty() {
-            match Pin::new(&mut self.io).poll_write(cx, &self.out)? {
-                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(count) => self.out.advance(count.min(self.out.len())),
+            match Pin::new(&mut self.io).poll_write(cx, &self.out) {
+                Poll::Ready(Ok(count @ 1..)) => self.out.advance(count.min(self.out.len())),
+                Poll::Ready(Ok(0)) => self.give_up(io::ErrorKind::WriteZero),
+                Poll::Ready(Err(error)) => self.give_up(error.kind()),
                 Poll::Pending => {
                     self.meter.pulse().queued = true;
                     return Poll::Pending;
                 }
             }
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(())
     }
 
-    fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.drain(cx))?;
-        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+    fn flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.drain(cx));
+        let flushed = match Pin::new(&mut self.io).poll_flush(cx) {
+            _ if self.broken.is_some() => Poll::Ready(()),
+            Poll::Ready(Ok(())) => Poll::Ready(()),
+            Poll::Ready(Err(error)) => {
+                self.give_up(error.kind());
+                Poll::Ready(())
+            }
+            Poll::Pending => Poll::Pending,
+        };
         self.meter.pulse().queued = flushed.is_pending();
         flushed
+    }
+
+    fn give_up(&mut self, error: io::ErrorKind) {
+        self.out.clear();
+        self.broken.get_or_insert(error);
     }
 
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -150,11 +170,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> futures::io::AsyncRead for Socket<T> {
         if this.input.is_empty() {
             this.inject();
             // Whether or not all could leave: what comes in may be what the peer waits for.
-            if let Poll::Ready(Err(error)) = this.flush(cx) {
-                return Poll::Ready(Err(error));
-            }
+            let _ = this.flush(cx);
             if ready!(this.fill(cx))? == 0 {
-                return Poll::Ready(Ok(0));
+                return Poll::Ready(this.broken.map_or(Ok(0), |error| Err(error.into())));
             }
         }
         let count = buf.len().min(this.input.len());
@@ -171,7 +189,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> futures::io::AsyncWrite for Socket<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         if this.out.len() >= WRITE_MAX {
-            let drained = this.drain(cx)?;
+            let drained = this.drain(cx);
             if drained.is_pending() && this.out.len() >= WRITE_MAX {
                 this.meter.set_blocked(true);
                 return Poll::Pending;
@@ -179,10 +197,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> futures::io::AsyncWrite for Socket<T> {
         }
         this.meter.set_blocked(false);
         this.gather(buf);
-        if this.out.len() >= WRITE_AT
-            && let Poll::Ready(Err(error)) = this.drain(cx)
-        {
-            return Poll::Ready(Err(error));
+        if this.broken.is_some() {
+            this.out.clear();
+        } else if this.out.len() >= WRITE_AT {
+            let _ = this.drain(cx);
         }
         Poll::Ready(Ok(buf.len()))
     }
@@ -192,8 +210,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> futures::io::AsyncWrite for Socket<T> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.flush(cx))?;
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        if !self.shut {
+            ready!(self.flush(cx));
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            self.shut = true;
+        }
+        // Until the peer has gone too, or the driver's patience ends: a socket closed over unread bytes is reset, and
+        // what we said last would be lost to the peer.
+        while ready!(self.fill(cx))? > 0 {}
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -1,0 +1,136 @@
+//! Signs of life and draining. The clock is tokio's, paused: it moves when everything waits.
+
+use std::{io, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    sync::watch,
+    time::Instant,
+};
+use tunnel_proto::{
+    link::{LinkEnd, OpenError, Settings, Stream},
+    message::{DrainReason, Message, StreamRefusal, StreamRefused},
+};
+
+use crate::{next, open, pair, pair_over, pair_with, stream};
+
+/// Two ends of a path that can be told to swallow everything.
+fn path() -> (DuplexStream, DuplexStream, watch::Sender<bool>) {
+    let (near, mut a) = tokio::io::duplex(64 * 1024);
+    let (far, mut b) = tokio::io::duplex(64 * 1024);
+    let (silent, gate) = watch::channel(false);
+    tokio::spawn(async move {
+        let (mut from_near, mut from_far) = (vec![0; 65536], vec![0; 65536]);
+        loop {
+            tokio::select! {
+                Ok(count @ 1..) = a.read(&mut from_near) => if !*gate.borrow() {
+                    b.write_all(&from_near[..count]).await.ok();
+                },
+                Ok(count @ 1..) = b.read(&mut from_far) => if !*gate.borrow() {
+                    a.write_all(&from_far[..count]).await.ok();
+                },
+                else => break,
+            }
+        }
+    });
+    (near, far, silent)
+}
+
+// F8
+#[tokio::test(start_paused = true)]
+async fn a_quiet_link_lives_on() {
+    let (edge, connector) = pair().await;
+    tokio::select! {
+        end = edge.link.closed() => panic!("{end}"),
+        end = connector.link.closed() => panic!("{end}"),
+        () = tokio::time::sleep(Duration::from_secs(3600)) => {}
+    }
+    assert!(edge.link.rtt().is_some());
+}
+
+// F8
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_falls_silent_is_noticed_within_fifteen_seconds() {
+    let (near, far, silent) = path();
+    let (edge, connector) = pair_over(near, far, Settings::for_edge(), Settings::default()).await;
+    tokio::time::sleep(Duration::from_secs(25)).await;
+    silent.send(true).unwrap();
+    let start = Instant::now();
+    assert_eq!(edge.link.closed().await, LinkEnd::PeerSilent);
+    assert_eq!(connector.link.closed().await, LinkEnd::PeerSilent);
+    assert!(start.elapsed() <= Duration::from_secs(15), "{:?}", start.elapsed());
+}
+
+// F8
+#[tokio::test(start_paused = true)]
+async fn with_traffic_it_is_noticed_within_three() {
+    let (near, far, silent) = path();
+    let (edge, mut connector) = pair_over(near, far, Settings::for_edge(), Settings::default()).await;
+    let (mut near, _far) = stream(&edge, &mut connector).await;
+    near.accepted().await.unwrap();
+    silent.send(true).unwrap();
+    near.write_all(b"anybody there?").await.unwrap();
+    let start = Instant::now();
+    assert_eq!(edge.link.closed().await, LinkEnd::PeerSilent);
+    assert!(start.elapsed() <= Duration::from_millis(3_100), "{:?}", start.elapsed());
+    assert_eq!(near.read(&mut [0; 1]).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+}
+
+// F8: any byte counts, and one direction of traffic makes the other side answer.
+#[tokio::test(start_paused = true)]
+async fn traffic_in_one_direction_keeps_both_ends_alive() {
+    let (edge, mut connector) = pair().await;
+    let (mut near, mut far) = stream(&edge, &mut connector).await;
+    for _ in 0..120 {
+        far.write_all(b"event").await.unwrap();
+        near.read_exact(&mut [0; 5]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    assert_eq!(edge.link.streams(), 1);
+}
+
+#[tokio::test]
+async fn a_draining_link_opens_nothing_and_lets_live_streams_end() {
+    let (mut edge, mut connector) = pair().await;
+    let (mut near, mut far) = stream(&edge, &mut connector).await;
+    connector.link.drain(DrainReason::Shutdown, Duration::from_secs(30));
+    assert_eq!(edge.link.draining().await, DrainReason::Shutdown);
+    match edge.control.next().await {
+        Some(Message::Drain(drain)) => assert_eq!(drain.deadline_secs, 30),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(edge.link.open(open(0)).await.unwrap_err(), OpenError::Draining);
+    near.write_all(b"last words").await.unwrap();
+    near.shutdown().await.unwrap();
+    let mut words = String::new();
+    far.read_to_string(&mut words).await.unwrap();
+    far.shutdown().await.unwrap();
+    near.read_to_string(&mut words).await.unwrap();
+    assert_eq!(words, "last words");
+    drop((near, far));
+    connector.link.idle().await;
+    connector.link.close();
+    assert_eq!(edge.link.closed().await, LinkEnd::PeerClosed);
+}
+
+#[tokio::test]
+async fn a_stream_opened_while_the_drain_is_on_its_way_is_refused_as_draining() {
+    let (edge, connector) = pair().await;
+    connector.link.drain(DrainReason::Shutdown, Duration::ZERO);
+    let mut near: Stream = edge.link.open(open(0)).await.unwrap();
+    let error = near.read(&mut [0; 1]).await.unwrap_err();
+    let refused = error.get_ref().unwrap().downcast_ref::<StreamRefused>().unwrap();
+    assert_eq!(refused.code, StreamRefusal::Draining);
+}
+
+#[tokio::test]
+async fn a_link_that_has_opened_its_share_drains_by_itself() {
+    let settings = Settings { rotate_after: 3, ..Settings::for_edge() };
+    let (edge, mut connector) = pair_with(settings, Settings::default()).await;
+    for _ in 0..3 {
+        let near = edge.link.open(open(0)).await.unwrap();
+        drop((near, next(&mut connector).await));
+    }
+    assert_eq!(edge.link.open(open(0)).await.unwrap_err(), OpenError::Draining);
+    assert_eq!(connector.link.draining().await, DrainReason::Rotation);
+}
