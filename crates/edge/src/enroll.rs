@@ -7,10 +7,12 @@
 
 pub mod approval;
 pub mod endpoint;
+pub mod page;
 mod wish;
 
 use std::{net::IpAddr, time::Duration};
 
+use tunnel_auth::secret::hash;
 use tunnel_proto::{
     EmailAddress, HostPattern, OperatorId, TunnelId,
     enrol::{EnrolAnswer, Operator},
@@ -81,8 +83,8 @@ pub async fn begin(desk: &Desk<'_>, ask: Ask, source: IpAddr) -> Result<EnrolAns
     let ask = ask.checked(desk.login_host)?;
     let counted =
         |key: SecretHash, limits: &'static [RateLimit]| async move { desk.store.count(&key, desk.now, limits).await };
-    let origin = named_hash("enrol source", wish::origin(source).as_bytes());
-    if !counted(origin, &PER_SOURCE).await? || !counted(named_hash("enrol in all", &[]), &IN_ALL).await? {
+    let origin = hash("enrol source", wish::origin(source).as_bytes());
+    if !counted(origin, &PER_SOURCE).await? || !counted(hash("enrol in all", &[]), &IN_ALL).await? {
         return Err(EnrolError::TooMany);
     }
     // Certified and thrown away: a request that could not be granted must not reach an administrator.
@@ -190,25 +192,14 @@ async fn approve(
     Ok(Operator { id, zone, certificate, ca, hostnames })
 }
 
-/// SHA-256 under the name of what it is for, so that a hash made for one thing is never that of another.
-pub(crate) fn named_hash(purpose: &str, bytes: &[u8]) -> SecretHash {
-    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-    context.update(purpose.as_bytes());
-    context.update(&[0]);
-    context.update(bytes);
-    let mut hash = [0; 32];
-    hash.copy_from_slice(context.finish().as_ref());
-    hash
-}
-
 fn wish_key(id: &str) -> SecretHash {
-    named_hash("enrol request", id.as_bytes())
+    hash("enrol request", id.as_bytes())
 }
 
 fn answer_key(secret: &str) -> SecretHash {
-    named_hash("enrol answer", secret.as_bytes())
+    hash("enrol answer", secret.as_bytes())
 }
 
 fn pending_key(secret: &str) -> SecretHash {
-    named_hash("enrol pending", secret.as_bytes())
+    hash("enrol pending", secret.as_bytes())
 }

@@ -7,10 +7,11 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tunnel_auth::secret::hash;
 use tunnel_proto::EmailAddress;
 
 use crate::{
-    enroll::{UNBOUND, named_hash},
+    enroll::UNBOUND,
     store::{AuditEvent, OnceKind, OneTime, SecretHash, StoreError},
     tunnels::{Desk, Problem},
 };
@@ -107,5 +108,5 @@ fn judge(payload: &[u8], there_is_one: bool) -> Result<(), SetupError> {
 }
 
 fn key(token: &str) -> SecretHash {
-    named_hash("setup link", token.as_bytes())
+    hash("setup link", token.as_bytes())
 }

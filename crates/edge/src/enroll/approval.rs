@@ -51,8 +51,10 @@ pub struct Form {
     pub allowed: Vec<Allowed>,
     /// Whether the terminal shows the same code.
     pub same: bool,
-    /// What was written as a hostname and is none.
-    pub not_hostnames: Vec<String>,
+    /// What was written by hand, as it was written.
+    pub typed: String,
+    /// Whether all that was ticked or written are hostnames.
+    unreadable: bool,
     answer: Answer,
 }
 
@@ -78,6 +80,11 @@ pub enum Missing {
 }
 
 impl Form {
+    /// The form of a wish on which nothing is filled in.
+    pub fn blank(id: &str) -> Self {
+        Self { id: id.to_owned(), ..Self::default() }
+    }
+
     /// Reads `application/x-www-form-urlencoded`. Everything but an explicit `approve` refuses.
     pub fn parse(body: &[u8]) -> Self {
         let mut form = Self::default();
@@ -89,10 +96,11 @@ impl Form {
                 "answer" if value == "approve" => form.answer = Answer::Approve,
                 "host" => form.add(&value),
                 // Written by hand, several at a time.
-                "hosts" => value
-                    .split([' ', ',', '\n', '\r', '\t'])
-                    .filter(|one| !one.is_empty())
-                    .for_each(|one| form.add(one)),
+                "hosts" => {
+                    let separators = [' ', ',', '\n', '\r', '\t', '\u{3000}', '、'];
+                    value.split(separators).filter(|one| !one.is_empty()).for_each(|one| form.add(one));
+                    form.typed = value.into_owned();
+                }
                 _ => {}
             }
         }
@@ -111,7 +119,7 @@ impl Form {
                     self.allowed.push(Allowed { hostname, from });
                 }
             }
-            _ => self.not_hostnames.push(value.to_owned()),
+            _ => self.unreadable = true,
         }
     }
 
@@ -119,7 +127,7 @@ impl Form {
     pub fn verdict(self) -> Result<Verdict, Missing> {
         match self.answer {
             Answer::Refuse => Ok(Verdict::Refuse),
-            Answer::Approve if !self.not_hostnames.is_empty() => Err(Missing::Readable),
+            Answer::Approve if self.unreadable => Err(Missing::Readable),
             Answer::Approve if self.allowed.is_empty() => Err(Missing::Hostname),
             Answer::Approve if !self.same => Err(Missing::Comparison),
             Answer::Approve => Ok(Verdict::Approve(self.allowed)),

@@ -26,7 +26,7 @@ pub struct ApproveConnector {
     pub lapses: UnixTime,
     /// Now.
     pub now: UnixTime,
-    /// The hostnames it asked for; the page posts the ticked ones as `host`. When empty, the page has a field `hosts` to
+    /// The hostnames it asked for; the page posts the values of the ticked ones as `host`. When empty, the page has a field `hosts` to
     /// type them, separated by spaces.
     pub hosts: Vec<HostChoice>,
     /// What was typed into `hosts` before.
@@ -42,6 +42,8 @@ pub struct ApproveConnector {
 pub struct HostChoice {
     /// The hostname or wildcard.
     pub host: String,
+    /// What is posted when it is ticked: the hostname, and what the administrator was told about it.
+    pub value: String,
     /// The tunnel that serves it now.
     pub served_by: Option<Name>,
     /// Whether it is ticked.

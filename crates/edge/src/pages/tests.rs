@@ -71,8 +71,13 @@ fn every_page(hostile: &str) -> Vec<Case> {
         form: form(),
     };
     let hosts = vec![
-        HostChoice { host: "www.tnkeng.work".into(), served_by: None, ticked: true },
-        HostChoice { host: "rdp.tnkeng.work".into(), served_by: Some("office".parse().unwrap()), ticked: false },
+        HostChoice { host: "www.tnkeng.work".into(), value: "www.tnkeng.work".into(), served_by: None, ticked: true },
+        HostChoice {
+            host: "rdp.tnkeng.work".into(),
+            value: "rdp.tnkeng.work@T".into(),
+            served_by: Some("office".parse().unwrap()),
+            ticked: false,
+        },
     ];
     let setup_pin = |in_terminal, problem| SetupPin {
         email: email("admin@tnkeng.work"),
@@ -185,7 +190,7 @@ fn every_page(hostile: &str) -> Vec<Case> {
                 "rdp.tnkeng.work",
                 "office",
                 r#"value="www.tnkeng.work" checked"#,
-                r#"value="rdp.tnkeng.work"><label"#,
+                r#"value="rdp.tnkeng.work@T"><label"#,
                 r#"value="refuse" formnovalidate"#,
                 r#"name="same" required"#
             ]

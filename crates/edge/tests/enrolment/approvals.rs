@@ -8,6 +8,7 @@ use http_body_util::BodyExt;
 use tunnel_edge::{
     Lang, Reference, Visit,
     enroll::{self, Allowed, EnrolError, Verdict, approval},
+    pages::PageContext,
     store::AuditEvent,
     tunnels::{Principal, Problem},
 };
@@ -193,8 +194,8 @@ async fn a_hostname_moves_only_by_a_tick_beside_the_tunnel_that_has_it() {
     assert_eq!(refused.code(), "hostname_taken");
 }
 
-async fn post(office: &Office, body: &[u8]) -> (StatusCode, Vec<u8>) {
-    let visit = Visit {
+fn visit(office: &Office) -> Visit {
+    Visit {
         host: "access.example.com".parse().unwrap(),
         https: true,
         port: None,
@@ -202,8 +203,11 @@ async fn post(office: &Office, body: &[u8]) -> (StatusCode, Vec<u8>) {
         now: office.clock.now(),
         reference: Reference::from_random([0; 6]),
         lang: Lang::En,
-    };
-    let response = enroll::endpoint::answer(&office.desk(), &visit, body).await;
+    }
+}
+
+async fn post(office: &Office, body: &[u8]) -> (StatusCode, Vec<u8>) {
+    let response = enroll::endpoint::answer(&office.desk(), &visit(office), body).await;
     assert_eq!(response.headers()["cache-control"], "no-store");
     assert!(!response.headers().contains_key("set-cookie"));
     let status = response.status();
@@ -240,4 +244,63 @@ async fn the_endpoint_speaks_json_and_says_what_it_does_not_understand() {
         assert_eq!(status, StatusCode::BAD_REQUEST);
         assert_eq!(serde_json::from_slice::<EnrolProblem>(&body).unwrap().code, expected);
     }
+}
+
+/// The page after `form` (or at first), its status, and whether something was decided.
+async fn page(office: &Office, id: &str, form: Option<&str>) -> (StatusCode, String, bool) {
+    let context = PageContext::new("example.com".parse().unwrap(), Lang::En);
+    let (response, decided) = match form {
+        None => (enroll::page::show(&office.desk(), &visit(office), &context, id, "TOKEN").await, false),
+        Some(form) => {
+            let form = approval::Form::parse(form.as_bytes());
+            enroll::page::submit(&office.desk(), &visit(office), &context, &admin(), form, "TOKEN").await
+        }
+    };
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap(), decided)
+}
+
+// C5
+#[tokio::test]
+async fn the_page_shows_who_asks_and_ticks_only_what_is_free() {
+    let office = Office::open().await;
+    office.desk().create_or_reuse(&Principal::Local, &create("office", &["rdp.example.com"])).await.unwrap();
+    let (id, secret) = office.login(&["rdp.example.com", "www.example.com"]).await;
+    let wish = enroll::waiting(&office.desk(), &id).await.unwrap().unwrap();
+    let (status, html, _) = page(&office, &id, None).await;
+    assert_eq!(status, StatusCode::OK);
+    let source = wish.source.to_string();
+    for shown in [wish.code.as_str(), source.as_str(), "nas", "connector 0.1.0", "Served by office", "Free", "TOKEN"] {
+        assert!(html.contains(shown), "{shown}");
+    }
+    assert!(!html.contains(&secret));
+    let ticked =
+        |host: &str| html.lines().any(|line| line.contains(&format!("value=\"{host}")) && line.contains(" checked"));
+    assert!(ticked("www.example.com") && !ticked("rdp.example.com"));
+}
+
+// C5
+#[tokio::test]
+async fn the_page_approves_nothing_until_the_codes_were_compared() {
+    let office = Office::open().await;
+    let (id, secret) = office.login(&["www.example.com"]).await;
+    for incomplete in
+        ["host=www.example.com&answer=approve", "same=on&answer=approve", "same=on&hosts=a..b&answer=approve"]
+    {
+        let (status, html, decided) = page(&office, &id, Some(&format!("id={id}&{incomplete}"))).await;
+        assert_eq!((status, decided), (StatusCode::UNPROCESSABLE_ENTITY, false));
+        assert!(html.contains(&id));
+        assert_eq!(office.poll(&secret).await, EnrolAnswer::Pending);
+    }
+    let reserved = format!("id={id}&same=on&hosts=access.example.com&answer=approve");
+    assert_eq!(page(&office, &id, Some(&reserved)).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    let whole = format!("id={id}&same=on&host=www.example.com&answer=approve");
+    let (status, html, decided) = page(&office, &id, Some(&whole)).await;
+    assert_eq!((status, decided), (StatusCode::OK, true));
+    assert!(html.contains("www.example.com"));
+    assert!(matches!(office.poll(&secret).await, EnrolAnswer::Approved(_)));
+    let (status, _, decided) = page(&office, &id, Some(&whole)).await;
+    assert_eq!((status, decided), (StatusCode::NOT_FOUND, false));
+    assert_eq!(page(&office, &id, None).await.0, StatusCode::NOT_FOUND);
 }
