@@ -59,6 +59,11 @@ impl Keys {
         seal_key(&self.prk, purpose).open(purpose, aad, sealed)
     }
 
+    /// The key for sealing for `purpose` alone, for a task that outlives the borrow of the keys.
+    pub(crate) fn seal_key(&self, purpose: &str) -> SealKey {
+        seal_key(&self.prk, purpose)
+    }
+
     /// The key for hashing what can be guessed: PINs, addresses, form tokens. Each use names its purpose.
     pub const fn hash_key(&self) -> &HashKey {
         &self.hash

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod clock;
 pub mod enroll;
 pub mod keys;
+pub mod mail;
 pub mod operators;
 pub mod pages;
 pub mod platform;

@@ -485,7 +485,7 @@ mod words_of_the_locales {
     fn every_key_that_is_used_exists_and_every_key_is_used() {
         let known = keys("en");
         let mut sources = files(concat!(env!("CARGO_MANIFEST_DIR"), "/templates"));
-        for folder in ["pages"] {
+        for folder in ["pages", "mail"] {
             let folder = format!("{}/src/{folder}", env!("CARGO_MANIFEST_DIR"));
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();

@@ -1,0 +1,14 @@
+mail-subject = Your code for { $host }
+mail-type-it = Type it on the page that asked for it:
+mail-preview = Works once, until { $until }, in the browser that asked.
+mail-works-once = It works once, until { $until }, and only in the browser that asked.
+mail-never = Nobody from { $zone } will ever ask you for this code. Please do not pass it on.
+mail-who = Who asked
+mail-when = When: { $when }
+mail-source = From: { $source }
+mail-software = With: { $software }
+mail-not-you = If you did not ask for it, you need not do anything: without the code nobody gets in.
+mail-keeps-happening = If it keeps happening, please tell { $contact }.
+mail-sent-by = Sent by { $login } to { $to }.
+mail-browser-on = { $browser } on { $system }
+mail-unknown-browser = an unknown program

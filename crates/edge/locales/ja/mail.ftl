@@ -1,0 +1,14 @@
+mail-subject = { $host } の確認コード
+mail-type-it = コードを求めている画面に入力してください。
+mail-preview = { $until }まで、申し込んだブラウザーで1回だけ使えます。
+mail-works-once = { $until }まで、申し込んだブラウザーで1回だけ使えます。
+mail-never = { $zone } の担当者がこのコードをお尋ねすることはありません。ほかの方に伝えないでください。
+mail-who = 申し込みの内容
+mail-when = 日時：{ $when }
+mail-source = 場所：{ $source }
+mail-software = 環境：{ $software }
+mail-not-you = お心当たりがない場合は、何もしていただく必要はありません。コードがなければ誰も入れません。
+mail-keeps-happening = 何度も届くときは、{ $contact } にお知らせください。
+mail-sent-by = このメールは { $login } から { $to } にお送りしました。
+mail-browser-on = { $browser }（{ $system }）
+mail-unknown-browser = 不明なソフトウェア

@@ -1,0 +1,178 @@
+//! Mail that the edge sends: one-time PINs.
+//!
+//! A mail is [queued](Mailer::queue_pin) sealed in the store, so that it survives a restart and tells nothing to who reads
+//! the database. A worker hands it to the mail server, or to the terminal in the quick start; only then do the PIN's ten
+//! minutes begin, and only then is the time written into the mail. What the server refuses for now is tried again with
+//! growing pauses; what is older than thirty minutes is worthless and lapses.
+
+mod address;
+mod console;
+mod pin;
+mod queue;
+mod smtp;
+mod software;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio::{sync::Notify, task::JoinHandle};
+use tunnel_auth::{HashKey, SealKey};
+use tunnel_proto::{EmailAddress, Hostname};
+
+use crate::{Clock, keys::Keys, store::Store};
+
+pub use self::{
+    address::{MailFrom, MailFromError},
+    console::Terminal,
+    pin::PinMail,
+    queue::{PinSent, QueueError},
+    smtp::{SmtpConfig, SmtpConfigError},
+};
+
+/// What the edge needs to send mail.
+pub struct MailConfig {
+    /// The zone; its name stands at the head of each mail.
+    pub zone: Hostname,
+    /// The login host, which says who sent the mail.
+    pub login_host: Hostname,
+    /// Whom people may tell that codes arrive which they did not ask for.
+    pub contact: Option<EmailAddress>,
+    /// How mail leaves.
+    pub delivery: Delivery,
+}
+
+/// How mail leaves the edge.
+pub enum Delivery {
+    /// To a mail server.
+    Smtp {
+        /// The server.
+        server: SmtpConfig,
+        /// The sender.
+        from: MailFrom,
+    },
+    /// To the terminal, and as files for the owner only: demo and quick start.
+    Console {
+        /// Where the code is printed. Never a log.
+        terminal: Terminal,
+        /// Where `*.eml` files are put until their code expires, `DATA-DIR/mail`.
+        folder: PathBuf,
+    },
+    /// Nothing can be sent; a configured edge without `[smtp]` and without a PIN method.
+    None,
+}
+
+/// Whom the mailer tells that a PIN was handed over (for the audit record).
+pub type Observer = Arc<dyn Fn(&PinSent) + Send + Sync>;
+
+/// The handle of outgoing mail. Its worker stops when it is dropped; what is still queued waits for the next start.
+pub struct Mailer {
+    desk: Arc<Desk>,
+    worker: JoinHandle<()>,
+}
+
+/// What the handle and its worker share.
+struct Desk {
+    config: MailConfig,
+    sender: Sender,
+    store: Arc<dyn Store>,
+    seal: SealKey,
+    hash: HashKey,
+    clock: Clock,
+    observer: Observer,
+    queued: Notify,
+    delayed: AtomicBool,
+}
+
+enum Sender {
+    Smtp(smtp::Smtp),
+    Console,
+    None,
+}
+
+impl Mailer {
+    /// Starts the worker, which takes up what an earlier run left in the queue. Needs a tokio runtime around it.
+    pub fn start(
+        config: MailConfig,
+        store: Arc<dyn Store>,
+        keys: &Keys,
+        clock: Clock,
+        observer: Observer,
+    ) -> Result<Self, MailError> {
+        Self::start_with(config, store, (keys.seal_key(PURPOSE), keys.hash_key().clone()), clock, observer)
+    }
+
+    fn start_with(
+        config: MailConfig,
+        store: Arc<dyn Store>,
+        (seal, hash): (SealKey, HashKey),
+        clock: Clock,
+        observer: Observer,
+    ) -> Result<Self, MailError> {
+        let sender = match &config.delivery {
+            Delivery::Smtp { server, .. } => Sender::Smtp(smtp::Smtp::new(server, &config.login_host)?),
+            Delivery::Console { folder, .. } => {
+                console::prepare(folder).map_err(|source| MailError::Folder { path: folder.clone(), source })?;
+                Sender::Console
+            }
+            Delivery::None => Sender::None,
+        };
+        let (queued, delayed) = (Notify::new(), AtomicBool::new(false));
+        let desk = Arc::new(Desk { config, sender, store, seal, hash, clock, observer, queued, delayed });
+        let worker = tokio::spawn(queue::work(desk.clone()));
+        Ok(Self { desk, worker })
+    }
+
+    /// Queues a PIN's mail. Its challenge must be armed already: the mail may arrive before this returns.
+    pub async fn queue_pin(&self, mail: PinMail) -> Result<(), QueueError> {
+        queue::queue(&self.desk, mail).await
+    }
+
+    /// Whether the last attempts to hand mail over all failed, so that codes arrive late. Says nothing about any address.
+    pub fn is_delayed(&self) -> bool {
+        self.desk.delayed.load(Ordering::Relaxed)
+    }
+
+    /// Whether codes appear in the terminal of the edge rather than in mailboxes.
+    pub fn is_terminal(&self) -> bool {
+        matches!(self.desk.sender, Sender::Console)
+    }
+
+    /// Looks at the queue now rather than when its next mail is due; for when a manual clock was moved.
+    pub fn wake(&self) {
+        self.desk.queued.notify_one();
+    }
+}
+
+impl Drop for Mailer {
+    fn drop(&mut self) {
+        self.worker.abort();
+    }
+}
+
+/// What mails are sealed and hashed for.
+const PURPOSE: &str = "mail";
+
+/// Why mail cannot be sent at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MailError {
+    /// TLS to the mail server cannot be prepared.
+    #[error("cannot prepare TLS to the mail server: {0}")]
+    Tls(#[source] lettre::transport::smtp::Error),
+    /// The folder for mail files cannot be used.
+    #[error("mail folder `{path}`: {source}", path = .path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
