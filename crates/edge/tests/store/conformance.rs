@@ -1,0 +1,504 @@
+//! The suite that every implementation of [`Store`] passes: call [`store_conformance!`] with a function that makes an
+//! empty one. The value it returns beside the store (a temporary directory, a database server) is kept while it is used.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use tunnel_edge::store::{
+    AuditEvent, AuditRecord, CertificateHolder, CertificateRecord, Declared, Grant, LoginMethod, LoginMethodKind,
+    MailOutcome, MailRecord, OnceKind, OneTime, OperatorRecord, PinAttempt, PinOutcome, PinRecord, Promise, RateLimit,
+    RouteRecord, SessionRecord, Store, StoreError, TunnelRecord,
+};
+use tunnel_policy::{Action, Application, Group, Policy, Rules, Selector, Target};
+use tunnel_proto::{AppId, Identity, OperatorId, PersonId, Revision, TunnelId, UnixTime};
+
+/// Makes one test of each sentence below.
+#[macro_export]
+macro_rules! store_conformance {
+    ($fresh:path) => {
+        $crate::store_conformance! { $fresh:
+            a_declared_configuration_comes_back_as_it_was
+            of_parallel_changes_to_one_revision_exactly_one_is_made
+            a_change_and_its_audit_are_one
+            a_session_is_replaced_and_ends_with_its_login
+            a_person_keeps_one_id_whoever_comes_first
+            of_200_parallel_takers_exactly_one_gets_it
+            a_one_time_thing_needs_its_kind_its_binding_and_its_time
+            looking_does_not_use_up
+            a_pin_is_right_once
+            wrong_tries_are_counted_exactly_even_in_parallel
+            of_200_parallel_right_tries_exactly_one_is_let_in
+            a_new_code_voids_the_old_one_of_the_same_login_and_application
+            a_challenge_that_was_never_armed_answers_like_one_that_was
+            a_pin_counts_only_for_its_browser_and_application
+            handing_the_mail_over_only_shortens_a_codes_life
+            a_limit_counts_exactly_even_in_parallel_and_slides
+            a_refused_event_is_not_counted
+            a_mail_waits_until_it_is_due_and_leaves_a_log
+            a_secret_is_kept_once
+            revocation_lists_what_has_not_expired
+            an_operator_is_kept
+            the_audit_record_comes_back_newest_first
+            sweeping_removes_what_has_expired_and_nothing_else
+            quotes_and_markup_are_only_text
+        }
+    };
+    ($fresh:path: $($name:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let (store, _keep) = $fresh().await;
+                $crate::conformance::$name(std::sync::Arc::new(store)).await;
+            }
+        )*
+    };
+}
+
+const T0: UnixTime = UnixTime(1_800_000_000);
+
+fn at(seconds: u64) -> UnixTime {
+    UnixTime(T0.0 + seconds)
+}
+
+fn h(n: u8) -> [u8; 32] {
+    [n; 32]
+}
+
+fn app(n: u8) -> AppId {
+    AppId::from_bytes([n; 32])
+}
+
+pub(crate) fn declared() -> Declared {
+    let name = |text: &str| text.parse().unwrap();
+    let tunnel = TunnelId::from_bytes([4; 16]);
+    let operator = OperatorId::from_bytes([5; 16]);
+    Declared {
+        login_methods: vec![LoginMethod { name: name("pin"), kind: LoginMethodKind::OneTimePin }],
+        groups: vec![Group {
+            name: name("staff"),
+            rules: Rules {
+                include: vec![Selector::EmailDomain("example.com".parse().unwrap()), Selector::Everyone],
+                require: vec![Selector::Ip("203.0.113.0/24".parse().unwrap())],
+                exclude: vec![Selector::Email("guest@example.com".parse().unwrap())],
+            },
+        }],
+        policies: vec![Policy {
+            name: name("staff-only"),
+            action: Action::Allow,
+            rules: Rules {
+                include: vec![Selector::Group(name("staff")), Selector::LoginMethod(name("pin"))],
+                ..Rules::default()
+            },
+            session_duration: Some(Duration::from_secs(3600)),
+        }],
+        applications: vec![Application {
+            id: app(1),
+            name: name("www"),
+            targets: vec![Target { host: "*.example.com".parse().unwrap(), path: Some("/admin/*".parse().unwrap()) }],
+            login_methods: vec![name("pin")],
+            policies: vec![name("staff-only")],
+            websocket_origins: vec!["https://www.example.com".into()],
+            compatible_headers: false,
+            provisional: true,
+        }],
+        tunnels: vec![TunnelRecord { id: tunnel, name: name("office"), created: T0, owner: Some(operator) }],
+        routes: vec![RouteRecord { hostname: "www.example.com".parse().unwrap(), tunnel }],
+        administrators: vec!["admin@example.com".parse().unwrap()],
+        promises: vec![Promise { hostname: "wiki.example.com".parse().unwrap(), operator, from: tunnel }],
+    }
+}
+
+fn changed(detail: &str) -> AuditRecord {
+    AuditRecord { detail: Some(detail.into()), ..AuditRecord::new(T0, AuditEvent::ConfigurationChanged) }
+}
+
+pub(crate) async fn a_declared_configuration_comes_back_as_it_was(store: Arc<impl Store>) {
+    assert_eq!(store.declared().await.unwrap(), (Revision(0), Declared::default()));
+    assert_eq!(store.replace_declared(Revision(0), &declared(), &[changed("x")]).await.unwrap(), Revision(1));
+    assert_eq!(store.declared().await.unwrap(), (Revision(1), declared()));
+}
+
+pub(crate) async fn of_parallel_changes_to_one_revision_exactly_one_is_made(store: Arc<impl Store>) {
+    let declared = declared();
+    let audit = [changed("x")];
+    let answers = join_all((0..20).map(|_| store.replace_declared(Revision(0), &declared, &audit))).await;
+    let (made, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert_eq!((made.len(), refused.len()), (1, 19));
+    assert!(refused.iter().all(|r| matches!(r, Err(StoreError::Conflict(Revision(1))))));
+    assert_eq!(store.audit(100).await.unwrap().len(), 1);
+}
+
+// A9
+pub(crate) async fn a_change_and_its_audit_are_one(store: Arc<impl Store>) {
+    store.replace_declared(Revision(7), &declared(), &[changed("lost")]).await.unwrap_err();
+    assert_eq!(store.declared().await.unwrap(), (Revision(0), Declared::default()));
+    assert_eq!(store.audit(10).await.unwrap(), []);
+    store.replace_declared(Revision(0), &declared(), &[changed("one"), changed("two")]).await.unwrap();
+    assert_eq!(store.audit(10).await.unwrap(), [changed("two"), changed("one")]);
+}
+
+fn session(id: u8, parent: Option<u8>, expires: UnixTime) -> SessionRecord {
+    SessionRecord {
+        id: h(id),
+        host: "www.example.com".parse().unwrap(),
+        parent: parent.map(h),
+        identity: Identity {
+            person: PersonId::from_bytes([3; 16]),
+            email: "a@example.com".parse().unwrap(),
+            method: "pin".parse().unwrap(),
+            authenticated: T0,
+        },
+        created: T0,
+        expires,
+        grants: vec![Grant { app: app(1), expires }],
+    }
+}
+
+async fn session_ids(store: &impl Store, now: UnixTime) -> Vec<u8> {
+    let mut ids: Vec<_> = store.sessions(now).await.unwrap().iter().map(|s| s.id[0]).collect();
+    ids.sort_unstable();
+    ids
+}
+
+pub(crate) async fn a_session_is_replaced_and_ends_with_its_login(store: Arc<impl Store>) {
+    for session in [session(1, None, at(60)), session(2, Some(1), at(60)), session(3, Some(1), at(60))] {
+        store.put_session(&session).await.unwrap();
+    }
+    store.put_session(&session(4, None, at(60))).await.unwrap();
+    store.put_session(&session(5, Some(4), at(60))).await.unwrap();
+    let wider = SessionRecord { grants: vec![], expires: at(90), ..session(2, Some(1), at(0)) };
+    store.put_session(&wider).await.unwrap();
+    let stored = store.sessions(T0).await.unwrap().into_iter().find(|s| s.id == h(2));
+    assert!(stored == Some(wider), "the later one counts");
+    assert_eq!(session_ids(&*store, at(60)).await, [2], "a session ends at its time, not after it");
+    store.end_sessions(&[h(1), h(5)]).await.unwrap();
+    assert_eq!(session_ids(&*store, T0).await, [4]);
+}
+
+pub(crate) async fn a_person_keeps_one_id_whoever_comes_first(store: Arc<impl Store>) {
+    let email = "a@example.com".parse().unwrap();
+    let candidates: Vec<_> = (0..50).map(|n| PersonId::from_bytes([n; 16])).collect();
+    let ids = join_all(candidates.iter().map(|id| store.person(&email, *id, T0))).await;
+    let ids: Vec<_> = ids.into_iter().map(Result::unwrap).collect();
+    assert!(candidates.contains(&ids[0]) && ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    let other = store.person(&"b@example.com".parse().unwrap(), PersonId::from_bytes([99; 16]), T0).await.unwrap();
+    assert_ne!(other, ids[0]);
+}
+
+fn thing(kind: OnceKind, key: u8) -> OneTime {
+    OneTime { kind, key: h(key), bind: h(9), payload: vec![key; 3], expires: at(30) }
+}
+
+// P4, T3, SECURITY-CASES §0.9
+pub(crate) async fn of_200_parallel_takers_exactly_one_gets_it(store: Arc<impl Store>) {
+    store.put_once(&thing(OnceKind::HandOver, 1)).await.unwrap();
+    let takers = (0..200).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move { store.take_once(OnceKind::HandOver, &h(1), &h(9), T0).await.unwrap() })
+    });
+    let got: Vec<_> = join_all(takers).await.into_iter().filter_map(Result::unwrap).collect();
+    assert_eq!(got, [vec![1; 3]]);
+}
+
+pub(crate) async fn a_one_time_thing_needs_its_kind_its_binding_and_its_time(store: Arc<impl Store>) {
+    store.put_once(&thing(OnceKind::HandOver, 1)).await.unwrap();
+    for (kind, key, bind, now) in [
+        (OnceKind::Setup, h(1), h(9), T0),
+        (OnceKind::HandOver, h(2), h(9), T0),
+        (OnceKind::HandOver, h(1), h(8), T0),
+        (OnceKind::HandOver, h(1), h(9), at(30)),
+    ] {
+        assert_eq!(store.take_once(kind, &key, &bind, now).await.unwrap(), None);
+    }
+    // None of these used it up.
+    assert_eq!(store.take_once(OnceKind::HandOver, &h(1), &h(9), at(29)).await.unwrap(), Some(vec![1; 3]));
+    assert_eq!(store.take_once(OnceKind::HandOver, &h(1), &h(9), at(29)).await.unwrap(), None);
+}
+
+pub(crate) async fn looking_does_not_use_up(store: Arc<impl Store>) {
+    store.put_once(&thing(OnceKind::Setup, 1)).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(store.peek_once(OnceKind::Setup, &h(1), T0).await.unwrap(), Some(vec![1; 3]));
+    }
+    assert_eq!(store.peek_once(OnceKind::Setup, &h(1), at(30)).await.unwrap(), None);
+    assert_eq!(store.peek_once(OnceKind::HandOver, &h(1), T0).await.unwrap(), None);
+    assert!(store.take_once(OnceKind::Setup, &h(1), &h(9), T0).await.unwrap().is_some());
+    assert_eq!(store.peek_once(OnceKind::Setup, &h(1), T0).await.unwrap(), None);
+}
+
+fn challenge(id: u8) -> PinRecord {
+    PinRecord { id: h(id), login: h(7), app: app(1), email: vec![id; 4], created: T0, expires: at(1800) }
+}
+
+fn attempt(id: u8, code: u8) -> PinAttempt {
+    PinAttempt { id: h(id), login: h(7), app: app(1), code: h(code), now: at(1), max_tries: 5 }
+}
+
+async fn armed(store: &impl Store, id: u8) {
+    store.open_pin(&challenge(id)).await.unwrap();
+    store.arm_pin(&h(id), &h(100)).await.unwrap();
+}
+
+// P4
+pub(crate) async fn a_pin_is_right_once(store: Arc<impl Store>) {
+    armed(&*store, 1).await;
+    assert_eq!(store.try_pin(&attempt(1, 99)).await.unwrap(), PinOutcome::Wrong(4));
+    assert_eq!(store.try_pin(&attempt(1, 100)).await.unwrap(), PinOutcome::Right(vec![1; 4]));
+    assert_eq!(store.try_pin(&attempt(1, 100)).await.unwrap(), PinOutcome::Void);
+    store.arm_pin(&h(1), &h(101)).await.unwrap();
+    assert_eq!(store.try_pin(&attempt(1, 101)).await.unwrap(), PinOutcome::Void, "a used one is never armed again");
+}
+
+// P1
+pub(crate) async fn wrong_tries_are_counted_exactly_even_in_parallel(store: Arc<impl Store>) {
+    armed(&*store, 1).await;
+    let tries = (0..40).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move { store.try_pin(&attempt(1, 99)).await.unwrap() })
+    });
+    let mut wrong: Vec<_> = join_all(tries).await.into_iter().map(Result::unwrap).collect();
+    wrong.retain(|outcome| *outcome != PinOutcome::Void);
+    wrong.sort_by_key(|outcome| format!("{outcome:?}"));
+    assert_eq!(wrong, [1, 2, 3, 4].map(PinOutcome::Wrong));
+    assert_eq!(store.try_pin(&attempt(1, 100)).await.unwrap(), PinOutcome::Void, "the right code comes too late");
+}
+
+// P4
+pub(crate) async fn of_200_parallel_right_tries_exactly_one_is_let_in(store: Arc<impl Store>) {
+    armed(&*store, 1).await;
+    let tries = (0..200).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move { store.try_pin(&attempt(1, 100)).await.unwrap() })
+    });
+    let outcomes: Vec<_> = join_all(tries).await.into_iter().map(Result::unwrap).collect();
+    let right = outcomes.iter().filter(|outcome| matches!(outcome, PinOutcome::Right(_))).count();
+    let void = outcomes.iter().filter(|outcome| **outcome == PinOutcome::Void).count();
+    assert_eq!((right, void), (1, 199));
+}
+
+pub(crate) async fn a_new_code_voids_the_old_one_of_the_same_login_and_application(store: Arc<impl Store>) {
+    armed(&*store, 1).await;
+    let elsewhere = PinRecord { app: app(2), ..challenge(2) };
+    store.open_pin(&elsewhere).await.unwrap();
+    store.arm_pin(&h(2), &h(100)).await.unwrap();
+    armed(&*store, 3).await;
+    assert_eq!(store.try_pin(&attempt(1, 100)).await.unwrap(), PinOutcome::Void);
+    let in_the_other = PinAttempt { app: app(2), ..attempt(2, 100) };
+    assert_eq!(store.try_pin(&in_the_other).await.unwrap(), PinOutcome::Right(vec![2; 4]));
+    assert_eq!(store.try_pin(&attempt(3, 100)).await.unwrap(), PinOutcome::Right(vec![3; 4]));
+}
+
+// P2
+pub(crate) async fn a_challenge_that_was_never_armed_answers_like_one_that_was(store: Arc<impl Store>) {
+    store.open_pin(&challenge(1)).await.unwrap();
+    for left in [4, 3, 2, 1] {
+        assert_eq!(store.try_pin(&attempt(1, 99)).await.unwrap(), PinOutcome::Wrong(left));
+    }
+    assert_eq!(store.try_pin(&attempt(1, 99)).await.unwrap(), PinOutcome::Void);
+    store.open_pin(&challenge(2)).await.unwrap();
+    assert_eq!(store.try_pin(&attempt(2, 0)).await.unwrap(), PinOutcome::Wrong(4), "no code is no code of zeros");
+}
+
+// P5
+pub(crate) async fn a_pin_counts_only_for_its_browser_and_application(store: Arc<impl Store>) {
+    armed(&*store, 1).await;
+    for foreign in [
+        PinAttempt { login: h(8), ..attempt(1, 100) },
+        PinAttempt { app: app(2), ..attempt(1, 100) },
+        PinAttempt { id: h(2), ..attempt(1, 100) },
+    ] {
+        assert_eq!(store.try_pin(&foreign).await.unwrap(), PinOutcome::Unknown);
+    }
+    // Strangers do not use up the tries.
+    assert_eq!(store.try_pin(&attempt(1, 99)).await.unwrap(), PinOutcome::Wrong(4));
+}
+
+pub(crate) async fn handing_the_mail_over_only_shortens_a_codes_life(store: Arc<impl Store>) {
+    armed(&*store, 1).await;
+    store.pin_sent(&h(1), at(600)).await.unwrap();
+    store.pin_sent(&h(1), at(9999)).await.unwrap();
+    let late = PinAttempt { now: at(600), ..attempt(1, 100) };
+    assert_eq!(store.try_pin(&late).await.unwrap(), PinOutcome::Expired);
+    let in_time = PinAttempt { now: at(599), ..attempt(1, 100) };
+    assert_eq!(store.try_pin(&in_time).await.unwrap(), PinOutcome::Right(vec![1; 4]));
+}
+
+fn limit(events: u32, seconds: u64) -> RateLimit {
+    RateLimit { events, window: Duration::from_secs(seconds) }
+}
+
+// P1, P3
+pub(crate) async fn a_limit_counts_exactly_even_in_parallel_and_slides(store: Arc<impl Store>) {
+    let events = (0..60).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move { store.count(&h(1), T0, &[limit(5, 3600), limit(20, 86_400)]).await.unwrap() })
+    });
+    let within = join_all(events).await.into_iter().filter(|within| *within.as_ref().unwrap()).count();
+    assert_eq!(within, 5);
+    assert!(store.count(&h(2), T0, &[limit(5, 3600)]).await.unwrap(), "another key has its own count");
+    assert!(!store.count(&h(1), at(3599), &[limit(5, 3600)]).await.unwrap());
+    assert!(store.count(&h(1), at(3600), &[limit(5, 3600)]).await.unwrap());
+    assert!(store.count(&h(1), T0, &[]).await.unwrap());
+}
+
+pub(crate) async fn a_refused_event_is_not_counted(store: Arc<impl Store>) {
+    let limits = [limit(1, 30), limit(3, 3600)];
+    assert!(store.count(&h(1), T0, &limits).await.unwrap());
+    for second in 1..30 {
+        assert!(!store.count(&h(1), at(second), &limits).await.unwrap());
+    }
+    assert!(store.count(&h(1), at(30), &limits).await.unwrap());
+    assert!(store.count(&h(1), at(60), &limits).await.unwrap());
+    assert!(!store.count(&h(1), at(90), &limits).await.unwrap());
+}
+
+fn mail(due: UnixTime) -> MailRecord {
+    MailRecord {
+        id: 0,
+        sealed: b"sealed".to_vec(),
+        recipient: h(1),
+        domain: "example.com".into(),
+        queued: T0,
+        due,
+        expires: at(1800),
+        tries: 0,
+    }
+}
+
+// P7
+pub(crate) async fn a_mail_waits_until_it_is_due_and_leaves_a_log(store: Arc<impl Store>) {
+    for due in [at(20), at(10), at(10)] {
+        store.queue_mail(&mail(due)).await.unwrap();
+    }
+    assert!(store.due_mails(at(9), 10).await.unwrap().is_empty());
+    let due = store.due_mails(at(20), 10).await.unwrap();
+    assert_eq!(due.iter().map(|m| m.due).collect::<Vec<_>>(), [at(10), at(10), at(20)]);
+    assert_eq!(store.due_mails(at(20), 2).await.unwrap().len(), 2);
+    let (first, second, third) = (due[0].id, due[1].id, due[2].id);
+    assert!(due[0] == MailRecord { id: first, ..mail(at(10)) });
+    store.mail_outcome(first, &MailOutcome::Deferred(at(40), "try later".into()), at(21)).await.unwrap();
+    store.mail_outcome(second, &MailOutcome::Sent, at(22)).await.unwrap();
+    store.mail_outcome(third, &MailOutcome::Bounced("no such mailbox".into()), at(23)).await.unwrap();
+    store.mail_outcome(third, &MailOutcome::Sent, at(24)).await.unwrap();
+    let left = store.due_mails(at(99), 10).await.unwrap();
+    assert_eq!(left.iter().map(|m| (m.id, m.due, m.tries)).collect::<Vec<_>>(), [(first, at(40), 1)]);
+    let log = store.mail_log(10).await.unwrap();
+    let states: Vec<_> = log.iter().map(|e| (e.id, e.state.as_str(), e.detail.as_deref())).collect();
+    assert_eq!(
+        states,
+        [
+            (third, "bounced", Some("no such mailbox")),
+            (second, "sent", None),
+            (first, "deferred", Some("try later")),
+            // As they were queued: the last one first.
+            (second, "queued", None),
+            (first, "queued", None),
+            (third, "queued", None),
+        ]
+    );
+}
+
+pub(crate) async fn a_secret_is_kept_once(store: Arc<impl Store>) {
+    assert_eq!(store.secret("ca").await.unwrap(), None);
+    let candidates: Vec<Vec<u8>> = (0..20).map(|n| vec![n; 8]).collect();
+    let kept = join_all(candidates.iter().map(|sealed| store.put_secret_if_absent("ca", sealed))).await;
+    let kept: Vec<_> = kept.into_iter().map(Result::unwrap).collect();
+    assert!(kept.iter().all(|one| *one == kept[0]));
+    assert_eq!(store.secret("ca").await.unwrap().as_ref(), Some(&kept[0]));
+    assert_eq!(store.secret("c").await.unwrap(), None);
+}
+
+// T4
+pub(crate) async fn revocation_lists_what_has_not_expired(store: Arc<impl Store>) {
+    let tunnel = CertificateHolder::Tunnel(TunnelId::from_bytes([1; 16]));
+    // The same bytes are another holder.
+    let operator = CertificateHolder::Operator(OperatorId::from_bytes([1; 16]));
+    let put = |serial: &str, holder: &CertificateHolder, expires| CertificateRecord {
+        serial: serial.into(),
+        holder: holder.clone(),
+        issued: T0,
+        expires,
+    };
+    for certificate in [put("0a", &tunnel, at(10)), put("0b", &tunnel, at(99)), put("0c", &operator, at(99))] {
+        store.put_certificate(&certificate).await.unwrap();
+    }
+    assert!(store.revoked_serials(T0).await.unwrap().is_empty());
+    store.revoke_certificates(&tunnel, at(1)).await.unwrap();
+    assert_eq!(store.revoked_serials(at(9)).await.unwrap(), ["0a", "0b"]);
+    assert_eq!(store.revoked_serials(at(10)).await.unwrap(), ["0b"]);
+    store.put_certificate(&put("0d", &tunnel, at(99))).await.unwrap();
+    assert_eq!(store.revoked_serials(at(10)).await.unwrap(), ["0b"], "what is issued later is good");
+}
+
+pub(crate) async fn an_operator_is_kept(store: Arc<impl Store>) {
+    let id = OperatorId::from_bytes([1; 16]);
+    assert_eq!(store.operator(id).await.unwrap(), None);
+    let operator = OperatorRecord {
+        id,
+        machine: "nas".into(),
+        hostnames: vec!["*.example.com".parse().unwrap(), "x.example.org".parse().unwrap()],
+        approved_by: "admin@example.com".parse().unwrap(),
+        approved: T0,
+    };
+    store.put_operator(&operator).await.unwrap();
+    assert_eq!(store.operator(id).await.unwrap(), Some(operator.clone()));
+    let narrower = OperatorRecord { hostnames: vec![], ..operator };
+    store.put_operator(&narrower).await.unwrap();
+    assert_eq!(store.operator(id).await.unwrap(), Some(narrower));
+}
+
+pub(crate) async fn the_audit_record_comes_back_newest_first(store: Arc<impl Store>) {
+    let full = AuditRecord {
+        actor: Some("a@example.com".into()),
+        source: Some("2001:db8::1".parse().unwrap()),
+        object: Some("www".into()),
+        detail: Some("policy `staff-only`".into()),
+        reference: Some("7F3A-92C1-E08B".into()),
+        count: 17,
+        ..AuditRecord::new(T0, AuditEvent::Refused)
+    };
+    store.append_audit(&[changed("1"), full.clone()]).await.unwrap();
+    store.append_audit(&[]).await.unwrap();
+    store.append_audit(&[changed("3")]).await.unwrap();
+    assert_eq!(store.audit(10).await.unwrap(), [changed("3"), full.clone(), changed("1")]);
+    assert_eq!(store.audit(2).await.unwrap(), [changed("3"), full]);
+}
+
+pub(crate) async fn sweeping_removes_what_has_expired_and_nothing_else(store: Arc<impl Store>) {
+    store.put_session(&session(1, None, at(10))).await.unwrap();
+    store.put_session(&session(2, None, at(9999))).await.unwrap();
+    store.put_once(&thing(OnceKind::Setup, 1)).await.unwrap();
+    store.put_once(&OneTime { expires: at(9999), ..thing(OnceKind::Setup, 2) }).await.unwrap();
+    armed(&*store, 1).await;
+    store.open_pin(&PinRecord { login: h(6), expires: at(9999), ..challenge(2) }).await.unwrap();
+    store.queue_mail(&mail(T0)).await.unwrap();
+    store.queue_mail(&MailRecord { expires: at(9999), ..mail(T0) }).await.unwrap();
+    assert!(store.count(&h(1), T0, &[limit(1, 9000)]).await.unwrap());
+    store.append_audit(&[changed("kept")]).await.unwrap();
+
+    store.sweep(at(2000)).await.unwrap();
+
+    // Asked as of earlier, so that only removal can explain an absence.
+    assert_eq!(session_ids(&*store, T0).await, [2]);
+    assert_eq!(store.peek_once(OnceKind::Setup, &h(1), T0).await.unwrap(), None);
+    assert!(store.peek_once(OnceKind::Setup, &h(2), T0).await.unwrap().is_some());
+    assert_eq!(store.try_pin(&attempt(1, 100)).await.unwrap(), PinOutcome::Unknown);
+    assert_eq!(store.try_pin(&PinAttempt { login: h(6), ..attempt(2, 99) }).await.unwrap(), PinOutcome::Wrong(4));
+    assert_eq!(store.due_mails(T0, 10).await.unwrap().len(), 1);
+    assert_eq!(store.mail_log(1).await.unwrap()[0].state, "lapsed");
+    assert!(!store.count(&h(1), at(2000), &[limit(1, 9000)]).await.unwrap());
+    assert_eq!(store.audit(10).await.unwrap(), [changed("kept")]);
+}
+
+// A4
+pub(crate) async fn quotes_and_markup_are_only_text(store: Arc<impl Store>) {
+    for nasty in ["'; DROP TABLE audit; --", "\" OR 1=1", "%_\\", "\0", "<script>", "日本語 \u{202e}", "$1 ?1 :a @b"]
+    {
+        assert_eq!(store.put_secret_if_absent(nasty, nasty.as_bytes()).await.unwrap(), nasty.as_bytes());
+        assert_eq!(store.secret(nasty).await.unwrap().as_deref(), Some(nasty.as_bytes()));
+        store.append_audit(&[changed(nasty)]).await.unwrap();
+        assert_eq!(store.audit(1).await.unwrap(), [changed(nasty)]);
+        store.queue_mail(&MailRecord { domain: nasty.into(), ..mail(T0) }).await.unwrap();
+        assert_eq!(store.mail_log(1).await.unwrap()[0].domain, nasty);
+    }
+}

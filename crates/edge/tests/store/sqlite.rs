@@ -1,0 +1,280 @@
+//! The SQLite store: the suite, and what its file must survive.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tempfile::TempDir;
+use tunnel_edge::store::{
+    AuditEvent, AuditRecord, MailRecord, OnceKind, OneTime, PinRecord, Store, StoreError, sqlite::SqliteStore,
+};
+use tunnel_proto::{AppId, Revision, UnixTime};
+
+use crate::conformance::declared;
+
+async fn fresh() -> (SqliteStore, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    (SqliteStore::open(dir.path().join("edge.db")).await.unwrap(), dir)
+}
+
+crate::store_conformance!(fresh);
+
+fn record(detail: &str) -> AuditRecord {
+    AuditRecord { detail: Some(detail.into()), ..AuditRecord::new(UnixTime(1), AuditEvent::ConfigurationChanged) }
+}
+
+/// A closed database with something in it.
+async fn written(dir: &Path) -> PathBuf {
+    let path = dir.join("edge.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    store.replace_declared(Revision(0), &declared(), &[record("one")]).await.unwrap();
+    for n in 0..50 {
+        store.append_audit(&[record(&format!("{n} {}", "x".repeat(500)))]).await.unwrap();
+    }
+    store.close().await;
+    path
+}
+
+// F2
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_opening_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("edge.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    store.replace_declared(Revision(0), &declared(), &[record("one")]).await.unwrap();
+    // Not closed: the second one finds the log as a killed process would leave it.
+    let again = SqliteStore::open(&path).await.unwrap();
+    assert_eq!(again.declared().await.unwrap(), (Revision(1), declared()));
+    store.close().await;
+    again.close().await;
+    let third = SqliteStore::open(&path).await.unwrap();
+    assert_eq!(third.audit(9).await.unwrap(), [record("one")]);
+}
+
+// F18
+#[tokio::test]
+async fn a_damaged_file_is_a_clear_error_and_is_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = written(dir.path()).await;
+    let whole = fs::read(&path).unwrap();
+    let garbage = b"this is no database, whatever its name says ".repeat(100);
+    let mut torn = whole.clone();
+    torn.truncate(whole.len() / 2);
+    let mut scribbled = whole.clone();
+    scribbled[4096..8192].fill(0xa5);
+    for (what, bytes) in [("garbage", &garbage), ("torn", &torn), ("scribbled", &scribbled)] {
+        fs::write(&path, bytes).unwrap();
+        let error = SqliteStore::open(&path).await.err().unwrap_or_else(|| panic!("{what} was accepted"));
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{what}: {error:?}");
+        assert!(error.to_string().contains("backup"), "{what}: {error}");
+    }
+}
+
+// F18: whatever a flipped byte does, it never panics, and the configuration is never another one than was written.
+#[tokio::test]
+async fn a_flipped_byte_never_gives_another_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = written(dir.path()).await;
+    let whole = fs::read(&path).unwrap();
+    let document = whole.windows(13).position(|w| w == b"login_methods").unwrap();
+    let mut refused = 0;
+    for step in 0..60 {
+        let at = if step % 2 == 0 { (step * 977) % whole.len() } else { step * 3 };
+        if (document - 16..document + 2048).contains(&at) {
+            continue; // Inside the text itself a flipped letter is another valid text; nothing in the file can tell.
+        }
+        let mut flipped = whole.clone();
+        flipped[at] ^= 0x41;
+        for side in ["edge.db-wal", "edge.db-shm"] {
+            let _ = fs::remove_file(dir.path().join(side));
+        }
+        fs::write(&path, &flipped).unwrap();
+        match SqliteStore::open(&path).await {
+            Err(_) => refused += 1,
+            Ok(store) => {
+                if let Ok(found) = store.declared().await {
+                    assert_eq!(found, (Revision(1), declared()), "byte {at}");
+                }
+                store.close().await;
+            }
+        }
+    }
+    assert!(refused > 5, "{refused}");
+}
+
+#[tokio::test]
+async fn another_programs_database_is_not_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("edge.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    sqlx::raw_sql("CREATE TABLE theirs (a INTEGER)").execute(&pool).await.unwrap();
+    pool.close().await;
+    let error = SqliteStore::open(&path).await.unwrap_err();
+    assert!(error.to_string().contains("another program"), "{error}");
+}
+
+// F19
+#[tokio::test]
+async fn a_newer_schema_is_refused_and_untouched() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = written(dir.path()).await;
+    sql(&path, "UPDATE schema_version SET version = 99").await.unwrap();
+    let error = SqliteStore::open(&path).await.unwrap_err();
+    assert!(matches!(error, StoreError::NewerSchema { found: 99, .. }), "{error:?}");
+    sql(&path, "UPDATE schema_version SET version = 1").await.unwrap();
+    assert_eq!(SqliteStore::open(&path).await.unwrap().declared().await.unwrap().1, declared());
+}
+
+async fn sql(path: &Path, statement: &'static str) -> Result<(), sqlx::Error> {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).pragma("recursive_triggers", "ON");
+    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    let done = sqlx::raw_sql(statement).execute(&pool).await.map(drop);
+    pool.close().await;
+    done
+}
+
+// A9
+#[tokio::test]
+async fn the_audit_record_can_only_grow_and_tampering_shows() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = written(dir.path()).await;
+    for statement in [
+        "UPDATE audit SET at = 5",
+        "DELETE FROM audit WHERE id = 3",
+        "DELETE FROM audit",
+        "INSERT OR REPLACE INTO audit (id, at, event, record, chain) VALUES (3, 1, 'x', '{}', x'00')",
+    ] {
+        let refused = sql(&path, statement).await.unwrap_err().to_string();
+        assert!(refused.contains("append-only"), "{statement}: {refused}");
+    }
+    let store = SqliteStore::open(&path).await.unwrap();
+    assert_eq!(store.verify_audit().await.unwrap(), 51);
+    store.close().await;
+    sql(&path, "DROP TRIGGER audit_is_never_deleted; DELETE FROM audit WHERE id = 20").await.unwrap();
+    let store = SqliteStore::open(&path).await.unwrap();
+    let error = store.verify_audit().await.unwrap_err();
+    assert!(error.to_string().contains("number 21"), "{error}");
+}
+
+#[tokio::test]
+async fn a_document_that_is_not_a_configuration_is_refused_when_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = written(dir.path()).await;
+    sql(&path, "UPDATE declared SET document = replace(document, 'routes', 'rootes')").await.unwrap();
+    let store = SqliteStore::open(&path).await.unwrap();
+    assert!(matches!(store.declared().await, Err(StoreError::Corrupt { .. })));
+}
+
+#[tokio::test]
+async fn a_backup_is_whole_and_private() {
+    let (store, dir) = fresh().await;
+    store.replace_declared(Revision(0), &declared(), &[record("one")]).await.unwrap();
+    let copy = dir.path().join("copy.db");
+    store.backup(&copy).await.unwrap();
+    assert!(matches!(store.backup(&copy).await, Err(StoreError::File { .. })), "never over another file");
+    let copy = SqliteStore::open(&copy).await.unwrap();
+    assert_eq!(copy.declared().await.unwrap(), (Revision(1), declared()));
+    assert_eq!(copy.verify_audit().await.unwrap(), 1);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nobody_else_can_read_or_replace_the_database() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let base = tempfile::tempdir().unwrap();
+    let dir = base.path().join("new/data");
+    let path = dir.join("edge.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    store.append_audit(&[record("x")]).await.unwrap();
+    assert_eq!(mode(&dir), 0o700);
+    for file in ["edge.db", "edge.db-wal", "edge.db-shm"] {
+        assert_eq!(mode(&dir.join(file)), 0o600, "{file}");
+    }
+    store.close().await;
+
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    SqliteStore::open(&path).await.unwrap().close().await;
+    assert_eq!(mode(&path), 0o600, "the rights of others are taken away");
+
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+    let error = SqliteStore::open(&path).await.unwrap_err();
+    assert!(error.to_string().contains("chmod 700"), "{error}");
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
+
+    let link = dir.join("link.db");
+    symlink(&path, &link).unwrap();
+    assert!(matches!(SqliteStore::open(&link).await, Err(StoreError::File { .. })));
+}
+
+// A6: what the caller hashed or sealed is all there is; what was deleted is gone from the file.
+#[tokio::test]
+async fn no_secret_is_found_in_the_bytes_on_disk() {
+    const CANARY: &[u8] = b"canary-4711-secret";
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("edge.db");
+    let store = Arc::new(SqliteStore::open(&path).await.unwrap());
+    let keys = tunnel_edge::keys::Keys::load(dir.path(), &*store).await.unwrap();
+    let hash = |what: &str| keys.keyed_hash(what, &[CANARY]);
+    let pin = PinRecord {
+        id: hash("challenge"),
+        login: hash("login"),
+        app: AppId::from_bytes([1; 32]),
+        email: keys.seal("pin e-mail", b"", CANARY),
+        created: UnixTime(1),
+        expires: UnixTime(99),
+    };
+    store.open_pin(&pin).await.unwrap();
+    store.arm_pin(&pin.id, &hash("pin")).await.unwrap();
+    let thing = OneTime {
+        kind: OnceKind::HandOver,
+        key: hash("code"),
+        bind: hash("login"),
+        payload: keys.seal("hand-over", b"", CANARY),
+        expires: UnixTime(99),
+    };
+    store.put_once(&thing).await.unwrap();
+    let mail = MailRecord {
+        id: 0,
+        sealed: keys.seal("mail", b"", CANARY),
+        recipient: hash("recipient"),
+        domain: "example.com".into(),
+        queued: UnixTime(1),
+        due: UnixTime(1),
+        expires: UnixTime(99),
+        tries: 0,
+    };
+    store.queue_mail(&mail).await.unwrap();
+    let zone = "example.com".parse().unwrap();
+    let ca = keys.authority(&*store, &zone, UnixTime(1_800_000_000)).await.unwrap();
+    let ca_key = ca.key_pem();
+    let ca_body = ca_key.lines().nth(1).unwrap().as_bytes();
+    let master = fs::read(dir.path().join("master.key")).unwrap();
+    let backup = dir.path().join("backup.db");
+    store.backup(&backup).await.unwrap();
+    let marker = b"to be deleted 0815".to_vec();
+    let gone = OneTime { key: [5; 32], payload: marker.clone(), ..thing };
+    store.put_once(&gone).await.unwrap();
+    store.take_once(OnceKind::HandOver, &gone.key, &gone.bind, UnixTime(2)).await.unwrap().unwrap();
+    store.close().await;
+
+    let hex = data_encoding::HEXLOWER.decode(&master[..64]).unwrap();
+    for file in [&path, &backup] {
+        let bytes = fs::read(file).unwrap();
+        let found = |needle: &[u8]| bytes.windows(needle.len()).any(|w| w == needle);
+        assert!(found(b"example.com"), "the search itself works");
+        for (what, needle) in [
+            ("canary", CANARY),
+            ("CA key", ca_body),
+            ("PEM", b"PRIVATE KEY"),
+            ("master key", &hex),
+            ("master key as text", &master[..64]),
+            ("deleted payload", &marker),
+        ] {
+            assert!(!found(needle), "{what} in {}", file.display());
+        }
+    }
+}
