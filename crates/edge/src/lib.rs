@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod clock;
+pub mod declare;
 pub mod enroll;
 pub mod keys;
 pub mod mail;

@@ -21,6 +21,13 @@ pub struct Rules {
     pub exclude: Vec<Selector>,
 }
 
+impl Rules {
+    /// Every selector of the three lists.
+    pub fn selectors(&self) -> impl Iterator<Item = &Selector> {
+        self.include.iter().chain(&self.require).chain(&self.exclude)
+    }
+}
+
 /// One condition. Written as a map with one key, for example `email_domain: example.com`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

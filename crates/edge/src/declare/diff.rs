@@ -1,0 +1,162 @@
+//! What changes between two declarations, thing by thing and field by field.
+
+use std::{collections::BTreeSet, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use super::view::{self, File};
+use crate::store::Declared;
+
+/// One thing that is added, changed or removed. `Display` writes it for people: `+`, `~` or `-`, the thing, and a line for
+/// each field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// `login method`, `group`, `policy`, `application` or `tunnel`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// What happens to it.
+    pub what: What,
+    /// The fields that it gets, has changed or loses.
+    pub fields: Vec<FieldChange>,
+}
+
+/// What happens to a thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// It is new.
+    Added,
+    /// It stays, but differs.
+    Changed,
+    /// It goes.
+    Removed,
+}
+
+/// A field that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldChange {
+    /// The key in the file.
+    pub field: String,
+    /// What it said.
+    pub from: Option<String>,
+    /// What it says now.
+    pub to: Option<String>,
+}
+
+impl Change {
+    /// The thing, for the audit.
+    pub(super) fn object(&self) -> String {
+        format!("{} `{}`", self.kind, self.name)
+    }
+
+    /// What happens, in one line.
+    pub(super) fn summary(&self) -> String {
+        let what = match self.what {
+            What::Added => "added",
+            What::Changed => "changed",
+            What::Removed => "removed",
+        };
+        let fields: Vec<_> = self.fields.iter().map(ToString::to_string).collect();
+        if fields.is_empty() { what.to_owned() } else { format!("{what}: {}", fields.join("; ")) }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = match self.what {
+            What::Added => '+',
+            What::Changed => '~',
+            What::Removed => '-',
+        };
+        write!(f, "{sign} {} `{}`", self.kind, self.name)?;
+        let told = if self.what == What::Removed { &[] } else { self.fields.as_slice() };
+        told.iter().try_for_each(|field| write!(f, "\n    {field}"))
+    }
+}
+
+impl fmt::Display for FieldChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { field, from, to } = self;
+        let said = |text: &String| if text.is_empty() { "(none)".to_owned() } else { text.clone() };
+        match (from.as_ref().map(said), to.as_ref().map(said)) {
+            (Some(from), Some(to)) => write!(f, "{field}: {from} → {to}"),
+            (Some(from), None) => write!(f, "{field}: {from} → (none)"),
+            (None, Some(to)) => write!(f, "{field}: {to}"),
+            (None, None) => write!(f, "{field}"),
+        }
+    }
+}
+
+/// A thing by name, with its fields.
+type Thing = (String, Vec<(String, String)>);
+
+/// What changes from one declaration to the other.
+pub(super) fn changes(before: &Declared, after: &Declared) -> Vec<Change> {
+    let (before, after) = (things(before), things(after));
+    let mut changes = Vec::new();
+    for ((kind, before), (_, after)) in before.iter().zip(&after) {
+        between(kind, before, after, &mut changes);
+    }
+    changes
+}
+
+/// The things of each kind. Login methods have a field that no file spells out: their place in the order shown.
+fn things(declared: &Declared) -> [(&'static str, Vec<Thing>); 5] {
+    fn named<T: Serialize>(list: &[T], names: Vec<String>) -> Vec<Thing> {
+        names.into_iter().zip(list.iter().map(view::fields)).collect()
+    }
+    let file = File::of(declared);
+    let declared_apps = declared.applications.iter().filter(|app| !app.provisional);
+    let mut methods = named(&file.login_methods, declared.login_methods.iter().map(|m| m.name.to_string()).collect());
+    if methods.len() > 1 {
+        for (place, (_, fields)) in (1..).zip(&mut methods) {
+            let place: u32 = place;
+            fields.push(("place".to_owned(), place.to_string()));
+        }
+    }
+    [
+        ("login method", methods),
+        ("group", named(&file.groups, declared.groups.iter().map(|g| g.name.to_string()).collect())),
+        ("policy", named(&file.policies, declared.policies.iter().map(|p| p.name.to_string()).collect())),
+        ("application", named(&file.applications, declared_apps.map(|app| app.name.to_string()).collect())),
+        ("tunnel", named(&file.tunnels, declared.tunnels.iter().map(|t| t.name.to_string()).collect())),
+    ]
+}
+
+fn between(kind: &str, before: &[Thing], after: &[Thing], changes: &mut Vec<Change>) {
+    let find =
+        |list: &[Thing], name: &str| list.iter().find(|(found, _)| found == name).map(|(_, fields)| fields.clone());
+    let mut push = |name: &str, what, fields: Vec<FieldChange>| {
+        changes.push(Change { kind: kind.to_owned(), name: name.to_owned(), what, fields });
+    };
+    for (name, fields) in after {
+        match find(before, name) {
+            None => push(name, What::Added, differences(&[], fields)),
+            Some(old) => {
+                let differing = differences(&old, fields);
+                if !differing.is_empty() {
+                    push(name, What::Changed, differing);
+                }
+            }
+        }
+    }
+    for (name, fields) in before {
+        if find(after, name).is_none() {
+            push(name, What::Removed, differences(fields, &[]));
+        }
+    }
+}
+
+fn differences(before: &[(String, String)], after: &[(String, String)]) -> Vec<FieldChange> {
+    let value =
+        |list: &[(String, String)], field: &str| list.iter().find(|(key, _)| key == field).map(|(_, v)| v.clone());
+    let mut seen = BTreeSet::new();
+    let keys = after.iter().chain(before).map(|(key, _)| key);
+    keys.filter(|key| seen.insert(*key))
+        .filter_map(|field| {
+            let (from, to) = (value(before, field), value(after, field));
+            (from != to).then(|| FieldChange { field: field.clone(), from, to })
+        })
+        .collect()
+}

@@ -1,0 +1,157 @@
+//! What a file makes of what is declared already.
+
+mod refer;
+mod route;
+
+use tunnel_policy::{Application, Group, Policy};
+use tunnel_proto::{AppId, Name, TunnelId};
+
+use super::{
+    Ground,
+    problem::Problem,
+    read::{ApplicationText, File, Item},
+};
+use crate::{
+    snapshot,
+    store::{Declared, LoginMethod, LoginMethodKind, TunnelRecord},
+};
+
+/// A configuration that could take the place of the present one.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) after: Declared,
+    pub(super) notes: Vec<String>,
+}
+
+/// Lays the file over what is declared. `random` gives the bytes of new ids. Everything wrong is reported.
+pub(super) fn plan(
+    file: &File,
+    before: &Declared,
+    ground: &Ground<'_>,
+    prune: bool,
+    random: &mut dyn FnMut() -> [u8; 32],
+) -> Result<Plan, Vec<Problem>> {
+    let mut after = before.clone();
+    let mut problems = Vec::new();
+    if let Some(items) = &file.login_methods {
+        let methods = items.iter().map(|item| LoginMethod { name: item.name.value.clone(), kind: item.body });
+        after.login_methods = in_file_order(&before.login_methods, methods.collect(), |m| &m.name, prune);
+    }
+    if let Some(items) = &file.groups {
+        let groups = items.iter().map(|item| Group { name: item.name.value.clone(), rules: item.body.rules() });
+        merge(&mut after.groups, groups.collect(), |group| &group.name, prune);
+    }
+    if let Some(items) = &file.policies {
+        let policies = items.iter().map(|item| Policy {
+            name: item.name.value.clone(),
+            action: item.body.action,
+            rules: item.body.rules.rules(),
+            session_duration: item.body.session_duration,
+        });
+        merge(&mut after.policies, policies.collect(), |policy| &policy.name, prune);
+    }
+    if let Some(items) = &file.applications {
+        let (provisional, mut firm): (Vec<_>, Vec<_>) = after.applications.drain(..).partition(|app| app.provisional);
+        let apps: Vec<_> = items.iter().map(|item| application(item, &firm, random)).collect();
+        merge(&mut firm, apps, |app| &app.name, prune);
+        after.applications = firm.into_iter().chain(provisional).collect();
+    }
+    if let Some(items) = &file.tunnels {
+        let tunnels: Vec<_> = items.iter().map(|item| tunnel(&item.name.value, before, ground, random)).collect();
+        merge(&mut after.tunnels, tunnels, |tunnel| &tunnel.name, prune);
+        route::lay(items, &mut after, &mut problems);
+    }
+    refer::hosts(file, ground, &mut problems);
+    refer::names(file, &after, ground, &mut problems);
+    if problems.is_empty() {
+        problems = mail(&after, ground);
+        for problem in &mut problems {
+            *problem = locate_method(file, problem.clone());
+        }
+    }
+    if problems.is_empty() { Ok(Plan { notes: notes(before, &after), after }) } else { Err(problems) }
+}
+
+/// What needs mail where none can be sent.
+pub(super) fn mail(declared: &Declared, ground: &Ground<'_>) -> Vec<Problem> {
+    if ground.mail || ground.built_in.quick_start {
+        return Vec::new();
+    }
+    let refuse = |method: &LoginMethod| {
+        let name = &method.name;
+        let text = format!("login method `{name}` sends mail, and this edge cannot: add `[smtp]` to edge.toml first");
+        Problem::new(None, text)
+    };
+    let pins = declared.login_methods.iter().filter(|method| method.kind == LoginMethodKind::OneTimePin);
+    pins.map(refuse).collect()
+}
+
+fn locate_method(file: &File, problem: Problem) -> Problem {
+    let named = |item: &&Item<_>| problem.text.contains(&format!("`{}`", item.name.value));
+    let found = file.login_methods.iter().flatten().find(named);
+    found.map(|item| Problem::at(item.name.at, problem.text.clone())).unwrap_or(problem)
+}
+
+fn application(
+    item: &Item<ApplicationText>,
+    known: &[Application],
+    random: &mut dyn FnMut() -> [u8; 32],
+) -> Application {
+    let name = item.name.value.clone();
+    let id = known.iter().find(|app| app.name == name).map(|app| app.id);
+    Application {
+        id: id.unwrap_or_else(|| AppId::from_bytes(random())),
+        name,
+        targets: item.body.targets.iter().map(|target| target.value.clone()).collect(),
+        login_methods: item.body.login_methods.iter().map(|name| name.value.clone()).collect(),
+        policies: item.body.policies.iter().map(|name| name.value.clone()).collect(),
+        websocket_origins: item.body.websocket_origins.clone(),
+        compatible_headers: item.body.compatible_headers,
+        provisional: false,
+    }
+}
+
+fn tunnel(name: &Name, before: &Declared, ground: &Ground<'_>, random: &mut dyn FnMut() -> [u8; 32]) -> TunnelRecord {
+    let known = before.tunnel_named(name).cloned();
+    known.unwrap_or_else(|| {
+        let mut id = [0; 16];
+        id.iter_mut().zip(random()).for_each(|(byte, random)| *byte = random);
+        TunnelRecord { id: TunnelId::from_random(id), name: name.clone(), created: ground.now, owner: None }
+    })
+}
+
+/// Puts the things of the file in the place of those with their names, new ones at the end.
+fn merge<T>(kept: &mut Vec<T>, declared: Vec<T>, name: impl Fn(&T) -> &Name, prune: bool) {
+    if prune {
+        kept.retain(|old| declared.iter().any(|new| name(new) == name(old)));
+    }
+    for new in declared {
+        match kept.iter_mut().find(|old| name(old) == name(&new)) {
+            Some(old) => *old = new,
+            None => kept.push(new),
+        }
+    }
+}
+
+/// The things of the file in its order, then those it does not mention.
+fn in_file_order<T: Clone>(before: &[T], declared: Vec<T>, name: impl Fn(&T) -> &Name, prune: bool) -> Vec<T> {
+    let unmentioned = |old: &&T| !prune && !declared.iter().any(|new| name(new) == name(old));
+    let rest: Vec<T> = before.iter().filter(unmentioned).cloned().collect();
+    declared.into_iter().chain(rest).collect()
+}
+
+/// What is good to know, but changes nothing that is declared.
+fn notes(before: &Declared, after: &Declared) -> Vec<String> {
+    let firm =
+        |declared: &Declared| declared.applications.iter().filter(|app| !app.provisional).cloned().collect::<Vec<_>>();
+    let answered = |apps: &[Application], app: &Application| {
+        app.targets.iter().all(|target| apps.iter().any(|other| snapshot::answers_for(other, &target.host)))
+    };
+    let (before, now) = (firm(before), firm(after));
+    let provisional = after.applications.iter().filter(|app| app.provisional);
+    provisional
+        .filter(|app| answered(&now, app) && !answered(&before, app))
+        .flat_map(|app| &app.targets)
+        .map(|target| format!("the provisional application of `{}` gives way", target.host))
+        .collect()
+}

@@ -1,0 +1,374 @@
+//! From the tree of a file to what it declares. Everything wrong is reported, not only the first thing.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use tunnel_policy::{Action, Target};
+use tunnel_proto::{HostPattern, Name};
+
+use super::{
+    problem::{Problem, suggestion},
+    rules::{RulesText, rules},
+    scalar,
+    yaml::{self, Key, Node, Place, Value},
+};
+use crate::store::LoginMethodKind;
+
+/// What a file declares. A section that the file does not have is `None`.
+#[derive(Debug, Default)]
+pub(super) struct File {
+    pub(super) login_methods: Option<Vec<Item<LoginMethodKind>>>,
+    pub(super) groups: Option<Vec<Item<RulesText>>>,
+    pub(super) policies: Option<Vec<Item<PolicyText>>>,
+    pub(super) applications: Option<Vec<Item<ApplicationText>>>,
+    pub(super) tunnels: Option<Vec<Item<TunnelText>>>,
+}
+
+/// A named thing and where its name stands.
+#[derive(Debug)]
+pub(super) struct Item<T> {
+    pub(super) name: At<Name>,
+    pub(super) body: T,
+}
+
+/// Something and where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct At<T> {
+    pub(super) at: Place,
+    pub(super) value: T,
+}
+
+#[derive(Debug)]
+pub(super) struct PolicyText {
+    pub(super) action: Action,
+    pub(super) rules: RulesText,
+    pub(super) session_duration: Option<Duration>,
+}
+
+#[derive(Debug)]
+pub(super) struct ApplicationText {
+    pub(super) targets: Vec<At<Target>>,
+    pub(super) login_methods: Vec<At<Name>>,
+    pub(super) policies: Vec<At<Name>>,
+    pub(super) websocket_origins: Vec<String>,
+    pub(super) compatible_headers: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct TunnelText {
+    /// `None` leaves the routes as they are.
+    pub(super) hostnames: Option<Vec<At<HostPattern>>>,
+}
+
+const SECTIONS: Keys =
+    Keys { known: &["login_methods", "groups", "policies", "applications", "tunnels"], later: &["service_tokens"] };
+const LOGIN_METHOD: Keys =
+    Keys { known: &["name", "type"], later: &["tenant", "client_id", "client_secret", "issuer"] };
+const GROUP: Keys = Keys { known: &["name", "include", "require", "exclude"], later: &[] };
+const POLICY: Keys = Keys {
+    known: &["name", "action", "include", "require", "exclude", "session_duration"],
+    later: &["destinations", "purpose_justification", "approval_required", "mfa"],
+};
+const APPLICATION: Keys = Keys {
+    known: &["name", "hostnames", "login_methods", "policies", "websocket_origins", "compatible_headers"],
+    later: &["session_duration", "cors", "service_tokens", "assertion"],
+};
+const TUNNEL: Keys = Keys { known: &["name", "hostnames"], later: &["rules", "services"] };
+
+/// Reads a file.
+pub(super) fn file(text: &str) -> Result<File, Vec<Problem>> {
+    let tree = yaml::read(text).map_err(|(at, said)| vec![Problem::new(at, format!("this is not YAML: {said}"))])?;
+    let mut read = Reader::default();
+    let file = read.file(&tree).unwrap_or_default();
+    if read.problems.is_empty() { Ok(file) } else { Err(read.problems) }
+}
+
+impl File {
+    /// Gives a problem that has no place the place of what it names in backticks, the last one that the file declares.
+    pub(super) fn locate(&self, problem: Problem) -> Problem {
+        let named = |name: &At<Name>| problem.text.contains(&format!("`{}`", name.value)).then_some(name.at);
+        let groups = self.groups.iter().flatten().map(|item| &item.name);
+        let policies = self.policies.iter().flatten().map(|item| &item.name);
+        let applications = self.applications.iter().flatten().map(|item| &item.name);
+        let tunnels = self.tunnels.iter().flatten().map(|item| &item.name);
+        let place = match problem.at {
+            Some(_) => None,
+            None => groups.chain(policies).chain(applications).chain(tunnels).filter_map(named).max(),
+        };
+        place.map(|place| Problem::at(place, problem.text.clone())).unwrap_or(problem)
+    }
+}
+
+/// The keys of a map: those that mean something, and those that will.
+pub(super) struct Keys {
+    pub(super) known: &'static [&'static str],
+    pub(super) later: &'static [&'static str],
+}
+
+/// A map whose keys are all known, read key by key.
+pub(super) struct Fields<'a> {
+    at: Place,
+    what: &'a str,
+    entries: &'a [(Key, Node)],
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn place(&self) -> Place {
+        self.at
+    }
+
+    pub(super) fn what(&self) -> &'a str {
+        self.what
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&'a Node> {
+        self.entries.iter().find(|(found, _)| found.text == key).map(|(_, node)| node)
+    }
+}
+
+/// Reads and collects what is wrong.
+#[derive(Default)]
+pub(super) struct Reader {
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    fn file(&mut self, tree: &Node) -> Option<File> {
+        if matches!(tree.value, Value::Null) {
+            return self.wrong(tree.at, "the file declares nothing");
+        }
+        let fields = self.fields(tree, "the file", &SECTIONS)?;
+        Some(File {
+            login_methods: self.section(&fields, "login_methods", "login method", Self::login_method),
+            groups: self.section(&fields, "groups", "group", Self::group),
+            policies: self.section(&fields, "policies", "policy", Self::policy),
+            applications: self.section(&fields, "applications", "application", Self::application),
+            tunnels: self.section(&fields, "tunnels", "tunnel", Self::tunnel),
+        })
+    }
+
+    fn section<T>(
+        &mut self,
+        file: &Fields<'_>,
+        key: &str,
+        what: &str,
+        item: impl Fn(&mut Self, &Node, &str) -> Option<Item<T>>,
+    ) -> Option<Vec<Item<T>>> {
+        let nodes = self.list(file.get(key)?, key)?;
+        let mut items: Vec<Item<T>> = Vec::new();
+        for node in nodes {
+            let Some(item) = item(self, node, what) else { continue };
+            if let Some(first) = items.iter().find(|other| other.name.value == item.name.value) {
+                let Place { line, .. } = first.name.at;
+                let text = format!("there is a {what} named `{}` already, on line {line}", item.name.value);
+                self.problems.push(Problem::at(item.name.at, text));
+            }
+            items.push(item);
+        }
+        Some(items)
+    }
+
+    fn login_method(&mut self, node: &Node, what: &str) -> Option<Item<LoginMethodKind>> {
+        const LATER: [&str; 8] = ["entra", "google", "oidc", "saml", "github", "okta", "password", "passkey"];
+        // The type first: keys that belong to a type that is not built yet would only distract from it.
+        if let Value::Map(entries) = &node.value
+            && let Some((_, kind)) = entries.iter().find(|(key, _)| key.text == "type")
+            && let Value::Text(text) = &kind.value
+            && text != "one_time_pin"
+        {
+            return self.choice(kind.at, "login method type", text, &["one_time_pin"], &LATER);
+        }
+        let fields = self.fields(node, what, &LOGIN_METHOD)?;
+        let name = self.name(&fields);
+        self.required(&fields, "type")?;
+        Some(Item { name: name?, body: LoginMethodKind::OneTimePin })
+    }
+
+    fn group(&mut self, node: &Node, what: &str) -> Option<Item<RulesText>> {
+        let fields = self.fields(node, what, &GROUP)?;
+        let (name, body) = (self.own_name(&fields, what), rules(self, &fields));
+        Some(Item { name: name?, body: body? })
+    }
+
+    fn policy(&mut self, node: &Node, what: &str) -> Option<Item<PolicyText>> {
+        let fields = self.fields(node, what, &POLICY)?;
+        let name = self.own_name(&fields, what);
+        let action = self.required(&fields, "action").and_then(|node| {
+            let text = self.text(node, "action")?;
+            match text {
+                "allow" => Some(Action::Allow),
+                "block" => Some(Action::Block),
+                other => self.choice(node.at, "action", other, &["allow", "block"], &["bypass", "service_auth"]),
+            }
+        });
+        let rules = rules(self, &fields);
+        let session_duration =
+            fields.get("session_duration").map(|node| self.with(node, "session_duration", scalar::duration));
+        let session_duration = session_duration.map_or(Some(None), |read| read.map(Some));
+        Some(Item {
+            name: name?,
+            body: PolicyText { action: action?, rules: rules?, session_duration: session_duration? },
+        })
+    }
+
+    fn application(&mut self, node: &Node, what: &str) -> Option<Item<ApplicationText>> {
+        let fields = self.fields(node, what, &APPLICATION)?;
+        let name = self.name(&fields);
+        let hostnames = self.required(&fields, "hostnames");
+        let targets = hostnames.map(|node| self.many(node, "hostnames", scalar::target));
+        if let (Some(node), Some(Some(targets))) = (hostnames, &targets)
+            && targets.is_empty()
+        {
+            self.problems.push(Problem::at(node.at, "an application has at least one hostname"));
+        }
+        let policies = self.required(&fields, "policies").and_then(|node| self.names(node, "policies"));
+        let login_methods =
+            fields.get("login_methods").map_or(Some(Vec::new()), |node| self.names(node, "login_methods"));
+        let origins = fields.get("websocket_origins");
+        let origins = origins.map_or(Some(Vec::new()), |node| self.many(node, "websocket_origins", scalar::origin));
+        let compatible_headers = fields.get("compatible_headers").map_or(Some(true), |node| match node.value {
+            Value::Bool(value) => Some(value),
+            _ => self.wrong(node.at, format!("`compatible_headers` is true or false, not {}", node.value.kind())),
+        });
+        Some(Item {
+            name: name?,
+            body: ApplicationText {
+                targets: targets??,
+                login_methods: login_methods?,
+                policies: policies?,
+                websocket_origins: origins?.into_iter().map(|origin| origin.value).collect(),
+                compatible_headers: compatible_headers?,
+            },
+        })
+    }
+
+    fn tunnel(&mut self, node: &Node, what: &str) -> Option<Item<TunnelText>> {
+        let fields = self.fields(node, what, &TUNNEL)?;
+        let name = self.name(&fields);
+        let hostname = |text: &str| match text.contains('/') && !text.contains("://") {
+            true => Err(format!("`{text}`: a tunnel serves whole hostnames; paths belong to applications")),
+            false => scalar::host_pattern(text),
+        };
+        let hostnames = fields.get("hostnames").map(|node| self.many(node, "hostnames", hostname));
+        let hostnames = hostnames.map_or(Some(None), |read| read.map(Some));
+        Some(Item { name: name?, body: TunnelText { hostnames: hostnames? } })
+    }
+
+    /// The name of something that also exists built in, under one name.
+    fn own_name(&mut self, fields: &Fields<'_>, what: &str) -> Option<At<Name>> {
+        let name = self.name(fields)?;
+        if name.value != crate::snapshot::administrators() {
+            return Some(name);
+        }
+        self.wrong(
+            name.at,
+            format!("the {what} `administrators` is built in and cannot be declared; choose another name"),
+        )
+    }
+
+    fn name(&mut self, fields: &Fields<'_>) -> Option<At<Name>> {
+        let node = self.required(fields, "name")?;
+        self.parsed(node, "name")
+    }
+
+    fn names(&mut self, node: &Node, what: &str) -> Option<Vec<At<Name>>> {
+        let nodes = self.list(node, what)?;
+        let mut names: Vec<At<Name>> = Vec::new();
+        for node in nodes {
+            let Some(name) = self.parsed::<Name>(node, what) else { continue };
+            if names.iter().any(|other| other.value == name.value) {
+                self.problems.push(Problem::at(name.at, format!("`{what}` names `{}` twice", name.value)));
+            }
+            names.push(name);
+        }
+        Some(names)
+    }
+
+    fn many<T>(&mut self, node: &Node, what: &str, read: impl Fn(&str) -> Result<T, String>) -> Option<Vec<At<T>>> {
+        let nodes = self.list(node, what)?;
+        let read = |node: &Node| self.with(node, what, &read).map(|value| At { at: node.at, value });
+        Some(nodes.iter().filter_map(read).collect())
+    }
+
+    pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(&mut self, node: &Node, what: &str) -> Option<At<T>> {
+        let parse = |text: &str| text.parse().map_err(|error| format!("`{text}`: {error}"));
+        self.with(node, what, parse).map(|value| At { at: node.at, value })
+    }
+
+    pub(super) fn with<T>(&mut self, node: &Node, what: &str, read: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let text = self.text(node, what)?;
+        match read(text) {
+            Ok(value) => Some(value),
+            Err(problem) => self.wrong(node.at, problem),
+        }
+    }
+
+    pub(super) fn text<'a>(&mut self, node: &'a Node, what: &str) -> Option<&'a str> {
+        let problem = match &node.value {
+            Value::Text(text) => return Some(text),
+            Value::Map(entries)
+                if let [(key, _)] = entries.as_slice()
+                    && is_secret(&key.text) =>
+            {
+                format!("`{{{}: …}}` stands for a secret, and `{what}` is not one; write it here", key.text)
+            }
+            Value::Number(number) => format!("`{what}` is text: put it in quotes, \"{number}\""),
+            Value::Bool(value) => format!("`{what}` is text: put it in quotes, \"{value}\""),
+            other => format!("`{what}` is text, not {}", other.kind()),
+        };
+        self.wrong(node.at, problem)
+    }
+
+    pub(super) fn list<'a>(&mut self, node: &'a Node, what: &str) -> Option<&'a [Node]> {
+        match &node.value {
+            Value::List(list) => Some(list),
+            Value::Null => self.wrong(node.at, format!("`{what}` is empty: write a list, or `[]` for an empty one")),
+            other => self.wrong(node.at, format!("`{what}` is a list, not {}: write `[…]`", other.kind())),
+        }
+    }
+
+    pub(super) fn fields<'a>(&mut self, node: &'a Node, what: &'a str, keys: &Keys) -> Option<Fields<'a>> {
+        let Value::Map(entries) = &node.value else {
+            let first = keys.known.first().copied().unwrap_or_default();
+            return self.wrong(
+                node.at,
+                format!("{what}: a map such as `{{{first}: …}}` is wanted, not {}", node.value.kind()),
+            );
+        };
+        for (key, _) in entries {
+            if !keys.known.contains(&key.text.as_str()) {
+                let _: Option<()> = self.choice(key.at, &format!("key of {what}"), &key.text, keys.known, keys.later);
+            }
+        }
+        Some(Fields { at: node.at, what, entries })
+    }
+
+    fn required<'a>(&mut self, fields: &Fields<'a>, key: &str) -> Option<&'a Node> {
+        let found = fields.get(key);
+        if found.is_none() {
+            self.problems.push(Problem::at(fields.at, format!("{} without `{key}`", fields.what)));
+        }
+        found
+    }
+
+    /// Refuses a word that is none of the known ones.
+    pub(super) fn choice<T>(&mut self, at: Place, what: &str, word: &str, known: &[&str], later: &[&str]) -> Option<T> {
+        if later.contains(&word) {
+            return self.wrong(at, format!("{what} `{word}` is not built yet"));
+        }
+        let mut suggestion = suggestion(word, known.iter().chain(later).copied());
+        if suggestion.is_empty() {
+            suggestion = format!("; known: {}", known.join(", "));
+        }
+        self.wrong(at, format!("unknown {what} `{word}`{suggestion}"))
+    }
+
+    pub(super) fn wrong<T>(&mut self, at: Place, text: impl Into<String>) -> Option<T> {
+        self.problems.push(Problem::at(at, text));
+        None
+    }
+}
+
+/// Whether `{KEY: …}` stands for a secret that is kept elsewhere.
+fn is_secret(key: &str) -> bool {
+    matches!(key, "file" | "env" | "unchanged")
+}

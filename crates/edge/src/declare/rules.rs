@@ -1,0 +1,122 @@
+//! The rules of groups and policies, selector by selector.
+
+use tunnel_policy::{Rules, Selector};
+
+use super::{
+    read::{At, Fields, Reader},
+    scalar,
+    yaml::{Node, Value},
+};
+
+/// Rule lists whose selectors know where they stand.
+#[derive(Debug)]
+pub(super) struct RulesText {
+    pub(super) include: Vec<At<Selector>>,
+    pub(super) require: Vec<At<Selector>>,
+    pub(super) exclude: Vec<At<Selector>>,
+}
+
+impl RulesText {
+    pub(super) fn all(&self) -> impl Iterator<Item = &At<Selector>> {
+        self.include.iter().chain(&self.require).chain(&self.exclude)
+    }
+
+    pub(super) fn rules(&self) -> Rules {
+        let list = |list: &[At<Selector>]| list.iter().map(|selector| selector.value.clone()).collect();
+        Rules { include: list(&self.include), require: list(&self.require), exclude: list(&self.exclude) }
+    }
+}
+
+/// Selectors that are built, as keys of one-key maps.
+const KNOWN: [&str; 6] = ["email", "email_domain", "ip", "everyone", "login_method", "group"];
+
+/// Selectors that will be (REFERENCE §2.4).
+const LATER: [&str; 18] = [
+    "email_list",
+    "ip_list",
+    "country",
+    "auth_method",
+    "auth_context",
+    "idp_group",
+    "github",
+    "google_group",
+    "okta",
+    "oidc_claim",
+    "saml_attribute",
+    "service_token",
+    "any_service_token",
+    "linked_app_token",
+    "certificate",
+    "common_name",
+    "external_evaluation",
+    "device_posture",
+];
+
+/// Reads `include`, `require` and `exclude`.
+pub(super) fn rules(read: &mut Reader, fields: &Fields<'_>) -> Option<RulesText> {
+    let mut list = |key: &str| {
+        let Some(node) = fields.get(key) else { return Some(Vec::new()) };
+        let nodes = read.list(node, key)?;
+        let selectors: Vec<_> = nodes.iter().map(|node| selector(read, node)).collect();
+        selectors.into_iter().collect::<Option<Vec<_>>>()
+    };
+    let (include, require, exclude) = (list("include"), list("require"), list("exclude"));
+    let (include, require, exclude) = (include?, require?, exclude?);
+    if include.is_empty() {
+        let at = fields.get("include").map_or(fields.place(), |node| node.at);
+        let text = format!("{} without an `include` rule would match nobody: say whom it is about", fields.what());
+        return read.wrong(at, text);
+    }
+    Some(RulesText { include, require, exclude })
+}
+
+fn selector(read: &mut Reader, node: &Node) -> Option<At<Selector>> {
+    let at = node.at;
+    let (key, value) = match &node.value {
+        Value::Map(entries) => match entries.as_slice() {
+            [(key, value)] => (key, value),
+            [] => return read.wrong(at, "a rule is a map with one key, such as `{email: ann@example.com}`"),
+            [_, (second, _), ..] => {
+                let text = format!("a rule is a map with one key; write `{}` as a rule of its own", second.text);
+                return read.wrong(second.at, text);
+            }
+        },
+        Value::Text(word) if word == "everyone" => return Some(At { at, value: Selector::Everyone }),
+        other => {
+            let kind = other.kind();
+            return read
+                .wrong(at, format!("a rule is a map with one key, such as `{{email: ann@example.com}}`, not {kind}"));
+        }
+    };
+    if KNOWN.contains(&key.text.as_str())
+        && let Value::List(_) = value.value
+    {
+        let text = format!("`{}` takes one value: write one rule for each, `- {}: …`", key.text, key.text);
+        return read.wrong(value.at, text);
+    }
+    let what = key.text.as_str();
+    let value = match what {
+        "email" => Selector::Email(read.parsed(value, what)?.value),
+        "email_domain" => Selector::EmailDomain(read.with(value, what, domain)?),
+        "ip" => Selector::Ip(read.with(value, what, scalar::range)?),
+        "login_method" => Selector::LoginMethod(read.parsed(value, what)?.value),
+        "group" => Selector::Group(read.parsed(value, what)?.value),
+        "everyone" => match &value.value {
+            Value::Null | Value::Bool(true) => Selector::Everyone,
+            Value::Map(entries) if entries.is_empty() => Selector::Everyone,
+            _ => return read.wrong(value.at, "`everyone` takes no value: write `{everyone: true}`"),
+        },
+        word => return read.choice(key.at, "selector", word, &KNOWN, &LATER),
+    };
+    Some(At { at, value })
+}
+
+fn domain(text: &str) -> Result<tunnel_proto::Hostname, String> {
+    if let Some((_, domain)) = text.split_once('@') {
+        return Err(format!("`{text}`: write the domain without the `@`: `{domain}`"));
+    }
+    if text.contains('*') {
+        return Err(format!("`{text}`: an e-mail domain is exact; name each domain in a rule of its own"));
+    }
+    text.parse().map_err(|error| format!("`{text}` is not a domain: {error}"))
+}

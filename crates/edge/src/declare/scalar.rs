@@ -1,0 +1,174 @@
+//! Values that are written as text: durations, targets, origins, address ranges.
+
+use std::{net::IpAddr, time::Duration};
+
+use ipnet::{IpNet, Ipv4Net};
+use tunnel_policy::{PathPattern, Target, is_reserved};
+use tunnel_proto::HostPattern;
+
+/// The shortest session: anything shorter would end before the login does.
+const SESSION_MIN: Duration = Duration::from_secs(60);
+/// The longest session.
+const SESSION_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
+
+const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+
+/// A session's duration: `24h`, `30m`, `1h30m`, `7d`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is not a duration: write for example `30m`, `24h` or `7d`");
+    let mut seconds = 0u64;
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return Err(wrong());
+    }
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = rest.split_at_checked(digits).ok_or_else(wrong)?;
+        let (unit, scale) = UNITS.iter().find(|(name, _)| unit.starts_with(name)).ok_or_else(wrong)?;
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        seconds = number.checked_mul(*scale).and_then(|part| seconds.checked_add(part)).ok_or_else(wrong)?;
+        rest = rest.get(digits.saturating_add(unit.len())..).unwrap_or_default();
+    }
+    let duration = Duration::from_secs(seconds);
+    match (SESSION_MIN..=SESSION_MAX).contains(&duration) {
+        true => Ok(duration),
+        false => Err(format!("`{text}` is out of range: a session lasts from 1m to 31d")),
+    }
+}
+
+/// The duration as [`duration`] reads it.
+pub(super) fn duration_text(duration: Duration) -> String {
+    let mut left = duration.as_secs();
+    // A day is written as 24h, as everybody does.
+    let units =
+        UNITS.iter().filter(|(unit, _)| *unit != "d" || (left > 86_400 && left.is_multiple_of(86_400))).collect::<Vec<_>>();
+    let mut text = String::new();
+    for (unit, scale) in units {
+        let many = left.checked_div(*scale).unwrap_or_default();
+        if many > 0 {
+            text.push_str(&format!("{many}{unit}"));
+            left = left.checked_rem(*scale).unwrap_or_default();
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
+/// `HOSTNAME` or `HOSTNAME/PATH`, either with wildcards.
+pub(super) fn target(text: &str) -> Result<Target, String> {
+    let (host, path) = match text.find('/') {
+        Some(at) if !text.contains("://") => text.split_at(at),
+        _ => (text, ""),
+    };
+    let host = host_pattern(host)?;
+    if path.is_empty() {
+        return Ok(Target { host, path: None });
+    }
+    let path: PathPattern = path.parse().map_err(|error| format!("`{text}`: {error}"))?;
+    if is_reserved(path.as_str()) {
+        return Err(format!("`{text}`: the path `{path}` belongs to the edge itself and cannot be declared"));
+    }
+    Ok(Target { host, path: Some(path).filter(|path| !path.is_root()) })
+}
+
+/// A hostname, perhaps with wildcards.
+pub(super) fn host_pattern(text: &str) -> Result<HostPattern, String> {
+    if let Some((scheme, rest)) = text.split_once("://") {
+        return Err(format!("`{text}`: write the hostname without `{scheme}://`: `{rest}`"));
+    }
+    if let Some((host, port)) = text.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())) {
+        return Err(format!("`{text}`: write the hostname without the port `:{port}`: `{host}`"));
+    }
+    text.parse().map_err(|error| format!("`{text}` is not a hostname: {error}"))
+}
+
+/// The origin of a page: `https://HOST[:PORT]`.
+pub(super) fn origin(text: &str) -> Result<String, String> {
+    let wrong = || format!("`{text}` is not an origin: write `https://HOST` or `https://HOST:PORT`");
+    let url = url::Url::parse(text).map_err(|_| wrong())?;
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    match matches!(url.scheme(), "https" | "http") && url.has_host() && bare && url.password().is_none() {
+        true => Ok(url.origin().ascii_serialization()),
+        false => Err(wrong()),
+    }
+}
+
+/// An address or a range; a range of IPv4 addresses in IPv6 clothes becomes IPv4.
+pub(super) fn range(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    let net = text.parse::<IpNet>().ok().or_else(address);
+    let net =
+        net.ok_or_else(|| format!("`{text}` is not an address or range: write `203.0.113.7` or `203.0.113.0/24`"))?;
+    let mapped = match net.addr().to_canonical() {
+        IpAddr::V4(v4) if net.prefix_len() >= 96 => Ipv4Net::new(v4, net.prefix_len().saturating_sub(96)).ok(),
+        _ => None,
+    };
+    let net = if let (IpNet::V6(_), Some(v4)) = (net, mapped) { IpNet::V4(v4) } else { net };
+    Ok(net.trunc())
+}
+
+/// The range as [`range`] reads it.
+pub(super) fn range_text(net: &IpNet) -> String {
+    if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_and_written_again() {
+        let table = [
+            ("24h", 86_400, "24h"),
+            ("1d", 86_400, "24h"),
+            ("90m", 5_400, "1h30m"),
+            ("7d", 604_800, "7d"),
+            ("25h", 90_000, "25h"),
+            ("1m1s", 61, "1m1s"),
+        ];
+        for (text, seconds, again) in table {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)));
+            assert_eq!(duration_text(Duration::from_secs(seconds)), again);
+        }
+        for text in [
+            "",
+            "h",
+            "24",
+            "-1h",
+            "1.5h",
+            "24 h",
+            "1y",
+            "59s",
+            "32d",
+            "0s",
+            "99999999999999999999h",
+            "9999999999999999d",
+        ] {
+            assert!(duration(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn ranges_have_one_form() {
+        for (text, form) in [
+            ("203.0.113.7", "203.0.113.7"),
+            ("203.0.113.9/24", "203.0.113.0/24"),
+            ("::ffff:203.0.113.0/120", "203.0.113.0/24"),
+            ("2001:db8::1/32", "2001:db8::/32"),
+            ("2001:db8::1", "2001:db8::1"),
+        ] {
+            assert_eq!(range(text).map(|net| range_text(&net)), Ok(form.to_owned()));
+        }
+        for text in ["", "203.0.113.0/33", "203.0.113", "example.com", "203.0.113.0-203.0.113.9"] {
+            assert!(range(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn origins_have_one_form() {
+        assert_eq!(origin("https://A.example:443/"), Ok("https://a.example".to_owned()));
+        assert_eq!(origin("https://a.example:8443"), Ok("https://a.example:8443".to_owned()));
+        for text in ["a.example", "https://a.example/x", "ftp://a.example", "https://u@a.example", "null", "*"] {
+            assert!(origin(text).is_err(), "{text:?}");
+        }
+    }
+}

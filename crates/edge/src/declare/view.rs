@@ -1,0 +1,195 @@
+//! What is declared, in the shape of the file: for `edge export`, and for telling what changed.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use tunnel_policy::{Application, Group, Policy, Selector};
+use tunnel_proto::{HostPattern, Name};
+
+use super::scalar::{duration_text, range_text};
+use crate::store::{Declared, LoginMethod, LoginMethodKind, TunnelRecord};
+
+/// A whole file. Every section is there, also an empty one, so that pruning by the file does what it looks like.
+#[derive(Debug, Serialize)]
+pub(super) struct File {
+    pub(super) login_methods: Vec<MethodView>,
+    pub(super) groups: Vec<GroupView>,
+    pub(super) policies: Vec<PolicyView>,
+    pub(super) applications: Vec<ApplicationView>,
+    pub(super) tunnels: Vec<TunnelView>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct MethodView {
+    name: Name,
+    r#type: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct GroupView {
+    name: Name,
+    #[serde(flatten)]
+    rules: RulesView,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct PolicyView {
+    name: Name,
+    action: String,
+    #[serde(flatten)]
+    rules: RulesView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_duration: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct RulesView {
+    include: Vec<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    require: Vec<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    exclude: Vec<Value>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct ApplicationView {
+    name: Name,
+    hostnames: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    login_methods: Vec<Name>,
+    policies: Vec<Name>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    websocket_origins: Vec<String>,
+    #[serde(skip_serializing_if = "is_true")]
+    compatible_headers: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct TunnelView {
+    name: Name,
+    hostnames: Vec<HostPattern>,
+}
+
+/// The fields in the order in which they are told.
+const FIELDS: [&str; 11] = [
+    "type",
+    "action",
+    "hostnames",
+    "include",
+    "require",
+    "exclude",
+    "session_duration",
+    "login_methods",
+    "policies",
+    "websocket_origins",
+    "compatible_headers",
+];
+
+impl File {
+    pub(super) fn of(declared: &Declared) -> Self {
+        Self {
+            login_methods: declared.login_methods.iter().map(MethodView::of).collect(),
+            groups: declared.groups.iter().map(GroupView::of).collect(),
+            policies: declared.policies.iter().map(PolicyView::of).collect(),
+            applications: declared
+                .applications
+                .iter()
+                .filter(|app| !app.provisional)
+                .map(ApplicationView::of)
+                .collect(),
+            tunnels: declared.tunnels.iter().map(|tunnel| TunnelView::of(tunnel, declared)).collect(),
+        }
+    }
+}
+
+impl MethodView {
+    fn of(method: &LoginMethod) -> Self {
+        let r#type = match method.kind {
+            LoginMethodKind::OneTimePin => "one_time_pin",
+        };
+        Self { name: method.name.clone(), r#type }
+    }
+}
+
+impl GroupView {
+    fn of(group: &Group) -> Self {
+        Self { name: group.name.clone(), rules: RulesView::of(&group.rules) }
+    }
+}
+
+impl PolicyView {
+    fn of(policy: &Policy) -> Self {
+        Self {
+            name: policy.name.clone(),
+            action: policy.action.to_string(),
+            rules: RulesView::of(&policy.rules),
+            session_duration: policy.session_duration.map(duration_text),
+        }
+    }
+}
+
+impl RulesView {
+    fn of(rules: &tunnel_policy::Rules) -> Self {
+        let list = |selectors: &[Selector]| selectors.iter().map(selector).collect();
+        Self { include: list(&rules.include), require: list(&rules.require), exclude: list(&rules.exclude) }
+    }
+}
+
+fn selector(selector: &Selector) -> Value {
+    match selector {
+        Selector::Ip(range) => json!({ "ip": range_text(range) }),
+        Selector::Everyone => json!({ "everyone": true }),
+        // The others are written as they are stored.
+        other => serde_json::to_value(other).unwrap_or(Value::Null),
+    }
+}
+
+impl ApplicationView {
+    fn of(app: &Application) -> Self {
+        let target = |target: &tunnel_policy::Target| match &target.path {
+            Some(path) => format!("{}{path}", target.host),
+            None => target.host.to_string(),
+        };
+        Self {
+            name: app.name.clone(),
+            hostnames: app.targets.iter().map(target).collect(),
+            login_methods: app.login_methods.clone(),
+            policies: app.policies.clone(),
+            websocket_origins: app.websocket_origins.clone(),
+            compatible_headers: app.compatible_headers,
+        }
+    }
+}
+
+impl TunnelView {
+    fn of(tunnel: &TunnelRecord, declared: &Declared) -> Self {
+        let mine = declared.routes.iter().filter(|route| route.tunnel == tunnel.id);
+        let mut hostnames: Vec<_> = mine.map(|route| route.hostname.clone()).collect();
+        hostnames.sort();
+        Self { name: tunnel.name.clone(), hostnames }
+    }
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+/// The fields of a thing but its name, as short texts, in order.
+pub(super) fn fields(thing: &impl Serialize) -> Vec<(String, String)> {
+    let Ok(Value::Object(mut fields)) = serde_json::to_value(thing) else { return Vec::new() };
+    FIELDS.iter().filter_map(|field| Some(((*field).to_owned(), short(&fields.remove(*field)?)))).collect()
+}
+
+fn short(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(list) => list.iter().map(short).collect::<Vec<_>>().join(", "),
+        Value::Object(map) => {
+            let entry = |(key, value): (&String, &Value)| match value {
+                Value::Bool(true) => key.clone(),
+                value => format!("{key} {}", short(value)),
+            };
+            map.iter().map(entry).collect::<Vec<_>>().join(" ")
+        }
+        other => other.to_string(),
+    }
+}
