@@ -3,15 +3,20 @@
 use std::sync::{Arc, OnceLock};
 
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
-    client::{Resumption, WebPkiServerVerifier},
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig,
+    SignatureScheme,
+    client::{Resumption, WebPkiServerVerifier, danger::HandshakeSignatureValid},
     crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::{NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier},
+    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
+    server::{
+        NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
     version::TLS13,
 };
 
-use super::{ALPN_LINK, Ca};
+use super::{ALPN_LINK, Ca, peer_identity};
+use crate::Hostname;
 
 /// The one cryptography provider of all our programs, passed explicitly.
 pub fn provider() -> Arc<CryptoProvider> {
@@ -22,12 +27,14 @@ pub fn provider() -> Arc<CryptoProvider> {
 /// The edge's side of a link. A client certificate of the CA is required; sessions are not resumed, since resuming would
 /// skip its verification; there is no early data.
 ///
-/// Read the peer with [`super::peer_identity`] after the handshake, and look its serial up among the revoked.
+/// A certificate that [`peer_identity`] would not read is refused in the handshake already. Read the peer with it
+/// afterwards, and look its serial up among the revoked.
 pub fn link_server_config(ca: &Ca, certificate: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, TlsError> {
     let roots = roots(ca.certificate_der().clone())?;
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), link_provider())
         .build()
         .map_err(|_| TlsError::Ca)?;
+    let verifier = Arc::new(OneOfOurs { zone: ca.zone().clone(), inner: verifier });
     let mut config = ServerConfig::builder_with_provider(link_provider())
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(verifier)
@@ -77,6 +84,56 @@ fn link_provider() -> Arc<CryptoProvider> {
             Arc::new(CryptoProvider { cipher_suites, ..aws_lc_rs::default_provider() })
         })
         .clone()
+}
+
+/// Asks more than that the CA signed: directly, and for somebody of this zone.
+#[derive(Debug)]
+struct OneOfOurs {
+    zone: Hostname,
+    inner: Arc<dyn ClientCertVerifier>,
+}
+
+impl ClientCertVerifier for OneOfOurs {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.inner.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        // The path length in the CA's own certificate is not looked at by the verifier: it trusts a key, not a certificate.
+        if !intermediates.is_empty() {
+            return Err(CertificateError::UnknownIssuer.into());
+        }
+        let verified = self.inner.verify_client_cert(certificate, intermediates, now)?;
+        peer_identity(&self.zone, certificate).map_err(|_| CertificateError::ApplicationVerificationFailure)?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
 }
 
 fn roots(ca: CertificateDer<'static>) -> Result<RootCertStore, TlsError> {

@@ -102,8 +102,7 @@ impl AsyncWrite for Raw {
         if self.account.is_shut() {
             return Poll::Ready(Ok(()));
         }
-        self.with(&self.account.writer, cx, |stream, cx| futures::io::AsyncWrite::poll_flush(stream, cx))
-            .map_err(|_| reset())
+        self.with(&self.account.writer, cx, futures::io::AsyncWrite::poll_flush).map_err(|_| reset())
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
