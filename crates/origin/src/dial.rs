@@ -8,25 +8,57 @@ use std::{
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::{
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::{Instant, sleep_until},
 };
 
-use crate::address::SocketTarget;
+use crate::{address::SocketTarget, platform};
 
 /// How long one address is tried alone before the next one joins (RFC 8305 §5).
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 /// How many addresses of a name are tried.
 const ADDRESSES_MAX: usize = 16;
+/// The biggest segment sent to an edge, and asked of it: IPv6 promises every path 1,280 bytes, of which 60 are headers.
+/// Tunnels on the way (PPPoE, DS-Lite, MAP-E) often drop what is bigger without saying so, and a link would stall for ever.
+const SMALL_SEGMENT: u32 = 1220;
 
 /// Connects to the first address of `target` that answers. Sets `TCP_NODELAY`.
 ///
 /// There is no time limit here: wrap it in one. Dropping the future stops all attempts.
 pub(crate) async fn dial(target: &SocketTarget) -> Result<TcpStream, DialError> {
+    dial_with(target, Segments::Usual).await
+}
+
+/// [`dial`] for an edge: across the internet, segments are kept so small that every path carries them.
+pub(crate) async fn dial_edge(target: &SocketTarget) -> Result<TcpStream, DialError> {
+    dial_with(target, Segments::Small).await
+}
+
+async fn dial_with(target: &SocketTarget, segments: Segments) -> Result<TcpStream, DialError> {
     let addresses = order(resolve(target).await?);
-    let stream = race(addresses).await?;
+    let stream = race(addresses, segments).await?;
     stream.set_nodelay(true).map_err(DialError::Connect)?;
     Ok(stream)
+}
+
+/// How big the segments of a connection may be.
+#[derive(Clone, Copy)]
+enum Segments {
+    /// What the system finds out.
+    Usual,
+    /// At most [`SMALL_SEGMENT`].
+    Small,
+}
+
+async fn connect(address: SocketAddr, segments: Segments) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
+    if let Segments::Small = segments
+        && !address.ip().is_loopback()
+        && let Err(error) = platform::limit_segments(&socket, SMALL_SEGMENT)
+    {
+        tracing::debug!(%error, "segments cannot be limited");
+    }
+    socket.connect(address).await
 }
 
 /// Why no connection was made.
@@ -73,10 +105,10 @@ fn order(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     ordered
 }
 
-async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, DialError> {
+async fn race(addresses: Vec<SocketAddr>, segments: Segments) -> Result<TcpStream, DialError> {
     let mut waiting = addresses.into_iter();
     let mut attempts = FuturesUnordered::new();
-    attempts.extend(waiting.next().map(TcpStream::connect));
+    attempts.extend(waiting.next().map(|address| connect(address, segments)));
     let mut next_at = Instant::now() + NEXT_ADDRESS;
     let mut first_error = None;
     loop {
@@ -92,7 +124,7 @@ async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, DialError> {
                 None => {}
             },
             () = sleep_until(next_at), if more => {
-                attempts.extend(waiting.next().map(TcpStream::connect));
+                attempts.extend(waiting.next().map(|address| connect(address, segments)));
                 next_at = Instant::now() + NEXT_ADDRESS;
             }
             else => {
@@ -132,6 +164,14 @@ mod tests {
         let listener = TcpListener::bind("[::1]:0").await.unwrap();
         let target = SocketTarget::new("localhost", listener.local_addr().unwrap().port()).unwrap();
         assert!(dial(&target).await.unwrap().peer_addr().unwrap().is_ipv6());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn segments_to_an_edge_fit_every_path() {
+        let socket = TcpSocket::new_v4().unwrap();
+        platform::limit_segments(&socket, SMALL_SEGMENT).unwrap();
+        assert_eq!(socket2::SockRef::from(&socket).tcp_mss().unwrap(), SMALL_SEGMENT);
     }
 
     #[tokio::test]

@@ -27,7 +27,7 @@ pub use trust::{Pin, PinError, Trust, TrustError};
 
 use crate::{
     address::EdgeAddress,
-    dial::{DialError, dial},
+    dial::{DialError, dial_edge},
     platform,
 };
 
@@ -54,7 +54,7 @@ impl EnrolClient {
     /// Asks one question.
     pub async fn ask(&self, request: &EnrolRequest) -> Result<EnrolAnswer, EnrolError> {
         let asking = async {
-            let tcp = dial(self.edge.target()).await?;
+            let tcp = dial_edge(self.edge.target()).await?;
             let tls = self.tls.connect(self.name.clone(), tcp).await.map_err(EnrolError::Tls)?;
             let host = match self.edge.target().port() {
                 crate::address::EDGE_PORT => self.edge.name().to_string(),

@@ -14,7 +14,7 @@ use tunnel_proto::{
 use crate::{
     address::EdgeAddress,
     credentials::{Credentials, CredentialsError},
-    dial::dial,
+    dial::dial_edge,
     error::Error,
 };
 
@@ -32,7 +32,7 @@ async fn secure(edge: &EdgeAddress, credentials: &Credentials) -> Result<TlsStre
     let config = credentials.client_config().map_err(CredentialsError::from)?;
     let name = ServerName::try_from(edge.name().as_str().to_owned())
         .map_err(|error| Error::Internal { reason: error.to_string() })?;
-    let tcp = dial(edge.target()).await.map_err(|error| Error::dial(edge, error))?;
+    let tcp = dial_edge(edge.target()).await.map_err(|error| Error::dial(edge, error))?;
     let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
     let stream = stream.map_err(|error| Error::handshake(edge, &error))?;
     if !speaks_link(stream.get_ref().1.alpn_protocol()) {

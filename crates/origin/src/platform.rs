@@ -1,7 +1,8 @@
-//! What differs between operating systems: Unix sockets. Windows is written and untested.
+//! What differs between operating systems: Unix sockets and segment sizes. Windows is written and untested.
 
 use std::{io, path::Path};
 
+use tokio::net::TcpSocket;
 #[cfg(unix)]
 pub(crate) use tokio::net::UnixStream;
 
@@ -31,5 +32,18 @@ pub(crate) fn is_socket(path: &Path) -> bool {
     {
         let _ = path;
         false
+    }
+}
+
+/// Limits the segments of a connection that is yet to be made, in both directions.
+pub(crate) fn limit_segments(socket: &TcpSocket, bytes: u32) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        socket2::SockRef::from(socket).set_tcp_mss(bytes)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (socket, bytes);
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
