@@ -6,7 +6,7 @@ use tokio::process::Command;
 use crate::{Lab, Process, process::program};
 
 /// What the connector writes once its first link is up.
-pub const UP: &str = r"(?i)link up|is live|registered|connected to";
+pub const UP: &str = r"(?m)^Ready\.";
 
 /// A running connector.
 #[derive(Debug)]

@@ -119,7 +119,7 @@ fn wrong_usage_of_connector_is_told() {
             (&["--hostname", WWW, "--url", "gopher://localhost:1"], &["gopher"]),
             (&["--hostname", WWW, "--url", "localhost"], &["localhost"]),
             (&["--hostname", WWW, "--url", "http://localhost:99999"], &["99999"]),
-            (&["--hostname", WWW, "--bastion"], &["--allow"]),
+            (&["--hostname", WWW, "--bastion"], &["--bastion"]),
             (&["rnu"], &["rnu"]),
             (&["--hostname", WWW, "--url", "http://localhost:1", "--connections", "many"], &["many"]),
             (&["--hostname", WWW, "--url", "http://localhost:1", "--edge", "https://"], &["https://"]),
