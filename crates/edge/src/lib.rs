@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod clock;
 pub mod declare;
+pub mod config;
 pub mod enroll;
 pub mod keys;
 pub mod mail;
@@ -16,6 +17,7 @@ pub mod tunnels;
 pub mod visit;
 
 pub use clock::Clock;
+pub use config::Config;
 pub use visit::{Lang, Reference, Visit};
 
 /// A response of the edge.

@@ -1,0 +1,262 @@
+//! What an edge process is started with: `edge.toml`, checked once, or the quick start's own values.
+
+mod raw;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use tunnel_proto::{EmailAddress, Hostname};
+use url::Url;
+
+use self::raw::RawConfig;
+
+/// A checked configuration: nothing in it is invalid.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The domain whose names the edge serves.
+    pub zone: Hostname,
+    /// Where people log in and links arrive: `access.ZONE`.
+    pub login_host: Hostname,
+    /// Whether this is the quick start: zone `localhost`, loopback only, plain HTTP served.
+    pub quick_start: bool,
+    /// Listeners for HTTPS and links.
+    pub listen: Vec<SocketAddr>,
+    /// Listeners for plain HTTP: redirects, except in the quick start.
+    pub http_listen: Vec<SocketAddr>,
+    /// Further listeners for links.
+    pub tunnel_listen: Vec<SocketAddr>,
+    /// Peers that may say where a request came from (`X-Forwarded-For`).
+    pub trusted_proxies: Vec<IpNet>,
+    /// Where state is kept.
+    pub data_dir: PathBuf,
+    /// Where certificates for visitors come from.
+    pub tls: Tls,
+    /// The mail server.
+    pub smtp: Option<Smtp>,
+    /// Administrators by configuration.
+    pub administrators: Vec<EmailAddress>,
+    /// How long a service may take until the head of its answer.
+    pub response_timeout: Duration,
+}
+
+/// Where certificates for visitors come from.
+#[derive(Clone, Debug)]
+pub enum Tls {
+    /// The edge's own CA.
+    Internal,
+    /// Files: certificate chain and key, PEM.
+    Files(Vec<CertificateFiles>),
+}
+
+/// A certificate chain and its key.
+#[derive(Clone, Debug)]
+pub struct CertificateFiles {
+    /// The chain, leaf first.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// The mail server.
+#[derive(Clone, Debug)]
+pub struct Smtp {
+    /// `smtps://[user@]host[:port]` or `smtp://…` (STARTTLS required, except to loopback).
+    pub url: Url,
+    /// The file that holds the password.
+    pub password_file: Option<PathBuf>,
+    /// The sender, for example `Access <no-reply@example.com>`.
+    pub from: String,
+    /// Further certificates (PEM) that the mail server's may be signed by.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// The quick start's HTTPS port.
+pub const QUICK_HTTPS: u16 = 8443;
+/// The quick start's plain HTTP port.
+pub const QUICK_HTTP: u16 = 8080;
+/// How long a service may take until the head of its answer.
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The largest configuration file, in bytes.
+pub const CONFIG_MAX: u64 = 1024 * 1024;
+
+impl Config {
+    /// The quick start: zone `localhost` on loopback, state in `data_dir`.
+    pub fn quick_start(data_dir: PathBuf, administrators: Vec<EmailAddress>) -> Self {
+        let zone = Hostname::parse("localhost").expect("a hostname");
+        let login_host = Hostname::parse("access.localhost").expect("a hostname");
+        let both = |port| vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()];
+        Self {
+            zone,
+            login_host,
+            quick_start: true,
+            listen: both(QUICK_HTTPS),
+            http_listen: both(QUICK_HTTP),
+            tunnel_listen: Vec::new(),
+            trusted_proxies: Vec::new(),
+            data_dir,
+            tls: Tls::Internal,
+            smtp: None,
+            administrators,
+            response_timeout: RESPONSE_TIMEOUT,
+        }
+    }
+
+    /// Reads and checks a configuration file. `data_dir` overrides the file's.
+    pub fn load(path: &Path, data_dir: Option<PathBuf>) -> Result<Self, ConfigError> {
+        let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+        let length = std::fs::metadata(path).map_err(unreadable)?.len();
+        if length > CONFIG_MAX {
+            return Err(ConfigError::TooLarge { path: path.to_owned() });
+        }
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        Self::parse(&text, path, data_dir)
+    }
+
+    /// Checks the text of a configuration file; `path` is named in errors.
+    pub fn parse(text: &str, path: &Path, data_dir: Option<PathBuf>) -> Result<Self, ConfigError> {
+        let raw = RawConfig::parse(text).map_err(|(place, reason)| ConfigError::Syntax {
+            path: path.to_owned(),
+            line: place.0,
+            column: place.1,
+            reason,
+        })?;
+        let invalid = |key: &'static str, reason: String| ConfigError::Invalid { path: path.to_owned(), key, reason };
+        raw.check(data_dir).map_err(|(key, reason)| invalid(key, reason))
+    }
+
+    /// What assertions name as their issuer: `https://access.ZONE[:port]`.
+    pub fn issuer(&self) -> String {
+        format!("https://{}", self.with_port(&self.login_host, self.https_port(), 443))
+    }
+
+    /// The port of the first HTTPS listener.
+    pub fn https_port(&self) -> u16 {
+        self.listen.first().map_or(443, SocketAddr::port)
+    }
+
+    /// The base address that visitors use, with `HOST` where the hostname goes: plain HTTP in the quick start.
+    pub fn visit(&self) -> String {
+        if self.quick_start {
+            let port = self.http_listen.first().map_or(80, SocketAddr::port);
+            format!("http://{}", self.with_port("HOST", port, 80))
+        } else {
+            format!("https://{}", self.with_port("HOST", self.https_port(), 443))
+        }
+    }
+
+    /// The address of `path` on `host`, as [`Config::visit`] has it.
+    pub fn visit_url(&self, host: &Hostname, path: &str) -> String {
+        format!("{}{path}", self.visit().replacen("HOST", host.as_str(), 1))
+    }
+
+    fn with_port(&self, host: impl std::fmt::Display, port: u16, default: u16) -> String {
+        if port == default { host.to_string() } else { format!("{host}:{port}") }
+    }
+
+    /// The visitor's address: the peer's, or, from a trusted proxy, the last address in `X-Forwarded-For` that is not one.
+    pub fn source(&self, peer: IpAddr, forwarded: impl DoubleEndedIterator<Item = IpAddr>) -> IpAddr {
+        let trusted = |address: &IpAddr| self.trusted_proxies.iter().any(|range| range.contains(address));
+        let peer = peer.to_canonical();
+        if !trusted(&peer) {
+            return peer;
+        }
+        forwarded.map(|address| address.to_canonical()).rev().find(|address| !trusted(address)).unwrap_or(peer)
+    }
+}
+
+/// Why a configuration is not usable. Each names the file and what to change.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("configuration `{path}` cannot be read: {source}", path = .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is larger than any sensible one.
+    #[error("configuration `{path}` is larger than {CONFIG_MAX} bytes", path = .path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is not TOML, or has a key that there is not.
+    #[error("{path}:{line}:{column}: {reason}", path = .path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A value makes no sense.
+    #[error("{path}: `{key}`: {reason}", path = .path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// What is wrong, and the mend.
+        reason: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, Path::new("edge.toml"), None).map_err(|error| error.to_string())
+    }
+
+    const GOOD: &str =
+        "zone = \"example.test\"\nlisten = [\"127.0.0.1:8443\"]\ndata_dir = \"/tmp/x\"\n[tls]\nmode = \"internal\"\n";
+
+    #[test]
+    fn a_small_configuration_is_enough() {
+        let config = parse(GOOD).unwrap();
+        assert_eq!(config.login_host.as_str(), "access.example.test");
+        assert_eq!(config.issuer(), "https://access.example.test:8443");
+        assert!(!config.quick_start);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_place_and_the_likely_one() {
+        let error = parse(&format!("{GOOD}[admin]\nemials = []\n")).unwrap_err();
+        assert!(error.starts_with("edge.toml:7:1:"), "{error}");
+        assert!(error.contains("`emials`") && error.contains("did you mean `emails`?"), "{error}");
+    }
+
+    #[test]
+    fn what_is_not_built_yet_is_refused_by_name() {
+        for (text, name) in [
+            (GOOD.replace("internal", "acme"), "acme"),
+            (GOOD.replace("[tls]", "database = \"postgres://x\"\n[tls]"), "database"),
+        ] {
+            let error = parse(&text).unwrap_err();
+            assert!(error.contains(name) && error.contains("not built yet"), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_says_where_a_request_came_from() {
+        // H7
+        let mut config = parse(GOOD).unwrap();
+        let (peer, visitor, other) =
+            ("10.0.0.1".parse().unwrap(), "203.0.113.9".parse().unwrap(), "8.8.8.8".parse().unwrap());
+        assert_eq!(config.source(peer, [visitor].into_iter()), peer);
+        config.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+        assert_eq!(config.source(peer, [other, visitor, peer].into_iter()), visitor);
+        assert_eq!(config.source(other, [visitor].into_iter()), other);
+        assert_eq!(config.source("::ffff:10.0.0.1".parse().unwrap(), [visitor].into_iter()), visitor);
+    }
+}

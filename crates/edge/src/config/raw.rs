@@ -1,0 +1,191 @@
+//! The shape of `edge.toml`, before it is checked.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use tunnel_proto::{EmailAddress, Hostname};
+use url::Url;
+
+use super::{CertificateFiles, Config, RESPONSE_TIMEOUT, Smtp, Tls};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConfig {
+    zone: Hostname,
+    #[serde(default = "https")]
+    listen: Vec<SocketAddr>,
+    #[serde(default)]
+    http_listen: Vec<SocketAddr>,
+    #[serde(default)]
+    tunnel_listen: Vec<SocketAddr>,
+    #[serde(default)]
+    trusted_proxies: Vec<IpNet>,
+    data_dir: Option<PathBuf>,
+    database: Option<String>,
+    tls: RawTls,
+    smtp: Option<RawSmtp>,
+    #[serde(default)]
+    admin: RawAdmin,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTls {
+    mode: String,
+    #[serde(default)]
+    files: Vec<RawFiles>,
+    email: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFiles {
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSmtp {
+    url: Url,
+    password_file: Option<PathBuf>,
+    from: String,
+    ca_file: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAdmin {
+    #[serde(default)]
+    emails: Vec<EmailAddress>,
+    listen: Option<SocketAddr>,
+}
+
+fn https() -> Vec<SocketAddr> {
+    vec![SocketAddr::from(([0, 0, 0, 0], 443)), SocketAddr::from(([0u16; 8], 443))]
+}
+
+/// Every key there is, for the suggestion.
+const KEYS: [&str; 20] = [
+    "zone",
+    "listen",
+    "http_listen",
+    "tunnel_listen",
+    "trusted_proxies",
+    "data_dir",
+    "database",
+    "tls",
+    "mode",
+    "files",
+    "cert",
+    "key",
+    "smtp",
+    "url",
+    "password_file",
+    "from",
+    "ca_file",
+    "admin",
+    "emails",
+    "email",
+];
+
+type Invalid = (&'static str, String);
+
+impl RawConfig {
+    pub(super) fn parse(text: &str) -> Result<Self, ((usize, usize), String)> {
+        toml::from_str(text).map_err(|error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            (place(text, offset), explain(error.message()))
+        })
+    }
+
+    pub(super) fn check(self, data_dir: Option<PathBuf>) -> Result<Config, Invalid> {
+        let login_host = self.zone.child("access").map_err(|error| ("zone", error.to_string()))?;
+        if self.zone.as_str() == "localhost" {
+            let mend = "belongs to the quick start; run `edge` without `--config`, or name your own domain";
+            return Err(("zone", format!("`localhost` {mend}")));
+        }
+        if self.database.is_some() {
+            return Err(("database", "PostgreSQL is not built yet; leave the key out to use SQLite".to_owned()));
+        }
+        if self.admin.listen.is_some() {
+            return Err(("admin.listen", "a listener of its own for administration is not built yet".to_owned()));
+        }
+        if self.listen.is_empty() {
+            return Err(("listen", "name at least one address, for example \"0.0.0.0:443\"".to_owned()));
+        }
+        let data_dir = data_dir.or(self.data_dir);
+        let data_dir = data_dir.ok_or(("data_dir", "missing: name a directory, or give `--data-dir`".to_owned()))?;
+        Ok(Config {
+            zone: self.zone,
+            login_host,
+            quick_start: false,
+            listen: self.listen,
+            http_listen: self.http_listen,
+            tunnel_listen: self.tunnel_listen,
+            trusted_proxies: self.trusted_proxies,
+            data_dir,
+            tls: self.tls.check()?,
+            smtp: self.smtp.map(RawSmtp::check).transpose()?,
+            administrators: self.admin.emails,
+            response_timeout: RESPONSE_TIMEOUT,
+        })
+    }
+}
+
+impl RawTls {
+    fn check(self) -> Result<Tls, Invalid> {
+        match self.mode.as_str() {
+            "internal" if !self.files.is_empty() => Err(("tls.files", "only with `mode = \"files\"`".to_owned())),
+            "internal" => Ok(Tls::Internal),
+            "files" if self.files.is_empty() => {
+                Err(("tls.files", "missing: add `[[tls.files]]` with `cert` and `key`".to_owned()))
+            }
+            "files" => {
+                let pair = |files: RawFiles| CertificateFiles { certificate: files.cert, key: files.key };
+                Ok(Tls::Files(self.files.into_iter().map(pair).collect()))
+            }
+            "acme" => {
+                drop(self.email);
+                Err((
+                    "tls.mode",
+                    "`acme` is not built yet; use `files`, or `internal` for the edge's own CA".to_owned(),
+                ))
+            }
+            other => Err(("tls.mode", format!("`{other}` is not a mode; use `internal` or `files`"))),
+        }
+    }
+}
+
+impl RawSmtp {
+    fn check(self) -> Result<Smtp, Invalid> {
+        if !matches!(self.url.scheme(), "smtp" | "smtps") || self.url.host_str().is_none() {
+            return Err(("smtp.url", "write `smtps://[user@]host[:port]`, or `smtp://…` for STARTTLS".to_owned()));
+        }
+        if self.url.password().is_some() {
+            return Err(("smtp.url", "a password does not belong in the URL; put it into `password_file`".to_owned()));
+        }
+        Ok(Smtp { url: self.url, password_file: self.password_file, from: self.from, ca_file: self.ca_file })
+    }
+}
+
+/// Adds the likely key to a message about an unknown one.
+fn explain(message: &str) -> String {
+    let Some(key) = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) else {
+        return message.replace('\n', " ");
+    };
+    let likely = KEYS.iter().map(|known| (strsim::damerau_levenshtein(key, known), *known)).min();
+    match likely.filter(|(distance, _)| *distance <= 2) {
+        Some((_, known)) => format!("unknown key `{key}`; did you mean `{known}`?"),
+        None => format!("unknown key `{key}`"),
+    }
+}
+
+/// Line and column, from 1, of a byte offset.
+fn place(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |at| at.saturating_add(1));
+    let column = before.get(line_start..).unwrap_or_default().chars().count();
+    (before.matches('\n').count().saturating_add(1), column.saturating_add(1))
+}
