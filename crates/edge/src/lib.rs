@@ -12,6 +12,7 @@ pub mod pages;
 pub mod platform;
 pub mod setup;
 pub mod snapshot;
+pub mod socket;
 pub mod store;
 pub mod tunnels;
 pub mod visit;

@@ -4,7 +4,11 @@
 //! Elsewhere than on Unix (written, untested) files inherit the access list of the directory, which is the user's own
 //! under the default data directory.
 
+mod local;
+
 use std::{io, path::Path};
+
+pub use local::{LocalListener, LocalStream, connect_local, peer_is_trusted};
 
 /// Makes sure that `path` is a directory that nobody else can write to; creates it (and its parents) for the owner
 /// only. An existing directory is left as it is, or refused.
@@ -55,6 +59,11 @@ pub fn owner_only(path: &Path) -> io::Result<()> {
 /// The user this process acts as, where the system has such numbers.
 pub fn own_user() -> u32 {
     imp::own_user()
+}
+
+/// Whether a file or directory belongs to this process's user.
+pub fn is_ours(path: &Path) -> io::Result<bool> {
+    imp::is_ours(path)
 }
 
 #[cfg(unix)]
@@ -128,6 +137,10 @@ mod imp {
         }
     }
 
+    pub(super) fn is_ours(path: &Path) -> io::Result<bool> {
+        Ok(fs::metadata(path)?.uid() == own_user())
+    }
+
     pub(super) fn own_user() -> u32 {
         rustix::process::geteuid().as_raw()
     }
@@ -159,6 +172,10 @@ mod imp {
 
     pub(super) fn sync_parent(_: &Path) -> io::Result<()> {
         Ok(())
+    }
+
+    pub(super) fn is_ours(_: &Path) -> io::Result<bool> {
+        Ok(true)
     }
 
     pub(super) fn own_user() -> u32 {

@@ -14,6 +14,9 @@ use tunnel_proto::{Hostname, Name, OperatorId, Revision, TunnelId, UnixTime};
 
 pub use records::*;
 
+/// The name of the database in the data directory.
+pub const DATABASE_NAME: &str = "edge.db";
+
 /// Durable state. Every method is one transaction: it happens whole or not at all.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {

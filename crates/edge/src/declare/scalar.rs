@@ -40,8 +40,10 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 pub(super) fn duration_text(duration: Duration) -> String {
     let mut left = duration.as_secs();
     // A day is written as 24h, as everybody does.
-    let units =
-        UNITS.iter().filter(|(unit, _)| *unit != "d" || (left > 86_400 && left.is_multiple_of(86_400))).collect::<Vec<_>>();
+    let units = UNITS
+        .iter()
+        .filter(|(unit, _)| *unit != "d" || (left > 86_400 && left.is_multiple_of(86_400)))
+        .collect::<Vec<_>>();
     let mut text = String::new();
     for (unit, scale) in units {
         let many = left.checked_div(*scale).unwrap_or_default();

@@ -1,0 +1,253 @@
+//! Administration from the edge's own machine: `DATA-DIR/edge.sock`, HTTP/1.1 with JSON, for the edge's own user and root.
+//!
+//! [`Administration`] is what can be asked. It is answered by a running edge behind a [`Socket`], by a [`Client`] that
+//! passes it on to one, and, as far as that makes sense, by [`Offline`] on the store of an edge that does not run. Who
+//! asks is the principal `local`: all rights, but no hostname is moved away from another tunnel.
+//!
+//! One edge runs on a data directory at a time: it holds `DATA-DIR/edge.lock`.
+
+mod client;
+mod lock;
+mod offline;
+mod server;
+
+use std::{io, path::PathBuf};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tunnel_proto::{
+    AppId, EmailAddress, HostPattern, Hostname, Name, TunnelId, UnixTime,
+    enrol::{CreateTunnel, EdgeInfo, EnrolProblem, SOCKET_NAME, TunnelCreated},
+};
+
+use crate::{
+    declare::{Report, Request},
+    store::{AuditRecord, SessionRecord},
+};
+
+pub use client::Client;
+pub use lock::Lock;
+pub use offline::Offline;
+pub use server::{Serving, Socket};
+
+/// The longest body of a request, in bytes.
+pub const BODY_MAX: usize = 1024 * 1024;
+/// The longest path of the socket, in bytes; what the kernel takes is a little more (`sun_path`, unix(7)).
+pub const PATH_MAX: usize = 100;
+/// The most audit records in one answer.
+pub const AUDIT_MAX: u32 = 10_000;
+
+/// An answer, or why not, for the person who asked.
+pub type Answer<T> = Result<T, EnrolProblem>;
+
+/// What the owner of the edge's machine can ask of it.
+#[async_trait]
+pub trait Administration: Send + Sync + 'static {
+    /// What a connector on the same machine needs to know (`GET /v1/info`).
+    async fn info(&self) -> Answer<EdgeInfo>;
+    /// Creates a tunnel or reuses the one of this name (`POST /v1/tunnels`).
+    async fn create_tunnel(&self, request: CreateTunnel) -> Answer<TunnelCreated>;
+    /// All tunnels, by name (`GET /v1/tunnels`).
+    async fn tunnels(&self) -> Answer<Vec<TunnelStatus>>;
+    /// Routes hostnames to a tunnel, all or none (`POST /v1/tunnels/route`).
+    async fn route(&self, request: RouteTunnel) -> Answer<TunnelRoutes>;
+    /// Revokes every certificate of a tunnel and closes its links; its routes stay (`POST /v1/tunnels/revoke`).
+    async fn revoke_tunnel(&self, request: RevokeTunnel) -> Answer<TunnelRoutes>;
+    /// Who is logged in, oldest first (`GET /v1/sessions`).
+    async fn sessions(&self) -> Answer<Vec<SessionStatus>>;
+    /// Ends sessions (`POST /v1/sessions/revoke`).
+    async fn end_sessions(&self, which: WhichSessions) -> Answer<SessionsEnded>;
+    /// Makes a link that makes an administrator, once (`POST /v1/setup-link`).
+    async fn setup_link(&self) -> Answer<SetupLink>;
+    /// Applies a declaration (`POST /v1/apply`).
+    async fn apply(&self, request: Request) -> Answer<Report>;
+    /// What is declared, as a declaration (`GET /v1/export`).
+    async fn export(&self) -> Answer<Exported>;
+    /// The newest audit records, newest first (`POST /v1/audit`).
+    async fn audit(&self, query: AuditQuery) -> Answer<Vec<AuditRecord>>;
+}
+
+/// A tunnel as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelStatus {
+    /// Its identity.
+    pub tunnel: TunnelId,
+    /// Its name.
+    pub name: Name,
+    /// Hostnames routed to it.
+    pub hostnames: Vec<HostPattern>,
+    /// Links it has now; `None` when no edge runs.
+    pub links: Option<u32>,
+}
+
+/// Asks for hostnames to be routed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteTunnel {
+    /// The tunnel.
+    pub name: Name,
+    /// The hostnames.
+    pub hostnames: Vec<HostPattern>,
+}
+
+/// Asks for a tunnel's certificates to be revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeTunnel {
+    /// The tunnel.
+    pub name: Name,
+}
+
+/// A tunnel and what is routed to it now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelRoutes {
+    /// Its name.
+    pub name: Name,
+    /// Hostnames routed to it.
+    pub hostnames: Vec<HostPattern>,
+}
+
+/// A session as it is listed. Its number identifies it, and is of no use as a credential.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionStatus {
+    /// Its number: the hexadecimal hash of its secret.
+    pub id: String,
+    /// Who logged in.
+    pub email: EmailAddress,
+    /// By which method.
+    pub method: Name,
+    /// The host it counts on.
+    pub host: Hostname,
+    /// When it began.
+    pub created: UnixTime,
+    /// When it ends.
+    pub expires: UnixTime,
+    /// The applications it opens.
+    pub applications: Vec<AppId>,
+}
+
+impl From<&SessionRecord> for SessionStatus {
+    fn from(session: &SessionRecord) -> Self {
+        Self {
+            id: data_encoding::HEXLOWER.encode(&session.id),
+            email: session.identity.email.clone(),
+            method: session.identity.method.clone(),
+            host: session.host.clone(),
+            created: session.created,
+            expires: session.expires,
+            applications: session.grants.iter().map(|grant| grant.app).collect(),
+        }
+    }
+}
+
+/// Which sessions to end. Those that came from them end too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhichSessions {
+    /// The one whose number begins so (at least [`SESSION_PREFIX_MIN`] digits, and only one does).
+    Id(String),
+    /// All of this person.
+    Email(EmailAddress),
+}
+
+/// The fewest digits by which a session is named.
+pub const SESSION_PREFIX_MIN: usize = 8;
+
+impl WhichSessions {
+    /// The sessions that are meant, of those there are.
+    pub fn among(&self, sessions: &[SessionRecord]) -> Answer<Vec<crate::store::SecretHash>> {
+        let unknown = |what: &str| problem("unknown_session", format!("there is no session {what}"));
+        let found: Vec<_> = sessions
+            .iter()
+            .filter(|session| match self {
+                Self::Id(prefix) => data_encoding::HEXLOWER.encode(&session.id).starts_with(prefix.as_str()),
+                Self::Email(email) => session.identity.email == *email,
+            })
+            .map(|session| session.id)
+            .collect();
+        match (self, found.len()) {
+            (Self::Id(prefix), _) if prefix.len() < SESSION_PREFIX_MIN => Err(problem(
+                "bad_request",
+                format!("give at least {SESSION_PREFIX_MIN} digits of the session's number"),
+            )),
+            (Self::Id(prefix), 0) => {
+                Err(unknown(&format!("`{prefix}`; `edge admin session list` shows those there are")))
+            }
+            (Self::Email(email), 0) => Err(unknown(&format!("of `{email}`"))),
+            (Self::Id(prefix), 2..) => {
+                Err(problem("bad_request", format!("more than one session begins with `{prefix}`; give more digits")))
+            }
+            _ => Ok(found),
+        }
+    }
+}
+
+/// How many sessions were named and ended; those that came from them are not counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionsEnded {
+    /// The number.
+    pub ended: usize,
+}
+
+/// A setup link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetupLink {
+    /// Its address, which is the only copy of its secret.
+    pub url: String,
+}
+
+/// What is declared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exported {
+    /// The text of the file.
+    pub text: String,
+}
+
+/// Which audit records are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditQuery {
+    /// At most so many (up to [`AUDIT_MAX`]).
+    pub limit: u32,
+}
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SocketError {
+    /// Another edge has the data directory.
+    #[error("an edge already runs on this data directory (`{path}`); stop it first, or use another `--data-dir`", path = .path.display())]
+    Running {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// The path is longer than sockets may have.
+    #[error(
+        "the path of the edge's socket, `{path}`, is longer than {PATH_MAX} bytes, which sockets cannot have; use a \
+         shorter `--data-dir`",
+        path = .path.display()
+    )]
+    TooLong {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Something else is where the socket should be, or it cannot be made.
+    #[error("the edge's socket `{path}`: {source}", path = .path.display())]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The socket of a data directory, if its path is not too long for one.
+pub(crate) fn path_in(data_dir: &std::path::Path) -> Result<PathBuf, SocketError> {
+    let path = data_dir.join(SOCKET_NAME);
+    if path.as_os_str().len() > PATH_MAX { Err(SocketError::TooLong { path }) } else { Ok(path) }
+}
+
+/// A problem with a stable code and a sentence for a person.
+pub fn problem(code: &str, message: impl Into<String>) -> EnrolProblem {
+    EnrolProblem { code: code.to_owned(), message: message.into() }
+}

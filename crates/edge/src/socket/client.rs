@@ -1,0 +1,162 @@
+//! The socket's asking side.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Method, Request, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde::{Serialize, de::DeserializeOwned};
+use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
+
+use super::{
+    Administration, Answer, AuditQuery, Exported, RevokeTunnel, RouteTunnel, SessionStatus, SessionsEnded, SetupLink,
+    SocketError, TunnelRoutes, TunnelStatus, WhichSessions, path_in, problem,
+};
+use crate::{
+    declare,
+    platform::{self, LocalStream},
+    store::AuditRecord,
+};
+
+/// How long one question may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest answer that is read: as many audit records as there can be in one.
+const ANSWER_MAX: usize = 64 * 1024 * 1024;
+
+/// Asks the edge that runs on a data directory.
+#[derive(Clone, Debug)]
+pub struct Client {
+    path: PathBuf,
+}
+
+impl Client {
+    /// A client of the edge that runs on `data_dir`; `None` when none does.
+    pub async fn find(data_dir: &Path) -> Result<Option<Self>, SocketError> {
+        let path = path_in(data_dir)?;
+        match connect(&path).await {
+            Ok(_) => Ok(Some(Self { path })),
+            Err(error) if is_nobody(&error) => Ok(None),
+            Err(source) => Err(SocketError::Io { path, source }),
+        }
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&(impl Serialize + Sync)>,
+    ) -> Answer<T> {
+        let broken =
+            |what: String| problem("edge_unreachable", format!("the edge at `{}`: {what}", self.path.display()));
+        let body =
+            body.map_or_else(|| Ok(Vec::new()), serde_json::to_vec).map_err(|error| broken(error.to_string()))?;
+        let asking = async {
+            let stream = connect(&self.path).await.map_err(|error| broken(error.to_string()))?;
+            exchange(stream, method, path, body).await.map_err(broken)
+        };
+        let answer = tokio::time::timeout(PATIENCE, asking).await;
+        let (good, body) = answer.map_err(|_| broken(format!("no answer within {} s", PATIENCE.as_secs())))??;
+        if good {
+            return serde_json::from_slice(&body)
+                .map_err(|error| broken(format!("the answer cannot be understood ({error}); is it another version?")));
+        }
+        Err(serde_json::from_slice::<EnrolProblem>(&body)
+            .unwrap_or_else(|_| broken("it refused without a reason".to_owned())))
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Answer<T> {
+        self.ask(Method::GET, path, None::<&()>).await
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, body: &(impl Serialize + Sync)) -> Answer<T> {
+        self.ask(Method::POST, path, Some(body)).await
+    }
+}
+
+/// Connects, and makes sure that it is the owner's edge that answers.
+async fn connect(path: &Path) -> io::Result<LocalStream> {
+    let stream = platform::connect_local(path).await?;
+    let ours = platform::own_user() == 0 || platform::peer_is_trusted(&stream)?;
+    if ours { Ok(stream) } else { Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is another user's")) }
+}
+
+fn is_nobody(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, NotFound, Unsupported};
+    matches!(error.kind(), NotFound | ConnectionRefused | Unsupported)
+}
+
+async fn exchange(stream: LocalStream, method: Method, path: &str, body: Vec<u8>) -> Result<(bool, Bytes), String> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, "edge")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Full::new(Bytes::from(body)))
+        .map_err(|error| error.to_string())?;
+    let answering = async {
+        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+        let good = response.status().is_success();
+        let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await.map_err(|error| error.to_string())?;
+        Ok((good, body.to_bytes()))
+    };
+    tokio::pin!(connection, answering);
+    tokio::select! {
+        answer = &mut answering => answer,
+        _ = &mut connection => answering.await,
+    }
+}
+
+#[async_trait]
+impl Administration for Client {
+    async fn info(&self) -> Answer<EdgeInfo> {
+        self.get("/v1/info").await
+    }
+
+    async fn create_tunnel(&self, request: CreateTunnel) -> Answer<TunnelCreated> {
+        self.post("/v1/tunnels", &request).await
+    }
+
+    async fn tunnels(&self) -> Answer<Vec<TunnelStatus>> {
+        self.get("/v1/tunnels").await
+    }
+
+    async fn route(&self, request: RouteTunnel) -> Answer<TunnelRoutes> {
+        self.post("/v1/tunnels/route", &request).await
+    }
+
+    async fn revoke_tunnel(&self, request: RevokeTunnel) -> Answer<TunnelRoutes> {
+        self.post("/v1/tunnels/revoke", &request).await
+    }
+
+    async fn sessions(&self) -> Answer<Vec<SessionStatus>> {
+        self.get("/v1/sessions").await
+    }
+
+    async fn end_sessions(&self, which: WhichSessions) -> Answer<SessionsEnded> {
+        self.post("/v1/sessions/revoke", &which).await
+    }
+
+    async fn setup_link(&self) -> Answer<SetupLink> {
+        self.post("/v1/setup-link", &()).await
+    }
+
+    async fn apply(&self, request: declare::Request) -> Answer<declare::Report> {
+        self.post("/v1/apply", &request).await
+    }
+
+    async fn export(&self) -> Answer<Exported> {
+        self.get("/v1/export").await
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Answer<Vec<AuditRecord>> {
+        self.post("/v1/audit", &query).await
+    }
+}

@@ -1,0 +1,153 @@
+//! What can be asked while no edge runs: answered on its store.
+//!
+//! Reading, ending sessions and revoking certificates work; they count from the edge's next start. Whatever needs to know
+//! how the edge is configured or reached, or makes something new, needs it to run.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
+
+use super::{
+    AUDIT_MAX, Administration, Answer, AuditQuery, Exported, Lock, RevokeTunnel, RouteTunnel, SessionStatus,
+    SessionsEnded, SetupLink, TunnelRoutes, TunnelStatus, WhichSessions, problem,
+};
+use crate::{
+    Clock, declare, platform,
+    store::{
+        AuditEvent, AuditRecord, CertificateHolder, DATABASE_NAME, Declared, Store, StoreError, sqlite::SqliteStore,
+    },
+};
+use tunnel_proto::{HostPattern, TunnelId};
+
+/// The store of an edge that does not run. Holds its data directory's lock.
+#[derive(Debug)]
+pub struct Offline {
+    store: SqliteStore,
+    clock: Clock,
+    _lock: Lock,
+}
+
+impl Offline {
+    /// Opens the store in `data_dir`, which must be there already.
+    pub async fn open(data_dir: &Path, clock: Clock) -> Answer<Self> {
+        let path = data_dir.join(DATABASE_NAME);
+        if !path.exists() {
+            let message = format!(
+                "no edge runs on `{}`, and it holds no edge's data; give the right directory with `--data-dir`",
+                data_dir.display()
+            );
+            return Err(problem("no_edge", message));
+        }
+        // Files that root leaves beside the database would keep the edge's own user out.
+        if !platform::is_ours(&path).unwrap_or(false) {
+            let message = format!("no edge runs, and `{}` is another user's; run this as that user", path.display());
+            return Err(problem("no_edge", message));
+        }
+        let lock = Lock::take(data_dir).map_err(|error| {
+            problem(
+                "no_edge",
+                format!("no edge answers on its socket, but its data is in use ({error}); is it starting?"),
+            )
+        })?;
+        let store = SqliteStore::open(&path).await.map_err(|error| problem("no_edge", error.to_string()))?;
+        Ok(Self { store, clock, _lock: lock })
+    }
+
+    /// The store.
+    pub const fn store(&self) -> &SqliteStore {
+        &self.store
+    }
+
+    fn record(&self, object: &impl ToString, detail: &str) -> AuditRecord {
+        AuditRecord {
+            actor: Some("local".to_owned()),
+            object: Some(object.to_string()),
+            detail: Some(detail.to_owned()),
+            ..AuditRecord::new(self.clock.now(), AuditEvent::Revoked)
+        }
+    }
+}
+
+fn failed(error: StoreError) -> EnrolProblem {
+    problem("internal", error.to_string())
+}
+
+fn needs_edge<T>(what: &str) -> Answer<T> {
+    Err(problem("edge_not_running", format!("{what} needs the edge to run; start it with `edge run`")))
+}
+
+fn hostnames(declared: &Declared, tunnel: TunnelId) -> Vec<HostPattern> {
+    declared.routes.iter().filter(|route| route.tunnel == tunnel).map(|route| route.hostname.clone()).collect()
+}
+
+#[async_trait]
+impl Administration for Offline {
+    async fn info(&self) -> Answer<EdgeInfo> {
+        needs_edge("this")
+    }
+
+    async fn create_tunnel(&self, _: CreateTunnel) -> Answer<TunnelCreated> {
+        needs_edge("creating a tunnel")
+    }
+
+    async fn tunnels(&self) -> Answer<Vec<TunnelStatus>> {
+        let (_, declared) = self.store.declared().await.map_err(failed)?;
+        let status = |tunnel: &crate::store::TunnelRecord| TunnelStatus {
+            tunnel: tunnel.id,
+            name: tunnel.name.clone(),
+            hostnames: hostnames(&declared, tunnel.id),
+            links: None,
+        };
+        let mut all: Vec<_> = declared.tunnels.iter().map(status).collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(all)
+    }
+
+    async fn route(&self, _: RouteTunnel) -> Answer<TunnelRoutes> {
+        needs_edge("routing a hostname")
+    }
+
+    async fn revoke_tunnel(&self, request: RevokeTunnel) -> Answer<TunnelRoutes> {
+        let (_, declared) = self.store.declared().await.map_err(failed)?;
+        let unknown = || problem("unknown_tunnel", format!("there is no tunnel `{}`", request.name));
+        let tunnel = declared.tunnel_named(&request.name).ok_or_else(unknown)?;
+        let record = self.record(&request.name, "every certificate of the tunnel");
+        self.store.append_audit(&[record]).await.map_err(failed)?;
+        let holder = CertificateHolder::Tunnel(tunnel.id);
+        self.store.revoke_certificates(&holder, self.clock.now()).await.map_err(failed)?;
+        Ok(TunnelRoutes { name: request.name, hostnames: hostnames(&declared, tunnel.id) })
+    }
+
+    async fn sessions(&self) -> Answer<Vec<SessionStatus>> {
+        let sessions = self.store.sessions(self.clock.now()).await.map_err(failed)?;
+        Ok(sessions.iter().map(SessionStatus::from).collect())
+    }
+
+    async fn end_sessions(&self, which: WhichSessions) -> Answer<SessionsEnded> {
+        let sessions = self.store.sessions(self.clock.now()).await.map_err(failed)?;
+        let ids = which.among(&sessions)?;
+        let ended = sessions.iter().filter(|session| ids.contains(&session.id));
+        let records: Vec<_> = ended.map(|session| self.record(&session.identity.email, "session ended")).collect();
+        self.store.append_audit(&records).await.map_err(failed)?;
+        self.store.end_sessions(&ids).await.map_err(failed)?;
+        Ok(SessionsEnded { ended: ids.len() })
+    }
+
+    async fn setup_link(&self) -> Answer<SetupLink> {
+        needs_edge("a setup link")
+    }
+
+    async fn apply(&self, _: declare::Request) -> Answer<declare::Report> {
+        needs_edge("this way of applying a file")
+    }
+
+    async fn export(&self) -> Answer<Exported> {
+        let text = declare::export(&self.store).await.map_err(failed)?;
+        Ok(Exported { text })
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Answer<Vec<AuditRecord>> {
+        self.store.audit(query.limit.min(AUDIT_MAX)).await.map_err(failed)
+    }
+}
