@@ -12,7 +12,7 @@
 //! let context = PageContext::new(Hostname::parse("tnkeng.work")?, Lang::En);
 //! let page = NotFound { missing: Missing::Page, reference: Reference::from_random([7; 6]), at: UnixTime(1_763_874_171) };
 //! assert_eq!(page.render(&context).status(), 404);
-//! # Ok::<(), tunnel_proto::HostnameError>(())
+//! # Ok::<(), tunnel_proto::hostname::HostnameError>(())
 //! ```
 
 pub mod assets;
