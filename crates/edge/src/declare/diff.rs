@@ -93,30 +93,45 @@ type Thing = (String, Vec<(String, String)>);
 
 /// What changes from one declaration to the other.
 pub(super) fn changes(before: &Declared, after: &Declared) -> Vec<Change> {
-    let (before, after) = (things(before), things(after));
     let mut changes = Vec::new();
+    // A login method has one field that can change: its place.
+    for (name, place) in moved(before, after) {
+        let kind = "login method".to_owned();
+        changes.push(Change { kind, name, what: What::Changed, fields: vec![place] });
+    }
+    let (before, after) = (things(before), things(after));
     for ((kind, before), (_, after)) in before.iter().zip(&after) {
         between(kind, before, after, &mut changes);
     }
     changes
 }
 
-/// The things of each kind. Login methods have a field that no file spells out: their place in the order shown.
+/// Login methods that stay, but are shown in another order: their places among those that stay.
+fn moved(before: &Declared, after: &Declared) -> Vec<(String, FieldChange)> {
+    let names = |declared: &Declared| declared.login_methods.iter().map(|m| m.name.to_string()).collect::<Vec<_>>();
+    let (mut old, mut new) = (names(before), names(after));
+    old.retain(|name| new.contains(name));
+    new.retain(|name| old.contains(name));
+    let place = |place: usize| Some(place.saturating_add(1).to_string());
+    let change = |(to, name): (usize, &String)| {
+        let from = old.iter().position(|other| other == name).filter(|from| *from != to)?;
+        Some((name.clone(), FieldChange { field: "place".to_owned(), from: place(from), to: place(to) }))
+    };
+    new.iter().enumerate().filter_map(change).collect()
+}
+
+/// The things of each kind.
 fn things(declared: &Declared) -> [(&'static str, Vec<Thing>); 5] {
     fn named<T: Serialize>(list: &[T], names: Vec<String>) -> Vec<Thing> {
         names.into_iter().zip(list.iter().map(view::fields)).collect()
     }
     let file = File::of(declared);
     let declared_apps = declared.applications.iter().filter(|app| !app.provisional);
-    let mut methods = named(&file.login_methods, declared.login_methods.iter().map(|m| m.name.to_string()).collect());
-    if methods.len() > 1 {
-        for (place, (_, fields)) in (1..).zip(&mut methods) {
-            let place: u32 = place;
-            fields.push(("place".to_owned(), place.to_string()));
-        }
-    }
     [
-        ("login method", methods),
+        (
+            "login method",
+            named(&file.login_methods, declared.login_methods.iter().map(|m| m.name.to_string()).collect()),
+        ),
         ("group", named(&file.groups, declared.groups.iter().map(|g| g.name.to_string()).collect())),
         ("policy", named(&file.policies, declared.policies.iter().map(|p| p.name.to_string()).collect())),
         ("application", named(&file.applications, declared_apps.map(|app| app.name.to_string()).collect())),

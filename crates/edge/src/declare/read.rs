@@ -215,10 +215,10 @@ impl Reader {
         let name = self.name(&fields);
         let hostnames = self.required(&fields, "hostnames");
         let targets = hostnames.map(|node| self.many(node, "hostnames", scalar::target));
-        if let (Some(node), Some(Some(targets))) = (hostnames, &targets)
-            && targets.is_empty()
+        if let Some(Node { at, value: Value::List(list) }) = hostnames
+            && list.is_empty()
         {
-            self.problems.push(Problem::at(node.at, "an application has at least one hostname"));
+            self.problems.push(Problem::at(*at, "an application has at least one hostname"));
         }
         let policies = self.required(&fields, "policies").and_then(|node| self.names(node, "policies"));
         let login_methods =

@@ -95,6 +95,8 @@ fn selector(read: &mut Reader, node: &Node) -> Option<At<Selector>> {
         return read.wrong(value.at, text);
     }
     let what = key.text.as_str();
+    // What a rule says about something else stands in its value.
+    let at = value.at;
     let value = match what {
         "email" => Selector::Email(read.parsed(value, what)?.value),
         "email_domain" => Selector::EmailDomain(read.with(value, what, domain)?),

@@ -57,7 +57,9 @@ impl Value {
 
 /// Reads one document. An error is one line: what the parser says, and where.
 pub(super) fn read(text: &str) -> Result<Node, (Option<Place>, String)> {
-    let tree: Spanned<Value> = serde_saphyr::from_str(text).map_err(|error| {
+    // Only `true` and `false` are booleans: a group may be called `no` (YAML 1.2 §10.3.2).
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let tree: Spanned<Value> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let at = error.location().map(place);
         let said = error.without_snippet().to_string();
         // The first line is the message; the parser repeats the place in it, which we print in front.

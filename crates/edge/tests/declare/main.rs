@@ -1,0 +1,9 @@
+//! `edge apply`, `edge export` and `edge check` over a real database: what is written, what is refused and how it reads.
+
+#![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests, outside of `#[test]` functions
+
+mod changes;
+mod desk;
+mod refusals;
+mod roundtrip;
+mod tunnels;
