@@ -11,6 +11,7 @@
 //! they stand; the process that runs `edge apply` is the one to resolve them.
 
 mod diff;
+mod fields;
 mod plan;
 mod problem;
 mod read;

@@ -1,15 +1,16 @@
 //! From the tree of a file to what it declares. Everything wrong is reported, not only the first thing.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::time::Duration;
 
 use tunnel_policy::{Action, Target};
 use tunnel_proto::{HostPattern, Name};
 
 use super::{
-    problem::{Problem, suggestion},
+    fields::{At, Fields, Keys, Reader},
+    problem::Problem,
     rules::{RulesText, rules},
     scalar,
-    yaml::{self, Key, Node, Place, Value},
+    yaml::{self, Node, Place, Value},
 };
 use crate::store::LoginMethodKind;
 
@@ -28,13 +29,6 @@ pub(super) struct File {
 pub(super) struct Item<T> {
     pub(super) name: At<Name>,
     pub(super) body: T,
-}
-
-/// Something and where it stands.
-#[derive(Clone, Debug)]
-pub(super) struct At<T> {
-    pub(super) at: Place,
-    pub(super) value: T,
 }
 
 #[derive(Debug)]
@@ -96,39 +90,6 @@ impl File {
         };
         place.map(|place| Problem::at(place, problem.text.clone())).unwrap_or(problem)
     }
-}
-
-/// The keys of a map: those that mean something, and those that will.
-pub(super) struct Keys {
-    pub(super) known: &'static [&'static str],
-    pub(super) later: &'static [&'static str],
-}
-
-/// A map whose keys are all known, read key by key.
-pub(super) struct Fields<'a> {
-    at: Place,
-    what: &'a str,
-    entries: &'a [(Key, Node)],
-}
-
-impl<'a> Fields<'a> {
-    pub(super) fn place(&self) -> Place {
-        self.at
-    }
-
-    pub(super) fn what(&self) -> &'a str {
-        self.what
-    }
-
-    pub(super) fn get(&self, key: &str) -> Option<&'a Node> {
-        self.entries.iter().find(|(found, _)| found.text == key).map(|(_, node)| node)
-    }
-}
-
-/// Reads and collects what is wrong.
-#[derive(Default)]
-pub(super) struct Reader {
-    problems: Vec<Problem>,
 }
 
 impl Reader {
@@ -269,106 +230,4 @@ impl Reader {
         let node = self.required(fields, "name")?;
         self.parsed(node, "name")
     }
-
-    fn names(&mut self, node: &Node, what: &str) -> Option<Vec<At<Name>>> {
-        let nodes = self.list(node, what)?;
-        let mut names: Vec<At<Name>> = Vec::new();
-        for node in nodes {
-            let Some(name) = self.parsed::<Name>(node, what) else { continue };
-            if names.iter().any(|other| other.value == name.value) {
-                self.problems.push(Problem::at(name.at, format!("`{what}` names `{}` twice", name.value)));
-            }
-            names.push(name);
-        }
-        Some(names)
-    }
-
-    fn many<T>(&mut self, node: &Node, what: &str, read: impl Fn(&str) -> Result<T, String>) -> Option<Vec<At<T>>> {
-        let nodes = self.list(node, what)?;
-        let read = |node: &Node| self.with(node, what, &read).map(|value| At { at: node.at, value });
-        Some(nodes.iter().filter_map(read).collect())
-    }
-
-    pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(&mut self, node: &Node, what: &str) -> Option<At<T>> {
-        let parse = |text: &str| text.parse().map_err(|error| format!("`{text}`: {error}"));
-        self.with(node, what, parse).map(|value| At { at: node.at, value })
-    }
-
-    pub(super) fn with<T>(&mut self, node: &Node, what: &str, read: impl Fn(&str) -> Result<T, String>) -> Option<T> {
-        let text = self.text(node, what)?;
-        match read(text) {
-            Ok(value) => Some(value),
-            Err(problem) => self.wrong(node.at, problem),
-        }
-    }
-
-    pub(super) fn text<'a>(&mut self, node: &'a Node, what: &str) -> Option<&'a str> {
-        let problem = match &node.value {
-            Value::Text(text) => return Some(text),
-            Value::Map(entries)
-                if let [(key, _)] = entries.as_slice()
-                    && is_secret(&key.text) =>
-            {
-                format!("`{{{}: …}}` stands for a secret, and `{what}` is not one; write it here", key.text)
-            }
-            Value::Number(number) => format!("`{what}` is text: put it in quotes, \"{number}\""),
-            Value::Bool(value) => format!("`{what}` is text: put it in quotes, \"{value}\""),
-            other => format!("`{what}` is text, not {}", other.kind()),
-        };
-        self.wrong(node.at, problem)
-    }
-
-    pub(super) fn list<'a>(&mut self, node: &'a Node, what: &str) -> Option<&'a [Node]> {
-        match &node.value {
-            Value::List(list) => Some(list),
-            Value::Null => self.wrong(node.at, format!("`{what}` is empty: write a list, or `[]` for an empty one")),
-            other => self.wrong(node.at, format!("`{what}` is a list, not {}: write `[…]`", other.kind())),
-        }
-    }
-
-    pub(super) fn fields<'a>(&mut self, node: &'a Node, what: &'a str, keys: &Keys) -> Option<Fields<'a>> {
-        let Value::Map(entries) = &node.value else {
-            let first = keys.known.first().copied().unwrap_or_default();
-            return self.wrong(
-                node.at,
-                format!("{what}: a map such as `{{{first}: …}}` is wanted, not {}", node.value.kind()),
-            );
-        };
-        for (key, _) in entries {
-            if !keys.known.contains(&key.text.as_str()) {
-                let _: Option<()> = self.choice(key.at, &format!("key of {what}"), &key.text, keys.known, keys.later);
-            }
-        }
-        Some(Fields { at: node.at, what, entries })
-    }
-
-    fn required<'a>(&mut self, fields: &Fields<'a>, key: &str) -> Option<&'a Node> {
-        let found = fields.get(key);
-        if found.is_none() {
-            self.problems.push(Problem::at(fields.at, format!("{} without `{key}`", fields.what)));
-        }
-        found
-    }
-
-    /// Refuses a word that is none of the known ones.
-    pub(super) fn choice<T>(&mut self, at: Place, what: &str, word: &str, known: &[&str], later: &[&str]) -> Option<T> {
-        if later.contains(&word) {
-            return self.wrong(at, format!("{what} `{word}` is not built yet"));
-        }
-        let mut suggestion = suggestion(word, known.iter().chain(later).copied());
-        if suggestion.is_empty() {
-            suggestion = format!("; known: {}", known.join(", "));
-        }
-        self.wrong(at, format!("unknown {what} `{word}`{suggestion}"))
-    }
-
-    pub(super) fn wrong<T>(&mut self, at: Place, text: impl Into<String>) -> Option<T> {
-        self.problems.push(Problem::at(at, text));
-        None
-    }
-}
-
-/// Whether `{KEY: …}` stands for a secret that is kept elsewhere.
-fn is_secret(key: &str) -> bool {
-    matches!(key, "file" | "env" | "unchanged")
 }

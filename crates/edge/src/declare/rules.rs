@@ -3,7 +3,7 @@
 use tunnel_policy::{Rules, Selector};
 
 use super::{
-    read::{At, Fields, Reader},
+    fields::{At, Fields, Reader},
     scalar,
     yaml::{Node, Value},
 };

@@ -7,8 +7,9 @@ use tunnel_proto::{HostPattern, Name};
 
 use super::super::{
     Ground,
+    fields::At,
     problem::{Problem, suggestion},
-    read::{At, File},
+    read::File,
     yaml::Place,
 };
 use crate::store::Declared;

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use tunnel_proto::{HostPattern, TunnelId};
 
 use super::super::{
+    fields::At,
     problem::Problem,
-    read::{At, Item, TunnelText},
+    read::{Item, TunnelText},
 };
 use crate::store::{Declared, RouteRecord};
 
