@@ -13,7 +13,7 @@ use crate::{
     address::EdgeAddress,
     credentials::{CredentialStore, Credentials},
     error::Error,
-    establish::random,
+    establish::{establish, random},
     live::Site,
     renewal::keep_renewed,
     serve::{Rules, SERVICE_CONNECT_LIMIT},
@@ -201,8 +201,13 @@ impl Builder {
             stop: stop.clone(),
         });
         let (sender, status) = watch::channel(Status::Connecting { problem: None });
+        let dialled = edge.clone();
         let fleet = Arc::new(Fleet {
             edge,
+            establish: Box::new(move |credentials, hello| {
+                let edge = dialled.clone();
+                Box::pin(async move { establish(&edge, &credentials, hello).await })
+            }),
             agent: self.agent.unwrap_or_else(|| concat!("tunnel-origin ", env!("CARGO_PKG_VERSION")).to_owned()),
             instance,
             site,

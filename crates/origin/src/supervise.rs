@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 
+use futures::future::BoxFuture;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -10,7 +11,7 @@ use tokio::{
 use tracing::{info, warn};
 use tunnel_proto::{
     InstanceId, LinkId,
-    link::LinkEnd,
+    link::{Connected, LinkEnd},
     message::{Hello, Role},
 };
 
@@ -19,14 +20,20 @@ use crate::{
     backoff::{Backoff, RETRY_CAP},
     credentials::Credentials,
     error::Error,
-    establish::{establish, random},
+    establish::random,
     live::{Live, Renewal, Site},
     status::Status,
 };
 
+/// One attempt to bring up a link.
+pub(crate) type Establish =
+    Box<dyn Fn(Credentials, Hello) -> BoxFuture<'static, Result<Connected, Error>> + Send + Sync>;
+
 /// What the supervisors of a connector's links share.
 pub(crate) struct Fleet {
     pub(crate) edge: EdgeAddress,
+    /// Brings up a link; tests put a pipe here.
+    pub(crate) establish: Establish,
     pub(crate) agent: String,
     pub(crate) instance: InstanceId,
     pub(crate) site: Arc<Site>,
@@ -92,7 +99,7 @@ impl Fleet {
     async fn attempt(&self) -> Result<(Live, mpsc::Sender<Renewal>), Error> {
         let credentials = self.credentials.borrow().clone();
         let hello = Hello::new(Role::Connector, self.agent.clone(), self.instance);
-        let connected = establish(&self.edge, &credentials, hello).await?;
+        let connected = (self.establish)(credentials, hello).await?;
         Live::announce(connected, self.site.clone()).await
     }
 
@@ -195,5 +202,150 @@ impl Drop for Up {
         let mut state = self.fleet.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.up.retain(|(link, _)| *link != self.link);
         self.fleet.publish(&state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio_util::sync::CancellationToken;
+    use tunnel_proto::{
+        Hostname, TunnelId, UnixTime,
+        identity::{Ca, CertRole, KeyAndCsr},
+        link::{self, Settings},
+        message::{Limits, LinkRefusal, Message, TableAccepted},
+    };
+
+    use super::*;
+    use crate::{backoff::FIRST_RETRY_JITTER, serve::Rules, status::Meters};
+
+    fn credentials() -> Credentials {
+        let (zone, now) = (Hostname::parse("example.com").unwrap(), UnixTime(1_790_000_000));
+        let ca = Ca::generate(&zone, now).unwrap();
+        let key = KeyAndCsr::generate().unwrap();
+        let issued = ca.issue(&key.csr_pem, CertRole::Connector(TunnelId::from_random([1; 16])), now).unwrap();
+        Credentials::new(zone, ca.certificate_pem(), &issued.certificate_pem, key.key_pem).unwrap()
+    }
+
+    /// A connector of one link, and the times of its attempts.
+    fn fleet(
+        attempt: impl Fn(Hello) -> BoxFuture<'static, Result<Connected, Error>> + Send + Sync + 'static,
+    ) -> Arc<Fleet> {
+        Arc::new(Fleet {
+            edge: EdgeAddress::parse("https://access.example.com", None).unwrap(),
+            establish: Box::new(move |_, hello| attempt(hello)),
+            agent: "test".to_owned(),
+            instance: InstanceId::from_random([2; 16]),
+            site: Arc::new(Site {
+                rules: Arc::new(Rules::new(Vec::new())),
+                meters: Arc::new(Meters::default()),
+                service_limit: Duration::from_secs(1),
+                grace: Duration::from_secs(30),
+                stop: CancellationToken::new(),
+            }),
+            credentials: watch::Sender::new(credentials()),
+            wanted: 1,
+            status: watch::Sender::new(Status::Connecting { problem: None }),
+            state: Mutex::default(),
+        })
+    }
+
+    fn unreachable() -> Error {
+        Error::Unreachable { edge: "e".to_owned(), reason: "r".to_owned() }
+    }
+
+    fn refused(retryable: bool) -> Error {
+        Error::Refused { code: LinkRefusal::Revoked, text: "revoked".to_owned(), retryable }
+    }
+
+    /// An edge at the other end of a pipe, which takes the table and then ends the link after `life`.
+    async fn edge_for(life: Duration, hello: Hello) -> Result<Connected, Error> {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        tokio::spawn(async move {
+            let greeting = link::accept(far, Role::Connector, Settings::for_edge()).await.unwrap();
+            let mut edge = greeting.welcome(LinkId::from_random([3; 16]), Limits::default(), vec![]).await.unwrap();
+            let Some(Message::Table(table)) = edge.control.next().await else { return };
+            edge.control.send(TableAccepted { revision: table.revision }).await.unwrap();
+            sleep(life).await;
+            edge.link.close();
+        });
+        link::connect(near, hello, Settings::default()).await.map_err(|_| unreachable())
+    }
+
+    /// Runs until the attempt with the number `last`, which is refused for good, and returns the gaps between attempts.
+    async fn gaps(last: usize, life: Option<Duration>) -> Vec<Duration> {
+        let times = Arc::new(Mutex::new(Vec::new()));
+        let seen = times.clone();
+        let fleet = fleet(move |hello| {
+            let mut seen = seen.lock().unwrap();
+            seen.push(Instant::now());
+            let done = seen.len() == last;
+            Box::pin(async move {
+                match life {
+                    _ if done => Err(refused(false)),
+                    Some(life) => edge_for(life, hello).await,
+                    None => Err(unreachable()),
+                }
+            })
+        });
+        let ended = fleet.keep_one_up().await;
+        assert!(matches!(ended, Err(Error::Refused { code: LinkRefusal::Revoked, .. })), "{ended:?}");
+        let times = times.lock().unwrap();
+        times.windows(2).map(|pair| pair[1] - pair[0]).collect()
+    }
+
+    // F12
+    #[tokio::test(start_paused = true)]
+    async fn an_edge_that_is_away_is_tried_at_once_and_then_within_the_cap() {
+        let gaps = gaps(60, None).await;
+        // Timers are a millisecond coarse.
+        let tick = Duration::from_millis(2);
+        assert!(gaps[0] <= FIRST_RETRY_JITTER + tick, "{gaps:?}");
+        assert!(gaps.iter().all(|gap| *gap <= RETRY_CAP + tick), "{gaps:?}");
+        assert!(gaps.iter().sum::<Duration>() > Duration::from_secs(20), "it hammers: {gaps:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn links_that_die_at_once_are_not_hammered() {
+        let gaps = gaps(60, Some(Duration::ZERO)).await;
+        assert!(gaps.iter().sum::<Duration>() > Duration::from_secs(20), "{gaps:?}");
+    }
+
+    // F12
+    #[tokio::test(start_paused = true)]
+    async fn a_link_that_lasted_is_replaced_at_once() {
+        let life = Duration::from_secs(60);
+        let gaps = gaps(6, Some(life)).await;
+        assert!(gaps.iter().all(|gap| *gap <= life + FIRST_RETRY_JITTER + Duration::from_secs(1)), "{gaps:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_that_may_pass_is_tried_again() {
+        let count = Arc::new(Mutex::new(0));
+        let counted = count.clone();
+        let fleet = fleet(move |_| {
+            let mut count = counted.lock().unwrap();
+            *count += 1;
+            let retryable = *count < 5;
+            Box::pin(async move { Err(refused(retryable)) })
+        });
+        let mut status = fleet.status.subscribe();
+        assert!(fleet.keep_one_up().await.is_err());
+        assert_eq!(*count.lock().unwrap(), 5);
+        let problem =
+            |status: &Status| matches!(status, Status::Connecting { problem: Some(text) } if text.contains("revoked"));
+        assert!(problem(&status.borrow_and_update()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stopping_does_not_wait_for_the_next_attempt() {
+        let fleet = fleet(|_| Box::pin(std::future::pending()));
+        let running = tokio::spawn(fleet.clone().keep_one_up());
+        tokio::task::yield_now().await;
+        let before = Instant::now();
+        fleet.site.stop.cancel();
+        running.await.unwrap().unwrap();
+        assert_eq!(before.elapsed(), Duration::ZERO);
     }
 }
