@@ -2,8 +2,8 @@
 
 pub mod audit;
 pub mod clock;
-pub mod declare;
 pub mod config;
+pub mod declare;
 pub mod enroll;
 pub mod keys;
 pub mod mail;

@@ -1,0 +1,105 @@
+//! An office that answers from memory, and notes what it was asked.
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use tunnel_edge::{
+    declare::{Report, Request},
+    socket::{
+        Administration, Answer, AuditQuery, Exported, RevokeTunnel, RouteTunnel, SessionStatus, SessionsEnded,
+        SetupLink, TunnelRoutes, TunnelStatus, WhichSessions, problem,
+    },
+    store::{AuditEvent, AuditRecord},
+};
+use tunnel_proto::{
+    AppId, TunnelId, UnixTime,
+    enrol::{CreateTunnel, EdgeInfo, TunnelCreated},
+};
+
+#[derive(Default)]
+pub(crate) struct Office {
+    pub(crate) asked: Mutex<Vec<String>>,
+}
+
+impl Office {
+    fn note(&self, what: impl std::fmt::Debug) {
+        self.asked.lock().unwrap().push(format!("{what:?}"));
+    }
+}
+
+pub(crate) fn info() -> EdgeInfo {
+    EdgeInfo {
+        zone: "localhost".parse().unwrap(),
+        edge: "https://access.localhost:8443".into(),
+        ca: "PEM".into(),
+        version: "1".into(),
+        quick_start: true,
+        visit: "http://HOST:8080".into(),
+    }
+}
+
+#[async_trait]
+impl Administration for Office {
+    async fn info(&self) -> Answer<EdgeInfo> {
+        Ok(info())
+    }
+
+    async fn create_tunnel(&self, request: CreateTunnel) -> Answer<TunnelCreated> {
+        self.note(&request);
+        if request.name.as_str() == "taken" {
+            return Err(problem("hostname_taken", "`www.localhost` is served by tunnel `office`"));
+        }
+        let (certificate, ca) = ("C".to_owned(), "PEM".to_owned());
+        let tunnel = TunnelId::from_bytes([1; 16]);
+        Ok(TunnelCreated { tunnel, name: request.name, certificate, ca, hostnames: request.hostnames, urls: vec![] })
+    }
+
+    async fn tunnels(&self) -> Answer<Vec<TunnelStatus>> {
+        let tunnel = TunnelId::from_bytes([1; 16]);
+        Ok(vec![TunnelStatus { tunnel, name: "office".parse().unwrap(), hostnames: vec![], links: Some(4) }])
+    }
+
+    async fn route(&self, request: RouteTunnel) -> Answer<TunnelRoutes> {
+        self.note(&request);
+        Ok(TunnelRoutes { name: request.name, hostnames: request.hostnames })
+    }
+
+    async fn revoke_tunnel(&self, request: RevokeTunnel) -> Answer<TunnelRoutes> {
+        Err(problem("unknown_tunnel", format!("there is no tunnel `{}`", request.name)))
+    }
+
+    async fn sessions(&self) -> Answer<Vec<SessionStatus>> {
+        Ok(vec![SessionStatus {
+            id: "ab".repeat(32),
+            email: "a@example.com".parse().unwrap(),
+            method: "pin".parse().unwrap(),
+            host: "www.localhost".parse().unwrap(),
+            created: UnixTime(1),
+            expires: UnixTime(2),
+            applications: vec![AppId::from_bytes([7; 32])],
+        }])
+    }
+
+    async fn end_sessions(&self, which: WhichSessions) -> Answer<SessionsEnded> {
+        self.note(&which);
+        Ok(SessionsEnded { ended: 2 })
+    }
+
+    async fn setup_link(&self) -> Answer<SetupLink> {
+        Ok(SetupLink { url: "http://access.localhost:8080/.access/setup?token=T".into() })
+    }
+
+    async fn apply(&self, request: Request) -> Answer<Report> {
+        self.note(&request);
+        Ok(Report { changes: vec![], warnings: vec![], notes: vec![], dry_run: request.dry_run, revision: None })
+    }
+
+    async fn export(&self) -> Answer<Exported> {
+        Ok(Exported { text: "x".repeat(2_000_000) })
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Answer<Vec<AuditRecord>> {
+        self.note(query);
+        Ok(vec![AuditRecord::new(UnixTime(1), AuditEvent::Login)])
+    }
+}

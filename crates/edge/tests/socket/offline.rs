@@ -1,0 +1,117 @@
+//! Administration while no edge runs.
+
+use std::{os::unix::net::UnixListener, path::Path};
+
+use tunnel_edge::{
+    Clock,
+    socket::{Administration, AuditQuery, Lock, Offline, RevokeTunnel, WhichSessions},
+    store::{
+        AuditEvent, AuditRecord, CertificateHolder, CertificateRecord, DATABASE_NAME, Declared, RouteRecord,
+        SessionRecord, Store, TunnelRecord, sqlite::SqliteStore,
+    },
+};
+use tunnel_proto::{Identity, PersonId, Revision, TunnelId, UnixTime, enrol::SOCKET_NAME};
+
+const NOW: UnixTime = UnixTime(1_800_000_000);
+
+fn session(id: u8, email: &str) -> SessionRecord {
+    SessionRecord {
+        id: [id; 32],
+        host: "www.example.com".parse().unwrap(),
+        parent: None,
+        identity: Identity {
+            person: PersonId::from_bytes([id; 16]),
+            email: email.parse().unwrap(),
+            method: "pin".parse().unwrap(),
+            authenticated: NOW,
+        },
+        created: NOW,
+        expires: UnixTime(NOW.0 + 60),
+        grants: vec![],
+    }
+}
+
+async fn furnish(dir: &Path) {
+    let store = SqliteStore::open(dir.join(DATABASE_NAME)).await.unwrap();
+    let tunnel = TunnelId::from_bytes([1; 16]);
+    let declared = Declared {
+        tunnels: vec![TunnelRecord { id: tunnel, name: "office".parse().unwrap(), created: NOW, owner: None }],
+        routes: vec![RouteRecord { hostname: "www.example.com".parse().unwrap(), tunnel }],
+        ..Declared::default()
+    };
+    let made = AuditRecord::new(NOW, AuditEvent::ConfigurationChanged);
+    store.replace_declared(Revision(0), &declared, &[made]).await.unwrap();
+    let certificate = CertificateRecord {
+        serial: "0a".into(),
+        holder: CertificateHolder::Tunnel(tunnel),
+        issued: NOW,
+        expires: UnixTime(NOW.0 + 60),
+    };
+    store.put_certificate(&certificate).await.unwrap();
+    for (id, email) in [(0x11, "a@example.com"), (0x12, "a@example.com"), (0x22, "b@example.com")] {
+        store.put_session(&session(id, email)).await.unwrap();
+    }
+    store.close().await;
+}
+
+async fn offline(dir: &Path) -> Offline {
+    Offline::open(dir, Clock::manual(NOW)).await.unwrap()
+}
+
+#[tokio::test]
+async fn tunnels_and_sessions_are_listed_and_ended_on_the_store_and_audited() {
+    let dir = tempfile::tempdir().unwrap();
+    furnish(dir.path()).await;
+    let office = offline(dir.path()).await;
+    let tunnels = office.tunnels().await.unwrap();
+    assert_eq!((tunnels.len(), tunnels[0].hostnames.len(), tunnels[0].links), (1, 1, None));
+    assert_eq!(office.sessions().await.unwrap().len(), 3);
+
+    let by_id = |prefix: &str| office.end_sessions(WhichSessions::Id(prefix.into()));
+    assert_eq!(by_id("1111").await.unwrap_err().code, "bad_request", "too short");
+    assert_eq!(by_id("3333333333").await.unwrap_err().code, "unknown_session");
+    assert_eq!(by_id("1111111111").await.unwrap().ended, 1);
+    let b = WhichSessions::Email("b@example.com".parse().unwrap());
+    assert_eq!(office.end_sessions(b.clone()).await.unwrap().ended, 1);
+    assert_eq!(office.end_sessions(b).await.unwrap_err().code, "unknown_session");
+    assert_eq!(office.sessions().await.unwrap()[0].id, "12".repeat(32));
+
+    let revoked = office.revoke_tunnel(RevokeTunnel { name: "office".parse().unwrap() }).await.unwrap();
+    assert_eq!(revoked.hostnames.len(), 1, "its routes stay");
+    assert_eq!(office.store().revoked_serials(NOW).await.unwrap(), ["0a"]);
+    let unknown = office.revoke_tunnel(RevokeTunnel { name: "x".parse().unwrap() }).await.unwrap_err();
+    assert_eq!(unknown.code, "unknown_tunnel");
+
+    let audit = office.audit(AuditQuery { limit: 10 }).await.unwrap();
+    let told: Vec<_> = audit.iter().map(|r| (r.event, r.actor.as_deref(), r.object.as_deref())).collect();
+    let revoked = |object| (AuditEvent::Revoked, Some("local"), Some(object));
+    let expected = [revoked("office"), revoked("b@example.com"), revoked("a@example.com")];
+    assert_eq!(told, [&expected[..], &[(AuditEvent::ConfigurationChanged, None, None)]].concat());
+}
+
+#[tokio::test]
+async fn what_needs_an_edge_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    furnish(dir.path()).await;
+    let problem = offline(dir.path()).await.setup_link().await.unwrap_err();
+    assert_eq!(problem.code, "edge_not_running");
+    assert!(problem.message.contains("edge run"), "{}", problem.message);
+}
+
+#[tokio::test]
+async fn a_directory_without_an_edges_data_is_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let problem = Offline::open(dir.path(), Clock::System).await.unwrap_err();
+    assert!(problem.message.contains("--data-dir"), "{}", problem.message);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn the_store_of_an_edge_that_is_starting_is_not_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    furnish(dir.path()).await;
+    let _lock = Lock::take(dir.path()).unwrap();
+    drop(UnixListener::bind(dir.path().join(SOCKET_NAME)).unwrap());
+    let problem = Offline::open(dir.path(), Clock::System).await.unwrap_err();
+    assert!(problem.message.contains("in use"), "{}", problem.message);
+}
