@@ -46,8 +46,21 @@ impl Stage {
     /// # Errors
     /// A part did not come up.
     pub async fn with(lab: &Lab, access: &str, www: Canary) -> Result<Self> {
+        Self::configured(lab, |config| config, access, www).await
+    }
+
+    /// Sets the scene with another configuration, too.
+    ///
+    /// # Errors
+    /// A part did not come up.
+    pub async fn configured(
+        lab: &Lab,
+        change: impl FnOnce(EdgeConfig) -> EdgeConfig,
+        access: &str,
+        www: Canary,
+    ) -> Result<Self> {
         let smtp = Smtp::start(lab).await?;
-        let edge = Edge::with_access(lab, EdgeConfig::with_mail(&smtp), access).await?;
+        let edge = Edge::with_access(lab, change(EdgeConfig::with_mail(&smtp)), access).await?;
         let ca = edge.ca().await?;
         let app = Canary::start().await?;
         let connectors =

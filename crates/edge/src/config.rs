@@ -80,6 +80,8 @@ pub const QUICK_HTTPS: u16 = 8443;
 pub const QUICK_HTTP: u16 = 8080;
 /// How long a service may take until the head of its answer.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The most that `response_timeout` may be, in seconds: an hour, after which nobody waits.
+pub const RESPONSE_TIMEOUT_MAX: u64 = 3600;
 /// The largest configuration file, in bytes.
 pub const CONFIG_MAX: u64 = 1024 * 1024;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tunnel_tests::{
-    Canary, Connector, Stage, Visitor,
+    Canary, Connector, EdgeConfig, Stage, Visitor,
     canary::After,
     edge::ACCESS,
     html::words,
@@ -162,8 +162,8 @@ fn broken_origins_and_tunnels_have_pages_of_their_own() {
 fn an_origin_that_never_answers_gives_504() {
     run("slow", async |lab| {
         let mute = Canary::answering(Arc::new(|_| (Vec::new(), After::Silence))).await?;
-        let access = ACCESS.replace("{name: www,", "{name: www, response_timeout: 1s,");
-        let stage = Stage::with(&lab, &access, mute).await?;
+        let brisk = |config: EdgeConfig| EdgeConfig { extra: "response_timeout = 1".into(), ..config };
+        let stage = Stage::configured(&lab, brisk, ACCESS, mute).await?;
         // The login ends at the origin that never answers, so it is followed only as far as the session.
         let mut visitor = stage.stranger()?;
         let page = visitor.ask_for_code(&format!("https://{WWW}/"), STAFF).await?;

@@ -1,13 +1,13 @@
 //! The shape of `edge.toml`, before it is checked.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use serde::Deserialize;
 use tunnel_proto::{EmailAddress, Hostname};
 use url::Url;
 
-use super::{CertificateFiles, Config, RESPONSE_TIMEOUT, Smtp, Tls};
+use super::{CertificateFiles, Config, RESPONSE_TIMEOUT, RESPONSE_TIMEOUT_MAX, Smtp, Tls};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,6 +23,7 @@ pub(super) struct RawConfig {
     trusted_proxies: Vec<IpNet>,
     data_dir: Option<PathBuf>,
     database: Option<String>,
+    response_timeout: Option<u64>,
     tls: RawTls,
     smtp: Option<RawSmtp>,
     #[serde(default)]
@@ -67,7 +68,7 @@ fn https() -> Vec<SocketAddr> {
 }
 
 /// Every key there is, for the suggestion.
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "zone",
     "listen",
     "http_listen",
@@ -75,6 +76,7 @@ const KEYS: [&str; 20] = [
     "trusted_proxies",
     "data_dir",
     "database",
+    "response_timeout",
     "tls",
     "mode",
     "files",
@@ -115,6 +117,11 @@ impl RawConfig {
         if self.listen.is_empty() {
             return Err(("listen", "name at least one address, for example \"0.0.0.0:443\"".to_owned()));
         }
+        let response_timeout = match self.response_timeout {
+            None => RESPONSE_TIMEOUT,
+            Some(seconds @ 1..=RESPONSE_TIMEOUT_MAX) => Duration::from_secs(seconds),
+            Some(_) => return Err(("response_timeout", format!("write seconds, from 1 to {RESPONSE_TIMEOUT_MAX}"))),
+        };
         let data_dir = data_dir.or(self.data_dir);
         let data_dir = data_dir.ok_or(("data_dir", "missing: name a directory, or give `--data-dir`".to_owned()))?;
         Ok(Config {
@@ -129,7 +136,7 @@ impl RawConfig {
             tls: self.tls.check()?,
             smtp: self.smtp.map(RawSmtp::check).transpose()?,
             administrators: self.admin.emails,
-            response_timeout: RESPONSE_TIMEOUT,
+            response_timeout,
         })
     }
 }
