@@ -7,6 +7,8 @@
 
 mod address;
 mod console;
+#[cfg(test)]
+mod fake;
 mod pin;
 mod queue;
 mod smtp;

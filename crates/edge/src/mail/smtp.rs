@@ -11,6 +11,7 @@ use lettre::{
         extension::ClientId,
     },
 };
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use tunnel_auth::SecretBytes;
 use tunnel_proto::Hostname;
 use url::{Host, Url};
@@ -84,7 +85,7 @@ impl SmtpConfig {
         };
         let roots = match ca {
             None => Vec::new(),
-            Some(pem) => vec![Certificate::from_pem(pem).map_err(|_| SmtpConfigError::Ca)?],
+            Some(pem) => certificates(pem).ok_or(SmtpConfigError::Ca)?,
         };
         Ok(Self { host, port: url.port().unwrap_or(port), security, user, password, roots })
     }
@@ -97,6 +98,13 @@ impl SmtpConfig {
             format!("{}:{}", self.host, self.port)
         }
     }
+}
+
+/// The certificates in a PEM file; `None` when one is broken or there is none, which the library would take for enough.
+fn certificates(pem: &[u8]) -> Option<Vec<Certificate>> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let found = found.ok().filter(|found| !found.is_empty())?;
+    found.into_iter().map(|der| Certificate::from_der(der.to_vec()).ok()).collect()
 }
 
 impl std::fmt::Debug for SmtpConfig {
@@ -140,6 +148,7 @@ pub(super) enum Attempt {
 /// A pool of connections to the server.
 pub(super) struct Smtp {
     transport: AsyncSmtpTransport<Tokio1Executor>,
+    patience: Duration,
 }
 
 impl Smtp {
@@ -168,18 +177,20 @@ impl Smtp {
             let password = String::from_utf8_lossy(password.expose()).trim_end_matches(['\r', '\n']).to_owned();
             builder = builder.credentials(Credentials::new(user.clone(), password));
         }
-        Ok(Self { transport: builder.build() })
+        Ok(Self { transport: builder.build(), patience: PATIENCE })
     }
 
     pub(super) async fn send(&self, message: Message) -> Attempt {
         let recipient = message.envelope().to().first().map(ToString::to_string).unwrap_or_default();
-        match tokio::time::timeout(PATIENCE, self.transport.send(message)).await {
+        match tokio::time::timeout(self.patience, self.transport.send(message)).await {
             Ok(Ok(_)) => Attempt::Taken,
             Ok(Err(error)) => {
                 let detail = detail(&error, &recipient);
                 if is_final(&error) { Attempt::Never(detail) } else { Attempt::Later(detail) }
             }
-            Err(_) => Attempt::Later(format!("no answer from the mail server within {} seconds", PATIENCE.as_secs())),
+            Err(_) => {
+                Attempt::Later(format!("no answer from the mail server within {} seconds", self.patience.as_secs()))
+            }
         }
     }
 }
@@ -211,3 +222,6 @@ fn replace_ignoring_case(text: &str, what: &str, with: &str) -> String {
     let pattern = regex::RegexBuilder::new(&regex::escape(what)).case_insensitive(true).build();
     pattern.map_or_else(|_| with.to_owned(), |pattern| pattern.replace_all(text, with).into_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -489,7 +489,7 @@ mod words_of_the_locales {
             let folder = format!("{}/src/{folder}", env!("CARGO_MANIFEST_DIR"));
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
-                if !path.ends_with("tests.rs") {
+                if path.is_file() && !path.ends_with("tests.rs") {
                     sources.push(std::fs::read_to_string(path).unwrap());
                 }
             }
