@@ -1,0 +1,204 @@
+//! Logging in, from the first redirect to the session at the application's host.
+//!
+//! 1. [`Desk::begin`]: at the application's host a visitor without session gets a login cookie and is sent to the login
+//!    host with a sealed [`Request`](request::Request).
+//! 2. [`page`]: the login host ties the request to a login cookie of its own. Who is logged in there already is judged at
+//!    once; others ask for a code and type it ([`pin`]).
+//! 3. [`handover`]: who is admitted is sent back with a code that lives for seconds and counts only beside the first login
+//!    cookie.
+//! 4. The application's host redeems it for a session, and returns to where the visitor wanted to go.
+//!
+//! Nothing here says whether an address is admitted: what a stranger sees and how long it takes depends on what was typed
+//! only by its form. Whether a mail is sent is decided elsewhere and later ([`decision`]).
+
+pub mod decision;
+pub(crate) mod destination;
+pub(crate) mod form;
+pub(crate) mod handover;
+pub(crate) mod page;
+pub(crate) mod pin;
+pub(crate) mod request;
+pub(crate) mod setup;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use tunnel_auth::LoginId;
+use tunnel_policy::Application;
+use tunnel_proto::{EmailAddress, Hostname};
+
+use crate::{
+    Response, Visit,
+    audit::Audit,
+    keys::Keys,
+    pages::{Denied, EdgeFault, LoginRequired, NoAdministrator, PageContext, StartAgain, wants_json},
+    session::{
+        Session, Sessions,
+        cookie::{self, LOGIN_COOKIE, LOGIN_LIFE},
+    },
+    snapshot::Snapshot,
+    store::{AuditEvent, AuditRecord, Store},
+};
+
+use self::{decision::PinQueue, destination::Destination, request::Request};
+
+/// What logging in and out needs of the edge.
+#[derive(Clone, Copy)]
+pub struct Desk<'a> {
+    /// The zone.
+    pub zone: &'a Hostname,
+    /// Where people log in: `access.ZONE`.
+    pub login_host: &'a Hostname,
+    /// Whom pages name when something lasts.
+    pub contact: Option<&'a EmailAddress>,
+    /// Whether this is the quick start.
+    pub quick_start: bool,
+    /// Whether mail is late; said to everybody alike.
+    pub mail_delayed: bool,
+    /// Where challenges and codes are kept.
+    pub store: &'a dyn Store,
+    /// What seals and hashes.
+    pub keys: &'a Keys,
+    /// Who is logged in.
+    pub sessions: &'a Sessions,
+    /// Who may go where.
+    pub snapshot: &'a Snapshot,
+    /// The append-only record.
+    pub audit: &'a Audit,
+    /// Codes that were asked for.
+    pub pins: &'a PinQueue,
+}
+
+/// A request to a page of ours, without its body.
+#[derive(Clone, Copy)]
+pub struct Ask<'a> {
+    /// Where it came from and to which host.
+    pub visit: &'a Visit,
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// Its query, without `?`; empty when there is none.
+    pub query: &'a str,
+}
+
+impl Ask<'_> {
+    /// The first value of a parameter of the query; empty when there is none.
+    pub(crate) fn parameter(&self, name: &str) -> String {
+        let mut pairs = url::form_urlencoded::parse(self.query.as_bytes());
+        pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
+    }
+}
+
+/// Either what was asked for, or the page that is the answer instead.
+pub type Answer<T> = Result<T, Box<Response>>;
+
+impl<'a> Desk<'a> {
+    /// The context of a page that answers `ask`.
+    pub fn context(&self, ask: &Ask<'_>) -> PageContext {
+        let mut context = PageContext::new(self.zone.clone(), ask.visit.lang);
+        context.admin_contact = self.contact.cloned();
+        context.no_administrator_yet = !self.snapshot.has_administrator();
+        context.json = wants_json(ask.headers);
+        context
+    }
+
+    /// Step one of a login: sends a visitor without session to the login host, to come back to `target` (path and query of
+    /// the request). What is not a person's navigation gets 401 and is sent nowhere.
+    pub fn begin(&self, ask: &Ask<'_>, app: &Application, target: &str) -> Response {
+        self.begin_at(ask, Destination::Application(app), target)
+    }
+
+    fn begin_at(&self, ask: &Ask<'_>, destination: Destination<'_>, target: &str) -> Response {
+        let context = self.context(ask);
+        if context.json {
+            return LoginRequired { reference: ask.visit.reference }.render(&context);
+        }
+        let app = destination.id(self.login_host);
+        let login = login_of(ask.headers);
+        let request = Request::new(app, ask.visit, target, login.hash()).seal(self.keys);
+        let path = format!("/.access/login?app={app}&request={request}");
+        let mut response = see_other(&ask.visit.url(self.login_host, &path));
+        cookie::set(response.headers_mut(), LOGIN_COOKIE, &login.reveal(), LOGIN_LIFE);
+        response
+    }
+
+    /// The session of whoever is logged in at the login host and is an administrator; else the page that says so, or the
+    /// way to log in and come back to `target`. Counts at the login host only.
+    pub fn require_administrator(&self, ask: &Ask<'_>, target: &str) -> Answer<Arc<Session>> {
+        let context = self.context(ask);
+        if !self.snapshot.has_administrator() {
+            return Err(Box::new(NoAdministrator { quick_start: self.quick_start }.render(&context)));
+        }
+        let visit = ask.visit;
+        let session = self.session(ask).filter(|session| visit.host == *self.login_host && session.parent().is_none());
+        match session {
+            Some(session) if self.snapshot.is_administrator(&session.identity().email) => Ok(session),
+            Some(session) => Err(Box::new(self.denied(ask, self.login_host, Some(&session), "not an administrator"))),
+            None => Err(Box::new(self.begin_at(ask, Destination::Administration, target))),
+        }
+    }
+
+    /// The session that the request's cookies name at its host.
+    pub fn session(&self, ask: &Ask<'_>) -> Option<Arc<Session>> {
+        self.sessions.find(&ask.visit.host, ask.headers.get_all(header::COOKIE), ask.visit.now)
+    }
+
+    /// Turned away from `host`: the page, and the record with its reason.
+    pub(crate) fn denied(&self, ask: &Ask<'_>, host: &Hostname, session: Option<&Session>, reason: &str) -> Response {
+        let visit = ask.visit;
+        self.audit.refused(AuditRecord {
+            actor: session.map(|session| session.identity().email.to_string()),
+            object: Some(host.to_string()),
+            detail: Some(reason.to_owned()),
+            ..self.record(ask, AuditEvent::Refused)
+        });
+        let form = session.map(|session| crate::logout::form(self.keys, session));
+        let signed_in = session.map(|session| session.identity().email.clone());
+        Denied { host: host.clone(), signed_in, form, reference: visit.reference, at: visit.now }
+            .render(&self.context(ask))
+    }
+
+    /// An audit record of something that happens in this request.
+    pub(crate) fn record(&self, ask: &Ask<'_>, event: AuditEvent) -> AuditRecord {
+        AuditRecord {
+            source: Some(ask.visit.source),
+            reference: Some(ask.visit.reference.to_string()),
+            ..AuditRecord::new(ask.visit.now, event)
+        }
+    }
+
+    /// The edge is at fault: logged, and said without detail.
+    pub(crate) fn fault(&self, ask: &Ask<'_>, error: &dyn std::fmt::Display) -> Box<Response> {
+        tracing::error!(%error, reference = %ask.visit.reference, "a login cannot go on");
+        let page = EdgeFault { reference: ask.visit.reference, at: ask.visit.now };
+        Box::new(page.render(&self.context(ask)))
+    }
+
+    /// A login that cannot go on: a page with a link, never a redirect.
+    pub(crate) fn start_again(&self, ask: &Ask<'_>, request: Option<&Request>) -> Box<Response> {
+        let (host, link) = match request {
+            Some(request) => (Some(request.host.clone()), request.url(&request.target)),
+            None => (None, "/".to_owned()),
+        };
+        Box::new(StartAgain { host, link }.render(&self.context(ask)))
+    }
+}
+
+/// The login that the browser is in, or a new one.
+pub(crate) fn login_of(headers: &HeaderMap) -> LoginId {
+    cookie::logins(headers).into_iter().next().unwrap_or_else(|| LoginId::from_random(crate::random()))
+}
+
+/// Go there by GET. The address never holds more than visible ASCII.
+pub(crate) fn see_other(url: &str) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    let headers = response.headers_mut();
+    if let Ok(mut url) = HeaderValue::from_str(url) {
+        url.set_sensitive(true);
+        headers.insert(header::LOCATION, url);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}

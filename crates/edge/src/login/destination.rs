@@ -1,0 +1,116 @@
+//! What a login opens: an application, or the edge's own pages for administrators.
+
+use std::{net::IpAddr, time::Duration};
+
+use tunnel_auth::secret;
+use tunnel_policy::{Application, Subject, Verdict};
+use tunnel_proto::{AppId, EmailAddress, Hostname, Identity, Name};
+
+use crate::{
+    snapshot::Snapshot,
+    store::{LoginMethodKind, SESSION_DEFAULT},
+};
+
+/// The shortest grant. With less, a visitor would be sent to the login host and back without end.
+const GRANT_MIN: Duration = Duration::from_secs(60);
+
+/// What a login opens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Destination<'a> {
+    /// An application.
+    Application(&'a Application),
+    /// The edge's own pages at the login host.
+    Administration,
+}
+
+/// Whether somebody may go there.
+pub(crate) enum Judged {
+    /// Yes, for so long.
+    Admitted(Duration),
+    /// No, and why; for the record only.
+    Denied(String),
+}
+
+impl<'a> Destination<'a> {
+    /// The destination with this id.
+    pub(crate) fn find(snapshot: &'a Snapshot, login_host: &Hostname, id: &AppId) -> Option<Self> {
+        if *id == administration(login_host) {
+            return Some(Self::Administration);
+        }
+        snapshot.policies.application(id).map(Self::Application)
+    }
+
+    /// Its id.
+    pub(crate) fn id(&self, login_host: &Hostname) -> AppId {
+        match self {
+            Self::Application(app) => app.id,
+            Self::Administration => administration(login_host),
+        }
+    }
+
+    /// Its name, for the record.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Application(app) => app.name.as_str(),
+            Self::Administration => "administration",
+        }
+    }
+
+    /// The login method by PIN that it offers.
+    pub(crate) fn pin_method(&self, snapshot: &Snapshot) -> Option<Name> {
+        let offered = |name: &Name| match self {
+            Self::Application(app) => app.offers(name),
+            Self::Administration => true,
+        };
+        let mut methods = snapshot.declared.login_methods.iter();
+        methods
+            .find(|method| method.kind == LoginMethodKind::OneTimePin && offered(&method.name))
+            .map(|method| method.name.clone())
+    }
+
+    /// Whether no login could help from this address.
+    pub(crate) fn is_hopeless(&self, snapshot: &Snapshot, source: IpAddr) -> bool {
+        match self {
+            Self::Application(app) => snapshot.policies.hopeless(app, source),
+            Self::Administration => false,
+        }
+    }
+
+    /// Whether a code may be sent to this address.
+    pub(crate) fn is_eligible(&self, snapshot: &Snapshot, email: &EmailAddress, source: IpAddr, method: &Name) -> bool {
+        match self {
+            Self::Application(app) => snapshot.policies.eligible(app, email, source, method),
+            Self::Administration => snapshot.is_administrator(email),
+        }
+    }
+
+    /// Whether this person may go there from this address.
+    pub(crate) fn judge(&self, snapshot: &Snapshot, identity: &Identity, source: IpAddr) -> Judged {
+        match self {
+            Self::Application(app) => {
+                let decision = snapshot.policies.decide(app, &Subject { identity: Some(identity), source });
+                match decision.verdict {
+                    Verdict::Allow { session, .. } => {
+                        Judged::Admitted(session.unwrap_or(SESSION_DEFAULT).max(GRANT_MIN))
+                    }
+                    Verdict::Deny { .. } => Judged::Denied(decision.trace.to_string()),
+                }
+            }
+            Self::Administration if snapshot.is_administrator(&identity.email) => Judged::Admitted(SESSION_DEFAULT),
+            Self::Administration => Judged::Denied("not an administrator".to_owned()),
+        }
+    }
+
+    /// Whether a login by this method counts there; another one asks for a login by one that does.
+    pub(crate) fn accepts(&self, method: &Name) -> bool {
+        match self {
+            Self::Application(app) => app.offers(method),
+            Self::Administration => true,
+        }
+    }
+}
+
+/// The id of the edge's own pages for administrators.
+fn administration(login_host: &Hostname) -> AppId {
+    AppId::from_bytes(secret::hash("administration", login_host.as_str().as_bytes()))
+}

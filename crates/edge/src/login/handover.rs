@@ -1,0 +1,144 @@
+//! From the login host to the application's: a code that lives for seconds, counts once, and only in one browser.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tunnel_auth::{HandOverCode, SessionId};
+use tunnel_proto::{AppId, Hostname, Identity, UnixTime};
+
+use crate::{
+    Response,
+    pages::StartAgain,
+    session::{
+        Session, StartError,
+        cookie::{self, SESSION_COOKIE},
+    },
+    store::{AuditEvent, AuditRecord, Grant, OnceKind, OneTime, SecretHash, SessionRecord},
+};
+
+use super::{
+    Answer, Ask, Desk,
+    destination::{Destination, Judged},
+    request::Request,
+    see_other,
+};
+
+/// How long a code lives.
+const CODE_LIFE: Duration = Duration::from_secs(30);
+const PURPOSE: &str = "hand-over";
+
+/// What a code stands for.
+#[derive(Serialize, Deserialize)]
+struct HandOver {
+    app: AppId,
+    name: String,
+    host: Hostname,
+    login: SecretHash,
+    identity: Identity,
+    target: String,
+    grant: UnixTime,
+}
+
+/// Judges whoever `session` is against what they want to open, and sends them there or turns them away.
+pub(super) async fn proceed(
+    desk: &Desk<'_>,
+    ask: &Ask<'_>,
+    destination: Destination<'_>,
+    request: &Request,
+    session: &Session,
+) -> Answer<Response> {
+    let life = match destination.judge(desk.snapshot, session.identity(), request.source) {
+        Judged::Admitted(life) => life,
+        Judged::Denied(reason) => return Ok(desk.denied(ask, &request.host, Some(session), &reason)),
+    };
+    if matches!(destination, Destination::Administration) {
+        // The login itself is the session here.
+        return Ok(see_other(&request.url(&request.target)));
+    }
+    let code = HandOverCode::from_random(crate::random());
+    let key = code.hash();
+    let hand_over = HandOver {
+        app: request.app,
+        name: destination.name().to_owned(),
+        host: request.host.clone(),
+        login: *session.id(),
+        identity: session.identity().clone(),
+        target: request.target.clone(),
+        grant: ask.visit.now.plus(life),
+    };
+    let plain = serde_json::to_vec(&hand_over).map_err(|error| desk.fault(ask, &error))?;
+    let thing = OneTime {
+        kind: OnceKind::HandOver,
+        key,
+        bind: request.login,
+        payload: desk.keys.seal(PURPOSE, &key, &plain),
+        expires: ask.visit.now.plus(CODE_LIFE),
+    };
+    desk.store.put_once(&thing).await.map_err(|error| desk.fault(ask, &error))?;
+    Ok(see_other(&request.url(&format!("/.access/authorized?code={}", *code.reveal()))))
+}
+
+/// `GET /.access/authorized` at the application's host: redeems the code beside the login cookie it was bound to.
+pub(crate) async fn redeem(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
+    let again = || {
+        let page = StartAgain { host: Some(ask.visit.host.clone()), link: "/".to_owned() };
+        Box::new(page.render(&desk.context(ask)))
+    };
+    let code = HandOverCode::parse(&ask.parameter("code")).ok_or_else(again)?;
+    let hand_over = take(desk, ask, &code).await?.filter(|found| found.host == ask.visit.host).ok_or_else(again)?;
+    let (session, id) = match start(desk, ask, &hand_over).await {
+        Ok(started) => started,
+        Err(StartError::LoginEnded) => return Err(again()),
+        Err(StartError::Store(error)) => return Err(desk.fault(ask, &error)),
+    };
+    desk.audit.record(AuditRecord {
+        actor: Some(session.identity().email.to_string()),
+        object: Some(hand_over.name.clone()),
+        detail: Some("session begun".to_owned()),
+        ..desk.record(ask, AuditEvent::Login)
+    });
+    let mut response = see_other(&ask.visit.url(&ask.visit.host, &hand_over.target));
+    let life = session.expires().since(ask.visit.now).as_secs();
+    cookie::set(response.headers_mut(), SESSION_COOKIE, &id.reveal(), life);
+    Ok(response)
+}
+
+async fn take(desk: &Desk<'_>, ask: &Ask<'_>, code: &HandOverCode) -> Answer<Option<HandOver>> {
+    let key = code.hash();
+    for login in cookie::logins(ask.headers) {
+        let taken = desk.store.take_once(OnceKind::HandOver, &key, &login.hash(), ask.visit.now).await;
+        if let Some(sealed) = taken.map_err(|error| desk.fault(ask, &error))? {
+            let plain = desk.keys.open(PURPOSE, &key, &sealed).map_err(|error| desk.fault(ask, &error))?;
+            return serde_json::from_slice(plain.expose()).map(Some).map_err(|error| desk.fault(ask, &error));
+        }
+    }
+    Ok(None)
+}
+
+/// A new session in the place of the one before; what the same person had opened here stays open.
+async fn start(desk: &Desk<'_>, ask: &Ask<'_>, hand_over: &HandOver) -> Result<(Arc<Session>, SessionId), StartError> {
+    let now = ask.visit.now;
+    let before = desk.session(ask);
+    let same = before.as_ref().filter(|before| before.identity().person == hand_over.identity.person);
+    let mut grants = vec![Grant { app: hand_over.app, expires: hand_over.grant }];
+    grants.extend(
+        same.iter()
+            .flat_map(|before| &before.record().grants)
+            .filter(|grant| grant.app != hand_over.app && grant.expires > now),
+    );
+    let id = SessionId::from_random(crate::random());
+    let record = SessionRecord {
+        id: id.hash(),
+        host: hand_over.host.clone(),
+        parent: Some(hand_over.login),
+        identity: hand_over.identity.clone(),
+        created: now,
+        expires: grants.iter().map(|grant| grant.expires).max().unwrap_or(now),
+        grants,
+    };
+    let session = desk.sessions.start(record, now).await?;
+    if let Some(before) = before {
+        desk.sessions.end(&[*before.id()]).await?;
+    }
+    Ok((session, id))
+}

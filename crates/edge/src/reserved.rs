@@ -1,0 +1,156 @@
+//! What the edge answers itself on every host: `/.access/` and the aliases under `/cdn-cgi/access/`.
+//!
+//! Only the exact paths below exist. Every other reading of a reserved path, and every other path below the two prefixes, is
+//! not found; none reaches an application.
+
+use axum::body::Body;
+use futures::future::BoxFuture;
+use http::{Method, header, request::Parts};
+use tunnel_proto::EmailAddress;
+
+use crate::{
+    Response, Visit,
+    enroll::{self, approval},
+    identity,
+    login::{
+        Answer, Ask, Desk, form, handover, page, pin,
+        setup::{self, Setup},
+    },
+    logout,
+    pages::{MethodNotAllowed, Missing, NotFound, assets},
+    tunnels,
+};
+
+/// What the reserved paths need of the edge.
+#[derive(Clone, Copy)]
+pub struct Reserved<'a> {
+    /// For logging in and out.
+    pub login: Desk<'a>,
+    /// For enrolment and set-up.
+    pub tunnels: tunnels::Desk<'a>,
+    /// The administrators that are not stored: those of the configuration file and `--admin`.
+    pub configured: &'a [EmailAddress],
+    /// Whether codes appear in the terminal of the edge.
+    pub in_terminal: bool,
+    /// Replaces the snapshot by one of what is stored now.
+    pub reload: &'a (dyn Fn() -> BoxFuture<'a, ()> + Send + Sync),
+}
+
+/// What the path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Endpoint<'p> {
+    Asset(&'p str),
+    Login,
+    PinCallback,
+    Authorized,
+    Logout,
+    Identity,
+    Certs,
+    Enroll,
+    Setup,
+}
+
+impl<'p> Endpoint<'p> {
+    fn of(path: &'p str, at_login_host: bool) -> Option<Self> {
+        let endpoint = match path {
+            "/.access/authorized" => Self::Authorized,
+            "/.access/logout" | "/cdn-cgi/access/logout" => Self::Logout,
+            "/.access/identity" | "/cdn-cgi/access/get-identity" => Self::Identity,
+            "/.access/certs" | "/cdn-cgi/access/certs" => Self::Certs,
+            "/.access/login" if at_login_host => Self::Login,
+            "/.access/callback/pin" if at_login_host => Self::PinCallback,
+            "/.access/enroll" if at_login_host => Self::Enroll,
+            "/.access/setup" if at_login_host => Self::Setup,
+            _ => Self::Asset(path.strip_prefix("/.access/assets/")?),
+        };
+        Some(endpoint)
+    }
+
+    /// The methods that it has. A hand-over is redeemed by GET alone: HEAD is what scanners send.
+    const fn methods(self) -> &'static str {
+        match self {
+            Self::Login | Self::PinCallback | Self::Logout | Self::Enroll | Self::Setup => "GET, HEAD, POST",
+            Self::Asset(_) | Self::Identity | Self::Certs => "GET, HEAD",
+            Self::Authorized => "GET",
+        }
+    }
+}
+
+/// Answers a request to a reserved path.
+pub async fn answer(reserved: &Reserved<'_>, visit: &Visit, request: http::Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    let ask = Ask { visit, headers: &parts.headers, query: parts.uri.query().unwrap_or_default() };
+    dispatch(reserved, &ask, &parts, body).await.unwrap_or_else(|answer| *answer)
+}
+
+async fn dispatch(reserved: &Reserved<'_>, ask: &Ask<'_>, parts: &Parts, body: Body) -> Answer<Response> {
+    let desk = &reserved.login;
+    let at_login_host = ask.visit.host == *desk.login_host;
+    let not_found = || {
+        let page = NotFound { missing: Missing::Page, reference: ask.visit.reference, at: ask.visit.now };
+        Box::new(page.render(&desk.context(ask)))
+    };
+    let endpoint = Endpoint::of(parts.uri.path(), at_login_host).ok_or_else(not_found)?;
+    let allow = endpoint.methods();
+    if !allow.split(", ").any(|method| method == parts.method.as_str()) {
+        let page = MethodNotAllowed { allow, reference: ask.visit.reference, at: ask.visit.now };
+        return Err(Box::new(page.render(&desk.context(ask))));
+    }
+    let post = parts.method == Method::POST;
+    let about = Setup { tunnels: reserved.tunnels, configured: reserved.configured, in_terminal: reserved.in_terminal };
+    match endpoint {
+        Endpoint::Asset(name) => assets::serve(name, parts.uri.query(), ask.headers).ok_or_else(not_found),
+        Endpoint::Login if post => pin::ask_for_code(desk, ask, body).await,
+        Endpoint::PinCallback if post => pin::answer_code(desk, ask, body).await,
+        Endpoint::Login | Endpoint::PinCallback => page::show(desk, ask).await,
+        Endpoint::Authorized => handover::redeem(desk, ask).await,
+        Endpoint::Logout if post => logout::act(desk, ask, body).await,
+        Endpoint::Logout => Ok(logout::ask(desk, ask)),
+        Endpoint::Identity => Ok(identity::answer(desk, ask)),
+        Endpoint::Certs => Ok(identity::certs(desk.keys)),
+        Endpoint::Setup if post => {
+            let (response, changed) = setup::submit(desk, ask, &about, body).await?;
+            if changed {
+                (reserved.reload)().await;
+            }
+            Ok(response)
+        }
+        Endpoint::Setup => setup::show(desk, ask, &about).await,
+        Endpoint::Enroll if post && is_json(parts) => {
+            let body = form::body(desk, ask, body).await?;
+            Ok(enroll::endpoint::answer(&reserved.tunnels, ask.visit, &body).await)
+        }
+        Endpoint::Enroll if post => decide_enrolment(reserved, ask, body).await,
+        Endpoint::Enroll => {
+            let id = ask.parameter("id");
+            let escaped: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
+            let session = desk.require_administrator(ask, &format!("/.access/enroll?id={escaped}"))?;
+            let mut context = desk.context(ask);
+            context.query = Some(ask.query.to_owned());
+            let token = form::token(desk.keys, "enroll", session.id());
+            Ok(enroll::page::show(&reserved.tunnels, ask.visit, &context, &id, &token).await)
+        }
+    }
+}
+
+async fn decide_enrolment(reserved: &Reserved<'_>, ask: &Ask<'_>, body: Body) -> Answer<Response> {
+    let desk = &reserved.login;
+    // Without a login the form cannot be ours, and its decision must not be kept for after one.
+    let session = desk.session(ask).ok_or_else(|| Box::new(form::refused(desk, ask, "/")))?;
+    let (_, fields) = form::bound_to(desk, ask, body, "enroll", "/", &[*session.id()]).await?;
+    let session = desk.require_administrator(ask, "/")?;
+    let token = form::token(desk.keys, "enroll", session.id());
+    let form = approval::Form::parse(fields.raw());
+    let (context, administrator) = (desk.context(ask), &session.identity().email);
+    let submitted = enroll::page::submit(&reserved.tunnels, ask.visit, &context, administrator, form, &token);
+    let (response, changed) = submitted.await;
+    if changed {
+        (reserved.reload)().await;
+    }
+    Ok(response)
+}
+
+fn is_json(parts: &Parts) -> bool {
+    let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+}

@@ -1,0 +1,249 @@
+//! Who is logged in: sessions in memory for every request, and in the store for the next start.
+//!
+//! A login at the login host is a session without parent; each application host has a session of its own, whose parent is
+//! the login it came from. Ending a login ends them all. A session never changes: a new login makes a new one.
+
+pub mod cookie;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use http::HeaderValue;
+use tokio_util::sync::CancellationToken;
+use tunnel_proto::{AppId, Hostname, Identity, PersonId, UnixTime};
+
+use crate::store::{SecretHash, SessionRecord, Store, StoreError};
+
+/// A session that counts now.
+pub struct Session {
+    record: SessionRecord,
+    epoch: u64,
+    ended: CancellationToken,
+}
+
+impl Session {
+    /// The hash that names it.
+    pub const fn id(&self) -> &SecretHash {
+        &self.record.id
+    }
+
+    /// The login that it came from; `None` for a login itself.
+    pub const fn parent(&self) -> Option<&SecretHash> {
+        self.record.parent.as_ref()
+    }
+
+    /// The host whose cookie carries it.
+    pub const fn host(&self) -> &Hostname {
+        &self.record.host
+    }
+
+    /// Who logged in.
+    pub const fn identity(&self) -> &Identity {
+        &self.record.identity
+    }
+
+    /// When it began.
+    pub const fn created(&self) -> UnixTime {
+        self.record.created
+    }
+
+    /// When it ends.
+    pub const fn expires(&self) -> UnixTime {
+        self.record.expires
+    }
+
+    /// Until when it opens `app`; `None` when it does not at `now`.
+    pub fn grant(&self, app: &AppId, now: UnixTime) -> Option<UnixTime> {
+        let grant = self.record.grants.iter().find(|grant| grant.app == *app && grant.expires > now)?;
+        Some(grant.expires.min(self.record.expires))
+    }
+
+    /// What is stored of it.
+    pub const fn record(&self) -> &SessionRecord {
+        &self.record
+    }
+
+    /// A number that no other session of this process has or had: what was concluded for one is never used for another.
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Waits until the session is ended by somebody; its own expiry is for the caller to watch.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// Whether somebody ended it.
+    pub fn is_ended(&self) -> bool {
+        self.ended.is_cancelled()
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("host", &self.record.host).field("epoch", &self.epoch).finish_non_exhaustive()
+    }
+}
+
+/// The table of sessions. Looking one up takes a short lock and no query.
+pub struct Sessions {
+    store: Arc<dyn Store>,
+    table: RwLock<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    sessions: HashMap<SecretHash, Arc<Session>>,
+    epochs: u64,
+}
+
+impl Table {
+    fn insert(&mut self, record: SessionRecord) -> Arc<Session> {
+        self.epochs = self.epochs.saturating_add(1);
+        let session = Arc::new(Session { record, epoch: self.epochs, ended: CancellationToken::new() });
+        self.sessions.insert(*session.id(), session.clone());
+        session
+    }
+
+    /// Whether the login with this id counts at `now`.
+    fn is_live(&self, id: &SecretHash, now: UnixTime) -> bool {
+        self.sessions.get(id).is_some_and(|session| session.expires() > now)
+    }
+
+    /// Removes what `ends` names and tells whoever waits.
+    fn remove(&mut self, ends: impl Fn(&Session) -> bool) -> Vec<Arc<Session>> {
+        let ended: Vec<_> = self.sessions.extract_if(|_, session| ends(session)).map(|(_, session)| session).collect();
+        ended.iter().for_each(|session| session.ended.cancel());
+        ended
+    }
+}
+
+/// Why a session did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The login it would have come from was ended meanwhile.
+    #[error("the login was ended meanwhile")]
+    LoginEnded,
+    /// It could not be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Sessions {
+    /// The sessions that `store` holds and that count at `now`.
+    pub async fn load(store: Arc<dyn Store>, now: UnixTime) -> Result<Self, StoreError> {
+        let mut table = Table::default();
+        for record in store.sessions(now).await? {
+            table.insert(record);
+        }
+        Ok(Self { store, table: RwLock::new(table) })
+    }
+
+    /// The session at `host` that the `Cookie` headers name. Of several cookies of our name the first that counts does.
+    pub fn find<'a>(
+        &self,
+        host: &Hostname,
+        cookies: impl IntoIterator<Item = &'a HeaderValue>,
+        now: UnixTime,
+    ) -> Option<Arc<Session>> {
+        let named = cookie::sessions(cookies);
+        if named.is_empty() {
+            return None;
+        }
+        let hashes: Vec<SecretHash> = named.iter().map(tunnel_auth::SessionId::hash).collect();
+        let table = self.read();
+        let counts = |session: &&Arc<Session>| session.host() == host && session.expires() > now;
+        hashes.iter().find_map(|hash| table.sessions.get(hash).filter(counts).cloned())
+    }
+
+    /// Every session that counts at `now`, oldest first.
+    pub fn list(&self, now: UnixTime) -> Vec<Arc<Session>> {
+        let mut all: Vec<_> = self.read().sessions.values().filter(|one| one.expires() > now).cloned().collect();
+        all.sort_by_key(|session| (session.created(), session.epoch()));
+        all
+    }
+
+    /// Begins a session: stored first, then known. With a parent it begins only if that login is not ended, and is ended
+    /// with it however the two cross.
+    pub async fn start(&self, record: SessionRecord, now: UnixTime) -> Result<Arc<Session>, StartError> {
+        self.store.put_session(&record).await?;
+        let (id, parent) = (record.id, record.parent);
+        let begun = {
+            let mut table = self.write();
+            let live = parent.is_none_or(|parent| table.is_live(&parent, now));
+            live.then(|| table.insert(record))
+        };
+        match begun {
+            Some(session) => Ok(session),
+            None => {
+                self.store.end_sessions(&[id]).await?;
+                Err(StartError::LoginEnded)
+            }
+        }
+    }
+
+    /// Puts a new login in the place of an older one of the same person: the sessions that came from the old one now end
+    /// with the new one.
+    pub(crate) async fn succeed(&self, old: &SecretHash, new: &SecretHash, now: UnixTime) -> Result<(), StoreError> {
+        let children: Vec<_> = self.list(now).into_iter().filter(|session| session.parent() == Some(old)).collect();
+        for child in children {
+            let record = SessionRecord { parent: Some(*new), ..child.record.clone() };
+            self.store.put_session(&record).await?;
+            let gone = {
+                let mut table = self.write();
+                let live = table.sessions.contains_key(child.id()) && table.is_live(new, now);
+                if live {
+                    // The same session: who waits for its end keeps waiting.
+                    let (epoch, ended) = (child.epoch, child.ended.clone());
+                    table.sessions.insert(record.id, Arc::new(Session { record, epoch, ended }));
+                }
+                !live
+            };
+            if gone {
+                self.end(&[*child.id()]).await?;
+            }
+        }
+        self.end(&[*old]).await
+    }
+
+    /// Ends sessions and all that came from them. At once in memory; an error means that they may be back after a restart.
+    pub async fn end(&self, ids: &[SecretHash]) -> Result<(), StoreError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.write().remove(|session| {
+            ids.contains(session.id()) || session.parent().is_some_and(|parent| ids.contains(parent))
+        });
+        self.store.end_sessions(ids).await
+    }
+
+    /// Ends every session of a person; says how many there were.
+    pub async fn end_person(&self, person: PersonId) -> Result<usize, StoreError> {
+        let ended = self.write().remove(|session| session.identity().person == person);
+        let ids: Vec<_> = ended.iter().map(|session| *session.id()).collect();
+        self.store.end_sessions(&ids).await?;
+        Ok(ids.len())
+    }
+
+    /// Forgets what has expired at `now`; the store sweeps its own.
+    pub fn sweep(&self, now: UnixTime) {
+        self.write().remove(|session| session.expires() <= now);
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions").field("count", &self.read().sessions.len()).finish_non_exhaustive()
+    }
+}
