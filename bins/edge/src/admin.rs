@@ -1,0 +1,259 @@
+//! `edge admin …`: asks the edge that runs on the data directory; without one, its store, as far as that makes sense.
+
+mod output;
+mod tunnel;
+
+use std::{ffi::OsString, path::Path, process::ExitCode};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use tunnel_edge::{
+    Clock,
+    socket::{AUDIT_MAX, Administration, Answer, AuditQuery, Client, Offline, WhichSessions, problem},
+};
+use tunnel_proto::EmailAddress;
+
+use output::{clean, table, when};
+use tunnel::TunnelCommand;
+
+/// What `edge admin` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdminCommand {
+    /// Tunnels and their hostnames
+    #[command(subcommand)]
+    Tunnel(TunnelCommand),
+    /// People who are logged in
+    #[command(subcommand)]
+    Session(SessionCommand),
+    /// Make a link that makes an administrator, once
+    SetupLink,
+    /// Show the newest audit records, oldest of them first
+    Audit {
+        /// How many
+        #[arg(long, short = 'n', value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=i64::from(AUDIT_MAX)))]
+        limit: u32,
+    },
+    /// Not built yet
+    #[command(hide = true)]
+    ServiceToken(NotBuilt),
+    /// Not built yet
+    #[command(hide = true)]
+    LoginMethod(NotBuilt),
+}
+
+/// What `edge admin session` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionCommand {
+    /// List who is logged in
+    List,
+    /// End sessions; those that came from a login end with it
+    Revoke {
+        /// The beginning of a session's number (at least 8 digits), or an e-mail address for all of that person's
+        #[arg(value_name = "NUMBER|EMAIL", value_parser = which)]
+        which: WhichSessions,
+    },
+}
+
+fn which(text: &str) -> Result<WhichSessions, String> {
+    if text.contains('@') {
+        let email: EmailAddress = text.parse().map_err(|error| format!("{error}"))?;
+        return Ok(WhichSessions::Email(email));
+    }
+    let digits = text.to_ascii_lowercase();
+    if digits.len() < 8 || digits.len() > 64 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(
+            "give at least 8 digits of the number that `edge admin session list` shows, or an e-mail address".into()
+        );
+    }
+    Ok(WhichSessions::Id(digits))
+}
+
+/// The arguments of a command that is not built yet: whatever they are.
+#[derive(Debug, Args)]
+pub(crate) struct NotBuilt {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    _rest: Vec<OsString>,
+}
+
+/// Runs a command. Data goes to standard output (`json`: as one JSON value), everything else to standard error.
+pub(crate) async fn run(command: AdminCommand, data_dir: &Path, json: bool) -> ExitCode {
+    if let Some((name, instead)) = not_built(&command) {
+        eprintln!("`edge admin {name}` is not built yet; {instead}");
+        return ExitCode::from(2);
+    }
+    match perform(command, data_dir, json).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("edge: {}", clean(&problem.message));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The commands of the design that are still to be built, and what serves meanwhile.
+fn not_built(command: &AdminCommand) -> Option<(&'static str, &'static str)> {
+    match command {
+        AdminCommand::ServiceToken(_) => Some(("service-token", "programs cannot log in yet")),
+        AdminCommand::LoginMethod(_) => Some(("login-method", "declare login methods with `edge apply`")),
+        AdminCommand::Tunnel(TunnelCommand::Token(_)) => Some((
+            "tunnel token",
+            "use `edge admin tunnel create NAME --out DIR`, or `connector login` on the other machine",
+        )),
+        AdminCommand::Tunnel(TunnelCommand::Rotate(_)) => Some((
+            "tunnel rotate",
+            "use `edge admin tunnel revoke NAME` and then `edge admin tunnel create NAME --out DIR`",
+        )),
+        _ => None,
+    }
+}
+
+async fn perform(command: AdminCommand, data_dir: &Path, json: bool) -> Answer<()> {
+    let office = office(data_dir).await?;
+    match command {
+        AdminCommand::Tunnel(command) => tunnel::perform(command, &*office, json).await,
+        AdminCommand::Session(command) => session(command, &*office, json).await,
+        AdminCommand::SetupLink => {
+            let link = office.setup_link().await?;
+            show(json, &link, || link.url.clone())?;
+            if !json {
+                eprintln!("Whoever opens it within an hour and proves an e-mail address becomes an administrator.");
+            }
+            Ok(())
+        }
+        AdminCommand::Audit { limit } => audit(&*office, limit, json).await,
+        AdminCommand::ServiceToken(_) | AdminCommand::LoginMethod(_) => {
+            Err(problem("not_built", "this command is not built yet"))
+        }
+    }
+}
+
+/// Whom to ask.
+async fn office(data_dir: &Path) -> Answer<Box<dyn Administration>> {
+    match Client::find(data_dir).await {
+        Ok(Some(client)) => Ok(Box::new(client)),
+        Ok(None) => {
+            let offline = Offline::open(data_dir, Clock::System).await?;
+            eprintln!("No edge runs on `{}`: this is about what it has stored.", data_dir.display());
+            Ok(Box::new(offline))
+        }
+        Err(error) => Err(problem("edge_unreachable", error.to_string())),
+    }
+}
+
+async fn session(command: SessionCommand, office: &dyn Administration, json: bool) -> Answer<()> {
+    match command {
+        SessionCommand::List => {
+            let sessions = office.sessions().await?;
+            show(json, &sessions, || {
+                let rows = sessions.iter().map(|session| {
+                    let number = session.id.get(..12).unwrap_or(&session.id).to_owned();
+                    let (began, ends) = (when(session.created), when(session.expires));
+                    vec![number, session.email.to_string(), session.host.to_string(), began, ends]
+                });
+                table(&["NUMBER", "PERSON", "HOST", "SINCE", "UNTIL"], rows)
+            })
+        }
+        SessionCommand::Revoke { which } => {
+            let ended = office.end_sessions(which).await?;
+            show(json, &ended, || format!("sessions ended: {}", ended.ended))
+        }
+    }
+}
+
+async fn audit(office: &dyn Administration, limit: u32, json: bool) -> Answer<()> {
+    let mut records = office.audit(AuditQuery { limit }).await?;
+    records.reverse();
+    show(json, &records, || {
+        let rows = records.iter().map(|record| {
+            let mut detail = record.detail.clone().unwrap_or_default();
+            if record.count > 1 {
+                detail = format!("{detail} (×{})", record.count).trim_start().to_owned();
+            }
+            if let Some(reference) = &record.reference {
+                detail = format!("{detail} [{reference}]").trim_start().to_owned();
+            }
+            let source = record.source.map(|source| source.to_string());
+            let event = record.event.as_str().to_owned();
+            let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+            vec![
+                when(record.at),
+                event,
+                or_dash(record.actor.clone()),
+                or_dash(source),
+                or_dash(record.object.clone()),
+                detail,
+            ]
+        });
+        table(&["WHEN", "WHAT", "WHO", "FROM", "ABOUT", "DETAIL"], rows)
+    })
+}
+
+/// Prints a value: as JSON, or in words.
+fn show(json: bool, value: &impl Serialize, words: impl FnOnce() -> String) -> Answer<()> {
+    let failed = |error: &dyn std::fmt::Display| problem("internal", format!("the answer cannot be printed: {error}"));
+    let text = if json { serde_json::to_string_pretty(value).map_err(|error| failed(&error))? } else { words() };
+    output::say(&text).map_err(|error| failed(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(subcommand)]
+        command: AdminCommand,
+    }
+
+    fn parse(words: &str) -> Result<AdminCommand, clap::Error> {
+        Cli::try_parse_from(std::iter::once("admin").chain(words.split_whitespace())).map(|cli| cli.command)
+    }
+
+    #[test]
+    fn what_is_not_built_is_refused_by_name_whatever_its_arguments() {
+        for (words, name) in [
+            ("service-token create ci --json", "service-token"),
+            ("tunnel token office", "tunnel token"),
+            ("tunnel rotate office --force", "tunnel rotate"),
+            ("login-method list", "login-method"),
+        ] {
+            let command = parse(words).unwrap();
+            assert_eq!(not_built(&command).map(|(name, _)| name), Some(name), "{words}");
+        }
+        for words in
+            ["tunnel list", "session list", "setup-link", "audit -n 5", "tunnel create a --hostname b.example.com"]
+        {
+            assert!(not_built(&parse(words).unwrap()).is_none(), "{words}");
+        }
+    }
+
+    #[test]
+    fn wrong_words_are_usage_errors() {
+        for words in [
+            "",
+            "tunnel",
+            "tunnel create",
+            "tunnel create Bad*Name",
+            "tunnel route office",
+            "tunnel route office bad_*_*",
+            "session revoke 123",
+            "session revoke a@b@c",
+            "audit -n 0",
+            "audit -n 10001",
+            "nonsense",
+        ] {
+            let error = parse(words).err().unwrap_or_else(|| panic!("`{words}` was understood"));
+            assert_eq!(error.exit_code(), 2, "{words}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_session_is_named_by_number_or_by_person() {
+        assert_eq!(which("ABCDEF0123"), Ok(WhichSessions::Id("abcdef0123".into())));
+        assert_eq!(which("A@Example.com"), Ok(WhichSessions::Email("a@example.com".parse().unwrap())));
+        assert!(which("abcdefg0").is_err());
+        assert!(which(&"a".repeat(65)).is_err());
+    }
+}
