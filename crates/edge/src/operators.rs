@@ -1,52 +1,60 @@
 //! What an operator's link asks for: tunnels and routes, inside what an administrator approved.
 
+use std::net::IpAddr;
+
 use tunnel_proto::{
     OperatorId, TunnelId,
-    message::{Done, Message, Tunnels, short_text},
+    enrol::{CreateTunnel, EnrolProblem},
+    identity::{CertRole, PeerIdentity},
+    link::Control,
+    message::{Done, Message, Rotate, Route, Tunnels, short_text},
 };
 
-use crate::tunnels::{Desk, Principal, Problem, TunnelRef};
+use crate::tunnels::{self, Office, Principal, Problem, TunnelRef};
 
-/// What an answered message asks of the edge besides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum After {
-    /// Nothing changed.
-    Nothing,
-    /// The configuration changed: build a new snapshot.
-    Reload,
-    /// Certificates of this tunnel were revoked: close its links, and build a new snapshot.
-    Close(TunnelId),
+/// Serves the control stream of an operator's link until it ends, or until it sends what operators do not send. The caller
+/// then closes the link.
+pub async fn serve(office: &(impl Office + ?Sized), control: &mut Control, peer: &PeerIdentity, source: IpAddr) {
+    while let Some(message) = control.next().await {
+        let kind = message.kind();
+        let Some(reply) = answer(office, peer, source, message).await else {
+            tracing::debug!(?kind, role = %peer.role, "not for an operator to say");
+            return;
+        };
+        if let Err(error) = control.send(reply).await {
+            tracing::debug!(%error, role = %peer.role, "an operator did not wait for its answer");
+            return;
+        }
+    }
 }
 
-/// Answers one message of the operator whose certificate has the serial number `serial`. `None` when the message is not
-/// one that operators send: the link is to be closed.
+/// Answers one message. `None` when it is not one that operators send.
 ///
 /// The approval is read again for every message, so that what is withdrawn is withdrawn at once.
 pub async fn answer(
-    desk: &Desk<'_>,
-    operator: OperatorId,
-    serial: &str,
+    office: &(impl Office + ?Sized),
+    peer: &PeerIdentity,
+    source: IpAddr,
     message: Message,
-    links: impl Fn(TunnelId) -> u32 + Send,
-) -> Option<(Message, After)> {
+) -> Option<Message> {
+    let CertRole::Operator(operator) = peer.role else { return None };
     let asked = Asked::from(message)?;
-    let answered = match principal(desk, operator, serial).await {
-        Ok(principal) => act(desk, &principal, asked, links).await,
+    let answered = match principal(office, operator, peer).await {
+        Ok(principal) => act(office, &principal, source, asked).await,
         Err(problem) => Err(problem),
     };
     Some(answered.unwrap_or_else(|problem| {
-        let mut wire = tunnel_proto::enrol::EnrolProblem::from(problem);
-        wire.message = short_text(wire.message);
-        (wire.into(), After::Nothing)
+        let EnrolProblem { code, message } = problem.into();
+        EnrolProblem { code, message: short_text(message) }.into()
     }))
 }
 
 enum Asked {
-    Create(tunnel_proto::enrol::CreateTunnel),
-    Route(tunnel_proto::message::Route),
+    Create(CreateTunnel),
+    Route(Route),
     List,
     Delete(TunnelId),
-    Rotate(tunnel_proto::message::Rotate),
+    Rotate(Rotate),
 }
 
 impl Asked {
@@ -62,32 +70,38 @@ impl Asked {
     }
 }
 
-async fn principal(desk: &Desk<'_>, operator: OperatorId, serial: &str) -> Result<Principal, Problem> {
+async fn principal(
+    office: &(impl Office + ?Sized),
+    operator: OperatorId,
+    peer: &PeerIdentity,
+) -> Result<Principal, Problem> {
+    let desk = office.desk(None);
     let revoked = desk.store.revoked_serials(desk.now).await?;
-    let record = desk.store.operator(operator).await?.filter(|_| !revoked.iter().any(|one| one == serial));
+    let good = desk.now < peer.expires && !revoked.contains(&peer.serial_hex);
+    let record = desk.store.operator(operator).await?.filter(|_| good);
     record.map(Principal::Operator).ok_or(Problem::UnknownOperator)
 }
 
 async fn act(
-    desk: &Desk<'_>,
+    office: &(impl Office + ?Sized),
     principal: &Principal,
+    source: IpAddr,
     asked: Asked,
-    links: impl Fn(TunnelId) -> u32 + Send,
-) -> Result<(Message, After), Problem> {
+) -> Result<Message, Problem> {
+    let source = Some(source);
     Ok(match asked {
-        Asked::Create(request) => (desk.create_or_reuse(principal, &request).await?.into(), After::Reload),
-        Asked::Route(route) => {
-            desk.route(principal, &TunnelRef::Id(route.tunnel), &route.hostnames).await?;
-            (Done {}.into(), After::Reload)
+        Asked::Create(request) => tunnels::create_or_reuse(office, source, principal, &request).await?.into(),
+        Asked::Route(Route { tunnel, hostnames }) => {
+            tunnels::route(office, source, principal, &TunnelRef::Id(tunnel), &hostnames).await?;
+            Done {}.into()
         }
-        Asked::List => (Tunnels { tunnels: desk.list(principal, links).await? }.into(), After::Nothing),
+        Asked::List => Tunnels { tunnels: tunnels::list(office, principal).await? }.into(),
         Asked::Delete(tunnel) => {
-            let tunnel = desk.delete(principal, &TunnelRef::Id(tunnel)).await?;
-            (Done {}.into(), After::Close(tunnel))
+            tunnels::delete(office, source, principal, &TunnelRef::Id(tunnel)).await?;
+            Done {}.into()
         }
-        Asked::Rotate(rotate) => {
-            let (tunnel, renewed) = desk.rotate(principal, &TunnelRef::Id(rotate.tunnel), &rotate.csr).await?;
-            (renewed.into(), After::Close(tunnel))
+        Asked::Rotate(Rotate { tunnel, csr }) => {
+            tunnels::rotate(office, source, principal, &TunnelRef::Id(tunnel), &csr).await?.into()
         }
     })
 }
