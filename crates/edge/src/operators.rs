@@ -1,60 +1,52 @@
 //! What an operator's link asks for: tunnels and routes, inside what an administrator approved.
 
-use std::net::IpAddr;
-
 use tunnel_proto::{
     OperatorId, TunnelId,
-    enrol::{CreateTunnel, EnrolProblem},
-    identity::{CertRole, PeerIdentity},
-    link::Control,
-    message::{Done, Message, Rotate, Route, Tunnels, short_text},
+    message::{Done, Message, Tunnels, short_text},
 };
 
-use crate::tunnels::{self, Office, Principal, Problem, TunnelRef};
+use crate::tunnels::{Desk, Principal, Problem, TunnelRef};
 
-/// Serves the control stream of an operator's link until it ends, or until it sends what operators do not send. The caller
-/// then closes the link.
-pub async fn serve(office: &(impl Office + ?Sized), control: &mut Control, peer: &PeerIdentity, source: IpAddr) {
-    while let Some(message) = control.next().await {
-        let kind = message.kind();
-        let Some(reply) = answer(office, peer, source, message).await else {
-            tracing::debug!(?kind, role = %peer.role, "not for an operator to say");
-            return;
-        };
-        if let Err(error) = control.send(reply).await {
-            tracing::debug!(%error, role = %peer.role, "an operator did not wait for its answer");
-            return;
-        }
-    }
+/// What an answered message asks of the edge besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Nothing changed.
+    Nothing,
+    /// The configuration changed: build a new snapshot.
+    Reload,
+    /// Certificates of this tunnel were revoked: close its links, and build a new snapshot.
+    Close(TunnelId),
 }
 
-/// Answers one message. `None` when it is not one that operators send.
+/// Answers one message of the operator whose certificate has the serial number `serial`. `None` when the message is not
+/// one that operators send: the link is to be closed.
 ///
 /// The approval is read again for every message, so that what is withdrawn is withdrawn at once.
 pub async fn answer(
-    office: &(impl Office + ?Sized),
-    peer: &PeerIdentity,
-    source: IpAddr,
+    desk: &Desk<'_>,
+    operator: OperatorId,
+    serial: &str,
     message: Message,
-) -> Option<Message> {
-    let CertRole::Operator(operator) = peer.role else { return None };
+    links: impl Fn(TunnelId) -> u32 + Send,
+) -> Option<(Message, After)> {
     let asked = Asked::from(message)?;
-    let answered = match principal(office, operator, peer).await {
-        Ok(principal) => act(office, &principal, source, asked).await,
+    let answered = match principal(desk, operator, serial).await {
+        Ok(principal) => act(desk, &principal, asked, links).await,
         Err(problem) => Err(problem),
     };
     Some(answered.unwrap_or_else(|problem| {
-        let EnrolProblem { code, message } = problem.into();
-        EnrolProblem { code, message: short_text(message) }.into()
+        let mut wire = tunnel_proto::enrol::EnrolProblem::from(problem);
+        wire.message = short_text(wire.message);
+        (wire.into(), After::Nothing)
     }))
 }
 
 enum Asked {
-    Create(CreateTunnel),
-    Route(Route),
+    Create(tunnel_proto::enrol::CreateTunnel),
+    Route(tunnel_proto::message::Route),
     List,
     Delete(TunnelId),
-    Rotate(Rotate),
+    Rotate(tunnel_proto::message::Rotate),
 }
 
 impl Asked {
@@ -70,38 +62,32 @@ impl Asked {
     }
 }
 
-async fn principal(
-    office: &(impl Office + ?Sized),
-    operator: OperatorId,
-    peer: &PeerIdentity,
-) -> Result<Principal, Problem> {
-    let desk = office.desk(None);
+async fn principal(desk: &Desk<'_>, operator: OperatorId, serial: &str) -> Result<Principal, Problem> {
     let revoked = desk.store.revoked_serials(desk.now).await?;
-    let good = desk.now < peer.expires && !revoked.contains(&peer.serial_hex);
-    let record = desk.store.operator(operator).await?.filter(|_| good);
+    let record = desk.store.operator(operator).await?.filter(|_| !revoked.iter().any(|one| one == serial));
     record.map(Principal::Operator).ok_or(Problem::UnknownOperator)
 }
 
 async fn act(
-    office: &(impl Office + ?Sized),
+    desk: &Desk<'_>,
     principal: &Principal,
-    source: IpAddr,
     asked: Asked,
-) -> Result<Message, Problem> {
-    let source = Some(source);
+    links: impl Fn(TunnelId) -> u32 + Send,
+) -> Result<(Message, After), Problem> {
     Ok(match asked {
-        Asked::Create(request) => tunnels::create_or_reuse(office, source, principal, &request).await?.into(),
-        Asked::Route(Route { tunnel, hostnames }) => {
-            tunnels::route(office, source, principal, &TunnelRef::Id(tunnel), &hostnames).await?;
-            Done {}.into()
+        Asked::Create(request) => (desk.create_or_reuse(principal, &request).await?.into(), After::Reload),
+        Asked::Route(route) => {
+            desk.route(principal, &TunnelRef::Id(route.tunnel), &route.hostnames).await?;
+            (Done {}.into(), After::Reload)
         }
-        Asked::List => Tunnels { tunnels: tunnels::list(office, principal).await? }.into(),
+        Asked::List => (Tunnels { tunnels: desk.list(principal, links).await? }.into(), After::Nothing),
         Asked::Delete(tunnel) => {
-            tunnels::delete(office, source, principal, &TunnelRef::Id(tunnel)).await?;
-            Done {}.into()
+            let tunnel = desk.delete(principal, &TunnelRef::Id(tunnel)).await?;
+            (Done {}.into(), After::Close(tunnel))
         }
-        Asked::Rotate(Rotate { tunnel, csr }) => {
-            tunnels::rotate(office, source, principal, &TunnelRef::Id(tunnel), &csr).await?.into()
+        Asked::Rotate(rotate) => {
+            let (tunnel, renewed) = desk.rotate(principal, &TunnelRef::Id(rotate.tunnel), &rotate.csr).await?;
+            (renewed.into(), After::Close(tunnel))
         }
     })
 }

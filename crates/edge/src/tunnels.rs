@@ -1,13 +1,11 @@
 //! Tunnels and routes: who may publish what, and how that is changed.
 //!
 //! Every way to change them (the local socket, an operator's link, an administrator's page) comes here as a [`Principal`]
-//! with its rights. [`Desk`] decides on the newest configuration and stores whole changes, with their audit; the functions
-//! here also make the running edge, an [`Office`], follow them.
+//! with its rights. [`Desk`] decides on the newest configuration and stores whole changes, with their audit.
 
 mod certificate;
 mod change;
 mod desk;
-mod office;
 mod problem;
 mod provisional;
 mod rights;
@@ -17,7 +15,6 @@ use std::fmt;
 use tunnel_proto::{Name, TunnelId};
 
 pub use desk::Desk;
-pub use office::{Office, create_or_reuse, delete, list, renew, revoke, rotate, route};
 pub use problem::Problem;
 pub use rights::Principal;
 pub(crate) use rights::served_by;

@@ -1,12 +1,7 @@
 //! A desk over a database of its own.
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use tunnel_edge::{
     Clock,
     enroll::{self, Allowed, Ask, Verdict},
@@ -14,36 +9,10 @@ use tunnel_edge::{
     tunnels::{Desk, Principal},
 };
 use tunnel_proto::{
-    EmailAddress, HostPattern, Hostname, TunnelId, UnixTime,
+    EmailAddress, HostPattern, Hostname, UnixTime,
     enrol::{CreateTunnel, EnrolAnswer, Operator},
     identity::{Ca, KeyAndCsr},
 };
-
-/// What follows a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Followed {
-    Reloaded,
-    Closed(TunnelId),
-}
-
-#[async_trait]
-impl tunnel_edge::tunnels::Office for Office {
-    fn desk(&self, source: Option<IpAddr>) -> Desk<'_> {
-        Desk { source, ..self.desk() }
-    }
-
-    fn links(&self, _: TunnelId) -> u32 {
-        3
-    }
-
-    async fn reload(&self) {
-        self.followed.lock().unwrap().push(Followed::Reloaded);
-    }
-
-    async fn close_tunnel(&self, tunnel: TunnelId) {
-        self.followed.lock().unwrap().push(Followed::Closed(tunnel));
-    }
-}
 
 /// An edge's store and authority, with a clock that the test moves.
 pub(crate) struct Office {
@@ -51,8 +20,6 @@ pub(crate) struct Office {
     pub(crate) ca: Ca,
     pub(crate) clock: Clock,
     pub(crate) quick_start: bool,
-    /// What the edge was made to do after changes.
-    pub(crate) followed: Mutex<Vec<Followed>>,
     login_host: Hostname,
     _folder: tempfile::TempDir,
 }
@@ -72,15 +39,7 @@ impl Office {
         let zone = Hostname::parse(zone).unwrap();
         let clock = Clock::manual(UnixTime(1_800_000_000));
         let ca = Ca::generate(&zone, clock.now()).unwrap();
-        Self {
-            store,
-            ca,
-            clock,
-            quick_start,
-            followed: Mutex::default(),
-            login_host: zone.child("access").unwrap(),
-            _folder: folder,
-        }
+        Self { store, ca, clock, quick_start, login_host: zone.child("access").unwrap(), _folder: folder }
     }
 
     pub(crate) fn desk(&self) -> Desk<'_> {
