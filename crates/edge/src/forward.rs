@@ -1,0 +1,253 @@
+//! An admitted request on its way to the service, and the answer on its way back.
+
+mod body;
+mod head;
+mod upgrade;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header,
+    request::Parts,
+    uri::PathAndQuery,
+};
+use hyper::body::{Body as _, Incoming};
+
+use crate::{
+    Response, State, Visit,
+    gate::Permit,
+    pages::{BadRequest, Failure, PageContext, ServiceError},
+    registry::Candidate,
+    upstream::{self, Lease},
+};
+
+pub(crate) use self::body::RequestBody;
+use self::body::{AnswerBody, Progress};
+
+/// Forwards one request by its permit. Always answers: with the service's answer, or with a page that says where the way
+/// ends.
+pub async fn forward(
+    state: &Arc<State>,
+    visit: Visit,
+    context: &PageContext,
+    permit: Permit,
+    parts: Parts,
+    body: Incoming,
+) -> Response {
+    let failed = |failure| {
+        let (host, reference, at) = (visit.host.clone(), visit.reference, visit.now);
+        ServiceError { failure, host, reference, at }.render(context)
+    };
+    let path = parts.uri.path();
+    let candidates = permit.tunnel().map(|tunnel| state.registry.candidates(tunnel, &visit.host, path));
+    let candidates = candidates.unwrap_or_default();
+    let Some(first) = candidates.first() else { return failed(Failure::NoTunnel) };
+    let Ok(head) = outgoing(state, &visit, &permit, &parts, first) else { return failed(Failure::BadAnswer) };
+    if upgrade::is_asked(&parts) {
+        let asked = upgrade::Asked::new(parts, head);
+        return match upgrade::forward(state, &visit, permit, &candidates, asked).await {
+            Ok(response) => response,
+            Err(failure) => failed(failure),
+        };
+    }
+    let progress = Arc::new(Progress::default());
+    let repeatable = body.is_end_stream() && parts.method.is_safe();
+    let body = RequestBody::new(body, progress.clone());
+    let request = head.into_request(body);
+    let sent = send(state, &visit, &permit, &candidates, request, repeatable, &progress).await;
+    match sent {
+        Ok((response, lease)) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
+            answer(state, permit, response, lease, progress)
+        }
+        // A switch that nobody asked for: what follows on the stream is nothing that a visitor should get.
+        Ok(_) => failed(Failure::BadAnswer),
+        Err(_) if progress.has_failed() => {
+            let mut response = BadRequest { reference: visit.reference, at: visit.now }.render(context);
+            close(response.headers_mut(), parts.version);
+            response
+        }
+        Err(failure) => {
+            let mut response = failed(failure);
+            if !progress.has_ended() {
+                close(response.headers_mut(), parts.version);
+            }
+            response
+        }
+    }
+}
+
+/// After an answer that did not wait for the request's end, the connection's next bytes are nobody's request.
+fn close(headers: &mut HeaderMap, version: Version) {
+    if version < Version::HTTP_2 {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+/// An outgoing head.
+struct Head {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl Head {
+    fn into_request<B>(self, body: B) -> Request<B> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.headers_mut() = self.headers;
+        request
+    }
+}
+
+/// Builds the head that the service sees: the method and target as judged, one `Host`, the visitor's fields that may go
+/// on, and then our own.
+fn outgoing(
+    state: &State,
+    visit: &Visit,
+    permit: &Permit,
+    parts: &Parts,
+    candidate: &Candidate,
+) -> Result<Head, http::Error> {
+    let mut headers = head::request(&parts.headers);
+    let authority = match visit.port {
+        Some(port) => format!("{}:{port}", visit.host),
+        None => visit.host.to_string(),
+    };
+    let host = candidate.rule.http.host_header.as_ref().unwrap_or(&authority);
+    headers.insert(header::HOST, HeaderValue::try_from(host)?);
+    headers.insert("x-forwarded-for", HeaderValue::try_from(visit.source.to_string())?);
+    headers.insert("x-forwarded-proto", HeaderValue::from_static(if visit.https { "https" } else { "http" }));
+    headers.insert("x-forwarded-host", HeaderValue::try_from(&authority)?);
+    let email = HeaderValue::try_from(permit.identity().email.as_str())?;
+    if let Some(assertion) = state.assertions.of(state, permit, visit.now) {
+        let mut assertion = HeaderValue::try_from(&*assertion)?;
+        assertion.set_sensitive(true);
+        if permit.compatible_headers() {
+            headers.insert("cf-access-jwt-assertion", assertion.clone());
+            headers.insert("cf-access-authenticated-user-email", email.clone());
+        }
+        headers.insert("access-jwt-assertion", assertion);
+    }
+    headers.insert("access-user-email", email);
+    let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let uri = Uri::builder().path_and_query(target).build()?;
+    Ok(Head { method: parts.method.clone(), uri, headers })
+}
+
+/// Sends a request on an idle stream, else on a fresh one. It is sent again only when it was certainly not sent, or when
+/// sending it twice does no harm and an idle stream had died.
+async fn send(
+    state: &Arc<State>,
+    visit: &Visit,
+    permit: &Permit,
+    candidates: &[Candidate],
+    mut request: Request<RequestBody>,
+    repeatable: bool,
+    progress: &Progress,
+) -> Result<(http::Response<Incoming>, Lease), Failure> {
+    for candidate in candidates {
+        let Some(mut lease) = state.pool.take(candidate, permit.session().id()) else { continue };
+        let again = repeatable.then(|| repeat(&request)).flatten();
+        match exchange(state, &mut lease, request, progress).await {
+            Ok(response) => return Ok((response, lease)),
+            Err(Unanswered::NotSent(back)) => request = back,
+            Err(Unanswered::Lost) => request = again.ok_or(Failure::BadAnswer)?,
+            Err(Unanswered::Slow) => return Err(Failure::Slow),
+        }
+        break;
+    }
+    let mut lease = upstream::connect(&state.pool, candidates, visit).await?;
+    match exchange(state, &mut lease, request, progress).await {
+        Ok(response) => Ok((response, lease)),
+        Err(Unanswered::Slow) => Err(Failure::Slow),
+        Err(Unanswered::NotSent(_) | Unanswered::Lost) => Err(Failure::BadAnswer),
+    }
+}
+
+/// The same request once more, without a body.
+fn repeat(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    let head = Head {
+        method: request.method().clone(),
+        uri: request.uri().clone(),
+        headers: request.headers().clone(),
+    };
+    Some(head.into_request(RequestBody::empty()))
+}
+
+enum Unanswered {
+    NotSent(Request<RequestBody>),
+    Lost,
+    Slow,
+}
+
+/// One request and the head of its answer. The time limit counts from the last byte of the body that went on.
+async fn exchange(
+    state: &State,
+    lease: &mut Lease,
+    request: Request<RequestBody>,
+    progress: &Progress,
+) -> Result<http::Response<Incoming>, Unanswered> {
+    let sending = lease.sender().try_send_request(request);
+    tokio::pin!(sending);
+    let mut seen = progress.bytes();
+    loop {
+        match tokio::time::timeout(state.config.response_timeout, &mut sending).await {
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(mut error)) => {
+                return Err(error.take_message().map_or(Unanswered::Lost, Unanswered::NotSent));
+            }
+            Err(_) => {
+                let now = progress.bytes();
+                if now == seen {
+                    return Err(Unanswered::Slow);
+                }
+                seen = now;
+            }
+        }
+    }
+}
+
+/// The service's answer as the visitor gets it.
+fn answer(
+    state: &Arc<State>,
+    permit: Permit,
+    response: http::Response<Incoming>,
+    mut lease: Lease,
+    progress: Arc<Progress>,
+) -> Response {
+    let (parts, body) = response.into_parts();
+    let authenticates = |value: &HeaderValue| {
+        let scheme = value.as_bytes().split(|b| *b == b' ').next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
+    };
+    if parts.headers.get_all(header::WWW_AUTHENTICATE).iter().any(authenticates) {
+        lease.own(*permit.session().id());
+    }
+    let headers = head::response(&parts.headers);
+    let mut answer = Response::new(Body::new(AnswerBody::new(body, lease, progress, Watch::new(state, permit))));
+    *answer.status_mut() = parts.status;
+    *answer.headers_mut() = headers;
+    answer
+}
+
+/// Whether what was admitted still is, looked at while a stream lives.
+pub(super) struct Watch {
+    state: Arc<State>,
+    permit: Permit,
+}
+
+/// How often a living stream is judged again.
+const WATCH_EVERY: Duration = Duration::from_millis(250);
+
+impl Watch {
+    fn new(state: &Arc<State>, permit: Permit) -> Self {
+        Self { state: state.clone(), permit }
+    }
+
+    fn holds(&self) -> bool {
+        let snapshot = self.state.snapshot.load_full();
+        self.permit.still_holds(self.state.gate(&snapshot), self.state.clock.now())
+    }
+}

@@ -1,0 +1,190 @@
+//! Heads on their way: built, never copied.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::{
+    request::normal,
+    session::cookie::{LOGIN_COOKIE, SESSION_COOKIE},
+};
+
+/// Fields that concern one connection only (RFC 9110 §7.6.1), and what frames a body. Never forwarded; framing is set anew.
+const HOP_BY_HOP: [&str; 12] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-authentication-info",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "content-length",
+    "upgrade",
+    "http2-settings",
+];
+
+/// Names by which an origin might take a visitor's word for who or where somebody is, or for another path than the one
+/// that was judged. In normal form; a visitor's are removed in every spelling.
+const RESERVED: [&str; 22] = [
+    "access-jwt-assertion",
+    "access-user-email",
+    "forwarded",
+    "remote-user",
+    "remote-email",
+    "remote-groups",
+    "remote-name",
+    "x-remote-user",
+    "x-remote-email",
+    "x-remote-groups",
+    "x-authenticated-user",
+    "x-forwarded-user",
+    "x-webauth-user",
+    "x-real-ip",
+    "x-client-ip",
+    "x-original-url",
+    "x-original-uri",
+    "x-rewrite-url",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "x-user-email",
+    "x-user",
+];
+/// And every name that begins like this.
+const RESERVED_PREFIXES: [&str; 5] = ["cf-access-", "x-access-", "x-forwarded-", "x-auth-request-", "access-user-"];
+
+/// Whether a visitor's header of this name is kept from the origin, in any spelling that a server might read as ours.
+pub(super) fn is_reserved(name: &HeaderName) -> bool {
+    let name = normal(name.as_str());
+    RESERVED.contains(&name.as_str()) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The fields that the other side's `Connection` lists.
+fn listed(headers: &HeaderMap) -> Vec<String> {
+    let values = headers.get_all(header::CONNECTION).iter();
+    let names = values.flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    names.map(|name| String::from_utf8_lossy(name).trim().to_ascii_lowercase()).collect()
+}
+
+/// What of a request's headers goes on to the origin, before our own are set.
+pub(super) fn request(headers: &HeaderMap) -> HeaderMap {
+    let listed = listed(headers);
+    let mut out = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        let plain = name.as_str();
+        let alike = plain.contains(['_', '.']) && HOP_BY_HOP.contains(&normal(plain).as_str());
+        let dropped = HOP_BY_HOP.contains(&plain)
+            || alike
+            || *name == header::HOST
+            || *name == header::COOKIE
+            || *name == header::EXPECT
+            || listed.iter().any(|other| other == plain)
+            || is_reserved(name);
+        if !dropped {
+            out.append(name.clone(), value.clone());
+        }
+    }
+    if let Some(cookie) = cookies(headers) {
+        out.insert(header::COOKIE, cookie);
+    }
+    out
+}
+
+/// The visitor's cookies without ours, in one field (RFC 9113 §8.2.3), each as it came.
+fn cookies(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut kept: Vec<u8> = Vec::new();
+    for pair in headers.get_all(header::COOKIE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b';')) {
+        let pair = pair.strip_prefix(b" ").unwrap_or(pair);
+        let name = pair.split(|b| *b == b'=').next().unwrap_or_default().trim_ascii();
+        if is_ours(name) || pair.trim_ascii().is_empty() {
+            continue;
+        }
+        if !kept.is_empty() {
+            kept.extend_from_slice(b"; ");
+        }
+        kept.extend_from_slice(pair);
+    }
+    (!kept.is_empty()).then(|| HeaderValue::from_bytes(&kept).ok()).flatten()
+}
+
+fn is_ours(cookie: &[u8]) -> bool {
+    [SESSION_COOKIE, LOGIN_COOKIE].iter().any(|ours| cookie.eq_ignore_ascii_case(ours.as_bytes()))
+}
+
+/// What of an origin's answer goes on to the visitor.
+pub(super) fn response(headers: &HeaderMap) -> HeaderMap {
+    let listed = listed(headers);
+    let mut out = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        let plain = name.as_str();
+        let length = *name == header::CONTENT_LENGTH;
+        let dropped = (HOP_BY_HOP.contains(&plain) && !length)
+            || (listed.iter().any(|other| other == plain) && !length)
+            || (*name == header::SET_COOKIE && sets_ours(value));
+        if !dropped {
+            out.append(name.clone(), value.clone());
+        }
+    }
+    out
+}
+
+/// Whether an origin tries to set a cookie of ours (T11, S2).
+fn sets_ours(value: &HeaderValue) -> bool {
+    let name = value.as_bytes().split(|b| matches!(b, b'=' | b';')).next().unwrap_or_default();
+    is_ours(name.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&str, &str)| {
+            (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap())
+        };
+        let mut map = HeaderMap::new();
+        pairs.iter().map(pair).for_each(|(name, value)| drop(map.append(name, value)));
+        map
+    }
+
+    #[test]
+    fn a_visitors_word_for_who_or_where_it_is_never_goes_on() {
+        // H6, H7
+        for name in [
+            "Access-User-Email", "access_user_email", "Access.User.Email", "CF_Access_Jwt-Assertion", "x.forwarded.for",
+            "X-Forwarded-Uri", "Remote_User", "Forwarded", "X-Access-Anything", "x-original-url",
+        ] {
+            assert!(request(&headers(&[(name, "evil")])).is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_connection_field_lists_and_what_frames_is_dropped() {
+        let sent = headers(&[
+            ("connection", "close, X-Secret"),
+            ("x-secret", "1"),
+            ("transfer_encoding", "chunked"),
+            ("content.length", "5"),
+            ("te", "trailers"),
+            ("accept", "*/*"),
+            ("access-control-request-headers", "x"),
+        ]);
+        let names: Vec<_> = request(&sent).keys().map(|name| name.as_str().to_owned()).collect();
+        assert_eq!(names, ["accept", "access-control-request-headers"]);
+    }
+
+    #[test]
+    fn our_cookies_stay_here_and_others_go_on_as_they_came() {
+        // S3
+        let sent = headers(&[("cookie", "a=1; __Host-access=secret; b=\"x y\""), ("cookie", "__host-ACCESS-login=z; c")]);
+        assert_eq!(request(&sent).get("cookie").unwrap(), "a=1; b=\"x y\"; c");
+        assert!(request(&headers(&[("cookie", "__Host-access=secret")])).get("cookie").is_none());
+    }
+
+    #[test]
+    fn an_origin_cannot_set_our_cookies() {
+        // S2, T11
+        let sent = headers(&[("set-cookie", "__Host-access=x; Path=/"), ("set-cookie", "__HOST-access ; x"), ("set-cookie", "a=b")]);
+        let kept = response(&sent);
+        assert_eq!(kept.get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=b"]);
+    }
+}

@@ -1,0 +1,220 @@
+//! Which links are up, and what they announced.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use arc_swap::ArcSwap;
+use regex::{Regex, RegexBuilder};
+use tunnel_proto::{
+    HostPattern, Hostname, InstanceId, LinkId, Revision, RuleId, TunnelId, UnixTime,
+    link::Link,
+    message::{HttpOptions, RULES_MAX, ServiceKind, Table, TableRefusal, TableRefused},
+};
+
+/// Links of one tunnel, over all its connectors.
+pub const LINKS_PER_TUNNEL: usize = 64;
+/// Links in all.
+pub const LINKS_MAX: usize = 10_000;
+/// The largest compiled path expression, in bytes (T10).
+const PATH_PROGRAM_MAX: usize = 64 * 1024;
+
+/// The links that are up. A plain map under a short lock.
+#[derive(Default)]
+pub struct Registry {
+    tunnels: Mutex<HashMap<TunnelId, Vec<Arc<Uplink>>>>,
+}
+
+/// A link to a connector, as the edge uses it.
+pub struct Uplink {
+    /// The link.
+    pub link: Link,
+    /// The tunnel that its certificate names.
+    pub tunnel: TunnelId,
+    /// The serial number of that certificate.
+    pub serial: String,
+    /// The connector process.
+    pub instance: InstanceId,
+    /// Where it came from.
+    pub source: IpAddr,
+    /// Since when it is up.
+    pub since: UnixTime,
+    /// What it announced last.
+    pub table: ArcSwap<Rules>,
+}
+
+/// An announced table, checked and compiled.
+#[derive(Debug, Default)]
+pub struct Rules {
+    /// Its revision.
+    pub revision: Revision,
+    rules: Vec<Arc<CompiledRule>>,
+}
+
+/// One announced rule.
+#[derive(Debug)]
+pub struct CompiledRule {
+    /// What a stream names.
+    pub id: RuleId,
+    /// What the service speaks.
+    pub kind: ServiceKind,
+    /// How to speak HTTP to it.
+    pub http: HttpOptions,
+    hostname: HostPattern,
+    path: Option<Regex>,
+}
+
+impl Rules {
+    /// Checks a table that follows one with revision `before`.
+    pub fn compile(table: &Table, before: Revision) -> Result<Self, TableRefused> {
+        let refuse = |rule: Option<RuleId>, code, text: &str| TableRefused {
+            revision: table.revision,
+            rule,
+            code,
+            text: text.to_owned(),
+        };
+        if table.revision <= before {
+            return Err(refuse(None, TableRefusal::StaleRevision, "the revision has to grow"));
+        }
+        if table.rules.len() > RULES_MAX {
+            return Err(refuse(None, TableRefusal::TooManyRules, "too many rules"));
+        }
+        let mut rules: Vec<Arc<CompiledRule>> = Vec::with_capacity(table.rules.len());
+        for rule in &table.rules {
+            if rules.iter().any(|other| other.id == rule.id) {
+                return Err(refuse(Some(rule.id), TableRefusal::DuplicateRule, "two rules with one id"));
+            }
+            if rule.kind != ServiceKind::Http {
+                return Err(refuse(Some(rule.id), TableRefusal::KindUnsupported, "this edge serves `http` rules only"));
+            }
+            let host = rule.http.host_header.as_deref();
+            if host.is_some_and(|host| crate::request::Authority::parse(host.as_bytes()).is_none()) {
+                return Err(refuse(Some(rule.id), TableRefusal::BadHostHeader, "not a host"));
+            }
+            let compile = |path: &String| RegexBuilder::new(path).size_limit(PATH_PROGRAM_MAX).build();
+            let path = rule.path.as_ref().map(compile).transpose();
+            let path = path.map_err(|_| refuse(Some(rule.id), TableRefusal::BadPath, "not a regular expression, or too large"))?;
+            rules.push(Arc::new(CompiledRule {
+                id: rule.id,
+                kind: rule.kind,
+                http: rule.http.clone(),
+                hostname: rule.hostname.clone(),
+                path,
+            }));
+        }
+        Ok(Self { revision: table.revision, rules })
+    }
+
+    /// The first rule that answers for `host` and `path`.
+    pub fn find(&self, host: &Hostname, path: &str) -> Option<Arc<CompiledRule>> {
+        let answers = |rule: &&Arc<CompiledRule>| {
+            rule.hostname.matches(host) && rule.path.as_ref().is_none_or(|regex| regex.is_match(path))
+        };
+        self.rules.iter().find(answers).cloned()
+    }
+}
+
+/// A link and the rule on it that a request goes to.
+#[derive(Clone)]
+pub struct Candidate {
+    /// The link.
+    pub uplink: Arc<Uplink>,
+    /// The revision of the table in which the rule stands.
+    pub revision: Revision,
+    /// The rule.
+    pub rule: Arc<CompiledRule>,
+}
+
+impl Registry {
+    /// Adds a link; it is removed when the guard is dropped. `None` when there are too many.
+    pub fn register(self: &Arc<Self>, uplink: Arc<Uplink>) -> Option<Registered> {
+        let mut tunnels = self.tunnels();
+        let total: usize = tunnels.values().map(Vec::len).sum();
+        let links = tunnels.entry(uplink.tunnel).or_default();
+        if links.len() >= LINKS_PER_TUNNEL || total >= LINKS_MAX {
+            return None;
+        }
+        links.push(uplink.clone());
+        let first = links.len() == 1;
+        drop(tunnels);
+        Some(Registered { registry: self.clone(), uplink, first })
+    }
+
+    /// The links of `tunnel` that serve `host` and `path` now, the least busy first. Announcements narrow, they never
+    /// widen: the caller gets the tunnel from an administrator's route.
+    pub fn candidates(&self, tunnel: TunnelId, host: &Hostname, path: &str) -> Vec<Candidate> {
+        let links = self.tunnels().get(&tunnel).cloned().unwrap_or_default();
+        let mut found: Vec<Candidate> = links
+            .into_iter()
+            .filter(|uplink| !uplink.link.is_draining())
+            .filter_map(|uplink| {
+                let rules = uplink.table.load();
+                let rule = rules.find(host, path)?;
+                Some(Candidate { revision: rules.revision, rule, uplink: uplink.clone() })
+            })
+            .collect();
+        found.sort_by_key(|candidate| candidate.uplink.link.streams());
+        found
+    }
+
+    /// How many links a tunnel has.
+    pub fn links(&self, tunnel: TunnelId) -> u32 {
+        let links = self.tunnels().get(&tunnel).map_or(0, Vec::len);
+        u32::try_from(links).unwrap_or(u32::MAX)
+    }
+
+    /// Closes every link of a tunnel.
+    pub fn close_tunnel(&self, tunnel: TunnelId) {
+        let links = self.tunnels().get(&tunnel).cloned().unwrap_or_default();
+        links.iter().for_each(|uplink| uplink.link.close());
+    }
+
+    /// Closes every link that `wanted` does not want.
+    pub fn retain(&self, wanted: impl Fn(&Uplink) -> bool) {
+        let all: Vec<_> = self.tunnels().values().flatten().cloned().collect();
+        all.iter().filter(|uplink| !wanted(uplink)).for_each(|uplink| uplink.link.close());
+    }
+
+    /// Every link.
+    pub fn all(&self) -> Vec<Arc<Uplink>> {
+        self.tunnels().values().flatten().cloned().collect()
+    }
+
+    fn tunnels(&self) -> MutexGuard<'_, HashMap<TunnelId, Vec<Arc<Uplink>>>> {
+        self.tunnels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A link's place in the registry. Dropping it takes the link out, whichever way it ended.
+pub struct Registered {
+    registry: Arc<Registry>,
+    uplink: Arc<Uplink>,
+    first: bool,
+}
+
+impl Registered {
+    /// Whether it was the tunnel's first link: the tunnel came up with it.
+    pub const fn was_first(&self) -> bool {
+        self.first
+    }
+
+    /// The link.
+    pub const fn uplink(&self) -> &Arc<Uplink> {
+        &self.uplink
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let id: LinkId = self.uplink.link.id();
+        let mut tunnels = self.registry.tunnels();
+        if let Some(links) = tunnels.get_mut(&self.uplink.tunnel) {
+            links.retain(|other| other.link.id() != id);
+            if links.is_empty() {
+                tunnels.remove(&self.uplink.tunnel);
+            }
+        }
+    }
+}

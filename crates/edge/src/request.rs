@@ -1,0 +1,220 @@
+//! What a request must be before anything is decided about it: one authority, one method, one plain target.
+//!
+//! hyper parses strictly but does not look at `Host`, passes on `CONNECT`, and takes targets that servers read in more than
+//! one way. What is ambiguous is refused here; what passes has one reading of its host and is forwarded as it came.
+
+use http::{HeaderMap, Method, Uri, Version, header, request::Parts, uri::Scheme};
+use tunnel_proto::{Hostname, hostname::HostnameError};
+
+/// The longest method, in bytes.
+pub const METHOD_MAX: usize = 32;
+/// The longest authority, in bytes: a hostname, its dot, a colon and a port.
+const AUTHORITY_MAX: usize = 253 + 1 + 1 + 5;
+
+/// A host and, where it was written, its port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    /// The canonical host.
+    pub host: Hostname,
+    /// The port as written.
+    pub port: Option<u16>,
+}
+
+impl Authority {
+    /// Parses `host[:port]` strictly: no user, no address, one trailing dot at most.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok().filter(|text| text.is_ascii() && text.len() <= AUTHORITY_MAX)?;
+        let (host, port) = match text.split_once(':') {
+            None => (text, None),
+            Some((host, port)) => (host, Some(parse_port(port)?)),
+        };
+        Some(Self { host: Hostname::parse(host).ok()?, port })
+    }
+
+    /// Whether the text is a well-formed address (`192.0.2.1`, `[2001:db8::1]`) with or without a port: no hostname, but
+    /// nothing malformed either.
+    fn is_address(text: &[u8]) -> bool {
+        let Ok(text) = std::str::from_utf8(text) else { return false };
+        let bare = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+        let (host, port) = match bare {
+            Some((host, rest)) => (host, rest.strip_prefix(':').or((!rest.is_empty()).then_some("x"))),
+            None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+        };
+        let good = if bare.is_some() {
+            host.parse::<std::net::Ipv6Addr>().is_ok()
+        } else {
+            Hostname::parse(host) == Err(HostnameError::Address)
+        };
+        good && port.is_none_or(|port| parse_port(port).is_some())
+    }
+}
+
+fn parse_port(text: &str) -> Option<u16> {
+    let digits = !text.is_empty() && text.len() <= 5 && text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|port| digits && *port != 0)
+}
+
+/// Why a request is refused before it has a host to be judged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// No host, several, or one that is none.
+    #[error("the host is missing, repeated or malformed")]
+    Host,
+    /// The host is an address. It names no application, but the request is well formed.
+    #[error("the host is an address")]
+    Address,
+    /// `CONNECT`, `TRACE` or an overlong method.
+    #[error("the method is not served")]
+    Method,
+    /// A target of another form, or one that servers read in more than one way.
+    #[error("the target is malformed or ambiguous")]
+    Target,
+    /// Framing that hyper let through but that is not exactly one of length and `chunked`.
+    #[error("the framing is ambiguous")]
+    Framing,
+}
+
+/// Checks a request's head; answers its one authority.
+pub fn check(parts: &Parts, https: bool) -> Result<Authority, Malformed> {
+    check_method(&parts.method)?;
+    check_target(parts, https)?;
+    check_framing(&parts.headers, parts.version)?;
+    authority(parts)
+}
+
+fn check_method(method: &Method) -> Result<(), Malformed> {
+    let refused = *method == Method::CONNECT || *method == Method::TRACE || method.as_str().len() > METHOD_MAX;
+    if refused { Err(Malformed::Method) } else { Ok(()) }
+}
+
+fn authority(parts: &Parts) -> Result<Authority, Malformed> {
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let header = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Malformed::Host);
+    }
+    let target = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let named = header.map(http::HeaderValue::as_bytes).or(target.filter(|_| parts.version >= Version::HTTP_2));
+    let named = named.ok_or(Malformed::Host)?;
+    let parse = |text: &[u8]| {
+        let fault = || if Authority::is_address(text) { Malformed::Address } else { Malformed::Host };
+        Authority::parse(text).ok_or_else(fault)
+    };
+    let authority = parse(named)?;
+    match target.map(parse).transpose()? {
+        Some(other) if other != authority => Err(Malformed::Host),
+        _ => Ok(authority),
+    }
+}
+
+fn check_target(parts: &Parts, https: bool) -> Result<(), Malformed> {
+    let uri: &Uri = &parts.uri;
+    if let Some(scheme) = uri.scheme() {
+        let expected = if https { Scheme::HTTPS } else { Scheme::HTTP };
+        if *scheme != expected {
+            return Err(Malformed::Target);
+        }
+    }
+    let path = uri.path();
+    let asterisk = path == "*" && parts.method == Method::OPTIONS;
+    if !(path.starts_with('/') || asterisk) || !path.bytes().all(|b| matches!(b, 0x21..=0x7e) && b != b'\\') {
+        return Err(Malformed::Target);
+    }
+    if !plainly_encoded(path) {
+        return Err(Malformed::Target);
+    }
+    let query = uri.query().unwrap_or_default();
+    if query.bytes().all(|b| matches!(b, 0x21..=0x7e)) { Ok(()) } else { Err(Malformed::Target) }
+}
+
+/// Whether every `%` in a path begins two hexadecimal digits, and none of them is NUL, CR or LF.
+fn plainly_encoded(path: &str) -> bool {
+    path.split('%').skip(1).all(|rest| {
+        let byte = rest.get(..2).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        let byte = byte.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        byte.is_some_and(|byte| !matches!(byte, 0 | b'\r' | b'\n'))
+    })
+}
+
+fn check_framing(headers: &HeaderMap, version: Version) -> Result<(), Malformed> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => {}
+        (Some(one), None) if version == Version::HTTP_11 && one.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            if headers.contains_key(header::CONTENT_LENGTH) {
+                return Err(Malformed::Framing);
+            }
+        }
+        _ => return Err(Malformed::Framing),
+    }
+    // A look-alike that a lenient server takes for framing.
+    let alike = |name: &http::HeaderName| {
+        name.as_str().contains(['_', '.']) && matches!(&*normal(name.as_str()), "transfer-encoding" | "content-length")
+    };
+    if headers.keys().any(alike) { Err(Malformed::Framing) } else { Ok(()) }
+}
+
+/// A header name as lenient servers read it: `_` and `.` are `-` to some (`http` has made it lower-case).
+pub fn normal(name: &str) -> String {
+    name.chars().map(|c| if matches!(c, '_' | '.') { '-' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(target: &str, hosts: &[&str]) -> Result<Authority, Malformed> {
+        let mut request = http::Request::builder().uri(target);
+        for host in hosts {
+            request = request.header("host", *host);
+        }
+        check(&request.body(()).unwrap().into_parts().0, false)
+    }
+
+    #[test]
+    fn there_is_exactly_one_host_with_one_reading() {
+        // H2
+        for (target, hosts) in [
+            ("/", &[][..]),
+            ("/", &["a.test", "a.test"]),
+            ("/", &["a.test", "b.test"]),
+            ("/", &[""]),
+            ("/", &["a.test, b.test"]),
+            ("/", &["user@a.test"]),
+            ("/", &["a.test/x"]),
+            ("/", &["a.test?x"]),
+            ("/", &["a.test:"]),
+            ("/", &["a.test:0"]),
+            ("/", &["a.test:99999"]),
+            ("/", &["a.test:+80"]),
+            ("/", &["a..test"]),
+            ("/", &["a.test.."]),
+            ("/", &["[::1"]),
+            ("/", &["a%2etest"]),
+            ("http://b.test/", &["a.test"]),
+        ] {
+            assert_eq!(checked(target, hosts), Err(Malformed::Host), "{target} {hosts:?}");
+        }
+        for host in ["127.0.0.1", "127.0.0.1:80", "[::1]", "[::1]:8080", "2130706433"] {
+            assert_eq!(checked("/", &[host]), Err(Malformed::Address), "{host}");
+        }
+        let same = Authority { host: "a.b.test".parse().unwrap(), port: None };
+        for host in ["a.b.test", "A.B.TEST", "a.B.test.", "A.b.tesT"] {
+            assert_eq!(checked("/", &[host]).as_ref(), Ok(&same), "{host}");
+        }
+        assert_eq!(checked("http://A.b.test/x", &["a.b.test"]).as_ref(), Ok(&same));
+    }
+
+    #[test]
+    fn an_ambiguous_target_is_refused() {
+        // H1
+        for target in ["/a%00", "/a%0d%0a", "/a%0A", "/%zz", "/%", "/%2", "*", "/a\\b", "https://a.test/"] {
+            let Ok(uri) = target.parse::<Uri>() else { continue };
+            let (mut parts, ()) = http::Request::new(()).into_parts();
+            parts.uri = uri;
+            parts.headers.insert("host", "a.test".parse().unwrap());
+            assert_eq!(check(&parts, false), Err(Malformed::Target), "{target}");
+        }
+        assert!(checked("/a%2fb?x=%zz&y=%0a", &["a.test"]).is_ok());
+    }
+}

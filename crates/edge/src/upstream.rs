@@ -1,0 +1,194 @@
+//! Streams to services: opened on the least busy link, kept while they are certainly in step, used again.
+//!
+//! A stream carries the requests of many visitors, one after the other, and no identity of its own. It is used again only
+//! when its request was sent whole and its answer read whole and hyper agrees; one that saw NTLM or Negotiate, by which
+//! services authenticate the connection, serves the session that it saw and no other (S1c).
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tunnel_proto::{
+    LinkId, Revision, RuleId,
+    link::{OpenError, Stream},
+    message::{Open, StreamRefusal, StreamRefused},
+};
+
+use crate::{Visit, pages::Failure, registry::Candidate, store::SecretHash};
+
+use super::forward::RequestBody;
+
+/// Idle streams kept for one rule of one link.
+const IDLE_PER_RULE: usize = 32;
+/// How long an idle stream is kept; shorter than most services close theirs.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+/// How long a stream may take to be ready for its next request after its answer was read.
+const READY_PATIENCE: Duration = Duration::from_secs(1);
+/// Links that are tried for one request.
+const LINKS_TRIED: usize = 4;
+/// How long a connector may take to connect to its service and say so; its own limit is 30 s.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(35);
+/// The largest head of an answer, in bytes (T11).
+const HEAD_MAX: usize = 64 * 1024;
+
+/// A stream that speaks HTTP/1.1.
+pub(crate) type Sender = SendRequest<RequestBody>;
+
+/// Idle streams.
+#[derive(Default)]
+pub struct Pool {
+    idle: Mutex<HashMap<Key, Vec<(Sender, Instant)>>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    link: LinkId,
+    revision: Revision,
+    rule: RuleId,
+    owner: Option<SecretHash>,
+}
+
+/// The way back to the pool for a stream that is in use. Dropped, the stream is closed.
+pub(crate) struct Lease {
+    pool: Arc<Pool>,
+    key: Key,
+    sender: Sender,
+}
+
+impl Lease {
+    /// The stream.
+    pub(crate) fn sender(&mut self) -> &mut Sender {
+        &mut self.sender
+    }
+
+    /// Ties the stream to a session for good.
+    pub(crate) fn own(&mut self, session: SecretHash) {
+        self.key.owner = Some(session);
+    }
+
+    /// Gives the stream back once it is ready for another request; closes it when it is not soon.
+    pub(crate) fn release(mut self) {
+        tokio::spawn(async move {
+            let ready = tokio::time::timeout(READY_PATIENCE, self.sender.ready()).await;
+            if matches!(ready, Ok(Ok(()))) {
+                self.pool.clone().put(self.key, self.sender);
+            }
+        });
+    }
+}
+
+impl Pool {
+    /// An idle stream for `candidate`: the session's own if there is one, else a common one.
+    pub(crate) fn take(self: &Arc<Self>, candidate: &Candidate, session: &SecretHash) -> Option<Lease> {
+        let common = Key::of(candidate);
+        let own = Key { owner: Some(*session), ..common.clone() };
+        let mut idle = self.idle();
+        [own, common].into_iter().find_map(|key| {
+            let kept = idle.get_mut(&key)?;
+            while let Some((sender, since)) = kept.pop() {
+                if sender.is_ready() && since.elapsed() < IDLE_MAX {
+                    return Some(Lease { pool: self.clone(), key, sender });
+                }
+            }
+            idle.remove(&key);
+            None
+        })
+    }
+
+    fn put(&self, key: Key, sender: Sender) {
+        let mut idle = self.idle();
+        let kept = idle.entry(key).or_default();
+        kept.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < IDLE_MAX);
+        if kept.len() < IDLE_PER_RULE {
+            kept.push((sender, Instant::now()));
+        }
+    }
+
+    /// Closes streams that have been idle for long. Called now and then.
+    pub(crate) fn sweep(&self) {
+        self.idle().retain(|_, kept| {
+            kept.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < IDLE_MAX);
+            !kept.is_empty()
+        });
+    }
+
+    fn idle(&self) -> MutexGuard<'_, HashMap<Key, Vec<(Sender, Instant)>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Key {
+    fn of(candidate: &Candidate) -> Self {
+        Self {
+            link: candidate.uplink.link.id(),
+            revision: candidate.revision,
+            rule: candidate.rule.id,
+            owner: None,
+        }
+    }
+}
+
+/// A fresh stream to the service, on the first of `candidates` that takes it, spoken to in HTTP/1.1.
+pub(crate) async fn connect(pool: &Arc<Pool>, candidates: &[Candidate], visit: &Visit) -> Result<Lease, Failure> {
+    let (candidate, stream) = open(candidates, visit).await?;
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(HEAD_MAX)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|_| Failure::BadAnswer)?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(%error, "a stream to a service ended");
+        }
+    });
+    Ok(Lease { pool: pool.clone(), key: Key::of(candidate), sender })
+}
+
+/// Opens a stream on the first of `candidates` that takes it, and waits for the connector's answer.
+async fn open<'a>(candidates: &'a [Candidate], visit: &Visit) -> Result<(&'a Candidate, Stream), Failure> {
+    for candidate in candidates.iter().take(LINKS_TRIED) {
+        let open = Open {
+            revision: candidate.revision,
+            rule: candidate.rule.id,
+            destination: None,
+            source: visit.source,
+            identity: None,
+            trace: crate::random(),
+        };
+        let mut stream = match candidate.uplink.link.open(open).await {
+            Ok(stream) => stream,
+            Err(OpenError::Closed | OpenError::Draining | OpenError::TooManyStreams) => continue,
+            Err(error) => {
+                tracing::error!(%error, "a stream cannot be opened");
+                return Err(Failure::BadAnswer);
+            }
+        };
+        match tokio::time::timeout(ANSWER_PATIENCE, stream.accepted()).await {
+            Ok(Ok(())) => return Ok((candidate, stream)),
+            Err(_) => return Err(Failure::Slow),
+            Ok(Err(error)) => match refusal(&error) {
+                None => {}
+                Some(refused) => {
+                    tracing::debug!(code = %refused.code, tunnel = %candidate.uplink.tunnel, "a stream was refused");
+                    match refused.code {
+                        StreamRefusal::Draining
+                        | StreamRefusal::TooManyStreams
+                        | StreamRefusal::StaleTable
+                        | StreamRefusal::UnknownRule => {}
+                        StreamRefusal::ServiceTimeout => return Err(Failure::Slow),
+                        _ => return Err(Failure::BadAnswer),
+                    }
+                }
+            },
+        }
+    }
+    Err(Failure::NoTunnel)
+}
+
+fn refusal(error: &std::io::Error) -> Option<&StreamRefused> {
+    error.get_ref()?.downcast_ref()
+}
