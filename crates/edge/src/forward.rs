@@ -24,6 +24,7 @@ use crate::{
 
 pub(crate) use self::body::RequestBody;
 use self::body::{AnswerBody, Progress};
+pub(crate) use self::upgrade::{is_well_formed as is_well_formed_upgrade, wants as wants_upgrade};
 
 /// Forwards one request by its permit. Always answers: with the service's answer, or with a page that says where the way
 /// ends.

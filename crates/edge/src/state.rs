@@ -1,13 +1,28 @@
 //! What all of an edge's tasks share.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use arc_swap::ArcSwap;
-use tunnel_proto::Hostname;
+use async_trait::async_trait;
+use tunnel_proto::{Hostname, UnixTime, identity::Ca};
 
 use crate::{
-    audit::Audit, clock::Clock, config::Config, gate::Decisions, keys::Keys, mail::Mailer, registry::Registry,
-    session::Sessions, snapshot::Snapshot, store::Store,
+    Clock, Config, Visit,
+    assertions::Assertions,
+    audit::Audit,
+    gate::{Decisions, Gate},
+    keys::Keys,
+    login::{
+        self,
+        decision::{PinOffice, PinQueue},
+    },
+    mail::{Mailer, PinMail, QueueError},
+    registry::Registry,
+    session::Sessions,
+    snapshot::{BuiltIn, Snapshot, SnapshotError},
+    store::{Store, StoreError},
+    tunnels,
+    upstream::Pool,
 };
 
 /// The edge's shared state. Each part has one owner, named by its type; the snapshot is replaced whole.
@@ -21,24 +36,148 @@ pub struct State {
     /// Sealing, hashing and signing keys.
     pub keys: Keys,
     /// The edge's own certificate authority.
-    pub ca: tunnel_proto::identity::Ca,
+    pub ca: Ca,
+    /// What is built in to every snapshot.
+    pub built_in: BuiltIn,
     /// What is served from.
     pub snapshot: ArcSwap<Snapshot>,
     /// Who is logged in.
     pub sessions: Sessions,
     /// Which links are up.
-    pub registry: Registry,
+    pub registry: Arc<Registry>,
+    /// Serial numbers of revoked certificates.
+    pub revoked: ArcSwap<HashSet<String>>,
     /// Decisions made before, for as long as they hold.
     pub decisions: Decisions,
+    /// Assertions signed before, for as long as they are fresh.
+    pub assertions: Assertions,
+    /// Idle streams to services.
+    pub pool: Arc<Pool>,
     /// The append-only record.
     pub audit: Audit,
     /// Outgoing mail.
     pub mail: Mailer,
+    /// Codes that were asked for.
+    pub pins: PinQueue,
+    /// What assertions name as their issuer.
+    pub issuer: String,
+    /// The base address that visitors use, with `HOST` where the hostname goes.
+    pub visit_base: String,
 }
 
 impl State {
     /// The host at which people log in: `access.ZONE`.
     pub fn login_host(&self) -> &Hostname {
         &self.config.login_host
+    }
+
+    /// What the gate judges by.
+    pub fn gate<'a>(&'a self, snapshot: &'a Arc<Snapshot>) -> Gate<'a> {
+        Gate {
+            snapshot,
+            sessions: &self.sessions,
+            decisions: &self.decisions,
+            audit: &self.audit,
+            login_host: &self.config.login_host,
+        }
+    }
+
+    /// What logging in and out needs.
+    pub fn login_desk<'a>(&'a self, snapshot: &'a Snapshot) -> login::Desk<'a> {
+        login::Desk {
+            zone: &self.config.zone,
+            login_host: &self.config.login_host,
+            contact: snapshot.declared.administrators.first(),
+            quick_start: self.config.quick_start,
+            mail_delayed: self.mail.is_delayed(),
+            store: &*self.store,
+            keys: &self.keys,
+            sessions: &self.sessions,
+            snapshot,
+            audit: &self.audit,
+            pins: &self.pins,
+        }
+    }
+
+    /// Where tunnels are changed, for a request of `visit` (or of a program on this machine).
+    pub fn tunnel_desk(&self, visit: Option<&Visit>) -> tunnels::Desk<'_> {
+        tunnels::Desk {
+            store: &*self.store,
+            ca: &self.ca,
+            login_host: &self.config.login_host,
+            quick_start: self.config.quick_start,
+            visit: &self.visit_base,
+            now: self.clock.now(),
+            source: visit.map(|visit| visit.source),
+        }
+    }
+
+    /// Replaces the snapshot by one of what is stored now. What cannot be served is refused, and the last good one kept.
+    pub async fn reload(&self) -> Result<(), ReloadError> {
+        let (revision, declared) = self.store.declared().await?;
+        let snapshot = Snapshot::new(revision, declared, &self.built_in)?;
+        self.snapshot.rcu(|before| {
+            // A slower reload must not undo a faster one.
+            if before.revision > snapshot.revision { before.clone() } else { Arc::new(snapshot.clone()) }
+        });
+        self.reload_revoked().await
+    }
+
+    /// Reads which certificates are revoked, and closes the links of those, and of tunnels that are gone.
+    pub async fn reload_revoked(&self) -> Result<(), ReloadError> {
+        let serials = self.store.revoked_serials(self.clock.now()).await?;
+        let revoked: HashSet<String> = serials.into_iter().collect();
+        let snapshot = self.snapshot.load();
+        self.registry.retain(|uplink| {
+            snapshot.declared.tunnel(uplink.tunnel).is_some() && !revoked.contains(&uplink.serial)
+        });
+        self.revoked.store(Arc::new(revoked));
+        Ok(())
+    }
+
+    /// [`State::reload`], for callers that have nobody to tell.
+    pub async fn reload_or_log(&self) {
+        if let Err(error) = self.reload().await {
+            tracing::error!(%error, "the configuration cannot be reloaded; the last good one is served");
+        }
+    }
+
+    /// Now.
+    pub fn now(&self) -> UnixTime {
+        self.clock.now()
+    }
+}
+
+/// Why what is stored is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// It makes no sense.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+#[async_trait]
+impl PinOffice for State {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    fn login_host(&self) -> &Hostname {
+        &self.config.login_host
+    }
+
+    async fn post(&self, mail: PinMail) -> Result<(), QueueError> {
+        self.mail.queue_pin(mail).await
     }
 }

@@ -1,0 +1,168 @@
+//! Where a request enters: its head is checked, its circumstances established; then it is answered by the edge itself, or
+//! judged at the gate and forwarded.
+
+use std::{convert::Infallible, net::IpAddr, sync::Arc};
+
+use axum::body::Body;
+use http::{HeaderValue, Request, StatusCode, Version, header, request::Parts};
+use hyper::body::Incoming;
+
+use crate::{
+    Lang, Reference, Response, State, Visit,
+    forward,
+    gate::{self, Asked, Turnaway},
+    login::Ask,
+    pages::{BadRequest, Denied, Missing, NotFound, PageContext, wants_json},
+    request::{self, Authority, Malformed},
+    reserved::{self, Reserved},
+};
+
+/// The door by which a connection came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Door {
+    /// By TLS.
+    pub(crate) https: bool,
+    /// The peer of the socket.
+    pub(crate) peer: IpAddr,
+    /// The socket's own port.
+    pub(crate) port: u16,
+}
+
+/// Answers one request.
+pub(crate) async fn serve(state: Arc<State>, door: Door, request: Request<Incoming>) -> Result<Response, Infallible> {
+    let (parts, body) = request.into_parts();
+    let mut response = answer(&state, door, parts, body).await;
+    if door.https && !response.headers().contains_key(header::STRICT_TRANSPORT_SECURITY) && !state.config.quick_start {
+        let hsts = HeaderValue::from_static("max-age=31536000");
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts);
+    }
+    Ok(response)
+}
+
+async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) -> Response {
+    let authority = match request::check(&parts, door.https) {
+        Ok(authority) => authority,
+        Err(fault) => return malformed(state, door, &parts, fault),
+    };
+    let visit = visit(state, door, &parts, authority);
+    if !door.https && !state.config.quick_start {
+        return to_https(state, &visit, &parts);
+    }
+    let snapshot = state.snapshot.load_full();
+    let path = parts.uri.path();
+    let desk = state.login_desk(&snapshot);
+    if tunnel_policy::is_reserved(path) {
+        let tunnels = state.tunnel_desk(Some(&visit));
+        let reload = || -> futures::future::BoxFuture<'_, ()> { Box::pin(state.reload_or_log()) };
+        let reserved = Reserved {
+            login: desk,
+            tunnels,
+            configured: &state.config.administrators,
+            in_terminal: state.mail.is_terminal(),
+            reload: &reload,
+        };
+        let request = Request::from_parts(parts, Body::new(body));
+        return reserved::answer(&reserved, &visit, request).await;
+    }
+    let websocket = forward::wants_upgrade(&parts);
+    if parts.headers.contains_key(header::UPGRADE) && websocket && !forward::is_well_formed_upgrade(&parts) {
+        return malformed(state, door, &parts, Malformed::Framing);
+    }
+    let query = parts.uri.query().unwrap_or_default();
+    let ask = Ask { visit: &visit, headers: &parts.headers, query };
+    let context = desk.context(&ask);
+    let asked = Asked { visit: &visit, path, headers: &parts.headers, websocket };
+    match gate::admit(state.gate(&snapshot), asked) {
+        Ok(permit) => forward::forward(state, visit.clone(), &context, permit, parts, body).await,
+        Err(Turnaway::Login(app)) => match snapshot.policies.application(&app) {
+            Some(app) => {
+                let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+                desk.begin(&ask, app, target)
+            }
+            None => unknown(&visit, &context),
+        },
+        Err(Turnaway::Denied(session)) => {
+            let form = session.as_ref().map(|session| crate::logout::form(&state.keys, session));
+            let signed_in = session.map(|session| session.identity().email.clone());
+            let (host, reference, at) = (visit.host.clone(), visit.reference, visit.now);
+            Denied { host, signed_in, form, reference, at }.render(&context)
+        }
+        Err(Turnaway::ForeignOrigin) => {
+            let (host, reference, at) = (visit.host.clone(), visit.reference, visit.now);
+            Denied { host, signed_in: None, form: None, reference, at }.render(&context)
+        }
+        Err(Turnaway::Unknown) => unknown(&visit, &context),
+    }
+}
+
+fn unknown(visit: &Visit, context: &PageContext) -> Response {
+    let missing = Missing::Hostname(visit.host.clone());
+    NotFound { missing, reference: visit.reference, at: visit.now }.render(context)
+}
+
+fn visit(state: &State, door: Door, parts: &Parts, authority: Authority) -> Visit {
+    let forwarded = parts.headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+    let forwarded: Vec<IpAddr> =
+        forwarded.flat_map(|line| line.split(',')).filter_map(|one| one.trim().parse().ok()).collect();
+    let default = if door.https { 443 } else { 80 };
+    Visit {
+        host: authority.host,
+        https: door.https,
+        port: authority.port.filter(|port| *port != default),
+        source: state.config.source(door.peer, forwarded.into_iter()),
+        now: state.now(),
+        reference: Reference::from_random(crate::random()),
+        lang: lang(parts),
+    }
+}
+
+fn lang(parts: &Parts) -> Lang {
+    let chosen = parts.uri.query().unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("lang="));
+    match chosen {
+        Some("ja") => Lang::Ja,
+        Some("en") => Lang::En,
+        _ => {
+            let accepted = parts.headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+            Lang::negotiate(accepted.unwrap_or_default())
+        }
+    }
+}
+
+/// The page for a request that has no host to be judged by. Its connection is not used again.
+fn malformed(state: &State, door: Door, parts: &Parts, fault: Malformed) -> Response {
+    tracing::debug!(peer = %door.peer, %fault, "a request was refused");
+    let (reference, at) = (Reference::from_random(crate::random()), state.now());
+    let mut context = PageContext::new(state.config.zone.clone(), lang(parts));
+    context.json = wants_json(&parts.headers);
+    let mut response = match fault {
+        Malformed::Address => NotFound { missing: Missing::Page, reference, at }.render(&context),
+        _ => BadRequest { reference, at }.render(&context),
+    };
+    if fault == Malformed::Method {
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    }
+    if parts.version < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// The plain port of a configured zone: the same address by HTTPS, for hosts that the edge serves.
+fn to_https(state: &State, visit: &Visit, parts: &Parts) -> Response {
+    let context = PageContext::new(state.config.zone.clone(), visit.lang);
+    if !crate::tls::serves(state, &visit.host) {
+        return unknown(visit, &context);
+    }
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    let port = match state.config.https_port() {
+        443 => String::new(),
+        port => format!(":{port}"),
+    };
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    if let Ok(location) = HeaderValue::try_from(format!("https://{}{port}{target}", visit.host)) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
