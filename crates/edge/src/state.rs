@@ -115,10 +115,10 @@ impl State {
     /// Replaces the snapshot by one of what is stored now. What cannot be served is refused, and the last good one kept.
     pub async fn reload(&self) -> Result<(), ReloadError> {
         let (revision, declared) = self.store.declared().await?;
-        let snapshot = Snapshot::new(revision, declared, &self.built_in)?;
+        let snapshot = Arc::new(Snapshot::new(revision, declared, &self.built_in)?);
         self.snapshot.rcu(|before| {
             // A slower reload must not undo a faster one.
-            if before.revision > snapshot.revision { before.clone() } else { Arc::new(snapshot.clone()) }
+            if before.revision > snapshot.revision { before.clone() } else { snapshot.clone() }
         });
         self.reload_revoked().await
     }

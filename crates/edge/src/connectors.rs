@@ -1,0 +1,180 @@
+//! Links from connectors and operators, from the TLS handshake to their end.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tunnel_proto::{
+    LinkId, OperatorId, TunnelId,
+    identity::{CertRole, PeerIdentity, peer_identity, speaks_link},
+    link::{self, Control, Greeting, Settings, Welcomed},
+    message::{DrainReason, LinkRefusal, Limits, Message, TableAccepted},
+};
+
+use crate::{
+    State, operators,
+    operators::After,
+    registry::{LINKS_PER_TUNNEL, Rules, Uplink},
+    store::{AuditEvent, AuditRecord},
+};
+
+/// Takes a link whose TLS handshake is done, and serves it until it ends.
+pub(crate) async fn serve(state: Arc<State>, tls: TlsStream<TcpStream>, source: IpAddr) {
+    let (_, session) = tls.get_ref();
+    if !speaks_link(session.alpn_protocol()) {
+        return;
+    }
+    let certificate = session.peer_certificates().and_then(<[_]>::first);
+    let peer = certificate.map(|certificate| peer_identity(&state.config.zone, certificate));
+    let peer = match peer {
+        Some(Ok(peer)) => peer,
+        Some(Err(error)) => return tracing::debug!(%source, %error, "a link's certificate was refused"),
+        None => return,
+    };
+    let greeting = match link::accept(tls, peer.role.role(), Settings::for_edge()).await {
+        Ok(greeting) => greeting,
+        Err(error) => return tracing::debug!(%source, %error, "a link was not greeted"),
+    };
+    if peer.expires <= state.now() {
+        return greeting.refuse(LinkRefusal::CertificateExpired, "the certificate has expired", false).await;
+    }
+    if state.revoked.load().contains(&peer.serial_hex) {
+        return greeting.refuse(LinkRefusal::Revoked, "the certificate was revoked", false).await;
+    }
+    match peer.role {
+        CertRole::Connector(tunnel) => connector(&state, greeting, peer, tunnel, source).await,
+        CertRole::Operator(operator) => operator_link(&state, greeting, peer, operator).await,
+        CertRole::Edge(_) => {
+            greeting.refuse(LinkRefusal::RoleMismatch, "links between edges are not served yet", false).await;
+        }
+    }
+}
+
+async fn connector(state: &Arc<State>, greeting: Greeting, peer: PeerIdentity, tunnel: TunnelId, source: IpAddr) {
+    let snapshot = state.snapshot.load_full();
+    let Some(name) = snapshot.declared.tunnel(tunnel).map(|tunnel| tunnel.name.clone()) else {
+        return greeting.refuse(LinkRefusal::UnknownTunnel, "there is no such tunnel any more", false).await;
+    };
+    let id = LinkId::from_random(crate::random());
+    let Ok(Welcomed { link, incoming: _incoming, mut control, hello }) =
+        greeting.welcome(id, Limits::default(), Vec::new()).await
+    else {
+        return;
+    };
+    let uplink = Arc::new(Uplink {
+        link: link.clone(),
+        tunnel,
+        serial: peer.serial_hex.clone(),
+        instance: hello.instance,
+        source,
+        since: state.now(),
+        table: ArcSwap::from_pointee(Rules::default()),
+    });
+    let Some(registered) = state.registry.register(uplink.clone()) else {
+        tracing::warn!(tunnel = %name, "a link was closed: the tunnel has {LINKS_PER_TUNNEL} already");
+        return link.close();
+    };
+    // What was revoked or deleted while the link was greeted was not yet among those that such a change closes.
+    let gone = state.snapshot.load().declared.tunnel(tunnel).is_none();
+    if gone || state.revoked.load().contains(&peer.serial_hex) {
+        return link.close();
+    }
+    tracing::info!(tunnel = %name, link = %id, %source, agent = hello.agent, "a connector's link is up");
+    if registered.was_first() {
+        audit(state, AuditEvent::TunnelUp, &name, source);
+    }
+    let lapse = Duration::from_secs(peer.expires.0.saturating_sub(state.now().0));
+    tokio::select! {
+        () = converse(state, &mut control, &uplink, &peer) => {}
+        () = tokio::time::sleep(lapse) => tracing::info!(tunnel = %name, link = %id, "a link's certificate expired"),
+        _ = link.closed() => {}
+    }
+    link.close();
+    drop(registered);
+    tracing::info!(tunnel = %name, link = %id, "a connector's link is down");
+    if state.registry.links(tunnel) == 0 {
+        audit(state, AuditEvent::TunnelDown, &name, source);
+    }
+}
+
+fn audit(state: &State, event: AuditEvent, name: &tunnel_proto::Name, source: IpAddr) {
+    state.audit.record(AuditRecord {
+        actor: Some(format!("tunnel:{name}")),
+        source: Some(source),
+        object: Some(name.to_string()),
+        ..AuditRecord::new(state.now(), event)
+    });
+}
+
+/// Answers a connector's control messages until its link ends or it says something it may not.
+async fn converse(state: &Arc<State>, control: &mut Control, uplink: &Uplink, peer: &PeerIdentity) {
+    while let Some(message) = control.next().await {
+        let answer: Message = match message {
+            Message::Table(table) => match Rules::compile(&table, uplink.table.load().revision) {
+                Ok(rules) => {
+                    uplink.table.store(Arc::new(rules));
+                    TableAccepted { revision: table.revision }.into()
+                }
+                Err(refused) => refused.into(),
+            },
+            Message::Renew(renew) => {
+                let desk = state.tunnel_desk(None);
+                match desk.renew(uplink.tunnel, &peer.serial_hex, &renew.csr).await {
+                    Ok(renewed) => renewed.into(),
+                    Err(problem) => {
+                        let mut wire = tunnel_proto::enrol::EnrolProblem::from(problem);
+                        wire.message = tunnel_proto::message::short_text(wire.message);
+                        wire.into()
+                    }
+                }
+            }
+            // The link itself takes notice; nothing is to be answered.
+            Message::Drain(_) => continue,
+            other => return tracing::debug!(kind = ?other.kind(), "a connector said what only others may"),
+        };
+        if control.send(answer).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Serves an operator: its control messages, one after the other.
+async fn operator_link(state: &Arc<State>, greeting: Greeting, peer: PeerIdentity, operator: OperatorId) {
+    let id = LinkId::from_random(crate::random());
+    let Ok(Welcomed { link, incoming: _incoming, mut control, .. }) =
+        greeting.welcome(id, Limits::default(), Vec::new()).await
+    else {
+        return;
+    };
+    while let Some(message) = control.next().await {
+        let desk = state.tunnel_desk(None);
+        let links = |tunnel| state.registry.links(tunnel);
+        let Some((answer, after)) = operators::answer(&desk, operator, &peer.serial_hex, message, links).await else {
+            break;
+        };
+        match after {
+            After::Nothing => {}
+            After::Reload => state.reload_or_log().await,
+            After::Close(tunnel) => {
+                state.reload_or_log().await;
+                state.registry.close_tunnel(tunnel);
+            }
+        }
+        if control.send(answer).await.is_err() {
+            break;
+        }
+    }
+    link.close();
+}
+
+/// Asks every connector to open no more here, and waits until its streams have ended, at most `patience`.
+pub(crate) async fn drain(state: &State, patience: Duration) {
+    let all = state.registry.all();
+    all.iter().for_each(|uplink| uplink.link.drain(DrainReason::Shutdown, patience));
+    let idle = futures::future::join_all(all.iter().map(|uplink| uplink.link.idle()));
+    if tokio::time::timeout(patience, idle).await.is_err() {
+        tracing::info!("streams are cut: they did not end in time");
+    }
+    all.iter().for_each(|uplink| uplink.link.close());
+}

@@ -1,0 +1,387 @@
+//! An edge that runs: made from a configuration, stopped by its handle.
+
+use std::{
+    collections::HashSet,
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tunnel_proto::identity::{CaError, TlsError, link_server_config};
+
+use crate::{
+    Clock, Config, State,
+    assertions::Assertions,
+    audit::Audit,
+    config::{Smtp, Tls},
+    connectors,
+    gate::Decisions,
+    keys::{Keys, KeysError},
+    listen::{Connections, Takes},
+    login::decision::{self, PinWorker},
+    mail::{Delivery, MailConfig, MailError, MailFrom, Mailer, SmtpConfig, Terminal},
+    office::Office,
+    platform,
+    registry::Registry,
+    session::Sessions,
+    snapshot::{BuiltIn, Snapshot, SnapshotError},
+    socket::{Serving, Socket, SocketError},
+    store::{AuditEvent, AuditRecord, DATABASE_NAME, LoginMethodKind, Store, StoreError, sqlite::SqliteStore},
+    tls::{self, CertificateError},
+};
+
+/// How often expired things are removed, and what other programs changed is read.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// How often revoked certificates are read again, beside every change made through this edge.
+const REVOKED_EVERY: Duration = Duration::from_secs(5);
+/// How long streams may go on when the edge stops.
+pub const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A running edge. Dropping it cuts everything; [`Edge::stop`] lets what is under way end first.
+pub struct Edge {
+    state: Arc<State>,
+    connections: Connections,
+    socket: Option<Serving>,
+    listening: Vec<SocketAddr>,
+    plain: Vec<SocketAddr>,
+    tasks: Vec<JoinHandle<()>>,
+    _pins: PinWorker,
+}
+
+/// Where what is for the operator's eyes only is shown: codes in the quick start.
+pub type Screen = Terminal;
+
+impl Edge {
+    /// Opens the data directory, binds every listener and starts to serve. Needs a tokio runtime.
+    ///
+    /// `screen` is where codes appear when there is no mail server (quick start only; never a log).
+    pub async fn start(mut config: Config, clock: Clock, screen: Screen) -> Result<Self, StartError> {
+        let dir = config.data_dir.clone();
+        platform::private_dir(&dir).map_err(|source| StartError::DataDir { path: dir.clone(), source })?;
+        let socket = Socket::bind(&dir).await?;
+        let (listeners, plain, links_only) = bind_all(&mut config).await?;
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.join(DATABASE_NAME)).await?);
+        let keys = Keys::load(&dir, &*store).await?;
+        let ca = keys.authority(&*store, &config.zone, clock.now()).await?;
+        let built_in = BuiltIn {
+            administrators: config.administrators.clone(),
+            quick_start: config.quick_start,
+            login_host: Some(config.login_host.clone()),
+        };
+        let (revision, declared) = store.declared().await?;
+        let pin = declared.login_methods.iter().any(|method| method.kind == LoginMethodKind::OneTimePin);
+        if pin && config.smtp.is_none() && !config.quick_start {
+            return Err(StartError::NoMail);
+        }
+        let snapshot = Snapshot::new(revision, declared, &built_in)?;
+        let sessions = Sessions::load(store.clone(), clock.now()).await?;
+        let revoked: HashSet<String> = store.revoked_serials(clock.now()).await?.into_iter().collect();
+        let files = match &config.tls {
+            Tls::Files(files) => Some(Arc::new(tls::Files::load(files)?)),
+            Tls::Internal => None,
+        };
+        let fixed = Arc::new(tls::Fixed::new(&ca, &config.login_host, clock.now())?);
+        let link_tls = Arc::new(link_server_config(&ca, fixed)?);
+        let mail = mail_config(&config, &snapshot, screen)?;
+        let (pins, jobs) = decision::queue();
+        let (issuer, visit_base) = (config.issuer(), config.visit());
+        let audit = Audit::start(store.clone(), clock.clone());
+        let mut failed = None;
+        let state = Arc::new_cyclic(|weak: &Weak<State>| {
+            let observed = weak.clone();
+            let observer = Arc::new(move |sent: &crate::mail::PinSent| {
+                if let Some(state) = observed.upgrade() {
+                    state.audit.record(AuditRecord {
+                        actor: Some(sent.to.to_string()),
+                        source: Some(sent.source),
+                        object: Some(sent.host.to_string()),
+                        reference: Some(sent.reference.clone()),
+                        ..AuditRecord::new(sent.at, AuditEvent::PinSent)
+                    });
+                }
+            });
+            let mail = Mailer::start(mail, store.clone(), &keys, clock.clone(), observer).unwrap_or_else(|error| {
+                failed = Some(error);
+                Mailer::none(store.clone(), &keys, clock.clone())
+            });
+            State {
+                config,
+                clock,
+                store,
+                keys,
+                ca,
+                built_in,
+                snapshot: ArcSwap::from_pointee(snapshot),
+                sessions,
+                registry: Arc::new(Registry::default()),
+                revoked: ArcSwap::from_pointee(revoked),
+                decisions: Decisions::default(),
+                assertions: Assertions::default(),
+                pool: Arc::default(),
+                audit,
+                mail,
+                pins,
+                issuer,
+                visit_base,
+            }
+        });
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        let visitors: Arc<dyn rustls::server::ResolvesServerCert> = match files {
+            Some(files) => files,
+            None => Arc::new(tls::Internal::new(Arc::downgrade(&state))),
+        };
+        let visitors = Arc::new(tls::for_visitors(visitors).map_err(StartError::Tls)?);
+        let connections = Connections::new(state.clone());
+        let addresses = |listeners: &[TcpListener]| listeners.iter().filter_map(|one| one.local_addr().ok()).collect();
+        let (listening, plain_addresses) = (addresses(&listeners), addresses(&plain));
+        let everything = Takes::Everything { visitors, links: link_tls.clone() };
+        let mut tasks = Vec::new();
+        let all = listeners
+            .into_iter()
+            .map(|one| (one, everything.clone()))
+            .chain(plain.into_iter().map(|one| (one, Takes::Plain)))
+            .chain(links_only.into_iter().map(|one| (one, Takes::Links(link_tls.clone()))));
+        for (listener, takes) in all {
+            tasks.push(tokio::spawn(connections.clone().accept(listener, takes)));
+        }
+        tasks.push(tokio::spawn(sweep(Arc::downgrade(&state))));
+        tasks.push(tokio::spawn(follow_revoked(Arc::downgrade(&state))));
+        let worker = PinWorker::start(jobs, Arc::downgrade(&state));
+        let socket = socket.serve(Arc::new(Office::new(state.clone())));
+        Ok(Self {
+            state,
+            connections,
+            socket: Some(socket),
+            listening,
+            plain: plain_addresses,
+            tasks,
+            _pins: worker,
+        })
+    }
+
+    /// What all parts share.
+    pub const fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+
+    /// Where HTTPS and links are taken.
+    pub fn listening(&self) -> &[SocketAddr] {
+        &self.listening
+    }
+
+    /// Where plain HTTP is taken.
+    pub fn plain(&self) -> &[SocketAddr] {
+        &self.plain
+    }
+
+    /// Accepts no more, lets what is under way end within `patience`, writes what is to be kept.
+    pub async fn stop(mut self, patience: Duration) {
+        self.connections.stopping.cancel();
+        self.connections.tasks.close();
+        let ends = self.connections.tasks.wait();
+        let drained = async {
+            connectors::drain(&self.state, patience).await;
+            ends.await;
+        };
+        // Links have ended by now; what else goes on for longer is cut.
+        tokio::time::timeout(patience.saturating_add(Duration::from_secs(1)), drained).await.ok();
+        self.connections.cut.cancel();
+        if let Some(socket) = self.socket.take() {
+            socket.stop().await;
+        }
+        if let Err(error) = self.state.audit.flush().await {
+            tracing::error!(%error, "audit records are lost");
+        }
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.connections.stopping.cancel();
+        self.connections.cut.cancel();
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+type Bound = (Vec<TcpListener>, Vec<TcpListener>, Vec<TcpListener>);
+
+/// Binds every listener. A port 0 becomes the one that the system chose, so that addresses can be printed.
+async fn bind_all(config: &mut Config) -> Result<Bound, StartError> {
+    let quick = config.quick_start;
+    if quick && !config.listen.iter().chain(&config.http_listen).all(|address| address.ip().is_loopback()) {
+        return Err(StartError::NotLoopback);
+    }
+    let mut bound = Vec::new();
+    for addresses in [&mut config.listen, &mut config.http_listen, &mut config.tunnel_listen] {
+        let mut listeners = Vec::new();
+        for address in addresses.iter_mut() {
+            match listen(*address).await {
+                Ok(listener) => {
+                    *address = listener.local_addr().unwrap_or(*address);
+                    listeners.push(listener);
+                }
+                // A machine without IPv6 still has the other loopback address.
+                Err(error) if quick && address.is_ipv6() && error.kind() != io::ErrorKind::AddrInUse => {}
+                Err(source) => return Err(StartError::Listen { address: *address, source }),
+            }
+        }
+        bound.push(listeners);
+    }
+    let mut bound = bound.into_iter();
+    let mut next = || bound.next().unwrap_or_default();
+    Ok((next(), next(), next()))
+}
+
+/// A listener that takes IPv6 only where it is named: `0.0.0.0:443` and `[::]:443` stand side by side.
+async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn mail_config(config: &Config, snapshot: &Snapshot, screen: Screen) -> Result<MailConfig, StartError> {
+    let delivery = match &config.smtp {
+        Some(smtp) => smtp_delivery(smtp)?,
+        None if config.quick_start => {
+            Delivery::Console { terminal: screen, folder: config.data_dir.join("mail") }
+        }
+        None => Delivery::None,
+    };
+    Ok(MailConfig {
+        zone: config.zone.clone(),
+        login_host: config.login_host.clone(),
+        contact: snapshot.declared.administrators.first().cloned(),
+        delivery,
+    })
+}
+
+fn smtp_delivery(smtp: &Smtp) -> Result<Delivery, StartError> {
+    let invalid = |key: &'static str, reason: String| StartError::Smtp { key, reason };
+    let read = |key: &'static str, path: &PathBuf| {
+        std::fs::read(path).map_err(|error| invalid(key, format!("`{}` cannot be read: {error}", path.display())))
+    };
+    let password = smtp.password_file.as_ref().map(|path| read("smtp.password_file", path)).transpose()?;
+    let password = password.map(|bytes| tunnel_auth::SecretBytes::new(bytes.trim_ascii_end().to_vec()));
+    let ca = smtp.ca_file.as_ref().map(|path| read("smtp.ca_file", path)).transpose()?;
+    let server = SmtpConfig::new(smtp.url.as_str(), password, ca.as_deref())
+        .map_err(|error| invalid("smtp.url", error.to_string()))?;
+    let from: MailFrom = smtp.from.parse().map_err(|error: crate::mail::MailFromError| {
+        invalid("smtp.from", error.to_string())
+    })?;
+    Ok(Delivery::Smtp { server, from })
+}
+
+/// Removes what has expired, now and then.
+async fn sweep(state: Weak<State>) {
+    let mut tick = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        tick.tick().await;
+        let Some(state) = state.upgrade() else { return };
+        state.pool.sweep();
+        state.sessions.forget_expired(state.now());
+        if let Err(error) = state.store.sweep(state.now()).await {
+            tracing::error!(%error, "what has expired cannot be removed");
+        }
+    }
+}
+
+/// Follows revocations that were made on the store while links were up.
+async fn follow_revoked(state: Weak<State>) {
+    let mut tick = tokio::time::interval(REVOKED_EVERY);
+    loop {
+        tick.tick().await;
+        let Some(state) = state.upgrade() else { return };
+        if let Err(error) = state.reload_revoked().await {
+            tracing::error!(%error, "revoked certificates cannot be read");
+        }
+    }
+}
+
+/// Why an edge does not start. Each names what is wrong; the program adds what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error("data directory `{path}`: {source}", path = .path.display())]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A listener cannot be bound.
+    #[error("cannot listen on {address}: {source}{hint}", hint = listen_hint(.address, .source))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The quick start is for this machine only.
+    #[error("the quick start listens on loopback only; write an edge.toml with your zone and give it with `--config`")]
+    NotLoopback,
+    /// PINs without a mail server.
+    #[error("a login method sends PINs by e-mail, but there is no `[smtp]` in the configuration; add it")]
+    NoMail,
+    /// The mail server's settings make no sense.
+    #[error("`{key}`: {reason}")]
+    Smtp {
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The owner's socket, or another edge on this data directory.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// What is stored makes no sense.
+    #[error("the stored configuration cannot be served: {0}")]
+    Snapshot(#[from] SnapshotError),
+    /// A certificate from a file.
+    #[error("`tls.files`: {0}")]
+    Certificate(#[from] CertificateError),
+    /// The edge's own certificate.
+    #[error("the edge's own certificate cannot be made: {0}")]
+    Ca(#[from] CaError),
+    /// The configuration for links.
+    #[error("TLS for links: {0}")]
+    LinkTls(#[from] TlsError),
+    /// The configuration for visitors.
+    #[error("TLS for visitors: {0}")]
+    Tls(#[source] rustls::Error),
+    /// Outgoing mail.
+    #[error(transparent)]
+    Mail(#[from] MailError),
+}
+
+fn listen_hint(address: &SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "; another program has the port: `ss -ltnp 'sport = :{}'` says which; end it, or name another port",
+            address.port()
+        ),
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need a right: `setcap cap_net_bind_service=+ep` on the program, or a service manager".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address".to_owned(),
+        _ => String::new(),
+    }
+}
