@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tunnel_proto::{
-    LinkId, OperatorId, TunnelId,
+    LinkId, TunnelId,
     identity::{CertRole, PeerIdentity, peer_identity, speaks_link},
     link::{self, Control, Greeting, Settings, Welcomed},
     message::{DrainReason, LinkRefusal, Limits, Message, TableAccepted},
@@ -14,7 +14,6 @@ use tunnel_proto::{
 
 use crate::{
     State, operators,
-    operators::After,
     registry::{LINKS_PER_TUNNEL, Rules, Uplink},
     store::{AuditEvent, AuditRecord},
 };
@@ -44,7 +43,7 @@ pub(crate) async fn serve(state: Arc<State>, tls: TlsStream<TcpStream>, source: 
     }
     match peer.role {
         CertRole::Connector(tunnel) => connector(&state, greeting, peer, tunnel, source).await,
-        CertRole::Operator(operator) => operator_link(&state, greeting, peer, operator).await,
+        CertRole::Operator(_) => operator_link(&state, greeting, peer, source).await,
         CertRole::Edge(_) => {
             greeting.refuse(LinkRefusal::RoleMismatch, "links between edges are not served yet", false).await;
         }
@@ -140,31 +139,14 @@ async fn converse(state: &Arc<State>, control: &mut Control, uplink: &Uplink, pe
 }
 
 /// Serves an operator: its control messages, one after the other.
-async fn operator_link(state: &Arc<State>, greeting: Greeting, peer: PeerIdentity, operator: OperatorId) {
+async fn operator_link(state: &Arc<State>, greeting: Greeting, peer: PeerIdentity, source: IpAddr) {
     let id = LinkId::from_random(crate::random());
     let Ok(Welcomed { link, incoming: _incoming, mut control, .. }) =
         greeting.welcome(id, Limits::default(), Vec::new()).await
     else {
         return;
     };
-    while let Some(message) = control.next().await {
-        let desk = state.tunnel_desk(None);
-        let links = |tunnel| state.registry.links(tunnel);
-        let Some((answer, after)) = operators::answer(&desk, operator, &peer.serial_hex, message, links).await else {
-            break;
-        };
-        match after {
-            After::Nothing => {}
-            After::Reload => state.reload_or_log().await,
-            After::Close(tunnel) => {
-                state.reload_or_log().await;
-                state.registry.close_tunnel(tunnel);
-            }
-        }
-        if control.send(answer).await.is_err() {
-            break;
-        }
-    }
+    operators::serve(&**state, &mut control, &peer, source).await;
     link.close();
 }
 

@@ -5,7 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
@@ -23,7 +23,7 @@ use crate::{
     keys::{Keys, KeysError},
     listen::{Connections, Takes},
     login::decision::{self, PinWorker},
-    mail::{Delivery, MailConfig, MailError, MailFrom, Mailer, SmtpConfig, Terminal},
+    mail::{Delivery, MailConfig, MailError, MailFrom, Mailer, PinSent, SmtpConfig, Terminal},
     office::Office,
     platform,
     registry::Registry,
@@ -90,48 +90,41 @@ impl Edge {
         let (pins, jobs) = decision::queue();
         let (issuer, visit_base) = (config.issuer(), config.visit());
         let audit = Audit::start(store.clone(), clock.clone());
-        let mut failed = None;
-        let state = Arc::new_cyclic(|weak: &Weak<State>| {
-            let observed = weak.clone();
-            let observer = Arc::new(move |sent: &crate::mail::PinSent| {
-                if let Some(state) = observed.upgrade() {
-                    state.audit.record(AuditRecord {
-                        actor: Some(sent.to.to_string()),
-                        source: Some(sent.source),
-                        object: Some(sent.host.to_string()),
-                        reference: Some(sent.reference.clone()),
-                        ..AuditRecord::new(sent.at, AuditEvent::PinSent)
-                    });
-                }
-            });
-            let mail = Mailer::start(mail, store.clone(), &keys, clock.clone(), observer).unwrap_or_else(|error| {
-                failed = Some(error);
-                Mailer::none(store.clone(), &keys, clock.clone())
-            });
-            State {
-                config,
-                clock,
-                store,
-                keys,
-                ca,
-                built_in,
-                snapshot: ArcSwap::from_pointee(snapshot),
-                sessions,
-                registry: Arc::new(Registry::default()),
-                revoked: ArcSwap::from_pointee(revoked),
-                decisions: Decisions::default(),
-                assertions: Assertions::default(),
-                pool: Arc::default(),
-                audit,
-                mail,
-                pins,
-                issuer,
-                visit_base,
+        let told: Arc<OnceLock<Weak<State>>> = Arc::default();
+        let tell = told.clone();
+        let observer = Arc::new(move |sent: &PinSent| {
+            if let Some(state) = tell.get().and_then(Weak::upgrade) {
+                state.audit.record(AuditRecord {
+                    actor: Some(sent.to.to_string()),
+                    source: Some(sent.source),
+                    object: Some(sent.host.to_string()),
+                    reference: Some(sent.reference.clone()),
+                    ..AuditRecord::new(sent.at, AuditEvent::PinSent)
+                });
             }
         });
-        if let Some(error) = failed {
-            return Err(error.into());
-        }
+        let mail = Mailer::start(mail, store.clone(), &keys, clock.clone(), observer)?;
+        let state = Arc::new(State {
+            config,
+            clock,
+            store,
+            keys,
+            ca,
+            built_in,
+            snapshot: ArcSwap::from_pointee(snapshot),
+            sessions,
+            registry: Arc::new(Registry::default()),
+            revoked: ArcSwap::from_pointee(revoked),
+            decisions: Decisions::default(),
+            assertions: Assertions::default(),
+            pool: Arc::default(),
+            audit,
+            mail,
+            pins,
+            issuer,
+            visit_base,
+        });
+        told.set(Arc::downgrade(&state)).ok();
         let visitors: Arc<dyn rustls::server::ResolvesServerCert> = match files {
             Some(files) => files,
             None => Arc::new(tls::Internal::new(Arc::downgrade(&state))),
@@ -290,7 +283,7 @@ async fn sweep(state: Weak<State>) {
         tick.tick().await;
         let Some(state) = state.upgrade() else { return };
         state.pool.sweep();
-        state.sessions.forget_expired(state.now());
+        state.sessions.sweep(state.now());
         if let Err(error) = state.store.sweep(state.now()).await {
             tracing::error!(%error, "what has expired cannot be removed");
         }

@@ -28,7 +28,7 @@ pub(crate) use self::upgrade::{is_well_formed as is_well_formed_upgrade, wants a
 
 /// Forwards one request by its permit. Always answers: with the service's answer, or with a page that says where the way
 /// ends.
-pub async fn forward(
+pub(crate) async fn forward(
     state: &Arc<State>,
     visit: Visit,
     context: &PageContext,

@@ -52,7 +52,7 @@ async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) ->
     let path = parts.uri.path();
     let desk = state.login_desk(&snapshot);
     if tunnel_policy::is_reserved(path) {
-        let tunnels = state.tunnel_desk(Some(&visit));
+        let tunnels = state.tunnel_desk(Some(visit.source));
         let reload = || -> futures::future::BoxFuture<'_, ()> { Box::pin(state.reload_or_log()) };
         let reserved = Reserved {
             login: desk,

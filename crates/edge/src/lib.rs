@@ -1,29 +1,44 @@
 //! The edge: terminates TLS, makes every visitor log in, judges by policy, and forwards to connectors.
 
+mod assertions;
 pub mod audit;
 pub mod clock;
 pub mod config;
+mod connectors;
 pub mod declare;
+pub mod edge;
 pub mod enroll;
+mod forward;
+mod front;
+pub mod gate;
 pub mod identity;
 pub mod keys;
+mod listen;
 pub mod login;
 pub mod logout;
 pub mod mail;
+mod office;
 pub mod operators;
 pub mod pages;
 pub mod platform;
+pub mod registry;
+pub mod request;
 pub mod reserved;
 pub mod session;
 pub mod setup;
 pub mod snapshot;
 pub mod socket;
+pub mod state;
 pub mod store;
+mod tls;
 pub mod tunnels;
+pub mod upstream;
 pub mod visit;
 
 pub use clock::Clock;
 pub use config::Config;
+pub use edge::Edge;
+pub use state::State;
 pub use visit::{Lang, Reference, Visit};
 
 /// A response of the edge.

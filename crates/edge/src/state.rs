@@ -1,13 +1,13 @@
 //! What all of an edge's tasks share.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use tunnel_proto::{Hostname, UnixTime, identity::Ca};
+use tunnel_proto::{Hostname, TunnelId, UnixTime, identity::Ca};
 
 use crate::{
-    Clock, Config, Visit,
+    Clock, Config,
     assertions::Assertions,
     audit::Audit,
     gate::{Decisions, Gate},
@@ -99,8 +99,8 @@ impl State {
         }
     }
 
-    /// Where tunnels are changed, for a request of `visit` (or of a program on this machine).
-    pub fn tunnel_desk(&self, visit: Option<&Visit>) -> tunnels::Desk<'_> {
+    /// Where tunnels are changed, for a request from `source` (or of a program on this machine).
+    pub fn tunnel_desk(&self, source: Option<IpAddr>) -> tunnels::Desk<'_> {
         tunnels::Desk {
             store: &*self.store,
             ca: &self.ca,
@@ -108,7 +108,7 @@ impl State {
             quick_start: self.config.quick_start,
             visit: &self.visit_base,
             now: self.clock.now(),
-            source: visit.map(|visit| visit.source),
+            source,
         }
     }
 
@@ -179,5 +179,24 @@ impl PinOffice for State {
 
     async fn post(&self, mail: PinMail) -> Result<(), QueueError> {
         self.mail.queue_pin(mail).await
+    }
+}
+
+#[async_trait]
+impl tunnels::Office for State {
+    fn desk(&self, source: Option<IpAddr>) -> tunnels::Desk<'_> {
+        self.tunnel_desk(source)
+    }
+
+    fn links(&self, tunnel: TunnelId) -> u32 {
+        self.registry.links(tunnel)
+    }
+
+    async fn reload(&self) {
+        self.reload_or_log().await;
+    }
+
+    async fn close_tunnel(&self, tunnel: TunnelId) {
+        self.registry.close_tunnel(tunnel);
     }
 }
