@@ -6,14 +6,15 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tunnel_proto::{
-    LinkId, TunnelId,
+    LinkId, OperatorId, TunnelId,
     identity::{CertRole, PeerIdentity, peer_identity, speaks_link},
     link::{self, Control, Greeting, Settings, Welcomed},
-    message::{DrainReason, LinkRefusal, Limits, Message, TableAccepted},
+    message::{DrainReason, Limits, LinkRefusal, Message, TableAccepted},
 };
 
 use crate::{
-    State, operators,
+    State,
+    operators::{self, After},
     registry::{LINKS_PER_TUNNEL, Rules, Uplink},
     store::{AuditEvent, AuditRecord},
 };
@@ -43,7 +44,7 @@ pub(crate) async fn serve(state: Arc<State>, tls: TlsStream<TcpStream>, source: 
     }
     match peer.role {
         CertRole::Connector(tunnel) => connector(&state, greeting, peer, tunnel, source).await,
-        CertRole::Operator(_) => operator_link(&state, greeting, peer, source).await,
+        CertRole::Operator(operator) => operator_link(&state, greeting, peer, operator, source).await,
         CertRole::Edge(_) => {
             greeting.refuse(LinkRefusal::RoleMismatch, "links between edges are not served yet", false).await;
         }
@@ -139,15 +140,47 @@ async fn converse(state: &Arc<State>, control: &mut Control, uplink: &Uplink, pe
 }
 
 /// Serves an operator: its control messages, one after the other.
-async fn operator_link(state: &Arc<State>, greeting: Greeting, peer: PeerIdentity, source: IpAddr) {
+async fn operator_link(
+    state: &Arc<State>,
+    greeting: Greeting,
+    peer: PeerIdentity,
+    operator: OperatorId,
+    source: IpAddr,
+) {
     let id = LinkId::from_random(crate::random());
     let Ok(Welcomed { link, incoming: _incoming, mut control, .. }) =
         greeting.welcome(id, Limits::default(), Vec::new()).await
     else {
         return;
     };
-    operators::serve(&**state, &mut control, &peer, source).await;
+    let lapse = Duration::from_secs(peer.expires.0.saturating_sub(state.now().0));
+    tokio::select! {
+        () = manage(state, &mut control, &peer, operator, source) => {}
+        () = tokio::time::sleep(lapse) => {}
+        _ = link.closed() => {}
+    }
     link.close();
+}
+
+async fn manage(state: &Arc<State>, control: &mut Control, peer: &PeerIdentity, operator: OperatorId, source: IpAddr) {
+    while let Some(message) = control.next().await {
+        let desk = state.tunnel_desk(Some(source));
+        let links = |tunnel| state.registry.links(tunnel);
+        let Some((answer, after)) = operators::answer(&desk, operator, &peer.serial_hex, message, links).await else {
+            return;
+        };
+        match after {
+            After::Nothing => {}
+            After::Reload => state.reload_or_log().await,
+            After::Close(tunnel) => {
+                state.reload_or_log().await;
+                state.registry.close_tunnel(tunnel);
+            }
+        }
+        if control.send(answer).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Asks every connector to open no more here, and waits until its streams have ended, at most `patience`.

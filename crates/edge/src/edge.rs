@@ -147,15 +147,7 @@ impl Edge {
         tasks.push(tokio::spawn(follow_revoked(Arc::downgrade(&state))));
         let worker = PinWorker::start(jobs, Arc::downgrade(&state));
         let socket = socket.serve(Arc::new(Office::new(state.clone())));
-        Ok(Self {
-            state,
-            connections,
-            socket: Some(socket),
-            listening,
-            plain: plain_addresses,
-            tasks,
-            _pins: worker,
-        })
+        Ok(Self { state, connections, socket: Some(socket), listening, plain: plain_addresses, tasks, _pins: worker })
     }
 
     /// What all parts share.
@@ -247,9 +239,7 @@ async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 fn mail_config(config: &Config, snapshot: &Snapshot, screen: Screen) -> Result<MailConfig, StartError> {
     let delivery = match &config.smtp {
         Some(smtp) => smtp_delivery(smtp)?,
-        None if config.quick_start => {
-            Delivery::Console { terminal: screen, folder: config.data_dir.join("mail") }
-        }
+        None if config.quick_start => Delivery::Console { terminal: screen, folder: config.data_dir.join("mail") },
         None => Delivery::None,
     };
     Ok(MailConfig {
@@ -270,9 +260,8 @@ fn smtp_delivery(smtp: &Smtp) -> Result<Delivery, StartError> {
     let ca = smtp.ca_file.as_ref().map(|path| read("smtp.ca_file", path)).transpose()?;
     let server = SmtpConfig::new(smtp.url.as_str(), password, ca.as_deref())
         .map_err(|error| invalid("smtp.url", error.to_string()))?;
-    let from: MailFrom = smtp.from.parse().map_err(|error: crate::mail::MailFromError| {
-        invalid("smtp.from", error.to_string())
-    })?;
+    let from: MailFrom =
+        smtp.from.parse().map_err(|error: crate::mail::MailFromError| invalid("smtp.from", error.to_string()))?;
     Ok(Delivery::Smtp { server, from })
 }
 
@@ -372,7 +361,8 @@ fn listen_hint(address: &SocketAddr, error: &io::Error) -> String {
             address.port()
         ),
         io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 need a right: `setcap cap_net_bind_service=+ep` on the program, or a service manager".to_owned()
+            "; ports below 1024 need a right: `setcap cap_net_bind_service=+ep` on the program, or a service manager"
+                .to_owned()
         }
         io::ErrorKind::AddrNotAvailable => "; this machine has no such address".to_owned(),
         _ => String::new(),

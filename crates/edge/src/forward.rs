@@ -8,9 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header,
-    request::Parts,
-    uri::PathAndQuery,
+    HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header, request::Parts, uri::PathAndQuery,
 };
 use hyper::body::{Body as _, Incoming};
 
@@ -169,11 +167,8 @@ async fn send(
 
 /// The same request once more, without a body.
 fn repeat(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    let head = Head {
-        method: request.method().clone(),
-        uri: request.uri().clone(),
-        headers: request.headers().clone(),
-    };
+    let head =
+        Head { method: request.method().clone(), uri: request.uri().clone(), headers: request.headers().clone() };
     Some(head.into_request(RequestBody::empty()))
 }
 

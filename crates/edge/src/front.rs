@@ -8,8 +8,7 @@ use http::{HeaderValue, Request, StatusCode, Version, header, request::Parts};
 use hyper::body::Incoming;
 
 use crate::{
-    Lang, Reference, Response, State, Visit,
-    forward,
+    Lang, Reference, Response, State, Visit, forward,
     gate::{self, Asked, Turnaway},
     login::Ask,
     pages::{BadRequest, Denied, Missing, NotFound, PageContext, wants_json},
@@ -140,7 +139,9 @@ fn malformed(state: &State, door: Door, parts: &Parts, fault: Malformed) -> Resp
     };
     if fault == Malformed::Method {
         *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        response
+            .headers_mut()
+            .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
     if parts.version < Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

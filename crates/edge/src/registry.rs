@@ -95,7 +95,8 @@ impl Rules {
             }
             let compile = |path: &String| RegexBuilder::new(path).size_limit(PATH_PROGRAM_MAX).build();
             let path = rule.path.as_ref().map(compile).transpose();
-            let path = path.map_err(|_| refuse(Some(rule.id), TableRefusal::BadPath, "not a regular expression, or too large"))?;
+            let path = path
+                .map_err(|_| refuse(Some(rule.id), TableRefusal::BadPath, "not a regular expression, or too large"))?;
             rules.push(Arc::new(CompiledRule {
                 id: rule.id,
                 kind: rule.kind,

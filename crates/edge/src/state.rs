@@ -4,7 +4,7 @@ use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use tunnel_proto::{Hostname, TunnelId, UnixTime, identity::Ca};
+use tunnel_proto::{Hostname, UnixTime, identity::Ca};
 
 use crate::{
     Clock, Config,
@@ -128,9 +128,8 @@ impl State {
         let serials = self.store.revoked_serials(self.clock.now()).await?;
         let revoked: HashSet<String> = serials.into_iter().collect();
         let snapshot = self.snapshot.load();
-        self.registry.retain(|uplink| {
-            snapshot.declared.tunnel(uplink.tunnel).is_some() && !revoked.contains(&uplink.serial)
-        });
+        self.registry
+            .retain(|uplink| snapshot.declared.tunnel(uplink.tunnel).is_some() && !revoked.contains(&uplink.serial));
         self.revoked.store(Arc::new(revoked));
         Ok(())
     }
@@ -179,24 +178,5 @@ impl PinOffice for State {
 
     async fn post(&self, mail: PinMail) -> Result<(), QueueError> {
         self.mail.queue_pin(mail).await
-    }
-}
-
-#[async_trait]
-impl tunnels::Office for State {
-    fn desk(&self, source: Option<IpAddr>) -> tunnels::Desk<'_> {
-        self.tunnel_desk(source)
-    }
-
-    fn links(&self, tunnel: TunnelId) -> u32 {
-        self.registry.links(tunnel)
-    }
-
-    async fn reload(&self) {
-        self.reload_or_log().await;
-    }
-
-    async fn close_tunnel(&self, tunnel: TunnelId) {
-        self.registry.close_tunnel(tunnel);
     }
 }

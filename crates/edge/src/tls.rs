@@ -15,7 +15,10 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use tunnel_proto::{HostPattern, Hostname, UnixTime, identity::{Ca, CaError, provider}};
+use tunnel_proto::{
+    HostPattern, Hostname, UnixTime,
+    identity::{Ca, CaError, provider},
+};
 use x509_parser::{extensions::GeneralName, parse_x509_certificate};
 
 use crate::{State, config::CertificateFiles};
@@ -136,9 +139,8 @@ impl ResolvesServerCert for Files {
 }
 
 fn load(files: &CertificateFiles) -> Result<(Vec<HostPattern>, Arc<CertifiedKey>), CertificateError> {
-    let read = |path: &PathBuf| {
-        fs::read(path).map_err(|source| CertificateError::Unreadable { path: path.clone(), source })
-    };
+    let read =
+        |path: &PathBuf| fs::read(path).map_err(|source| CertificateError::Unreadable { path: path.clone(), source });
     let useless = |path: &PathBuf, reason: String| CertificateError::Useless { path: path.clone(), reason };
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(&files.certificate)?)
         .collect::<Result<_, _>>()
@@ -158,8 +160,8 @@ fn load(files: &CertificateFiles) -> Result<(Vec<HostPattern>, Arc<CertifiedKey>
     if names.is_empty() {
         return Err(useless(&files.certificate, "names no host (subject alternative name)".to_owned()));
     }
-    let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?)
-        .map_err(|error| useless(&files.key, error.to_string()))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(&read(&files.key)?).map_err(|error| useless(&files.key, error.to_string()))?;
     let key = CertifiedKey::from_der(chain, key, &provider())
         .map_err(|error| useless(&files.key, format!("not the key of `{}`: {error}", files.certificate.display())))?;
     Ok((names, Arc::new(key)))

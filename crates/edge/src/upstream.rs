@@ -123,12 +123,7 @@ impl Pool {
 
 impl Key {
     fn of(candidate: &Candidate) -> Self {
-        Self {
-            link: candidate.uplink.link.id(),
-            revision: candidate.revision,
-            rule: candidate.rule.id,
-            owner: None,
-        }
+        Self { link: candidate.uplink.link.id(), revision: candidate.revision, rule: candidate.rule.id, owner: None }
     }
 }
 

@@ -150,8 +150,16 @@ mod tests {
     fn a_visitors_word_for_who_or_where_it_is_never_goes_on() {
         // H6, H7
         for name in [
-            "Access-User-Email", "access_user_email", "Access.User.Email", "CF_Access_Jwt-Assertion", "x.forwarded.for",
-            "X-Forwarded-Uri", "Remote_User", "Forwarded", "X-Access-Anything", "x-original-url",
+            "Access-User-Email",
+            "access_user_email",
+            "Access.User.Email",
+            "CF_Access_Jwt-Assertion",
+            "x.forwarded.for",
+            "X-Forwarded-Uri",
+            "Remote_User",
+            "Forwarded",
+            "X-Access-Anything",
+            "x-original-url",
         ] {
             assert!(request(&headers(&[(name, "evil")])).is_empty(), "{name}");
         }
@@ -175,7 +183,8 @@ mod tests {
     #[test]
     fn our_cookies_stay_here_and_others_go_on_as_they_came() {
         // S3
-        let sent = headers(&[("cookie", "a=1; __Host-access=secret; b=\"x y\""), ("cookie", "__host-ACCESS-login=z; c")]);
+        let sent =
+            headers(&[("cookie", "a=1; __Host-access=secret; b=\"x y\""), ("cookie", "__host-ACCESS-login=z; c")]);
         assert_eq!(request(&sent).get("cookie").unwrap(), "a=1; b=\"x y\"; c");
         assert!(request(&headers(&[("cookie", "__Host-access=secret")])).get("cookie").is_none());
     }
@@ -183,7 +192,11 @@ mod tests {
     #[test]
     fn an_origin_cannot_set_our_cookies() {
         // S2, T11
-        let sent = headers(&[("set-cookie", "__Host-access=x; Path=/"), ("set-cookie", "__HOST-access ; x"), ("set-cookie", "a=b")]);
+        let sent = headers(&[
+            ("set-cookie", "__Host-access=x; Path=/"),
+            ("set-cookie", "__HOST-access ; x"),
+            ("set-cookie", "a=b"),
+        ]);
         let kept = response(&sent);
         assert_eq!(kept.get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=b"]);
     }

@@ -8,14 +8,12 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 
-use super::{Head, RequestBody, WATCH_EVERY, Watch, body::{AnswerBody, Progress}, head};
-use crate::{
-    Response, State, Visit,
-    gate::Permit,
-    pages::Failure,
-    registry::Candidate,
-    upstream,
+use super::{
+    Head, RequestBody, WATCH_EVERY, Watch,
+    body::{AnswerBody, Progress},
+    head,
 };
+use crate::{Response, State, Visit, gate::Permit, pages::Failure, registry::Candidate, upstream};
 
 /// Whether a request asks for a WebSocket in the one form that is forwarded (RFC 6455 §4.1).
 pub(super) fn is_asked(parts: &Parts) -> bool {
@@ -46,7 +44,9 @@ pub(crate) fn is_well_formed(parts: &Parts) -> bool {
 
 fn lists(headers: &HeaderMap, name: &header::HeaderName, token: &[u8]) -> bool {
     let values = headers.get_all(name).iter();
-    values.flat_map(|value| value.as_bytes().split(|b| *b == b',')).any(|one| one.trim_ascii().eq_ignore_ascii_case(token))
+    values
+        .flat_map(|value| value.as_bytes().split(|b| *b == b','))
+        .any(|one| one.trim_ascii().eq_ignore_ascii_case(token))
 }
 
 /// A WebSocket that was asked for.

@@ -1,0 +1,137 @@
+//! `edge apply`, `export`, `check` and `ca`.
+
+use std::{path::Path, process::ExitCode};
+
+use tunnel_edge::{
+    Clock,
+    declare::{self, Ground, Request},
+    keys::Keys,
+    snapshot::BuiltIn,
+    socket::{Administration, Client, Offline},
+};
+use tunnel_proto::UnixTime;
+
+use super::{Place, failed};
+
+/// The largest declaration, in bytes.
+const FILE_MAX: u64 = 1024 * 1024 / 2;
+
+/// Applies a file: by the edge that runs, else on its store.
+pub(crate) async fn apply(place: &Place, file: &Path, dry_run: bool, prune: bool, json: bool) -> ExitCode {
+    match try_apply(place, file, dry_run, prune).await {
+        Ok(report) => {
+            if json {
+                println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
+            } else {
+                println!("{report}");
+            }
+            ExitCode::SUCCESS
+        }
+        Err(message) => failed(&message),
+    }
+}
+
+async fn try_apply(place: &Place, file: &Path, dry_run: bool, prune: bool) -> Result<declare::Report, String> {
+    let unreadable = |error: std::io::Error| format!("`{}` cannot be read: {error}", file.display());
+    if std::fs::metadata(file).map_err(unreadable)?.len() > FILE_MAX {
+        return Err(format!("`{}` is larger than {FILE_MAX} bytes", file.display()));
+    }
+    let text = std::fs::read_to_string(file).map_err(unreadable)?;
+    let request = Request { file: file.display().to_string(), text, dry_run, prune };
+    let dir = place.data_dir()?;
+    if let Some(client) = Client::find(&dir).await.map_err(|error| error.to_string())? {
+        return client.apply(request).await.map_err(|problem| problem.message);
+    }
+    let offline = Offline::open(&dir, Clock::System).await.map_err(|problem| problem.message)?;
+    let (built_in, mail, now) = ground(place)?;
+    let ground = Ground { built_in: &built_in, mail, actor: "local", now };
+    declare::apply(offline.store(), &request, &ground).await.map_err(|error| error.to_string())
+}
+
+fn ground(place: &Place) -> Result<(BuiltIn, bool, UnixTime), String> {
+    let config = place.config(Vec::new())?;
+    let built_in = BuiltIn {
+        administrators: config.administrators.clone(),
+        quick_start: config.quick_start,
+        login_host: Some(config.login_host.clone()),
+    };
+    Ok((built_in, config.quick_start || config.smtp.is_some(), Clock::System.now()))
+}
+
+/// Prints what is declared.
+pub(crate) async fn export(place: &Place) -> ExitCode {
+    let exported = async {
+        let dir = place.data_dir()?;
+        let client = Client::find(&dir).await.map_err(|error| error.to_string())?;
+        let answer = match client {
+            Some(client) => client.export().await,
+            None => match Offline::open(&dir, Clock::System).await {
+                Ok(offline) => offline.export().await,
+                Err(problem) => Err(problem),
+            },
+        };
+        answer.map_err(|problem| problem.message)
+    };
+    match exported.await {
+        Ok(exported) => {
+            print!("{}", exported.text);
+            ExitCode::SUCCESS
+        }
+        Err(message) => failed(&message),
+    }
+}
+
+/// Checks the configuration file and what is stored.
+pub(crate) async fn check(place: &Place, json: bool) -> ExitCode {
+    match try_check(place).await {
+        Ok(warnings) if json => {
+            println!("{}", serde_json::json!({ "ok": true, "warnings": warnings }));
+            ExitCode::SUCCESS
+        }
+        Ok(warnings) => {
+            warnings.iter().for_each(|warning| println!("warning: {warning}"));
+            println!("OK");
+            ExitCode::SUCCESS
+        }
+        Err(message) => failed(&message),
+    }
+}
+
+async fn try_check(place: &Place) -> Result<Vec<String>, String> {
+    let (built_in, mail, now) = ground(place)?;
+    let dir = place.data_dir()?;
+    if let Some(client) = Client::find(&dir).await.map_err(|error| error.to_string())? {
+        let exported = client.export().await.map_err(|problem| problem.message)?;
+        let request = Request { file: "what is declared".to_owned(), text: exported.text, dry_run: true, prune: false };
+        return client.apply(request).await.map(|report| report.warnings).map_err(|problem| problem.message);
+    }
+    if !dir.join(tunnel_edge::store::DATABASE_NAME).exists() {
+        return Ok(vec![format!("nothing is stored in `{}` yet", dir.display())]);
+    }
+    let offline = Offline::open(&dir, Clock::System).await.map_err(|problem| problem.message)?;
+    let ground = Ground { built_in: &built_in, mail, actor: "local", now };
+    declare::check(offline.store(), &ground).await.map_err(|error| error.to_string())
+}
+
+/// Prints the CA.
+pub(crate) async fn ca(place: &Place) -> ExitCode {
+    let certificate = async {
+        let dir = place.data_dir()?;
+        if let Some(client) = Client::find(&dir).await.map_err(|error| error.to_string())? {
+            return client.info().await.map(|info| info.ca).map_err(|problem| problem.message);
+        }
+        let config = place.config(Vec::new())?;
+        let offline = Offline::open(&dir, Clock::System).await.map_err(|problem| problem.message)?;
+        let store = offline.store();
+        let keys = Keys::load(&dir, store).await.map_err(|error| error.to_string())?;
+        let ca = keys.authority(store, &config.zone, Clock::System.now()).await.map_err(|error| error.to_string())?;
+        Ok(ca.certificate_pem().to_owned())
+    };
+    match certificate.await {
+        Ok(certificate) => {
+            print!("{certificate}");
+            ExitCode::SUCCESS
+        }
+        Err(message) => failed(&message),
+    }
+}
