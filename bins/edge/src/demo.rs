@@ -59,7 +59,7 @@ async fn publish(edge: &Edge) -> anyhow::Result<Connector> {
     let declared = declare::Request { file: "demo".to_owned(), text: ACCESS.to_owned(), dry_run: false, prune: false };
     client.apply(declared).await.map_err(said)?;
     let address = EdgeAddress::parse(&edge.state().issuer, None)?;
-    let credentials = Credentials::new(config.zone.clone(), created.ca, created.certificate, key.key_pem)?;
+    let credentials = Credentials::new(config.zone.clone(), &created.ca, &created.certificate, key.key_pem)?;
     let connector = Connector::builder()
         .edge(address)
         .credentials(credentials)
