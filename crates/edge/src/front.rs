@@ -131,8 +131,7 @@ fn lang(parts: &Parts) -> Lang {
 fn malformed(state: &State, door: Door, parts: &Parts, fault: Malformed) -> Response {
     tracing::debug!(peer = %door.peer, %fault, "a request was refused");
     let (reference, at) = (Reference::from_random(crate::random()), state.now());
-    let mut context = PageContext::new(state.config.zone.clone(), lang(parts));
-    context.json = wants_json(&parts.headers);
+    let context = context(state, parts, lang(parts));
     let mut response = match fault {
         Malformed::Address => NotFound { missing: Missing::Page, reference, at }.render(&context),
         _ => BadRequest { reference, at }.render(&context),
@@ -149,9 +148,17 @@ fn malformed(state: &State, door: Door, parts: &Parts, fault: Malformed) -> Resp
     response
 }
 
+/// The context of a page for a request that gets no further than this door.
+fn context(state: &State, parts: &Parts, lang: Lang) -> PageContext {
+    let mut context = PageContext::new(state.config.zone.clone(), lang);
+    context.json = wants_json(&parts.headers);
+    context.no_administrator_yet = !state.snapshot.load().has_administrator();
+    context
+}
+
 /// The plain port of a configured zone: the same address by HTTPS, for hosts that the edge serves.
 fn to_https(state: &State, visit: &Visit, parts: &Parts) -> Response {
-    let context = PageContext::new(state.config.zone.clone(), visit.lang);
+    let context = context(state, parts, visit.lang);
     if !crate::tls::serves(state, &visit.host) {
         return unknown(visit, &context);
     }

@@ -118,13 +118,14 @@ fn ask_code(
 ) -> Response {
     let mut context = desk.context(ask);
     context.query = Some(query(ask, link));
-    let form = Form::new(form::token(desk.keys, "setup", login))
-        .with("token", link)
-        .with("challenge", challenge.seal(desk.keys, login));
+    let form = Form::new(form::token(desk.keys, "setup", login)).with("token", link);
+    let again = form.clone().with("email", challenge.email.to_string());
+    let form = form.with("challenge", challenge.seal(desk.keys, login));
     let page = SetupPin {
         email: challenge.email.clone(),
         in_terminal: setup.in_terminal,
         form,
+        again,
         other: format!("/.access/setup?{}", query(ask, link)),
         typed: typed.to_owned(),
         problem,

@@ -5,7 +5,7 @@ use http::{HeaderValue, StatusCode, header};
 use tunnel_proto::{Hostname, UnixTime};
 
 use super::{Moment, PageContext, reply, short};
-use crate::{Reference, Response};
+use crate::{Lang, Reference, Response};
 
 /// A page of one heading, one paragraph, and facts to quote.
 #[derive(Template)]
@@ -361,6 +361,14 @@ struct ServicePage<'a> {
 }
 
 impl ServicePage<'_> {
+    /// What stands between two sentences.
+    fn gap(&self) -> &'static str {
+        match self.c.lang {
+            Lang::En => " ",
+            Lang::Ja => "",
+        }
+    }
+
     /// Whether the cut is at the tunnel, so that the service was not reached.
     fn before_service(&self) -> bool {
         matches!(self.p.failure, Failure::NoTunnel | Failure::Busy)

@@ -42,6 +42,8 @@ pub struct SetupPin {
     pub in_terminal: bool,
     /// What `POST /.access/setup` needs; the page adds `code`.
     pub form: Form,
+    /// What `POST /.access/setup` needs to send a new code to the same address.
+    pub again: Form,
     /// The link back to the first step.
     pub other: String,
     /// What was typed before, to be corrected.

@@ -83,6 +83,7 @@ fn every_page(hostile: &str) -> Vec<Case> {
         email: email("admin@tnkeng.work"),
         in_terminal,
         form: form(),
+        again: form(),
         other: "/.access/setup?link=X".into(),
         typed: text.clone(),
         problem,
