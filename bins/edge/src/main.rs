@@ -3,6 +3,7 @@
 mod admin;
 mod declare;
 mod demo;
+mod platform;
 mod serve;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -91,7 +92,15 @@ struct Run {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.kind() == clap::error::ErrorKind::InvalidSubcommand => {
+            eprint!("{error}");
+            eprintln!("Commands: run, demo, check, apply, export, ca, admin");
+            return ExitCode::from(2);
+        }
+        Err(error) => error.exit(),
+    };
     serve::log(cli.loglevel, &cli.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

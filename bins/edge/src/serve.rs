@@ -77,16 +77,8 @@ fn names(state: &tunnel_edge::State) -> String {
 
 /// Waits for SIGINT or SIGTERM.
 pub(crate) async fn stopped() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-            return;
-        }
+    tokio::select! {
+        () = super::platform::terminated() => {}
+        _ = tokio::signal::ctrl_c() => {}
     }
-    let _ = tokio::signal::ctrl_c().await;
 }

@@ -103,11 +103,10 @@ fn visit(state: &State, door: Door, parts: &Parts, authority: Authority) -> Visi
     let forwarded = parts.headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
     let forwarded: Vec<IpAddr> =
         forwarded.flat_map(|line| line.split(',')).filter_map(|one| one.trim().parse().ok()).collect();
-    let default = if door.https { 443 } else { 80 };
     Visit {
         host: authority.host,
         https: door.https,
-        port: authority.port.filter(|port| *port != default),
+        port: authority.port,
         source: state.config.source(door.peer, forwarded.into_iter()),
         now: state.now(),
         reference: Reference::from_random(crate::random()),

@@ -144,12 +144,12 @@ pub fn admit(gate: Gate<'_>, asked: Asked<'_>) -> Result<Permit, Turnaway> {
     let matched = policies.applications_for(&visit.host, path);
     let Some((app, required)) = matched.required() else { return Err(Turnaway::Unknown) };
     let required: Vec<&Application> = required.collect();
-    if asked.websocket && !own_origin(&asked, &required) {
-        gate.refused(visit, app, None, "a WebSocket from another origin");
-        return Err(Turnaway::ForeignOrigin);
-    }
     let found = gate.sessions.find(&visit.host, asked.headers.get_all(header::COOKIE), visit.now);
     let Some(session) = found else { return Err(gate.stranger(visit, app)) };
+    if asked.websocket && !own_origin(&asked, &required) {
+        gate.refused(visit, app, Some(&session), "a WebSocket from another origin");
+        return Err(Turnaway::ForeignOrigin);
+    }
     let mut until = session.expires();
     for app in &required {
         match session.grant(&app.id, visit.now) {

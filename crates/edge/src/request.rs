@@ -16,7 +16,7 @@ const AUTHORITY_MAX: usize = 253 + 1 + 1 + 5;
 pub struct Authority {
     /// The canonical host.
     pub host: Hostname,
-    /// The port as written.
+    /// The port as written; a request's, only if it is not the scheme's own.
     pub port: Option<u16>,
 }
 
@@ -79,7 +79,7 @@ pub fn check(parts: &Parts, https: bool) -> Result<Authority, Malformed> {
     check_method(&parts.method)?;
     check_target(parts, https)?;
     check_framing(&parts.headers, parts.version)?;
-    authority(parts)
+    authority(parts, if https { 443 } else { 80 })
 }
 
 fn check_method(method: &Method) -> Result<(), Malformed> {
@@ -87,7 +87,8 @@ fn check_method(method: &Method) -> Result<(), Malformed> {
     if refused { Err(Malformed::Method) } else { Ok(()) }
 }
 
-fn authority(parts: &Parts) -> Result<Authority, Malformed> {
+/// The one authority. The scheme's own port, written or not, is the same authority (RFC 3986 §6.2.3).
+fn authority(parts: &Parts, own_port: u16) -> Result<Authority, Malformed> {
     let mut hosts = parts.headers.get_all(header::HOST).iter();
     let header = hosts.next();
     if hosts.next().is_some() {
@@ -98,7 +99,9 @@ fn authority(parts: &Parts) -> Result<Authority, Malformed> {
     let named = named.ok_or(Malformed::Host)?;
     let parse = |text: &[u8]| {
         let fault = || if Authority::is_address(text) { Malformed::Address } else { Malformed::Host };
-        Authority::parse(text).ok_or_else(fault)
+        let mut authority = Authority::parse(text).ok_or_else(fault)?;
+        authority.port = authority.port.filter(|port| *port != own_port);
+        Ok(authority)
     };
     let authority = parse(named)?;
     match target.map(parse).transpose()? {

@@ -189,7 +189,7 @@ fn a_hostname_of_another_tunnel_is_not_taken() {
         let mut command = Connector::command(&lab)?;
         command.args(["--name", "second", "--hostname", WWW, "--url", &second.url()]);
         let refused = finish(command).await?;
-        assert_refused(&refused, 1, &[WWW, "route"], "a hostname of another tunnel");
+        assert_refused(&refused, 3, &[WWW, "connector delete"], "a hostname of another tunnel");
         let listing = edge.run(&["admin", "tunnel", "list"]).await?.ok()?;
         assert!(!listing.contains("second"), "nothing half-made: {listing}");
         Ok(())

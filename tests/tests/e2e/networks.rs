@@ -46,7 +46,7 @@ async fn journey(lab: &Lab, net: &AccessNetwork, edge_address: &str, size: usize
     let mut administrator = visitor.clone();
     net.wan.inside(async {
         let page = administrator.login(&smtp, &approval, "admin@example.test").await?;
-        let form = form_with(&page.text(), "same")?.with("same", "on").with("answer", "approve");
+        let form = form_with(&page.text(), "answer")?.with("same", "on").with("answer", "approve");
         let done = administrator.submit(&page.url, &form).await?;
         let done = administrator.follow(done).await?;
         anyhow::ensure!(done.status() == 200, "{} after approving: {}", done.status(), done.text());

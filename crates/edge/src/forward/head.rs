@@ -142,7 +142,9 @@ mod tests {
             (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap())
         };
         let mut map = HeaderMap::new();
-        pairs.iter().map(pair).for_each(|(name, value)| drop(map.append(name, value)));
+        pairs.iter().map(pair).for_each(|(name, value)| {
+            map.append(name, value);
+        });
         map
     }
 
