@@ -10,7 +10,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::watch,
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::timeout,
 };
 
@@ -22,12 +22,13 @@ use crate::{
 /// What stands on the canary's page, and nowhere else in the world.
 pub const SONG: &str = "tweet-4c1f0e-the-private-page";
 
-/// A listening canary; it stops when dropped.
+/// A listening canary; it and its connections end when dropped.
 #[derive(Debug)]
 pub struct Canary {
     address: SocketAddr,
     seen: Arc<Mutex<Seen>>,
     changed: watch::Receiver<()>,
+    /// Accepts, and owns every connection.
     task: JoinHandle<()>,
 }
 
@@ -75,14 +76,16 @@ impl Canary {
         let change = Arc::new(change);
         let shared = seen.clone();
         let task = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
             while let Ok((stream, peer)) = listener.accept().await {
+                while connections.try_join_next().is_some() {}
                 let number = {
                     let mut seen = shared.lock().unwrap();
                     seen.connections.push(Vec::new());
                     seen.peers.push(peer);
                     seen.connections.len() - 1
                 };
-                tokio::spawn(sing(stream, number, shared.clone(), change.clone(), manners.clone()));
+                connections.spawn(sing(stream, number, shared.clone(), change.clone(), manners.clone()));
             }
         });
         Ok(Self { address, seen, changed, task })

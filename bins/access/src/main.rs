@@ -17,4 +17,3 @@ fn main() -> ExitCode {
     eprintln!("access: the access client is not built yet; web applications open in a browser without it");
     ExitCode::from(2)
 }
-

@@ -27,6 +27,13 @@ pub(crate) fn address(flag: Option<&str>, known: &str, zone: &Hostname) -> Resul
     Ok(EdgeAddress::new(parsed.target().clone(), login_host))
 }
 
+/// Refuses a `--edge` that means nothing, before anything else is looked at.
+pub(crate) fn check(args: &EdgeArgs) -> Result<(), Failure> {
+    let any = Hostname::parse("access.localhost").map_err(Failure::failed)?;
+    let Some(flag) = &args.edge else { return Ok(()) };
+    EdgeAddress::parse(flag, Some(&any)).map(drop).map_err(|error| Failure::usage(format!("--edge: {error}")))
+}
+
 /// Whom first contact believes: what the flags say, or the edge on this machine, or the web's roots.
 pub(crate) fn trust(args: &EdgeArgs, edge: &EdgeAddress, local: Option<&EdgeInfo>) -> Result<Trust, Failure> {
     if let Some(pin) = &args.edge_pin {
@@ -55,10 +62,14 @@ pub(crate) fn refusal(problem: EnrolProblem) -> Failure {
 pub(crate) fn enrol_failure(error: EnrolError, edge: &str) -> Failure {
     match error {
         EnrolError::Refused(problem) => refusal(problem),
-        EnrolError::Tls(source) if source.to_string().contains("invalid peer certificate") => Failure::failed(format!(
-            "the edge at {edge} did not prove who it is ({source}): give its CA with --edge-ca (`edge ca` prints it) or its \
+        EnrolError::Tls(source)
+            if ["invalid peer certificate", "fingerprint"].iter().any(|why| source.to_string().contains(why)) =>
+        {
+            Failure::failed(format!(
+                "the edge at {edge} did not prove who it is ({source}): give its CA with --edge-ca (`edge ca` prints it) or its \
              fingerprint with --edge-pin"
-        )),
+            ))
+        }
         EnrolError::Unreachable { .. } | EnrolError::Timeout => Failure::failed(format!(
             "cannot reach the edge at {edge}: {error}; check the address and that the edge runs"
         )),

@@ -64,6 +64,7 @@ fn begin() -> Result<(), Failure> {
     if cli.run.protocol == Protocol::Quic {
         return Err(Failure::usage("--protocol quic is not built yet: leave it out, or use tls"));
     }
+    edges::check(&cli.edge)?;
     logging::begin(&cli.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;

@@ -151,7 +151,7 @@ async fn send(
         let again = repeatable.then(|| repeat(&request)).flatten();
         match exchange(state, &mut lease, request, progress).await {
             Ok(response) => return Ok((response, lease)),
-            Err(Unanswered::NotSent(back)) => request = back,
+            Err(Unanswered::NotSent(back)) => request = *back,
             Err(Unanswered::Lost) => request = again.ok_or(Failure::BadAnswer)?,
             Err(Unanswered::Slow) => return Err(Failure::Slow),
         }
@@ -173,7 +173,7 @@ fn repeat(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
 }
 
 enum Unanswered {
-    NotSent(Request<RequestBody>),
+    NotSent(Box<Request<RequestBody>>),
     Lost,
     Slow,
 }
@@ -192,7 +192,7 @@ async fn exchange(
         match tokio::time::timeout(state.config.response_timeout, &mut sending).await {
             Ok(Ok(response)) => return Ok(response),
             Ok(Err(mut error)) => {
-                return Err(error.take_message().map_or(Unanswered::Lost, Unanswered::NotSent));
+                return Err(error.take_message().map_or(Unanswered::Lost, |back| Unanswered::NotSent(Box::new(back))));
             }
             Err(_) => {
                 let now = progress.bytes();

@@ -55,7 +55,8 @@ fn a_person_logs_in_by_pin_and_comes_back_to_the_deep_link() {
                 "{cookie}"
             );
         }
-        let complaints: Vec<_> = browser.complaints().await?.into_iter().filter(|c| c.contains("Security Policy")).collect();
+        let complaints: Vec<_> =
+            browser.complaints().await?.into_iter().filter(|c| c.contains("Security Policy")).collect();
         assert!(complaints.is_empty(), "no policy was violated: {complaints:?}");
         Ok(())
     });

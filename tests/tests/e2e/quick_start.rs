@@ -95,6 +95,8 @@ fn the_quick_start_is_for_this_machine_and_this_user_only() {
     run("quick-safe", async |lab| {
         use std::os::unix::fs::PermissionsExt;
         let edge = quick(&lab, &["run", "--admin", "me@example.com"]).await?;
+        edge.log.wait_for("The edge is ready").await?;
+        edge.log.wait_for("Administrators: me@example.com").await?;
         assert!(!edge.log.text().contains("/.access/setup"), "--admin skips the setup link");
         let mut sockets = lab.command("ss");
         sockets.args(["-Hltn"]);

@@ -34,8 +34,12 @@ impl<'a> Fields<'a> {
         self.at
     }
 
-    pub(super) fn what(&self) -> &'a str {
-        self.what
+    /// What this is, with its name where it has one.
+    pub(super) fn named(&self) -> String {
+        match self.get("name").map(|node| &node.value) {
+            Some(Value::Text(name)) => format!("{} `{name}`", self.what),
+            _ => self.what.to_owned(),
+        }
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&'a Node> {

@@ -64,7 +64,7 @@ pub(super) fn rules(read: &mut Reader, fields: &Fields<'_>) -> Option<RulesText>
     let (include, require, exclude) = (include?, require?, exclude?);
     if include.is_empty() {
         let at = fields.get("include").map_or(fields.place(), |node| node.at);
-        let text = format!("{} without an `include` rule would match nobody: say whom it is about", fields.what());
+        let text = format!("{} without an `include` rule would match nobody: say whom it is about", fields.named());
         return read.wrong(at, text);
     }
     Some(RulesText { include, require, exclude })

@@ -117,9 +117,8 @@ pub(super) fn response(headers: &HeaderMap) -> HeaderMap {
     for (name, value) in headers {
         let plain = name.as_str();
         let length = *name == header::CONTENT_LENGTH;
-        let dropped = (HOP_BY_HOP.contains(&plain) && !length)
-            || (listed.iter().any(|other| other == plain) && !length)
-            || (*name == header::SET_COOKIE && sets_ours(value));
+        let of_this_hop = HOP_BY_HOP.contains(&plain) || listed.iter().any(|other| other == plain);
+        let dropped = (of_this_hop && !length) || (*name == header::SET_COOKIE && sets_ours(value));
         if !dropped {
             out.append(name.clone(), value.clone());
         }

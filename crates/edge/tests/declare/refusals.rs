@@ -68,10 +68,10 @@ const TABLE: &[(&str, &str)] = &[
     ("applications:\n  - {name: a, policies: []}\n", "2:5: application without `hostnames`"),
     ("applications:\n  - {name: a, hostnames: [a.example]}\n", "2:5: application without `policies`"),
     ("applications:\n  - {name: a, hostnames: [], policies: []}\n", "2:26: an application has at least one hostname"),
-    ("groups:\n  - {name: g}\n", "2:5: group without an `include` rule would match nobody: say whom it is about"),
+    ("groups:\n  - {name: g}\n", "2:5: group `g` without an `include` rule would match nobody: say whom it is about"),
     (
         "groups:\n  - {name: g, include: []}\n",
-        "2:24: group without an `include` rule would match nobody: say whom it is about",
+        "2:24: group `g` without an `include` rule would match nobody: say whom it is about",
     ),
     ("groups: {}\n", "1:9: `groups` is a list, not a map: write `[…]`"),
     ("groups:\n", "1:7: `groups` is empty: write a list, or `[]` for an empty one"),

@@ -141,7 +141,7 @@ impl ServerCertVerifier for PinVerifier {
         let Some(ca) = intermediates.iter().find(|certificate| Pin::of(certificate) == self.pin) else {
             let found = Pin::of(end_entity);
             return Err(TlsError::Other(rustls::OtherError(Arc::new(io::Error::other(format!(
-                "the edge's certificate has the fingerprint {found}, not {}",
+                "the edge's certificate has the fingerprint {found}, not the pinned {}",
                 self.pin
             ))))));
         };
