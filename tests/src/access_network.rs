@@ -3,9 +3,15 @@
 //! The edge's side is one namespace (`wan`) at 203.0.113.10 and 2001:db8:ff::10; the machine with the service is another
 //! (`lan`), which nothing can reach from outside.
 
-use anyhow::Result;
+use std::time::Duration;
 
-use crate::{Lab, Netns, Process, netns::cable, process::signal};
+use anyhow::{Context, Result};
+use tokio::{
+    net::UdpSocket,
+    time::{sleep, timeout},
+};
+
+use crate::{Lab, Netns, PATIENCE, Process, netns::cable, process::signal, raw::find};
 
 /// The edge's IPv4 address.
 pub const EDGE_V4: &str = "203.0.113.10";
@@ -146,29 +152,49 @@ impl AccessNetwork {
     ///
     /// # Errors
     /// tcpdump did not start.
-    pub async fn capture(&self, lab: &Lab) -> Result<Capture> {
+    pub async fn capture(&self, lab: &Lab) -> Result<Capture<'_>> {
         let file = lab.path("capture.pcap");
         let mut command = self.wan.command("tcpdump");
-        command.args(["-i", self.wan_device, "-s", "0", "-U", "--immediate-mode", "-Z", "root", "-w"]).arg(&file);
+        command
+            .args(["-i", self.wan_device, "-s", "0", "-B", "65536", "-U", "--immediate-mode", "-Z", "root", "-w"])
+            .arg(&file);
         let process = Process::start("tcpdump", command)?;
         process.log.wait_for("listening on").await?;
-        Ok(Capture { process, file })
+        Ok(Capture { process, file, net: self })
     }
 }
 
 /// A running capture.
 #[derive(Debug)]
-pub struct Capture {
+pub struct Capture<'a> {
     process: Process,
     file: std::path::PathBuf,
+    net: &'a AccessNetwork,
 }
 
-impl Capture {
+/// The last packet of every capture: once it is in the file, so is all that came before it.
+const LAST: &[u8] = b"the last packet of this capture";
+
+impl Capture<'_> {
     /// Ends it and gives the bytes of all packets.
     ///
     /// # Errors
-    /// The file could not be read.
+    /// The last packet never came, or the file could not be read.
     pub async fn stop(mut self) -> Result<Vec<u8>> {
+        let device = self.net.wan_device;
+        self.net.wan.inside(async move {
+            let socket = UdpSocket::bind("0.0.0.0:0").await?;
+            socket.set_broadcast(true)?;
+            socket.bind_device(Some(device.as_bytes()))?;
+            socket.send_to(LAST, "255.255.255.255:9").await
+        })?;
+        let complete = async {
+            while find(&std::fs::read(&self.file)?, LAST).is_none() {
+                sleep(Duration::from_millis(20)).await;
+            }
+            anyhow::Ok(())
+        };
+        timeout(PATIENCE, complete).await.context("the last packet in the capture")??;
         signal(self.process.pid(), "INT").await?;
         self.process.wait().await?;
         Ok(std::fs::read(self.file)?)

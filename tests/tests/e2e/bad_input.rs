@@ -63,7 +63,7 @@ fn wrong_usage_of_edge_is_told() {
             ("mode = \"internal\"", "mode = \"files\"", &["files"]),
             ("127.0.0.1:443", "127.0.0.1:99999", &["127.0.0.1:99999"]),
             ("admin@example.test", "admin", &["admin"]),
-            ("data_dir", "database = \"postgres://x\"\ndata_dir", &["postgres", "not"]),
+            ("data_dir", "database = \"postgres://x\"\ndata_dir", &["database", "PostgreSQL", "not"]),
         ] {
             assert!(good.contains(from), "{from}");
             let path = file(good.replacen(from, to, 1))?;

@@ -26,6 +26,10 @@ fn platform_code_sits_in_platform_modules() {
             modules += usize::from(platform.is_match(&text));
             continue;
         }
+        // Tests may look at modes and sockets, where they say for which platform.
+        if name.contains("/tests/") && (text.contains("cfg(unix)") || !platform.is_match(&text)) {
+            continue;
+        }
         if let Some(found) = platform.find(&text) {
             panic!("{name} uses {}, which belongs in the crate's `platform` module", found.as_str());
         }

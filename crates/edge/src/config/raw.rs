@@ -1,6 +1,6 @@
 //! The shape of `edge.toml`, before it is checked.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, ops::Range, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -97,8 +97,12 @@ type Invalid = (&'static str, String);
 impl RawConfig {
     pub(super) fn parse(text: &str) -> Result<Self, ((usize, usize), String)> {
         toml::from_str(text).map_err(|error| {
-            let offset = error.span().map_or(0, |span| span.start);
-            (place(text, offset), explain(error.message()))
+            let span = error.span().unwrap_or_default();
+            let message = explain(error.message());
+            (
+                place(text, span.start),
+                subject(text, span, &message).map_or(message.clone(), |key| format!("{key}: {message}")),
+            )
         })
     }
 
@@ -188,6 +192,27 @@ fn explain(message: &str) -> String {
         None => format!("unknown key `{key}`"),
     }
 }
+
+/// The key whose value is meant, with the value where it may be shown.
+fn subject(text: &str, span: Range<usize>, message: &str) -> Option<String> {
+    let line_start = text.get(..span.start)?.rfind('\n').map_or(0, |at| at.saturating_add(1));
+    let (key, _) = text.get(line_start..)?.lines().next()?.split_once('=')?;
+    let key = key.trim();
+    let of_a_value = !["unknown key", "missing field", "duplicate key"].iter().any(|other| message.starts_with(other));
+    if !of_a_value || !KEYS.contains(&key) {
+        return None;
+    }
+    match text
+        .get(span)
+        .filter(|value| key != "url" && !value.is_empty() && value.len() <= VALUE_SHOWN_MAX && !value.contains('\n'))
+    {
+        Some(value) => Some(format!("`{key} = {value}`")),
+        None => Some(format!("`{key}`")),
+    }
+}
+
+/// The longest value that a message repeats, in bytes.
+const VALUE_SHOWN_MAX: usize = 128;
 
 /// Line and column, from 1, of a byte offset.
 fn place(text: &str, offset: usize) -> (usize, usize) {

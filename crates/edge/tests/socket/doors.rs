@@ -1,4 +1,5 @@
 //! Binding, calling, refusing.
+#![cfg(unix)]
 
 use std::{
     fs,

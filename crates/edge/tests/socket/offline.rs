@@ -1,4 +1,5 @@
 //! Administration while no edge runs.
+#![cfg(unix)]
 
 use std::{os::unix::net::UnixListener, path::Path};
 
