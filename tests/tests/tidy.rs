@@ -5,6 +5,7 @@
 mod tidy {
     mod crates;
     mod docs;
+    mod examples;
     mod source;
 }
 

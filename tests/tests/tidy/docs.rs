@@ -8,8 +8,8 @@ use tunnel_tests::process::program;
 use crate::{files, root};
 
 /// Fenced blocks of these languages in a Markdown file.
-fn blocks(text: &str, languages: &[&str]) -> Vec<String> {
-    let fence = Regex::new(r"(?ms)^```(\w*)[^\n]*\n(.*?)^```").unwrap();
+pub(super) fn blocks(text: &str, languages: &[&str]) -> Vec<String> {
+    let fence = Regex::new(r"(?ms)^ *```(\w*)[^\n]*\n(.*?)^ *```").unwrap();
     let wanted = fence.captures_iter(text).filter(|found| languages.contains(&&found[1]));
     wanted.map(|found| found[2].to_owned()).collect()
 }
@@ -47,6 +47,8 @@ const OTHERS: &[&str] = &[
     "install",
     "openssl",
     "dig",
+    "cp",
+    "useradd",
 ];
 
 /// Every command is one of ours with a subcommand and flags that its own `--help` knows, or a well-known program.
@@ -59,6 +61,9 @@ fn every_command_in_the_documentation_exists() {
                 command.split_whitespace().skip_while(|word| word.contains('=') && !word.starts_with('-')).peekable();
             if words.peek() == Some(&"sudo") {
                 words.next();
+                if words.peek() == Some(&"-u") {
+                    words.nth(1);
+                }
             }
             let mut words: Vec<_> = words.take_while(|word| !matches!(*word, "|" | "&&" | ">" | "&" | ";")).collect();
             if words.starts_with(&["cargo", "run"]) {
@@ -116,6 +121,48 @@ fn known_words(program_name: &str, words: &[&str]) -> BTreeSet<String> {
     known
 }
 
+/// Every flag of the programs, those of all commands included, stands in some document.
+#[test]
+fn every_flag_is_documented() {
+    let documents: String = files(&[".md"]).into_iter().map(|(_, text)| text).collect();
+    let flags =
+        ["run", "demo", "check", "apply", "export", "ca", "admin audit", "admin tunnel create", "admin session"]
+            .map(|command| ("edge", command))
+            .into_iter()
+            .chain(
+                ["login", "run", "create", "list", "route", "rotate", "delete"].map(|command| ("connector", command)),
+            );
+    let mut seen = 0;
+    for (program, command) in flags {
+        let words: Vec<_> = command.split(' ').collect();
+        for flag in known_words(program, &words) {
+            let named = Regex::new(&format!(r"{flag}\b")).unwrap().is_match(&documents);
+            assert!(named || flag == "--help" || flag == "--version", "no document says what `{program} {flag}` does");
+            seen += 1;
+        }
+    }
+    assert!(seen > 50, "the flags were read: {seen}");
+}
+
+/// What SECURITY.md calls a proof is a test that there is.
+#[test]
+fn every_promise_has_its_test() {
+    let text = std::fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let proof = Regex::new(r"`([\w./-]+\.rs)::(\w+)`").unwrap();
+    let mut proofs = 0;
+    for found in proof.captures_iter(&text) {
+        let source = std::fs::read_to_string(root().join(&found[1]));
+        let source = source.unwrap_or_else(|error| panic!("SECURITY.md names {}: {error}", &found[1]));
+        let test = Regex::new(&format!(r"fn {}\b", regex::escape(&found[2]))).unwrap();
+        assert!(test.is_match(&source), "SECURITY.md names `{}`, which {} does not have", &found[2], &found[1]);
+        proofs += 1;
+    }
+    assert!(proofs > 50, "SECURITY.md names its tests: {proofs}");
+    for line in text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Promise |")) {
+        assert!(proof.is_match(line), "SECURITY.md promises without a test: {line}");
+    }
+}
+
 /// Every file that a document links to is there.
 #[test]
 fn every_link_in_the_documentation_leads_somewhere() {
@@ -130,7 +177,7 @@ fn every_link_in_the_documentation_leads_somewhere() {
 
 #[test]
 fn the_documents_are_there() {
-    for name in ["README.md", "ARCHITECTURE.md", "crates/tunnel-proto/PROTOCOL.md"] {
+    for name in ["README.md", "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md", "crates/tunnel-proto/PROTOCOL.md"] {
         let alternatives = [root().join(name), root().join(name.rsplit('/').next().unwrap())];
         assert!(alternatives.iter().any(|path| path.is_file()), "{name} is missing");
     }
