@@ -150,11 +150,12 @@ impl Place {
 
     /// The data directory: as given, as configured, or the user's own.
     fn data_dir(&self) -> Result<PathBuf, String> {
+        // A configuration that is named has to be right, also where the directory is named beside it.
+        if let Some(path) = &self.config {
+            return Ok(Config::load(path, self.data_dir.clone()).map_err(|error| error.to_string())?.data_dir);
+        }
         if let Some(dir) = &self.data_dir {
             return Ok(dir.clone());
-        }
-        if let Some(path) = &self.config {
-            return Ok(Config::load(path, None).map_err(|error| error.to_string())?.data_dir);
         }
         let base = directories::BaseDirs::new().ok_or("there is no home directory; give `--data-dir`")?;
         let state = base.state_dir().unwrap_or_else(|| base.data_local_dir());

@@ -9,7 +9,7 @@ use tunnel_proto::{
     LinkId, OperatorId, TunnelId,
     identity::{CertRole, PeerIdentity, peer_identity, speaks_link},
     link::{self, Control, Greeting, Settings, Welcomed},
-    message::{DrainReason, Limits, LinkRefusal, Message, TableAccepted},
+    message::{DrainReason, Limits, LinkRefusal, Message, Table, TableAccepted, TableRefusal, TableRefused},
 };
 
 use crate::{
@@ -112,6 +112,14 @@ async fn converse(state: &Arc<State>, control: &mut Control, uplink: &Uplink, pe
     while let Some(message) = control.next().await {
         let answer: Message = match message {
             Message::Table(table) => match Rules::compile(&table, uplink.table.load().revision) {
+                // Some may be routed later; a table of which nothing is routed is a mistake that somebody waits to hear of.
+                Ok(_) if !is_routed(state, uplink.tunnel, &table) => TableRefused {
+                    revision: table.revision,
+                    rule: table.rules.first().map(|rule| rule.id),
+                    code: TableRefusal::NotRouted,
+                    text: "not routed to this tunnel".to_owned(),
+                }
+                .into(),
                 Ok(rules) => {
                     uplink.table.store(Arc::new(rules));
                     TableAccepted { revision: table.revision }.into()
@@ -137,6 +145,11 @@ async fn converse(state: &Arc<State>, control: &mut Control, uplink: &Uplink, pe
             return;
         }
     }
+}
+
+fn is_routed(state: &State, tunnel: TunnelId, table: &Table) -> bool {
+    let snapshot = state.snapshot.load();
+    table.rules.is_empty() || table.rules.iter().any(|rule| snapshot.routes(tunnel, &rule.hostname))
 }
 
 /// Serves an operator: its control messages, one after the other.

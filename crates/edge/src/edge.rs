@@ -34,7 +34,7 @@ use crate::{
     tls::{self, CertificateError},
 };
 
-/// How often expired things are removed, and what other programs changed is read.
+/// How often expired things are removed.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// How often revoked certificates are read again, beside every change made through this edge.
 const REVOKED_EVERY: Duration = Duration::from_secs(5);
@@ -180,9 +180,11 @@ impl Edge {
         if let Some(socket) = self.socket.take() {
             socket.stop().await;
         }
+        self.tasks.iter().for_each(JoinHandle::abort);
         if let Err(error) = self.state.audit.flush().await {
             tracing::error!(%error, "audit records are lost");
         }
+        self.state.store.close().await;
     }
 }
 

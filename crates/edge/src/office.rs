@@ -12,7 +12,7 @@ use crate::{
     State, declare,
     setup::{self, MadeBy},
     socket::{
-        AUDIT_MAX, Administration, Answer, AuditQuery, Exported, RevokeTunnel, RouteTunnel, SessionStatus,
+        AUDIT_MAX, Administration, Answer, AuditQuery, Exported, NamedTunnel, RouteTunnel, SessionStatus,
         SessionsEnded, SetupLink, TunnelRoutes, TunnelStatus, WhichSessions, problem,
     },
     store::{AuditEvent, AuditRecord, Store, StoreError},
@@ -89,12 +89,23 @@ impl Administration for Office {
         Ok(TunnelRoutes { hostnames: tunnel.map(|id| self.hostnames(id)).unwrap_or_default(), name })
     }
 
-    async fn revoke_tunnel(&self, request: RevokeTunnel) -> Answer<TunnelRoutes> {
+    async fn revoke_tunnel(&self, request: NamedTunnel) -> Answer<TunnelRoutes> {
         let desk = self.state.tunnel_desk(None);
         let id = desk.revoke(&Principal::Local, &TunnelRef::Name(request.name.clone())).await?;
         self.reload().await?;
         self.state.registry.close_tunnel(id);
         Ok(TunnelRoutes { name: request.name, hostnames: self.hostnames(id) })
+    }
+
+    async fn delete_tunnel(&self, request: NamedTunnel) -> Answer<TunnelRoutes> {
+        let snapshot = self.state.snapshot.load_full();
+        let tunnel = snapshot.declared.tunnel_named(&request.name);
+        let hostnames = tunnel.map(|tunnel| self.hostnames(tunnel.id)).unwrap_or_default();
+        let desk = self.state.tunnel_desk(None);
+        let id = desk.delete(&Principal::Local, &TunnelRef::Name(request.name.clone())).await?;
+        self.reload().await?;
+        self.state.registry.close_tunnel(id);
+        Ok(TunnelRoutes { name: request.name, hostnames })
     }
 
     async fn sessions(&self) -> Answer<Vec<SessionStatus>> {

@@ -143,11 +143,8 @@ fn check_framing(headers: &HeaderMap, version: Version) -> Result<(), Malformed>
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => {}
-        (Some(one), None) if version == Version::HTTP_11 && one.as_bytes().eq_ignore_ascii_case(b"chunked") => {
-            if headers.contains_key(header::CONTENT_LENGTH) {
-                return Err(Malformed::Framing);
-            }
-        }
+        // Of a length beside it nothing is left here: hyper takes the coding alone, and closes afterwards (RFC 9112 §6.1).
+        (Some(one), None) if version == Version::HTTP_11 && one.as_bytes().eq_ignore_ascii_case(b"chunked") => {}
         _ => return Err(Malformed::Framing),
     }
     // A look-alike that a lenient server takes for framing.

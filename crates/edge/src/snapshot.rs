@@ -49,6 +49,17 @@ impl Snapshot {
         self.exact.get(host).copied().or_else(by_pattern)
     }
 
+    /// Whether an administrator's route gives `tunnel` any name that `announced` stands for.
+    pub fn routes(&self, tunnel: TunnelId, announced: &HostPattern) -> bool {
+        if let Some(host) = announced.exact() {
+            return self.tunnel_for(&host) == Some(tunnel);
+        }
+        let mut routes = self.declared.routes.iter().filter(|route| route.tunnel == tunnel);
+        routes.any(|route| {
+            route.hostname == *announced || route.hostname.exact().is_some_and(|host| announced.matches(&host))
+        })
+    }
+
     /// Whether `email` is an administrator.
     pub fn is_administrator(&self, email: &tunnel_proto::EmailAddress) -> bool {
         self.declared.administrators.contains(email)

@@ -52,7 +52,10 @@ pub trait Administration: Send + Sync + 'static {
     /// Routes hostnames to a tunnel, all or none (`POST /v1/tunnels/route`).
     async fn route(&self, request: RouteTunnel) -> Answer<TunnelRoutes>;
     /// Revokes every certificate of a tunnel and closes its links; its routes stay (`POST /v1/tunnels/revoke`).
-    async fn revoke_tunnel(&self, request: RevokeTunnel) -> Answer<TunnelRoutes>;
+    async fn revoke_tunnel(&self, request: NamedTunnel) -> Answer<TunnelRoutes>;
+    /// Deletes a tunnel, its routes and its certificates, and closes its links; answers what was routed to it
+    /// (`POST /v1/tunnels/delete`).
+    async fn delete_tunnel(&self, request: NamedTunnel) -> Answer<TunnelRoutes>;
     /// Who is logged in, oldest first (`GET /v1/sessions`).
     async fn sessions(&self) -> Answer<Vec<SessionStatus>>;
     /// Ends sessions (`POST /v1/sessions/revoke`).
@@ -90,10 +93,10 @@ pub struct RouteTunnel {
     pub hostnames: Vec<HostPattern>,
 }
 
-/// Asks for a tunnel's certificates to be revoked.
+/// The tunnel that something is to be done with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RevokeTunnel {
+pub struct NamedTunnel {
     /// The tunnel.
     pub name: Name,
 }

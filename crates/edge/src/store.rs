@@ -20,6 +20,9 @@ pub const DATABASE_NAME: &str = "edge.db";
 /// Durable state. Every method is one transaction: it happens whole or not at all.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
+    /// Waits for what is under way and puts everything in its final place. Every later call fails.
+    async fn close(&self);
+
     /// The whole declared configuration, with its revision.
     async fn declared(&self) -> Result<(Revision, Declared), StoreError>;
 

@@ -145,6 +145,7 @@ pub(crate) async fn connect(pool: &Arc<Pool>, candidates: &[Candidate], visit: &
 
 /// Opens a stream on the first of `candidates` that takes it, and waits for the connector's answer.
 async fn open<'a>(candidates: &'a [Candidate], visit: &Visit) -> Result<(&'a Candidate, Stream), Failure> {
+    let mut failure = Failure::NoTunnel;
     for candidate in candidates.iter().take(LINKS_TRIED) {
         let open = Open {
             revision: candidate.revision,
@@ -156,7 +157,11 @@ async fn open<'a>(candidates: &'a [Candidate], visit: &Visit) -> Result<(&'a Can
         };
         let mut stream = match candidate.uplink.link.open(open).await {
             Ok(stream) => stream,
-            Err(OpenError::Closed | OpenError::Draining | OpenError::TooManyStreams) => continue,
+            Err(OpenError::TooManyStreams) => {
+                failure = Failure::Busy;
+                continue;
+            }
+            Err(OpenError::Closed | OpenError::Draining) => continue,
             Err(error) => {
                 tracing::error!(%error, "a stream cannot be opened");
                 return Err(Failure::BadAnswer);
@@ -170,10 +175,8 @@ async fn open<'a>(candidates: &'a [Candidate], visit: &Visit) -> Result<(&'a Can
                 Some(refused) => {
                     tracing::debug!(code = %refused.code, tunnel = %candidate.uplink.tunnel, "a stream was refused");
                     match refused.code {
-                        StreamRefusal::Draining
-                        | StreamRefusal::TooManyStreams
-                        | StreamRefusal::StaleTable
-                        | StreamRefusal::UnknownRule => {}
+                        StreamRefusal::TooManyStreams => failure = Failure::Busy,
+                        StreamRefusal::Draining | StreamRefusal::StaleTable | StreamRefusal::UnknownRule => {}
                         StreamRefusal::ServiceTimeout => return Err(Failure::Slow),
                         _ => return Err(Failure::BadAnswer),
                     }
@@ -181,7 +184,7 @@ async fn open<'a>(candidates: &'a [Candidate], visit: &Visit) -> Result<(&'a Can
             },
         }
     }
-    Err(Failure::NoTunnel)
+    Err(failure)
 }
 
 fn refusal(error: &std::io::Error) -> Option<&StreamRefused> {

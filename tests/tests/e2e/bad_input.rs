@@ -178,6 +178,22 @@ fn an_edge_that_cannot_be_reached_or_trusted_is_told() {
     });
 }
 
+/// A hostname that no route gives to the tunnel is told, not silently left without visitors.
+#[test]
+fn a_hostname_that_is_not_routed_is_told() {
+    run("not-routed", async |lab| {
+        let smtp = Smtp::start(&lab).await?;
+        let _edge = Edge::with_access(&lab, EdgeConfig::with_mail(&smtp), ACCESS).await?;
+        let service = Canary::start().await?;
+        drop(Connector::publish(&lab, WWW, &service.url()).await?);
+        let mut command = Connector::command(&lab)?;
+        command.args(["run", WWW, "--hostname", "app.example.test", "--url", &service.url()]);
+        let words = ["app.example.test", "connector route"];
+        assert_refused(&finish(command).await?, 3, &words, "a hostname that is not routed");
+        Ok(())
+    });
+}
+
 /// Item 10: a hostname of another tunnel stays where it is; the error names it and the command that would move it.
 #[test]
 fn a_hostname_of_another_tunnel_is_not_taken() {
@@ -192,6 +208,11 @@ fn a_hostname_of_another_tunnel_is_not_taken() {
         assert_refused(&refused, 3, &[WWW, "connector delete"], "a hostname of another tunnel");
         let listing = edge.run(&["admin", "tunnel", "list"]).await?.ok()?;
         assert!(!listing.contains("second"), "nothing half-made: {listing}");
+        // The command that it names does what it says.
+        edge.run(&["admin", "tunnel", "delete", WWW]).await?.ok()?;
+        let mut command = Connector::command(&lab)?;
+        command.args(["--name", "second", "--hostname", WWW, "--url", &second.url()]);
+        let _second = Connector::start("connector", command).await?;
         Ok(())
     });
 }

@@ -1,8 +1,13 @@
 //! The first five minutes: `edge demo`, and `edge` with no configuration beside one `connector` command.
 
 use tunnel_tests::{
-    Browser, Connector, Lab, Process, Visitor, browser::BrowserOptions, edge::listens, html::words, origin::Nginx,
-    process::program, run,
+    Browser, Connector, Lab, Process, Visitor,
+    browser::BrowserOptions,
+    edge::listens,
+    html::words,
+    origin::Nginx,
+    process::{program, signal},
+    run,
 };
 
 async fn quick(lab: &Lab, args: &[&str]) -> anyhow::Result<Process> {
@@ -94,7 +99,7 @@ fn the_quick_start_is_two_commands_and_a_setup_page() {
 fn the_quick_start_is_for_this_machine_and_this_user_only() {
     run("quick-safe", async |lab| {
         use std::os::unix::fs::PermissionsExt;
-        let edge = quick(&lab, &["run", "--admin", "me@example.com"]).await?;
+        let mut edge = quick(&lab, &["run", "--admin", "me@example.com"]).await?;
         edge.log.wait_for("The edge is ready").await?;
         edge.log.wait_for("Administrators: me@example.com").await?;
         assert!(!edge.log.text().contains("/.access/setup"), "--admin skips the setup link");
@@ -120,6 +125,10 @@ fn the_quick_start_is_for_this_machine_and_this_user_only() {
                 );
             }
         }
+        // Stopped, it leaves one file that is whole by itself: what a backup copies.
+        signal(edge.pid(), "TERM").await?;
+        assert!(edge.wait().await?.success(), "{}", edge.log.text());
+        assert!(lab.path("edge/edge.db").exists() && !lab.path("edge/edge.db-wal").exists());
         Ok(())
     });
 }

@@ -195,6 +195,37 @@ fn a_reader_who_does_not_read_costs_little() {
     });
 }
 
+/// S5: whoever ends a session ends what it has open, also a download that is always under way and a quiet WebSocket.
+#[test]
+fn ending_a_session_ends_its_downloads_and_websockets() {
+    run("cut-off", async |lab| {
+        let flow = flow(&lab).await?;
+        let session = flow.visitor.session(WWW)?;
+        let mut request = format!("wss://{WWW}/ws").into_client_request()?;
+        request.headers_mut().insert("cookie", session.parse()?);
+        request.headers_mut().insert("origin", format!("https://{WWW}").parse()?);
+        let (mut socket, _) = tokio_tungstenite::client_async(request, tls(&flow.visitor, "http/1.1").await?).await?;
+        let size = 1 << 40;
+        let mut raw = flow.visitor.door("https", WWW)?.open().await?;
+        raw.send(format!("GET /bytes/{size} HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\n\r\n").as_bytes()).await?;
+        assert!(raw.read().await?.starts_with(b"HTTP/1.1 200"));
+        flow.edge.run(&["admin", "session", "revoke", STAFF]).await?.ok()?;
+        // Read on as fast as can be: there is always a next piece, until the edge looks again.
+        let mut more = 0;
+        loop {
+            let piece = raw.read().await.unwrap_or_default();
+            if piece.is_empty() {
+                break;
+            }
+            more += piece.len();
+        }
+        assert!(more < size / 2, "the download ended before its end: {more}");
+        let ended = tokio::time::timeout(tunnel_tests::PATIENCE, socket.next()).await?;
+        assert!(matches!(ended, None | Some(Err(_)) | Some(Ok(Message::Close(_)))), "{ended:?}");
+        Ok(())
+    });
+}
+
 /// Item 4: an origin behind a Unix socket.
 #[test]
 fn a_unix_socket_is_an_origin() {

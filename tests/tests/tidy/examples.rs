@@ -8,7 +8,7 @@ use std::{
 
 use regex::{Captures, Regex};
 use tempfile::TempDir;
-use tunnel_edge::store::{DATABASE_NAME, sqlite::SqliteStore};
+use tunnel_edge::store::{DATABASE_NAME, Store as _, sqlite::SqliteStore};
 use tunnel_tests::process::program;
 
 use super::docs::blocks;

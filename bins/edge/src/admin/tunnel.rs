@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde::Serialize;
 use tunnel_edge::{
     platform,
-    socket::{Administration, Answer, RevokeTunnel, RouteTunnel, problem},
+    socket::{Administration, Answer, NamedTunnel, RouteTunnel, problem},
 };
 use tunnel_proto::{
     HostPattern, Hostname, Name, TunnelId,
@@ -42,6 +42,11 @@ pub(crate) enum TunnelCommand {
     },
     /// Revoke every certificate of a tunnel and close its links; its routes stay
     Revoke {
+        /// The tunnel
+        name: Name,
+    },
+    /// Delete a tunnel, its routes and its certificates, and close its links
+    Delete {
         /// The tunnel
         name: Name,
     },
@@ -85,9 +90,15 @@ pub(super) async fn perform(command: TunnelCommand, office: &dyn Administration,
             show(json, &routes, || format!("tunnel `{}` serves {}", routes.name, words(&routes.hostnames)))
         }
         TunnelCommand::Revoke { name } => {
-            let routes = office.revoke_tunnel(RevokeTunnel { name }).await?;
+            let routes = office.revoke_tunnel(NamedTunnel { name }).await?;
             show(json, &routes, || {
                 format!("every certificate of tunnel `{}` is revoked; its hostnames stay routed to it", routes.name)
+            })
+        }
+        TunnelCommand::Delete { name } => {
+            let routes = office.delete_tunnel(NamedTunnel { name }).await?;
+            show(json, &routes, || {
+                format!("tunnel `{}` is deleted; it served {}", routes.name, words(&routes.hostnames))
             })
         }
         TunnelCommand::Token(_) | TunnelCommand::Rotate(_) => {

@@ -101,16 +101,26 @@ pub(super) struct AnswerBody {
     lease: Option<Lease>,
     progress: Arc<Progress>,
     watch: Watch,
+    looked: Instant,
     look: Option<Pin<Box<Sleep>>>,
 }
 
 impl AnswerBody {
     pub(super) fn new(body: Incoming, lease: Lease, progress: Arc<Progress>, watch: Watch) -> Self {
-        let mut answer = Self { body, lease: Some(lease), progress, watch, look: None };
+        let mut answer = Self { body, lease: Some(lease), progress, watch, looked: Instant::now(), look: None };
         if answer.body.is_end_stream() {
             answer.release();
         }
         answer
+    }
+
+    /// Whether the visitor is still admitted, judged no more often than [`WATCH_EVERY`].
+    fn holds(&mut self) -> bool {
+        if self.looked.elapsed() < WATCH_EVERY {
+            return true;
+        }
+        self.looked = Instant::now();
+        self.watch.holds()
     }
 
     /// The answer was read whole. The stream is in step only if the request was sent whole, too.
@@ -130,6 +140,11 @@ impl Body for AnswerBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         let this = &mut *self;
         loop {
+            // Before every piece, not only while waiting for one: an answer that always has a next piece is cut, too.
+            if !this.holds() {
+                this.lease = None;
+                return Poll::Ready(Some(Err(AnswerError::Revoked)));
+            }
             match Pin::new(&mut this.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(data) = frame.into_data() else { continue };
@@ -150,10 +165,6 @@ impl Body for AnswerBody {
             }
             let look = this.look.get_or_insert_with(|| Box::pin(tokio::time::sleep(WATCH_EVERY)));
             std::task::ready!(look.as_mut().poll(cx));
-            if !this.watch.holds() {
-                this.lease = None;
-                return Poll::Ready(Some(Err(AnswerError::Revoked)));
-            }
             look.as_mut().reset(Instant::now() + WATCH_EVERY);
         }
     }

@@ -55,10 +55,27 @@ impl fmt::Display for Phrase {
 
 impl HtmlSafe for Phrase {}
 
-/// A message as plain text: for mails' text parts, subjects and JSON.
+/// A message as plain text, without its markup: for mails' text parts, subjects and JSON.
 pub(crate) fn plain(lang: Lang, key: &str, args: &[(&'static str, &str)]) -> String {
-    let values = args.iter().map(|(name, value)| (Cow::Borrowed(*name), FluentValue::from((*value).to_owned())));
-    look_up(lang, key, &values.collect())
+    // Marks of private use stand for the values until the message's own tags are gone: a value may have angle brackets.
+    let marks = args.iter().zip('\u{e000}'..);
+    let values = marks.clone().map(|((name, _), mark)| (Cow::Borrowed(*name), FluentValue::from(mark.to_string())));
+    let message = without_tags(&look_up(lang, key, &values.collect()));
+    marks.fold(message, |text, ((_, value), mark)| text.replace(mark, value))
+}
+
+fn without_tags(text: &str) -> String {
+    let mut in_tag = false;
+    let kept = |c: &char| {
+        let before = in_tag;
+        in_tag = match c {
+            '<' => true,
+            '>' => false,
+            _ => in_tag,
+        };
+        !before && !in_tag
+    };
+    text.chars().filter(kept).collect()
 }
 
 fn look_up(lang: Lang, key: &str, args: &Args) -> String {
@@ -76,4 +93,17 @@ pub(crate) fn escape(text: &str) -> String {
     // Writing to a `String` cannot fail.
     let _ = Html.write_escaped_str(&mut escaped, text);
     escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_text_has_no_markup_and_keeps_its_values() {
+        for lang in [Lang::En, Lang::Ja] {
+            let text = plain(lang, "no-host-text", &[("host", "a<b>.example")]);
+            assert!(text.contains("a<b>.example") && !text.contains("span"), "{text}");
+        }
+    }
 }

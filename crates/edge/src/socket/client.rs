@@ -16,7 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
 
 use super::{
-    Administration, Answer, AuditQuery, Exported, RevokeTunnel, RouteTunnel, SessionStatus, SessionsEnded, SetupLink,
+    Administration, Answer, AuditQuery, Exported, NamedTunnel, RouteTunnel, SessionStatus, SessionsEnded, SetupLink,
     SocketError, TunnelRoutes, TunnelStatus, WhichSessions, path_in, problem,
 };
 use crate::{
@@ -132,8 +132,12 @@ impl Administration for Client {
         self.post("/v1/tunnels/route", &request).await
     }
 
-    async fn revoke_tunnel(&self, request: RevokeTunnel) -> Answer<TunnelRoutes> {
+    async fn revoke_tunnel(&self, request: NamedTunnel) -> Answer<TunnelRoutes> {
         self.post("/v1/tunnels/revoke", &request).await
+    }
+
+    async fn delete_tunnel(&self, request: NamedTunnel) -> Answer<TunnelRoutes> {
+        self.post("/v1/tunnels/delete", &request).await
     }
 
     async fn sessions(&self) -> Answer<Vec<SessionStatus>> {

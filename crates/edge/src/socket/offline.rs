@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
 
 use super::{
-    AUDIT_MAX, Administration, Answer, AuditQuery, Exported, Lock, RevokeTunnel, RouteTunnel, SessionStatus,
+    AUDIT_MAX, Administration, Answer, AuditQuery, Exported, Lock, NamedTunnel, RouteTunnel, SessionStatus,
     SessionsEnded, SetupLink, TunnelRoutes, TunnelStatus, WhichSessions, problem,
 };
 use crate::{
@@ -108,7 +108,7 @@ impl Administration for Offline {
         needs_edge("routing a hostname")
     }
 
-    async fn revoke_tunnel(&self, request: RevokeTunnel) -> Answer<TunnelRoutes> {
+    async fn revoke_tunnel(&self, request: NamedTunnel) -> Answer<TunnelRoutes> {
         let (_, declared) = self.store.declared().await.map_err(failed)?;
         let unknown = || problem("unknown_tunnel", format!("there is no tunnel `{}`", request.name));
         let tunnel = declared.tunnel_named(&request.name).ok_or_else(unknown)?;
@@ -117,6 +117,10 @@ impl Administration for Offline {
         let holder = CertificateHolder::Tunnel(tunnel.id);
         self.store.revoke_certificates(&holder, self.clock.now()).await.map_err(failed)?;
         Ok(TunnelRoutes { name: request.name, hostnames: hostnames(&declared, tunnel.id) })
+    }
+
+    async fn delete_tunnel(&self, _: NamedTunnel) -> Answer<TunnelRoutes> {
+        needs_edge("deleting a tunnel")
     }
 
     async fn sessions(&self) -> Answer<Vec<SessionStatus>> {

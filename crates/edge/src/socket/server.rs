@@ -197,6 +197,10 @@ fn router(office: Arc<dyn Administration>) -> Router {
             "/v1/tunnels/revoke",
             post(async |State(office): Office, Asked(request)| json(office.revoke_tunnel(request).await)),
         )
+        .route(
+            "/v1/tunnels/delete",
+            post(async |State(office): Office, Asked(request)| json(office.delete_tunnel(request).await)),
+        )
         .route("/v1/sessions", get(async |State(office): Office| json(office.sessions().await)))
         .route(
             "/v1/sessions/revoke",

@@ -60,12 +60,6 @@ impl SqliteStore {
         open::backup(&self.writer, path).await
     }
 
-    /// Waits for running statements, folds the write-ahead log into the file and closes it.
-    pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
-    }
-
     /// A transaction that holds the write lock from its first statement, so that what it reads cannot change before it
     /// writes.
     async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
@@ -75,6 +69,12 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
+    /// The last connection to close folds the write-ahead log into the file.
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
     async fn declared(&self) -> Result<(Revision, Declared), StoreError> {
         configuration::declared(&self.readers).await
     }

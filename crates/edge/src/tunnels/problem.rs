@@ -54,7 +54,8 @@ fn taken(hostname: &HostPattern, tunnel: Option<&Name>) -> String {
     match tunnel {
         Some(tunnel) => format!(
             "`{hostname}` is served by tunnel `{tunnel}` and is not moved by itself; if it may go, run \
-             `connector delete {tunnel}` first, or choose another hostname"
+             `edge admin tunnel delete {tunnel}` on the edge's machine or `connector delete {tunnel}` on its own, or \
+             choose another hostname"
         ),
         None => format!(
             "`{hostname}` is served by another tunnel; an administrator can move it when approving \

@@ -16,7 +16,7 @@ use tokio::{
 use tunnel_edge::{
     declare::Request,
     socket::{
-        Administration, AuditQuery, BODY_MAX, Client, RevokeTunnel, RouteTunnel, Serving, Socket, SocketError,
+        Administration, AuditQuery, BODY_MAX, Client, NamedTunnel, RouteTunnel, Serving, Socket, SocketError,
         WhichSessions,
     },
 };
@@ -73,7 +73,7 @@ async fn a_refusal_keeps_its_code_and_its_words() {
     let problem = client.create_tunnel(create).await.unwrap_err();
     assert_eq!(problem.code, "hostname_taken");
     assert!(problem.message.contains("`office`"));
-    let problem = client.revoke_tunnel(RevokeTunnel { name: "x".parse().unwrap() }).await.unwrap_err();
+    let problem = client.revoke_tunnel(NamedTunnel { name: "x".parse().unwrap() }).await.unwrap_err();
     assert_eq!(problem.code, "unknown_tunnel");
 }
 

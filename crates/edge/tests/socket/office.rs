@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tunnel_edge::{
     declare::{Report, Request},
     socket::{
-        Administration, Answer, AuditQuery, Exported, RevokeTunnel, RouteTunnel, SessionStatus, SessionsEnded,
+        Administration, Answer, AuditQuery, Exported, NamedTunnel, RouteTunnel, SessionStatus, SessionsEnded,
         SetupLink, TunnelRoutes, TunnelStatus, WhichSessions, problem,
     },
     store::{AuditEvent, AuditRecord},
@@ -64,8 +64,13 @@ impl Administration for Office {
         Ok(TunnelRoutes { name: request.name, hostnames: request.hostnames })
     }
 
-    async fn revoke_tunnel(&self, request: RevokeTunnel) -> Answer<TunnelRoutes> {
+    async fn revoke_tunnel(&self, request: NamedTunnel) -> Answer<TunnelRoutes> {
         Err(problem("unknown_tunnel", format!("there is no tunnel `{}`", request.name)))
+    }
+
+    async fn delete_tunnel(&self, request: NamedTunnel) -> Answer<TunnelRoutes> {
+        self.note(&request);
+        Ok(TunnelRoutes { name: request.name, hostnames: vec![] })
     }
 
     async fn sessions(&self) -> Answer<Vec<SessionStatus>> {

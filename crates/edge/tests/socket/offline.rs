@@ -5,7 +5,7 @@ use std::{os::unix::net::UnixListener, path::Path};
 
 use tunnel_edge::{
     Clock,
-    socket::{Administration, AuditQuery, Lock, Offline, RevokeTunnel, WhichSessions},
+    socket::{Administration, AuditQuery, Lock, NamedTunnel, Offline, WhichSessions},
     store::{
         AuditEvent, AuditRecord, CertificateHolder, CertificateRecord, DATABASE_NAME, Declared, RouteRecord,
         SessionRecord, Store, TunnelRecord, sqlite::SqliteStore,
@@ -77,10 +77,10 @@ async fn tunnels_and_sessions_are_listed_and_ended_on_the_store_and_audited() {
     assert_eq!(office.end_sessions(b).await.unwrap_err().code, "unknown_session");
     assert_eq!(office.sessions().await.unwrap()[0].id, "12".repeat(32));
 
-    let revoked = office.revoke_tunnel(RevokeTunnel { name: "office".parse().unwrap() }).await.unwrap();
+    let revoked = office.revoke_tunnel(NamedTunnel { name: "office".parse().unwrap() }).await.unwrap();
     assert_eq!(revoked.hostnames.len(), 1, "its routes stay");
     assert_eq!(office.store().revoked_serials(NOW).await.unwrap(), ["0a"]);
-    let unknown = office.revoke_tunnel(RevokeTunnel { name: "x".parse().unwrap() }).await.unwrap_err();
+    let unknown = office.revoke_tunnel(NamedTunnel { name: "x".parse().unwrap() }).await.unwrap_err();
     assert_eq!(unknown.code, "unknown_tunnel");
 
     let audit = office.audit(AuditQuery { limit: 10 }).await.unwrap();
