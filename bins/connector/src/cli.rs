@@ -1,4 +1,5 @@
 //! The command line. Every flag has a `TUNNEL_*` variable of the same meaning.
+#![allow(rustdoc::bare_urls, rustdoc::broken_intra_doc_links, reason = "what stands here is shown in a terminal")]
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 

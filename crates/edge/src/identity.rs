@@ -12,7 +12,7 @@ use crate::{
     pages::LoginRequired,
 };
 
-/// Who is logged in, in the words of REFERENCE §2.8 as far as they exist here. Holds nothing that opens anything.
+/// Who is logged in, in the words that programs written for Cloudflare Access know. Holds nothing that opens anything.
 #[derive(Serialize)]
 struct Answer<'a> {
     email: &'a str,

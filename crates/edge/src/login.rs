@@ -1,10 +1,10 @@
 //! Logging in, from the first redirect to the session at the application's host.
 //!
 //! 1. [`Desk::begin`]: at the application's host a visitor without session gets a login cookie and is sent to the login
-//!    host with a sealed [`Request`](request::Request).
-//! 2. [`page`]: the login host ties the request to a login cookie of its own. Who is logged in there already is judged at
-//!    once; others ask for a code and type it ([`pin`]).
-//! 3. [`handover`]: who is admitted is sent back with a code that lives for seconds and counts only beside the first login
+//!    host with a sealed `Request`.
+//! 2. `page`: the login host ties the request to a login cookie of its own. Who is logged in there already is judged at
+//!    once; others ask for a code and type it (`pin`).
+//! 3. `handover`: who is admitted is sent back with a code that lives for seconds and counts only beside the first login
 //!    cookie.
 //! 4. The application's host redeems it for a session, and returns to where the visitor wanted to go.
 //!

@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn patterns_cover_what_the_reference_says() {
-        // (pattern, covered, not covered); REFERENCE §2.1.
+        // (pattern, covered, not covered).
         let table: [(&str, &[&str], &[&str]); 9] = [
             ("/", &["/", "/x", "/x/y", "", "*"], &[]),
             ("/admin", &["/admin", "/admin/", "/admin/x/y"], &["/", "/administrator", "/Admin", "/x/admin", "/admi"]),

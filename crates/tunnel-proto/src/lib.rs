@@ -1,4 +1,26 @@
 //! The wire between an edge, its connectors and its access clients.
+//!
+//! What goes over it is specified in PROTOCOL.md, in this crate's directory. The crate without features is pure: the shared
+//! vocabulary ([`Hostname`], [`EmailAddress`], ids), the frames ([`frame`], [`message`]), and what each [`version`] allows.
+//! Two features add the rest:
+//!
+//! - `identity`: certificates. The edge's own CA, signing requests, who a certificate names, the TLS of links.
+//! - `io`: the async shell. `link`, one connection that carries many streams, over any byte stream.
+//!
+//! It leaves to others: sockets and dialling, when to reconnect, what a tunnel is, who may do what.
+//!
+//! Start from [`message::Message`]:
+//!
+//! ```
+//! use tunnel_proto::{message::{Message, Ping}, version::Version};
+//!
+//! let frame = Message::from(Ping { nonce: 7 }).encode()?;
+//! assert_eq!(frame, [0x08, 0, 0, 3, 0xa1, 0x00, 0x07]);
+//!
+//! let (message, taken) = Message::parse(&frame, Version::V1)?;
+//! assert_eq!((message, taken), (Some(Ping { nonce: 7 }.into()), frame.len()));
+//! # Ok::<(), tunnel_proto::frame::FrameError>(())
+//! ```
 
 mod cbor;
 pub mod email;

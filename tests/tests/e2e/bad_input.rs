@@ -1,4 +1,4 @@
-//! Wrong input gets one clear message that names the thing and the mend, and the right exit code (item 10).
+//! Wrong input gets one clear message that names the thing and the mend, and the right exit code.
 
 use tunnel_tests::{
     Canary, Connector, Edge, EdgeConfig, Lab, Smtp,
@@ -94,7 +94,7 @@ fn wrong_usage_of_edge_is_told() {
     });
 }
 
-/// DESIGN §8: a configured edge without `[smtp]` refuses a PIN method.
+/// A configured edge without `[smtp]` refuses a PIN method.
 #[test]
 fn a_pin_method_without_mail_is_refused() {
     run("no-smtp", async |lab| {
@@ -143,7 +143,7 @@ fn wrong_usage_of_connector_is_told() {
     });
 }
 
-/// Items 2, 10: nobody there, somebody else there, a certificate that is not ours.
+/// Nobody there, somebody else there, a certificate that is not ours.
 #[test]
 fn an_edge_that_cannot_be_reached_or_trusted_is_told() {
     run("edge-trust", async |lab| {
@@ -194,7 +194,7 @@ fn a_hostname_that_is_not_routed_is_told() {
     });
 }
 
-/// Item 10: a hostname of another tunnel stays where it is; the error names it and the command that would move it.
+/// A hostname of another tunnel stays where it is; the error names it and the command that would move it.
 #[test]
 fn a_hostname_of_another_tunnel_is_not_taken() {
     run("taken", async |lab| {

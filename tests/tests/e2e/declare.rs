@@ -2,7 +2,7 @@
 
 use tunnel_tests::{Edge, EdgeConfig, Smtp, edge::ACCESS, process::finish, run};
 
-/// Item 8: apply is idempotent, shows what it does, and `--dry-run` does nothing.
+/// Apply is idempotent, shows what it does, and `--dry-run` does nothing.
 #[test]
 fn apply_is_idempotent_and_a_dry_run_changes_nothing() {
     run("apply", async |lab| {
@@ -30,7 +30,7 @@ fn apply_is_idempotent_and_a_dry_run_changes_nothing() {
     });
 }
 
-/// DESIGN §8: what is left out stays, unless `--prune` says otherwise.
+/// What is left out stays, unless `--prune` says otherwise.
 #[test]
 fn only_prune_deletes() {
     run("prune", async |lab| {
@@ -46,7 +46,7 @@ fn only_prune_deletes() {
     });
 }
 
-/// Item 8: what makes no sense or is not built yet is refused by name and position, and nothing of the file is taken.
+/// What makes no sense or is not built yet is refused by name and position, and nothing of the file is taken.
 #[test]
 fn what_makes_no_sense_is_refused_whole() {
     run("refused", async |lab| {

@@ -11,7 +11,7 @@ use tunnel_tests::{
     stage::WWW,
 };
 
-/// Item 2, rows 27–29: from behind a NAT, with the administrator's browser elsewhere.
+/// From behind a NAT, with the administrator's browser elsewhere.
 #[test]
 fn an_administrator_approves_a_machine_in_the_browser() {
     run("enrol", async |lab| {

@@ -13,7 +13,7 @@ use tunnel_tests::{
     stage::{APP, STAFF, WWW},
 };
 
-/// Rows 2, 14, 37: the main journey, with nginx, real mail and a real browser that trusts our CA and checks certificates.
+/// The main journey, with nginx, real mail and a real browser that trusts our CA and checks certificates.
 #[test]
 fn a_person_logs_in_by_pin_and_comes_back_to_the_deep_link() {
     run("main-journey", async |lab| {
@@ -62,7 +62,7 @@ fn a_person_logs_in_by_pin_and_comes_back_to_the_deep_link() {
     });
 }
 
-/// Item 9: Japanese by the browser's language, and by the link on the page.
+/// Japanese by the browser's language, and by the link on the page.
 #[test]
 fn a_japanese_browser_reads_japanese_pages_and_mail() {
     run("japanese", async |lab| {
@@ -102,7 +102,7 @@ fn a_japanese_browser_reads_japanese_pages_and_mail() {
     });
 }
 
-/// Row 15, P2: a stranger's address gets the same page and status, and no mail.
+/// P2: a stranger's address gets the same page and status, and no mail.
 #[test]
 fn an_address_that_is_not_admitted_gets_the_same_page_and_no_mail() {
     run("not-admitted", async |lab| {
@@ -249,7 +249,7 @@ fn many_redeemers_at_once_get_one_session() {
     });
 }
 
-/// Item 7: a restart of the edge logs nobody out, and keeps the keys that origins know.
+/// A restart of the edge logs nobody out, and keeps the keys that origins know.
 #[test]
 fn sessions_survive_a_restart_of_the_edge() {
     run("restart", async |lab| {
@@ -267,7 +267,7 @@ fn sessions_survive_a_restart_of_the_edge() {
     });
 }
 
-/// Item 7: `identity` tells who; `logout` asks by GET, acts by POST with its token, and ends every session of the login.
+/// `identity` tells who; `logout` asks by GET, acts by POST with its token, and ends every session of the login.
 #[test]
 fn identity_and_logout_do_what_they_say() {
     run("logout", async |lab| {
@@ -323,7 +323,7 @@ fn identity_and_logout_do_what_they_say() {
     });
 }
 
-/// DESIGN §5: a request that is no navigation gets 401 JSON and is sent nowhere.
+/// A request that is no navigation gets 401 JSON and is sent nowhere.
 #[test]
 fn a_script_without_a_session_gets_json_and_no_redirect() {
     run("json-401", async |lab| {

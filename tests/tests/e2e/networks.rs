@@ -69,11 +69,11 @@ async fn journey(lab: &Lab, net: &AccessNetwork, edge_address: &str, size: usize
     visitor = logged_in;
     assert_eq!(reply.status(), 200, "{}", reply.text());
     assert_eq!(reply.text(), page);
-    // Row 2: the origin sees only the connector.
+    // The origin sees only the connector.
     let log = nginx.access_log()?;
     assert!(log.contains("GET /deep/page?x=1"), "{log}");
     assert!(log.lines().all(|line| line.starts_with("127.0.0.1 ")), "{log}");
-    // Row 5: what crossed the network tells the server's name and nothing else.
+    // What crossed the network tells the server's name and nothing else.
     let seen = capture.stop().await?;
     assert!(seen.len() > page.len() * 5, "the capture has the traffic: {} bytes", seen.len());
     assert!(find(&seen, LOGIN_HOST.as_bytes()).is_some(), "the names in ClientHello are seen, so the capture is right");
@@ -84,31 +84,27 @@ async fn journey(lab: &Lab, net: &AccessNetwork, edge_address: &str, size: usize
     Ok(())
 }
 
-/// Row 3.
 #[test]
 fn behind_a_nat_that_lets_nothing_in() {
     run("nat", async |lab| journey(&lab, &AccessNetwork::behind_nat()?, EDGE_V4, 300_000).await);
 }
 
-/// Row 4a.
 #[test]
 fn on_an_uplink_with_ipv6_only() {
     run("ipv6", async |lab| journey(&lab, &AccessNetwork::ipv6_only()?, EDGE_V6, 300_000).await);
 }
 
-/// Row 4b.
 #[test]
 fn behind_ds_lite() {
     run("dslite", async |lab| journey(&lab, &AccessNetwork::ds_lite()?, EDGE_V4, 300_000).await);
 }
 
-/// Row 4c.
 #[test]
 fn doubly_natted_with_few_ports() {
     run("map-e", async |lab| journey(&lab, &AccessNetwork::map_e()?, EDGE_V4, 300_000).await);
 }
 
-/// Row 4e: a path that swallows packets of more than 1280 bytes, without a word.
+/// A path that swallows packets of more than 1280 bytes, without a word.
 #[test]
 fn behind_a_path_that_swallows_big_packets() {
     run("hole", async |lab| journey(&lab, &AccessNetwork::black_hole(1280)?, EDGE_V4, 300_000).await);

@@ -30,7 +30,7 @@ fn assert_reference(reply: &tunnel_tests::Reply) {
     assert!(reference.is_match(&words(&reply.text())), "a reference on {}: {}", reply.url, words(&reply.text()));
 }
 
-/// Item 4: unknown hostname, denied person.
+/// Unknown hostname, denied person.
 #[test]
 fn strangers_and_unknown_hosts_get_a_clear_page() {
     run("pages", async |lab| {
@@ -60,7 +60,7 @@ fn strangers_and_unknown_hosts_get_a_clear_page() {
     });
 }
 
-/// Item 5, 9: who is logged in but not admitted reads 403, and why is not told to strangers.
+/// Who is logged in but not admitted reads 403, and why is not told to strangers.
 #[test]
 fn a_person_who_is_no_longer_admitted_reads_so() {
     run("denied", async |lab| {
@@ -68,7 +68,7 @@ fn a_person_who_is_no_longer_admitted_reads_so() {
         let mut visitor = stage.somebody(WWW, STAFF).await?;
         assert_eq!(visitor.get(&format!("https://{WWW}/")).await?.status(), 200);
         stage.www.forget();
-        // Item 6: judged on every request; a change is seen by the next one.
+        // Judged on every request; a change is seen by the next one.
         stage.edge.apply(&ACCESS.replace("guest@example.test", STAFF)).await?;
         let reply = visitor.get(&format!("https://{WWW}/")).await?;
         assert_eq!(reply.status(), 403);
@@ -92,7 +92,7 @@ fn a_person_who_is_no_longer_admitted_reads_so() {
     });
 }
 
-/// Item 4, F4, F6, F7: the origin refuses, cuts, is slow; the tunnel is down.
+/// F4, F6, F7: the origin refuses, cuts, is slow; the tunnel is down.
 #[test]
 fn broken_origins_and_tunnels_have_pages_of_their_own() {
     run("broken", async |lab| {
@@ -178,7 +178,7 @@ fn an_origin_that_never_answers_gives_504() {
     });
 }
 
-/// Item 4: the plain port sends a browser to HTTPS and does nothing else.
+/// The plain port sends a browser to HTTPS and does nothing else.
 #[test]
 fn the_plain_port_redirects() {
     run("redirect", async |lab| {

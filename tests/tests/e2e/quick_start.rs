@@ -28,7 +28,7 @@ async fn log_in(browser: &mut Browser, edge: &Process, email: &str) -> anyhow::R
     browser.press("form:has([name=code]) button").await
 }
 
-/// Item 1: the demo: a URL, a login page, the PIN in the terminal, the page; no warning, no configuration.
+/// The demo: a URL, a login page, the PIN in the terminal, the page; no warning, no configuration.
 #[test]
 fn the_demo_shows_a_page_after_a_pin_from_the_terminal() {
     run("demo", async |lab| {
@@ -51,7 +51,7 @@ fn the_demo_shows_a_page_after_a_pin_from_the_terminal() {
     });
 }
 
-/// Item 2: two commands, no click between them; the setup page makes the first administrator.
+/// Two commands, no click between them; the setup page makes the first administrator.
 #[test]
 fn the_quick_start_is_two_commands_and_a_setup_page() {
     run("quick", async |lab| {
@@ -94,7 +94,7 @@ fn the_quick_start_is_two_commands_and_a_setup_page() {
     });
 }
 
-/// DESIGN §7: the quick start listens on loopback only, and its files are the owner's.
+/// The quick start listens on loopback only, and its files are the owner's.
 #[test]
 fn the_quick_start_is_for_this_machine_and_this_user_only() {
     run("quick-safe", async |lab| {

@@ -44,7 +44,7 @@ async fn tls(visitor: &Visitor, alpn: &str) -> anyhow::Result<tokio_rustls::clie
     Ok(TlsConnector::from(std::sync::Arc::new(config)).connect(sni.try_into()?, tcp).await?)
 }
 
-/// Item 4: an event arrives before the next one is even made, over both versions of HTTP.
+/// An event arrives before the next one is even made, over both versions of HTTP.
 #[test]
 fn events_arrive_one_by_one() {
     run("sse", async |lab| {
@@ -85,7 +85,7 @@ fn events_arrive_one_by_one() {
     });
 }
 
-/// Item 4: a WebSocket, by a client that checks the handshake.
+/// A WebSocket, by a client that checks the handshake.
 #[test]
 fn a_websocket_carries_messages_both_ways() {
     run("websocket", async |lab| {
@@ -111,7 +111,7 @@ fn mebibytes() -> u64 {
     if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { 1024 } else { 64 }
 }
 
-/// Item 4: big bodies, without a size limit, both ways and over both versions, in flat memory of both programs.
+/// Big bodies, without a size limit, both ways and over both versions, in flat memory of both programs.
 #[test]
 fn big_bodies_stream_in_flat_memory() {
     run("big", async |lab| {
@@ -226,7 +226,7 @@ fn ending_a_session_ends_its_downloads_and_websockets() {
     });
 }
 
-/// Item 4: an origin behind a Unix socket.
+/// An origin behind a Unix socket.
 #[test]
 fn a_unix_socket_is_an_origin() {
     run("unix", async |lab| {

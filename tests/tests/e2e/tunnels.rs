@@ -16,7 +16,7 @@ fn saying(text: &'static str) -> tunnel_tests::canary::Manners {
     Arc::new(move |_| (page(text), After::KeepAlive))
 }
 
-/// Row 35: three processes, three services; killing one leaves the others.
+/// Three processes, three services; killing one leaves the others.
 #[test]
 fn three_connectors_serve_three_hosts_and_one_death_is_one_death() {
     run("three", async |lab| {
@@ -62,7 +62,7 @@ fn three_connectors_serve_three_hosts_and_one_death_is_one_death() {
     });
 }
 
-/// Item "nobody can take": the login host, reserved paths, hostnames of other tunnels, by route and by application.
+/// The login host, reserved paths, hostnames of other tunnels, by route and by application.
 #[test]
 fn nobody_takes_the_login_host_or_reserved_paths() {
     run("taking", async |lab| {
@@ -106,7 +106,7 @@ fn nobody_takes_the_login_host_or_reserved_paths() {
     });
 }
 
-/// Row 8: publishing is not admitting. In a real zone a hostname without an application is refused, routed or not.
+/// Publishing is not admitting. In a real zone a hostname without an application is refused, routed or not.
 #[test]
 fn a_published_hostname_without_an_application_is_closed() {
     run("default-deny", async |lab| {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::root;
 
-/// Who may depend on whom (DESIGN: bins and testing → roles → judgement → wire). What is not listed is not allowed.
+/// Who may depend on whom (bins and testing → roles → judgement → wire). What is not listed is not allowed.
 const ARROWS: &[(&str, &[&str])] = &[
     ("tunnel-proto", &[]),
     ("tunnel-policy", &["tunnel-proto"]),

@@ -30,7 +30,7 @@ impl RulesText {
 /// Selectors that are built, as keys of one-key maps.
 const KNOWN: [&str; 6] = ["email", "email_domain", "ip", "everyone", "login_method", "group"];
 
-/// Selectors that will be (REFERENCE §2.4).
+/// Selectors that will be.
 const LATER: [&str; 18] = [
     "email_list",
     "ip_list",

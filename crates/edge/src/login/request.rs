@@ -12,7 +12,7 @@ pub(crate) const TARGET_MAX: usize = 4096;
 /// The longest sealed text that is looked at.
 const SEALED_MAX: usize = 16 * 1024;
 
-/// Where a visitor wants to go: the ID of DESIGN's hand-over.
+/// Where a visitor wants to go: the ID of the hand-over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Request {
     /// The application.

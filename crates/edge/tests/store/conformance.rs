@@ -189,7 +189,7 @@ fn thing(kind: OnceKind, key: u8) -> OneTime {
     OneTime { kind, key: h(key), bind: h(9), payload: vec![key; 3], expires: at(30) }
 }
 
-// P4, T3, SECURITY-CASES §0.9
+// P4, T3
 pub(crate) async fn of_200_parallel_takers_exactly_one_gets_it(store: Arc<impl Store>) {
     store.put_once(&thing(OnceKind::HandOver, 1)).await.unwrap();
     let takers = (0..200).map(|_| {

@@ -12,7 +12,7 @@ fn found(set: &PolicySet, at: &str, path: &str) -> (Option<String>, Vec<String>)
     (matched.raw.map(name), matched.others.iter().copied().map(name).collect())
 }
 
-// REFERENCE §2.1, R15 (hosts are canonical, so a capital letter cannot choose another rule)
+// R15 (hosts are canonical, so a capital letter cannot choose another rule)
 #[test]
 fn the_most_specific_host_wins_then_the_most_specific_path() {
     let apps = [

@@ -14,7 +14,6 @@ fn set(groups: &[Group], policies: &[Policy], app: &Application) -> PolicySet {
     PolicySet::new(groups, policies, std::slice::from_ref(app)).expect("a good set")
 }
 
-// REFERENCE §1.1 row 21
 #[test]
 fn an_ip_range_is_judged_on_the_address_in_either_family() {
     let table = [
@@ -35,7 +34,7 @@ fn an_ip_range_is_judged_on_the_address_in_either_family() {
     }
 }
 
-// REFERENCE §2.3
+// The order of evaluation.
 #[test]
 fn include_is_any_require_is_all_and_exclude_is_none() {
     let table = [
@@ -55,7 +54,6 @@ fn include_is_any_require_is_all_and_exclude_is_none() {
     }
 }
 
-// REFERENCE §1.1 row 24, §2.3
 #[test]
 fn the_first_policy_that_matches_decides() {
     let policies =
@@ -121,7 +119,6 @@ fn a_chain_of_a_hundred_thousand_groups_is_judged() {
     assert!(set.decide(&app, &Subject { identity: Some(&person("a@corp.com")), source: at("192.0.2.1") }).is_allow());
 }
 
-// REFERENCE §1.1 rows 15 and 25
 #[test]
 fn a_pin_goes_only_to_an_address_that_could_be_admitted() {
     let groups = [group("staff", "domain:corp.com - email:gone@corp.com")];

@@ -23,7 +23,7 @@ pub(super) const YAMUX_HEADER: usize = 12;
 /// The stream on which the control frames run: the first that the connecting side opens.
 const CONTROL_STREAM: u32 = 1;
 /// What the multiplexer spends on a buffered frame besides its payload: a list entry and the smallest allocation. Without
-/// it, frames of one byte would cost a hundred times what they seem to (SECURITY-CASES T6).
+/// it, frames of one byte would cost a hundred times what they seem to (T6).
 pub(super) const CHUNK_COST: usize = 96;
 /// Multiplexer pings a peer may send in a second. An honest one sends one in ten seconds.
 const PINGS_PER_SECOND: u32 = 64;

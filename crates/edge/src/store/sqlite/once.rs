@@ -21,7 +21,7 @@ pub(super) async fn put(pool: &SqlitePool, thing: &OneTime) -> Result<(), StoreE
     Ok(())
 }
 
-/// Judges and consumes in one statement: nothing can come between reading and using up (SECURITY-CASES §0.9).
+/// Judges and consumes in one statement: nothing can come between reading and using up.
 pub(super) async fn take(
     pool: &SqlitePool,
     kind: OnceKind,

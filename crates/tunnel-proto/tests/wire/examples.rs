@@ -1,0 +1,134 @@
+//! One message of every kind, as in PROTOCOL.md.
+
+use tunnel_proto::{
+    Identity, InstanceId, LinkId, PersonId, Revision, RuleId, TunnelId, UnixTime,
+    enrol::{CreateTunnel, EnrolProblem, TunnelCreated},
+    message::*,
+};
+
+fn tunnel() -> TunnelId {
+    TunnelId::from_bytes(*b"\x11\x22\x33\x44\x55\x66\x47\x88\x99\xaa\xbb\xcc\xdd\xee\xff\x00")
+}
+
+/// Every message of version 1, with a label.
+pub(super) fn examples() -> Vec<(&'static str, Message)> {
+    let www = || vec!["www.example.com".parse().unwrap()];
+    vec![
+        ("Hello", Hello::new(Role::Connector, "connector 0.1.0", InstanceId::from_bytes([1; 16])).into()),
+        (
+            "Welcome",
+            Welcome {
+                version: 1,
+                link: LinkId::from_bytes([2; 16]),
+                limits: Limits::default(),
+                edges: vec!["edge2.example.com:443".into()],
+            }
+            .into(),
+        ),
+        ("Refuse", Refuse { code: LinkRefusal::Revoked, text: "revoked".into(), retryable: false }.into()),
+        ("Ping", Ping { nonce: 1000 }.into()),
+        ("Pong", Pong { nonce: u64::MAX }.into()),
+        ("Drain", Drain { reason: DrainReason::Shutdown, deadline_secs: 600 }.into()),
+        (
+            "Table",
+            Table {
+                revision: Revision(1),
+                rules: vec![
+                    Rule {
+                        id: RuleId(0),
+                        hostname: "www.example.com".parse().unwrap(),
+                        path: None,
+                        kind: ServiceKind::Http,
+                        http: HttpOptions { host_header: Some("localhost:3000".into()) },
+                    },
+                    Rule {
+                        id: RuleId(1),
+                        hostname: "*.example.com".parse().unwrap(),
+                        path: Some("^/api/".into()),
+                        kind: ServiceKind::Tcp,
+                        http: HttpOptions::default(),
+                    },
+                ],
+            }
+            .into(),
+        ),
+        ("TableAccepted", TableAccepted { revision: Revision(1) }.into()),
+        (
+            "TableRefused",
+            TableRefused {
+                revision: Revision(2),
+                rule: Some(RuleId(7)),
+                code: TableRefusal::BadPath,
+                text: "not a regular expression".into(),
+            }
+            .into(),
+        ),
+        ("Renew", Renew { csr: "CSR".into() }.into()),
+        ("Renewed", Renewed { certificate: "CERTIFICATE".into(), ca: "CA".into() }.into()),
+        ("CreateTunnel", CreateTunnel { name: "office".parse().unwrap(), hostnames: www(), csr: "CSR".into() }.into()),
+        (
+            "TunnelCreated",
+            TunnelCreated {
+                tunnel: tunnel(),
+                name: "office".parse().unwrap(),
+                certificate: "CERTIFICATE".into(),
+                ca: "CA".into(),
+                hostnames: www(),
+                urls: vec!["https://www.example.com".into()],
+            }
+            .into(),
+        ),
+        ("Route", Route { tunnel: tunnel(), hostnames: www() }.into()),
+        ("List", List {}.into()),
+        (
+            "Tunnels",
+            Tunnels {
+                tunnels: vec![TunnelEntry {
+                    tunnel: tunnel(),
+                    name: "office".parse().unwrap(),
+                    hostnames: www(),
+                    links: 4,
+                }],
+            }
+            .into(),
+        ),
+        ("Delete", Delete { tunnel: tunnel() }.into()),
+        ("Rotate", Rotate { tunnel: tunnel(), csr: "CSR".into() }.into()),
+        ("Done", Done {}.into()),
+        ("Problem", EnrolProblem { code: "hostname_taken".into(), message: "taken".into() }.into()),
+        (
+            "Open (http)",
+            Open {
+                revision: Revision(1),
+                rule: RuleId(0),
+                destination: None,
+                source: [192, 0, 2, 1].into(),
+                identity: None,
+                trace: [9; 16],
+            }
+            .into(),
+        ),
+        (
+            "Open (bastion)",
+            Open {
+                revision: Revision(300),
+                rule: RuleId(70_000),
+                destination: Some("192.168.1.29:3389".into()),
+                source: "2001:db8::1".parse().unwrap(),
+                identity: Some(Identity {
+                    person: PersonId::from_bytes([3; 16]),
+                    email: "ann@example.com".parse().unwrap(),
+                    method: "pin".parse().unwrap(),
+                    authenticated: UnixTime(1_790_000_000),
+                }),
+                trace: [9; 16],
+            }
+            .into(),
+        ),
+        ("Accepted", Accepted {}.into()),
+        (
+            "StreamRefused",
+            StreamRefused { code: StreamRefusal::ServiceRefused, text: "connection refused".into() }.into(),
+        ),
+    ]
+}
