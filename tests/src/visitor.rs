@@ -24,6 +24,8 @@ pub struct Visitor {
     pub jar: BTreeMap<String, BTreeMap<String, String>>,
     /// Sent with every request.
     pub language: String,
+    /// The address that a proxy would say it comes from.
+    pub forwarded_for: Option<String>,
 }
 
 /// An answer, and the address it came from.
@@ -66,12 +68,19 @@ impl Visitor {
     /// # Errors
     /// The CA cannot be read.
     pub fn at(ca: &str, https: SocketAddr, http: SocketAddr) -> Result<Self> {
-        Ok(Self { config: Some(trusting(ca)?), https, http, jar: BTreeMap::new(), language: "en".into() })
+        Ok(Self {
+            config: Some(trusting(ca)?),
+            https,
+            http,
+            jar: BTreeMap::new(),
+            language: "en".into(),
+            forwarded_for: None,
+        })
     }
 
     /// A visitor of a quick start, by plain HTTP only.
     pub fn plain(http: SocketAddr) -> Self {
-        Self { config: None, https: http, http, jar: BTreeMap::new(), language: "en".into() }
+        Self { config: None, https: http, http, jar: BTreeMap::new(), language: "en".into(), forwarded_for: None }
     }
 
     /// Opens an address as a browser navigates; redirects are not followed.
@@ -140,6 +149,9 @@ impl Visitor {
         let cookies = self.cookies(&host);
         if !cookies.is_empty() {
             head += &format!("Cookie: {cookies}\r\n");
+        }
+        if let Some(address) = &self.forwarded_for {
+            head += &format!("X-Forwarded-For: {address}\r\n");
         }
         if !body.is_empty() || method == "POST" {
             head += &format!("Content-Length: {}\r\n", body.len());

@@ -3,14 +3,15 @@
 use anyhow::Result;
 use serde_json::json;
 use tunnel_tests::{
-    Browser, Connector, Edge, EdgeConfig, Smtp, Stage, Visitor,
+    Browser, Canary, Connector, Edge, EdgeConfig, Smtp, Stage, Visitor,
     browser::BrowserOptions,
     canary::SONG,
     edge::{ACCESS, LOGIN_HOST},
-    html::{forms, words},
+    html::{form_with, forms, words},
     origin::Nginx,
     run,
     stage::{APP, STAFF, WWW},
+    visitor::press,
 };
 
 /// The main journey, with nginx, real mail and a real browser that trusts our CA and checks certificates.
@@ -139,6 +140,50 @@ fn an_address_that_is_not_admitted_gets_the_same_page_and_no_mail() {
         last.ask_for_code(&format!("https://{WWW}/x"), "last@example.test").await?;
         stage.smtp.mail_to("last@example.test", 1).await?;
         assert_eq!(stage.smtp.mails()?.len(), 2, "{:?}", stage.smtp.mails()?);
+        Ok(())
+    });
+}
+
+/// P2: how long the answer takes says no more than its words. Of many answers to admitted and to other addresses, in an
+/// order that is shuffled, the means differ by less than chance would explain (Welch's t).
+#[test]
+fn the_answer_for_an_address_that_is_not_admitted_takes_as_long() {
+    run("timing", async |lab| {
+        let trusting = |config: EdgeConfig| EdgeConfig { extra: "trusted_proxies = [\"127.0.0.1\"]".into(), ..config };
+        let stage = Stage::configured(&lab, trusting, ACCESS, Canary::start().await?).await?;
+        let rounds = if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { 90 } else { 40 };
+        let mut taken = [Vec::new(), Vec::new()];
+        for round in 0..2 * rounds {
+            // Pairs in both orders: what one leaves behind meets both kinds alike.
+            let kind = (round % 2) ^ (round / 2 % 2);
+            let email = format!("person{round:03}@{}", ["example.test", "example.hole"][kind]);
+            let mut visitor = stage.stranger()?;
+            visitor.forwarded_for = Some(format!("198.51.{round}.1"));
+            let login = visitor.browse(&format!("https://{WWW}/")).await?;
+            let form = press(form_with(&login.text(), "email")?.with("email", &email), "method", "pin");
+            let begun = std::time::Instant::now();
+            let answer = visitor.submit(&login.url, &form).await?;
+            let time = begun.elapsed().as_secs_f64();
+            assert_eq!(answer.status(), 303, "{}", answer.text());
+            // The first few warm everything up.
+            if round >= 8 {
+                taken[kind].push(time);
+            }
+        }
+        let moments = |times: &[f64]| {
+            let mean = times.iter().sum::<f64>() / times.len() as f64;
+            let variance = times.iter().map(|time| (time - mean).powi(2)).sum::<f64>() / (times.len() - 1) as f64;
+            (mean, variance / times.len() as f64)
+        };
+        let ([admitted, other], t) = {
+            let [(one, one_variance), (other, other_variance)] = [moments(&taken[0]), moments(&taken[1])];
+            ([one, other], (one - other) / (one_variance + other_variance).sqrt())
+        };
+        println!("admitted {:.2} ms, not admitted {:.2} ms, t = {t:.2}", admitted * 1e3, other * 1e3);
+        assert!(t.abs() < 4.5, "the time tells who is admitted: {admitted} s and {other} s, t = {t}");
+        // The difference that there is happened behind the answers.
+        stage.smtp.mail_to("person008@example.test", 1).await?;
+        assert!(stage.smtp.mails()?.iter().all(|mail| !format!("{mail:?}").contains("example.hole")));
         Ok(())
     });
 }

@@ -1,6 +1,11 @@
 //! The shape of `edge.toml`, before it is checked.
 
-use std::{net::SocketAddr, ops::Range, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::Range,
+    path::PathBuf,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -20,7 +25,7 @@ pub(super) struct RawConfig {
     #[serde(default)]
     tunnel_listen: Vec<SocketAddr>,
     #[serde(default)]
-    trusted_proxies: Vec<IpNet>,
+    trusted_proxies: Vec<Network>,
     data_dir: Option<PathBuf>,
     database: Option<String>,
     response_timeout: Option<u64>,
@@ -28,6 +33,20 @@ pub(super) struct RawConfig {
     smtp: Option<RawSmtp>,
     #[serde(default)]
     admin: RawAdmin,
+}
+
+/// A network, or an address that is a network of its own.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Network(IpNet);
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        network.map(Self).map_err(|_| "neither an address nor a network such as 192.0.2.0/24".to_owned())
+    }
 }
 
 #[derive(Deserialize)]
@@ -135,7 +154,7 @@ impl RawConfig {
             listen: self.listen,
             http_listen: self.http_listen,
             tunnel_listen: self.tunnel_listen,
-            trusted_proxies: self.trusted_proxies,
+            trusted_proxies: self.trusted_proxies.into_iter().map(|network| network.0).collect(),
             data_dir,
             tls: self.tls.check()?,
             smtp: self.smtp.map(RawSmtp::check).transpose()?,
