@@ -106,6 +106,11 @@ impl Canary {
         self.seen.lock().unwrap().connections.iter().map(Vec::len).sum()
     }
 
+    /// Every byte it has received, by connection.
+    pub fn connections(&self) -> Vec<Vec<u8>> {
+        self.seen.lock().unwrap().connections.clone()
+    }
+
     /// Every byte it has received, connection after connection.
     pub fn everything(&self) -> Vec<u8> {
         self.seen.lock().unwrap().connections.concat()

@@ -51,12 +51,16 @@ pub(crate) async fn forward(
         };
     }
     let progress = Arc::new(Progress::default());
+    let personal = ties_the_stream(&parts.headers, &header::AUTHORIZATION);
     let repeatable = body.is_end_stream() && parts.method.is_safe();
     let body = RequestBody::new(body, progress.clone());
     let request = head.into_request(body);
     let sent = send(state, &visit, &permit, &candidates, request, repeatable, &progress).await;
     match sent {
-        Ok((response, lease)) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
+        Ok((response, mut lease)) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
+            if personal || ties_the_stream(response.headers(), &header::WWW_AUTHENTICATE) {
+                lease.own(*permit.session().id());
+            }
             answer(state, permit, response, lease, progress)
         }
         // A switch that nobody asked for: what follows on the stream is nothing that a visitor should get.
@@ -205,22 +209,23 @@ async fn exchange(
     }
 }
 
+/// Whether a field names a scheme that authenticates the connection and not the request (RFC 4559 §6): the stream is then
+/// one person's for good. A list of several schemes counts, too.
+fn ties_the_stream(headers: &HeaderMap, name: &header::HeaderName) -> bool {
+    let word = |word: &[u8]| word.eq_ignore_ascii_case(b"ntlm") || word.eq_ignore_ascii_case(b"negotiate");
+    let ties = |value: &HeaderValue| value.as_bytes().split(|b| matches!(b, b' ' | b',' | b'\t')).any(word);
+    headers.get_all(name).iter().any(ties)
+}
+
 /// The service's answer as the visitor gets it.
 fn answer(
     state: &Arc<State>,
     permit: Permit,
     response: http::Response<Incoming>,
-    mut lease: Lease,
+    lease: Lease,
     progress: Arc<Progress>,
 ) -> Response {
     let (parts, body) = response.into_parts();
-    let authenticates = |value: &HeaderValue| {
-        let scheme = value.as_bytes().split(|b| *b == b' ').next().unwrap_or_default();
-        scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
-    };
-    if parts.headers.get_all(header::WWW_AUTHENTICATE).iter().any(authenticates) {
-        lease.own(*permit.session().id());
-    }
     let headers = head::response(&parts.headers);
     let mut answer = Response::new(Body::new(AnswerBody::new(body, lease, progress, Watch::new(state, permit))));
     *answer.status_mut() = parts.status;

@@ -1,8 +1,12 @@
 //! A credential is good for what it was made for, and for nothing else.
 
+use std::sync::Arc;
+
 use tunnel_tests::{
-    Stage,
-    edge::LOGIN_HOST,
+    Canary, Stage,
+    canary::{After, page},
+    edge::{ACCESS, LOGIN_HOST},
+    raw::find,
     run,
     stage::{APP, STAFF, WWW},
     visitor::SESSION_COOKIE,
@@ -193,6 +197,44 @@ fn our_cookies_are_host_only_secure_and_closed_to_scripts() {
                 assert!(lower.split("; ").any(|a| a == attribute), "{attribute} in {line}");
             }
             assert!(!lower.contains("domain="), "{line}");
+        }
+        Ok(())
+    });
+}
+
+/// Some schemes authenticate a connection and not a request. What one person's request has touched so is nobody else's,
+/// whether the service asks for it or the visitor begins; other connections are shared.
+#[test]
+fn a_connection_that_is_authenticated_is_one_persons() {
+    run("ntlm", async |lab| {
+        let asking = Canary::answering(Arc::new(|head| match head.target() {
+            "/asks" => {
+                let answer = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic, NTLM\r\nContent-Length: 0\r\n\r\n";
+                (answer.as_bytes().to_vec(), After::KeepAlive)
+            }
+            _ => (page("ok"), After::KeepAlive),
+        }));
+        let stage = Stage::with(&lab, ACCESS, asking.await?).await?;
+        let ann = stage.somebody(WWW, STAFF).await?.session(WWW)?;
+        let bob = stage.somebody(WWW, "bob@example.test").await?.session(WWW)?;
+        let door = stage.door(WWW)?;
+        for (round, target, field, is_shared) in [
+            (0, "/plain", "", true),
+            (1, "/plain", "Authorization: Bearer ntlm-is-not-a-word-here\r\n", true),
+            (2, "/begins", "Authorization: Negotiate YII=\r\n", false),
+            (3, "/asks", "", false),
+        ] {
+            stage.www.forget();
+            let request = |session: &str, target: &str, field: &str| {
+                format!("GET {target} HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\n{field}Connection: close\r\n\r\n")
+            };
+            door.ask(request(&ann, target, field).as_bytes()).await?;
+            door.ask(request(&bob, "/bob", "").as_bytes()).await?;
+            door.ask(request(&ann, "/again", "").as_bytes()).await?;
+            let heard = stage.www.connections();
+            let of = |target: &str| heard.iter().position(|bytes| find(bytes, target.as_bytes()).is_some()).unwrap();
+            assert_eq!(of(target) == of("/bob"), is_shared, "round {round}: Ann's {target} and Bob");
+            assert!(is_shared || of(target) == of("/again"), "round {round}: Ann keeps her own");
         }
         Ok(())
     });
