@@ -98,6 +98,7 @@ pub(crate) async fn check(place: &Place, json: bool) -> ExitCode {
 }
 
 async fn try_check(place: &Place) -> Result<Vec<String>, String> {
+    tunnel_edge::edge::check_files(&place.config(Vec::new())?).map_err(|error| error.to_string())?;
     let (built_in, mail, now) = ground(place)?;
     let dir = place.data_dir()?;
     if let Some(client) = Client::find(&dir).await.map_err(|error| error.to_string())? {

@@ -196,6 +196,14 @@ impl Drop for Edge {
     }
 }
 
+/// Reads every file that a configuration names, as [`Edge::start`] will: certificates, the mail server's password and CA.
+pub fn check_files(config: &Config) -> Result<(), StartError> {
+    if let Tls::Files(files) = &config.tls {
+        tls::Files::load(files)?;
+    }
+    config.smtp.as_ref().map_or(Ok(()), |smtp| smtp_delivery(smtp).map(drop))
+}
+
 type Bound = (Vec<TcpListener>, Vec<TcpListener>, Vec<TcpListener>);
 
 /// Binds every listener. A port 0 becomes the one that the system chose, so that addresses can be printed.

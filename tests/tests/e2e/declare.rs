@@ -104,6 +104,15 @@ fn check_reads_the_configuration() {
         for word in ["zoen", "zone", "edge.toml"] {
             assert!(checked.stderr.contains(word), "{word} in {}", checked.stderr);
         }
+        // The files that it names, too.
+        let config = EdgeConfig {
+            tls: "mode = \"files\"\n[[tls.files]]\ncert = \"c.pem\"\nkey = \"k.pem\"".into(),
+            ..EdgeConfig::default()
+        };
+        lab.write("edge.toml", &config.toml(&lab.path("edge")))?;
+        let checked = finish(Edge::command(&lab, &["check"])?).await?;
+        assert_eq!(checked.code, 1, "{}", checked.said());
+        assert!(checked.stderr.contains("c.pem"), "{}", checked.stderr);
         Ok(())
     });
 }
