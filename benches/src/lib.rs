@@ -1,1 +1,34 @@
-//! x
+//! The harness of the benches: every role in this process, real sockets on loopback, real TLS, a real policy.
+//!
+//! `cargo bench` goes two ways. One is that of a browser's request: HTTPS to an edge where somebody is logged in, over a
+//! link to a connector, to a web server; it begins with a [`Site`]. The other is that of one stream that an edge opens to a
+//! TCP service, without the edge's HTTP around it; it begins with a [`Wire`]. Right before each figure of the path the same
+//! thing is measured straight to the service. `cargo bench -- 'HTTP upload'` measures only what matches.
+//!
+//! Each role has a tokio runtime of its own, as it has in the programs, so that nothing passes between roles but bytes on
+//! sockets, and so that the processor time can be told apart by role ([`role::Cpu`]). The cores of the machine they share:
+//! **read the ratios, not the absolutes**, and take no difference of less than a fifth for one.
+//!
+//! Criterion judges the times; a [`Gauge`] keeps them as well and makes the table at the end. Nothing here fails for being
+//! slow. Run as a test (`cargo test --benches`), everything is done once.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a harness reports by panicking; nothing here is shipped"
+)]
+
+pub mod bulk;
+pub mod gauge;
+pub mod plan;
+pub mod role;
+pub mod site;
+pub mod visitor;
+pub mod web;
+pub mod wire;
+
+pub use gauge::{Gauge, Report};
+pub use site::Site;
+pub use visitor::Visitor;
+pub use wire::Wire;

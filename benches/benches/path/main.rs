@@ -1,0 +1,16 @@
+//! What the path through the tunnel costs, held against the bare loopback. One program, since linking it takes longest.
+
+#![allow(clippy::unwrap_used, reason = "a bench that cannot run says so by panicking")]
+
+mod http;
+mod stream;
+
+use tunnel_benches::{Report, plan};
+
+fn main() {
+    let (mut criterion, mut report) = (plan::criterion(), Report::default());
+    http::all(&mut criterion, &mut report);
+    stream::all(&mut criterion, &mut report);
+    criterion.final_summary();
+    report.print();
+}
