@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::Result;
 
-use crate::{plan::MIB, role::Cpu};
+use crate::{
+    plan::MIB,
+    role::{Cpu, Others},
+};
 
 /// The measurements of one thing on one way.
 #[derive(Debug, Default)]
@@ -70,9 +73,10 @@ pub enum Amount {
 }
 
 /// The table at the end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Report {
     lines: Vec<Line>,
+    others: Others,
 }
 
 #[derive(Debug)]
@@ -84,6 +88,11 @@ struct Line {
 }
 
 impl Report {
+    /// An empty table.
+    pub fn begin() -> Self {
+        Self { lines: Vec::new(), others: Others::watch() }
+    }
+
     /// Enters what was measured straight to the service; the number is for [`Report::path`].
     pub fn bare(&mut self, what: impl Into<String>, amount: Amount, gauge: Gauge) -> usize {
         self.lines.push(Line { what: what.into(), amount, path: gauge, bare: None });
@@ -99,7 +108,9 @@ impl Report {
     pub fn print(&self) {
         if std::env::args().any(|argument| argument == "--bench") {
             let cores = std::thread::available_parallelism().map_or(0, usize::from);
-            println!("On {cores} cores, all roles in one process:\n{self}");
+            let others =
+                self.others.cores().map_or_else(String::new, |others| format!(" ({others:.1} used by others)"));
+            println!("On {cores} cores{others}, all roles in one process:\n{self}");
         }
     }
 }
@@ -154,7 +165,7 @@ impl Amount {
             Self::Requests(requests) => cpu.per(runs * requests as f64 / 1e6, "µs each"),
             Self::Answer => cpu.per(runs / 1e6, "µs each"),
         };
-        // Less than there are: something waits rather than works.
+        // Less than there are: something waits rather than works, or other programs are in the way.
         let cores = cpu.total().as_secs_f64() / gauge.times.iter().sum::<Duration>().as_secs_f64();
         Some(format!("{used} on {cores:.1} cores"))
     }

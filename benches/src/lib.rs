@@ -7,7 +7,8 @@
 //!
 //! Each role has a tokio runtime of its own, as it has in the programs, so that nothing passes between roles but bytes on
 //! sockets, and so that the processor time can be told apart by role ([`role::Cpu`]). The cores of the machine they share:
-//! **read the ratios, not the absolutes**, and take no difference of less than a fifth for one.
+//! **read the ratios, not the absolutes**, take no difference of less than a fifth for one, and believe nothing that was
+//! measured while other programs were busy. What is left of the processor time then is the steadiest figure.
 //!
 //! Criterion judges the times; a [`Gauge`] keeps them as well and makes the table at the end. Nothing here fails for being
 //! slow. Run as a test (`cargo test --benches`), everything is done once.

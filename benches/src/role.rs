@@ -1,6 +1,10 @@
 //! One runtime for each role, and the processor time that each has used.
 
-use std::{fs, ops::Sub, time::Duration};
+use std::{
+    fs,
+    ops::Sub,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use tokio::runtime::{Builder, Runtime};
@@ -80,6 +84,37 @@ impl Cpu {
         let by_role: Vec<_> =
             by_role.map(|(role, used)| format!("{} {:.2}", role.name(), used.as_secs_f64() / parts)).collect();
         format!("{:.2} {unit} ({})", self.total().as_secs_f64() / parts, by_role.join(", "))
+    }
+}
+
+/// Watches what other programs do to the machine meanwhile.
+#[derive(Debug)]
+pub struct Others {
+    begun: Instant,
+    used: Option<Duration>,
+}
+
+impl Others {
+    /// Begins to watch.
+    pub fn watch() -> Self {
+        Self { begun: Instant::now(), used: Self::used() }
+    }
+
+    /// How many cores they used on average. `None` where the system does not say.
+    pub fn cores(&self) -> Option<f64> {
+        let used = Self::used()?.saturating_sub(self.used?);
+        Some(used.as_secs_f64() / self.begun.elapsed().as_secs_f64())
+    }
+
+    /// The processor time of all programs but this one since the machine started, and what its host took from it.
+    fn used() -> Option<Duration> {
+        let text = fs::read_to_string("/proc/stat").ok()?;
+        let mut fields = text.lines().next()?.split_whitespace().skip(1).map(|field| field.parse::<u64>());
+        let mut next = || fields.next()?.ok();
+        // proc_stat(5): hundredths of a second.
+        let [user, nice, system, _idle, _wait, irq, soft, steal] = std::array::from_fn(|_| next().unwrap_or_default());
+        let all = Duration::from_millis((user + nice + system + irq + soft + steal) * 10);
+        Some(all.saturating_sub(Cpu::now()?.total()))
     }
 }
 

@@ -8,7 +8,7 @@ mod stream;
 use tunnel_benches::{Report, plan};
 
 fn main() {
-    let (mut criterion, mut report) = (plan::criterion(), Report::default());
+    let (mut criterion, mut report) = (plan::criterion(), Report::begin());
     http::all(&mut criterion, &mut report);
     stream::all(&mut criterion, &mut report);
     criterion.final_summary();
