@@ -57,6 +57,14 @@ impl Source {
         Ok(Operator::load(paths)?.map(Self::Operator))
     }
 
+    /// The zone that the edge serves.
+    pub(crate) fn zone(&self) -> &Hostname {
+        match self {
+            Self::Local(_, info) => &info.zone,
+            Self::Operator(operator) => &operator.about.zone,
+        }
+    }
+
     /// The edge to connect to.
     pub(crate) fn edge(&self, args: &EdgeArgs) -> Result<EdgeAddress, Failure> {
         match self {

@@ -167,9 +167,10 @@ fn keep(paths: &Paths, edge: &EdgeAddress, approved: &Operator, key: Zeroizing<S
         operator::About { zone: approved.zone.clone(), edge: edge.url(), hostnames: approved.hostnames.clone() };
     let about = serde_json::to_string_pretty(&about).map_err(Failure::failed)?;
     let cannot = |error: std::io::Error| Failure::failed(format!("cannot store the credentials: {error}"));
-    files::replace(&paths.operator_about(), format!("{about}\n").as_bytes()).map_err(cannot)?;
     let (certificate_path, key_path) = (paths.operator_certificate(), paths.operator_key());
-    files::create_all(&[(&key_path, key.as_bytes()), (&certificate_path, certificates.as_bytes())]).map_err(cannot)
+    // The keys first: of two logins at once, the one that comes too late changes nothing.
+    files::create_all(&[(&key_path, key.as_bytes()), (&certificate_path, certificates.as_bytes())]).map_err(cannot)?;
+    files::replace(&paths.operator_about(), format!("{about}\n").as_bytes()).map_err(cannot)
 }
 
 fn listed(hostnames: &[String]) -> String {

@@ -49,7 +49,7 @@ pub(crate) async fn route(cli: &Cli, args: &RouteArgs) -> Result<(), Failure> {
     link.route(tunnel.tunnel, args.hostnames.clone()).await.map_err(failure)?;
     link.close().await;
     let dir = TunnelDir::new(Paths::new(&cli.edge)?.tunnel(&args.tunnel));
-    if let Some((mut about, _)) = dir.load()? {
+    if let Some((mut about, _)) = dir.load()?.filter(|(about, _)| about.tunnel == tunnel.tunnel) {
         let new = args.hostnames.iter().filter(|hostname| !about.hostnames.contains(hostname)).cloned();
         about.hostnames.extend(new.collect::<Vec<_>>());
         dir.save_about(&about)?;
@@ -82,7 +82,11 @@ pub(crate) async fn delete(cli: &Cli, args: &NamedTunnel) -> Result<(), Failure>
     let tunnel = find(&mut link, &args.tunnel).await?;
     link.delete(tunnel.tunnel).await.map_err(failure)?;
     link.close().await;
-    TunnelDir::new(Paths::new(&cli.edge)?.tunnel(&args.tunnel)).remove()?;
+    let dir = TunnelDir::new(Paths::new(&cli.edge)?.tunnel(&args.tunnel));
+    // Of the same name, and perhaps another edge's.
+    if dir.load()?.is_some_and(|(about, _)| about.tunnel == tunnel.tunnel) {
+        dir.remove()?;
+    }
     say(&format!("Deleted the tunnel {}.", args.tunnel))
 }
 

@@ -28,7 +28,19 @@ pub(crate) async fn publish(cli: &Cli) -> Result<(), Failure> {
     let paths = Paths::new(&cli.edge)?;
     let dir = TunnelDir::new(paths.tunnel(&name));
     let source = Source::find(&paths, &cli.edge, hostnames).await?;
-    let stored = dir.load()?.filter(|(about, credentials)| {
+    let stored = dir.load()?;
+    if let (Some((about, _)), Some(source)) = (&stored, &source)
+        && about.zone != *source.zone()
+    {
+        return Err(Failure::failed(format!(
+            "`{}` holds credentials of the zone `{}`, and the edge found here is that of `{}`: they are not overwritten. Use \
+             another --name or --config-dir, or --data-dir or --edge to say which edge is meant",
+            dir.path().display(),
+            about.zone,
+            source.zone()
+        )));
+    }
+    let stored = stored.filter(|(about, credentials)| {
         let covered = hostnames.iter().all(|hostname| about.hostnames.contains(hostname));
         let issued = source.as_ref().is_none_or(|source| source.issued(about, credentials));
         covered && issued && is_fresh(credentials, now())
@@ -43,7 +55,7 @@ pub(crate) async fn publish(cli: &Cli) -> Result<(), Failure> {
     match (ended, source) {
         (Ended::Stopped, _) => Ok(()),
         // The tunnel or its routes were removed at the edge since; being asked to publish means to make them anew.
-        (Ended::GaveUp(error), Some(source)) if reused && is_gone(&error) => {
+        (Ended::GaveUp(error), Some(source)) if reused && is_gone(&error, &source) => {
             tracing::info!(%error, "enrolling again");
             let (about, credentials) = source.enrol(&cli.edge, &name, hostnames, &dir).await?;
             match run::run(plan(cli, about, credentials, hostnames, published, &dir)?, &cli.run).await? {
@@ -134,14 +146,15 @@ fn is_fresh(credentials: &Credentials, now: UnixTime) -> bool {
     credentials.expires().since(now) > LEFT_MIN
 }
 
-fn is_gone(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Refused {
-            code: LinkRefusal::UnknownTunnel | LinkRefusal::Revoked | LinkRefusal::CertificateExpired,
-            ..
-        } | Error::Table { code: TableRefusal::NotRouted, .. }
-    )
+/// Whether being asked to publish means to enrol anew. Not after a revocation, and not after somebody elsewhere deleted the
+/// tunnel: that was meant, and is undone by people. On the edge's own machine the same user decides both.
+fn is_gone(error: &Error, source: &Source) -> bool {
+    match error {
+        Error::Refused { code: LinkRefusal::CertificateExpired, .. } | Error::Certificate { .. } => true,
+        Error::Refused { code: LinkRefusal::UnknownTunnel, .. }
+        | Error::Table { code: TableRefusal::NotRouted, .. } => matches!(source, Source::Local(..)),
+        _ => false,
+    }
 }
 
 /// The name of a tunnel that was given none: its first hostname.

@@ -9,9 +9,9 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use tunnel_edge::{
     Clock,
-    socket::{AUDIT_MAX, Administration, Answer, AuditQuery, Client, Offline, WhichSessions, problem},
+    socket::{AUDIT_MAX, Administration, Answer, AuditQuery, Client, NamedOperator, Offline, WhichSessions, problem},
 };
-use tunnel_proto::EmailAddress;
+use tunnel_proto::{EmailAddress, OperatorId};
 
 use output::{clean, table, when};
 use tunnel::TunnelCommand;
@@ -22,6 +22,15 @@ pub(crate) enum AdminCommand {
     /// Tunnels and their hostnames
     #[command(subcommand)]
     Tunnel(TunnelCommand),
+    /// Machines that an administrator let publish
+    #[command(subcommand)]
+    Operator(OperatorCommand),
+    /// Show what became of the newest mails, oldest of them first
+    MailLog {
+        /// How many
+        #[arg(long, short = 'n', value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=i64::from(AUDIT_MAX)))]
+        limit: u32,
+    },
     /// People who are logged in
     #[command(subcommand)]
     Session(SessionCommand),
@@ -39,6 +48,18 @@ pub(crate) enum AdminCommand {
     /// Not built yet
     #[command(hide = true)]
     LoginMethod(NotBuilt),
+}
+
+/// What `edge admin operator` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum OperatorCommand {
+    /// List the machines and what they may publish
+    List,
+    /// Withdraw a machine's approval: it can manage nothing any more, and its tunnels are cut off
+    Revoke {
+        /// Its id, as the list shows it
+        id: OperatorId,
+    },
 }
 
 /// What `edge admin session` can do.
@@ -85,7 +106,8 @@ pub(crate) async fn run(command: AdminCommand, data_dir: &Path, json: bool) -> E
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             eprintln!("edge: {}", clean(&problem.message));
-            ExitCode::FAILURE
+            let refused = ["hostname_taken", "hostname_reserved", "hostname_out_of_scope", "name_taken"];
+            if refused.contains(&problem.code.as_str()) { ExitCode::from(3) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -111,6 +133,8 @@ async fn perform(command: AdminCommand, data_dir: &Path, json: bool) -> Answer<(
     let office = office(data_dir).await?;
     match command {
         AdminCommand::Tunnel(command) => tunnel::perform(command, &*office, json).await,
+        AdminCommand::Operator(command) => operator(command, &*office, json).await,
+        AdminCommand::MailLog { limit } => mail_log(&*office, limit, json).await,
         AdminCommand::Session(command) => session(command, &*office, json).await,
         AdminCommand::SetupLink => {
             let link = office.setup_link().await?;
@@ -138,6 +162,46 @@ async fn office(data_dir: &Path) -> Answer<Box<dyn Administration>> {
         }
         Err(error) => Err(problem("edge_unreachable", error.to_string())),
     }
+}
+
+async fn operator(command: OperatorCommand, office: &dyn Administration, json: bool) -> Answer<()> {
+    match command {
+        OperatorCommand::List => {
+            let operators = office.operators().await?;
+            show(json, &operators, || {
+                let rows = operators.iter().map(|operator| {
+                    let hostnames: Vec<_> = operator.hostnames.iter().map(|hostname| hostname.as_str()).collect();
+                    let approved = format!("{} by {}", when(operator.approved), operator.approved_by);
+                    vec![operator.id.to_string(), clean(&operator.machine), approved, hostnames.join(" ")]
+                });
+                table(&["ID", "MACHINE", "APPROVED", "MAY PUBLISH"], rows)
+            })
+        }
+        OperatorCommand::Revoke { id } => {
+            let revoked = office.revoke_operator(NamedOperator { id }).await?;
+            show(json, &revoked, || {
+                let tunnels: Vec<_> = revoked.tunnels.iter().map(|name| format!("`{name}`")).collect();
+                let tunnels = if tunnels.is_empty() {
+                    "it had no tunnels".to_owned()
+                } else {
+                    format!("cut off: {}", tunnels.join(", "))
+                };
+                format!("the machine `{}` may publish nothing any more; {tunnels}", clean(&revoked.machine))
+            })
+        }
+    }
+}
+
+async fn mail_log(office: &dyn Administration, limit: u32, json: bool) -> Answer<()> {
+    let mut entries = office.mail_log(AuditQuery { limit }).await?;
+    entries.reverse();
+    show(json, &entries, || {
+        let rows = entries.iter().map(|entry| {
+            let detail = entry.detail.as_deref().map(clean).unwrap_or_default();
+            vec![entry.id.to_string(), when(entry.at), entry.state.clone(), entry.domain.clone(), detail]
+        });
+        table(&["MAIL", "AT", "STATE", "DOMAIN", "DETAIL"], rows)
+    })
 }
 
 async fn session(command: SessionCommand, office: &dyn Administration, json: bool) -> Answer<()> {

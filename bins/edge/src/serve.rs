@@ -14,8 +14,9 @@ use super::failed;
 
 /// Logs to standard error.
 pub(crate) fn log(level: Level, format: &str) {
-    let filter =
-        EnvFilter::new(format!("warn,edge={level},tunnel_edge={level},tunnel_proto={level},tunnel_origin={level}"));
+    let filter = EnvFilter::new(format!(
+        "warn,yamux=error,rustls_platform_verifier=off,edge={level},tunnel_edge={level},tunnel_proto={level},tunnel_origin={level}"
+    ));
     let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second subscriber cannot be set; this is the first.
     let _ = if format == "json" { log.json().try_init() } else { log.with_ansi(false).try_init() };
@@ -23,6 +24,7 @@ pub(crate) fn log(level: Level, format: &str) {
 
 /// Starts an edge that shows codes on this terminal when it has no mail server.
 pub(crate) async fn start(config: Config) -> Result<Edge, ExitCode> {
+    super::platform::raise_descriptors();
     let started = Edge::start(config, Clock::System, Screen::new(std::io::stdout())).await;
     started.map_err(|error| failed(&error.to_string()))
 }

@@ -103,8 +103,8 @@ impl fmt::Debug for Pin {
     }
 }
 
-/// The mailbox that an address stands for, as far as limits are concerned: without its `+tag`, so that
-/// `ann+1@example.com` and `ann+2@example.com` share what `ann@example.com` may have. For counting only; who is admitted is
+/// The mailbox that an address stands for, as far as limits are concerned: without its `+tag` and its dots, which some
+/// providers ignore, so that `ann+1@example.com` and `a.nn@example.com` share what `ann@example.com` may have. For counting only; who is admitted is
 /// judged on the address itself.
 pub fn mailbox(email: &EmailAddress) -> String {
     let local = email.local();
@@ -112,7 +112,7 @@ pub fn mailbox(email: &EmailAddress) -> String {
         Some((head, _)) if !head.is_empty() => head,
         _ => local,
     };
-    format!("{local}@{}", email.domain())
+    format!("{}@{}", local.replace('.', ""), email.domain())
 }
 
 /// The most characters that are read of what somebody typed.

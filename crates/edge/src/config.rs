@@ -160,13 +160,15 @@ impl Config {
     }
 
     /// The visitor's address: the peer's, or, from a trusted proxy, the last address in `X-Forwarded-For` that is not one.
-    pub fn source(&self, peer: IpAddr, forwarded: impl DoubleEndedIterator<Item = IpAddr>) -> IpAddr {
+    /// What stands left of something that is no address (`None`) is nobody's word: then it is the peer's.
+    pub fn source(&self, peer: IpAddr, forwarded: impl DoubleEndedIterator<Item = Option<IpAddr>>) -> IpAddr {
         let trusted = |address: &IpAddr| self.trusted_proxies.iter().any(|range| range.contains(address));
         let peer = peer.to_canonical();
         if !trusted(&peer) {
             return peer;
         }
-        forwarded.map(|address| address.to_canonical()).rev().find(|address| !trusted(address)).unwrap_or(peer)
+        let mut nearest_first = forwarded.map(|address| address.map(|address| address.to_canonical())).rev();
+        nearest_first.find(|address| !address.as_ref().is_some_and(trusted)).flatten().unwrap_or(peer)
     }
 }
 
@@ -255,10 +257,15 @@ mod tests {
         let mut config = parse(GOOD).unwrap();
         let (peer, visitor, other) =
             ("10.0.0.1".parse().unwrap(), "203.0.113.9".parse().unwrap(), "8.8.8.8".parse().unwrap());
-        assert_eq!(config.source(peer, [visitor].into_iter()), peer);
+        assert_eq!(config.source(peer, [Some(visitor)].into_iter()), peer);
         config.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
-        assert_eq!(config.source(peer, [other, visitor, peer].into_iter()), visitor);
-        assert_eq!(config.source(other, [visitor].into_iter()), other);
-        assert_eq!(config.source("::ffff:10.0.0.1".parse().unwrap(), [visitor].into_iter()), visitor);
+        assert_eq!(config.source(peer, [Some(other), Some(visitor), Some(peer)].into_iter()), visitor);
+        assert_eq!(
+            config.source(peer, [Some(visitor), None, Some(peer)].into_iter()),
+            peer,
+            "left of what is no address"
+        );
+        assert_eq!(config.source(other, [Some(visitor)].into_iter()), other);
+        assert_eq!(config.source("::ffff:10.0.0.1".parse().unwrap(), [Some(visitor)].into_iter()), visitor);
     }
 }

@@ -40,6 +40,7 @@ pub(crate) async fn serve(state: Arc<State>, tls: TlsStream<TcpStream>, source: 
         return greeting.refuse(LinkRefusal::CertificateExpired, "the certificate has expired", false).await;
     }
     if state.revoked.load().contains(&peer.serial_hex) {
+        refused(&state, &peer, source, "a revoked certificate");
         return greeting.refuse(LinkRefusal::Revoked, "the certificate was revoked", false).await;
     }
     match peer.role {
@@ -54,8 +55,13 @@ pub(crate) async fn serve(state: Arc<State>, tls: TlsStream<TcpStream>, source: 
 async fn connector(state: &Arc<State>, greeting: Greeting, peer: PeerIdentity, tunnel: TunnelId, source: IpAddr) {
     let snapshot = state.snapshot.load_full();
     let Some(name) = snapshot.declared.tunnel(tunnel).map(|tunnel| tunnel.name.clone()) else {
+        refused(state, &peer, source, "a tunnel that there is not any more");
         return greeting.refuse(LinkRefusal::UnknownTunnel, "there is no such tunnel any more", false).await;
     };
+    if !state.registry.has_room(tunnel) {
+        tracing::debug!(tunnel = %name, "a link was refused: the tunnel has {LINKS_PER_TUNNEL} already");
+        return greeting.refuse(LinkRefusal::TooManyLinks, "the tunnel has as many links as it may", true).await;
+    }
     let id = LinkId::from_random(crate::random());
     let Ok(Welcomed { link, incoming: _incoming, mut control, hello }) =
         greeting.welcome(id, Limits::default(), Vec::new()).await
@@ -72,7 +78,6 @@ async fn connector(state: &Arc<State>, greeting: Greeting, peer: PeerIdentity, t
         table: ArcSwap::from_pointee(Rules::default()),
     });
     let Some(registered) = state.registry.register(uplink.clone()) else {
-        tracing::warn!(tunnel = %name, "a link was closed: the tunnel has {LINKS_PER_TUNNEL} already");
         return link.close();
     };
     // What was revoked or deleted while the link was greeted was not yet among those that such a change closes.
@@ -85,17 +90,45 @@ async fn connector(state: &Arc<State>, greeting: Greeting, peer: PeerIdentity, t
         audit(state, AuditEvent::TunnelUp, &name, source);
     }
     let lapse = Duration::from_secs(peer.expires.0.saturating_sub(state.now().0));
+    let rotate = async {
+        // Links of one certificate are asked to go one after the other, so that the next ones are there before these end.
+        let spread = u64::from_be_bytes(crate::random()) % ROTATE_BEFORE.as_secs();
+        tokio::time::sleep(lapse.saturating_sub(ROTATE_BEFORE.saturating_add(Duration::from_secs(spread)))).await;
+        if lapse > ROTATE_BEFORE.saturating_mul(2) {
+            link.drain(DrainReason::Rotation, ROTATE_BEFORE);
+            state.pool.forget(id);
+        }
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
         () = converse(state, &mut control, &uplink, &peer) => {}
+        () = rotate => {}
         () = tokio::time::sleep(lapse) => tracing::info!(tunnel = %name, link = %id, "a link's certificate expired"),
         _ = link.closed() => {}
     }
     link.close();
+    state.pool.forget(id);
     drop(registered);
     tracing::info!(tunnel = %name, link = %id, "a connector's link is down");
     if state.registry.links(tunnel) == 0 {
         audit(state, AuditEvent::TunnelDown, &name, source);
     }
+}
+
+/// How long before its certificate ends a link is asked to go, at least; at most twice that.
+const ROTATE_BEFORE: Duration = Duration::from_secs(3600);
+/// Certificates that one link may ask for.
+const RENEWALS_MAX: u32 = 8;
+
+/// Refused at the door, for the record.
+fn refused(state: &State, peer: &PeerIdentity, source: IpAddr, why: &str) {
+    state.audit.refused(AuditRecord {
+        actor: Some(format!("certificate {}", peer.serial_hex)),
+        source: Some(source),
+        object: Some(peer.role.uri(&state.config.zone)),
+        detail: Some(why.to_owned()),
+        ..AuditRecord::new(state.now(), AuditEvent::Refused)
+    });
 }
 
 fn audit(state: &State, event: AuditEvent, name: &tunnel_proto::Name, source: IpAddr) {
@@ -109,6 +142,7 @@ fn audit(state: &State, event: AuditEvent, name: &tunnel_proto::Name, source: Ip
 
 /// Answers a connector's control messages until its link ends or it says something it may not.
 async fn converse(state: &Arc<State>, control: &mut Control, uplink: &Uplink, peer: &PeerIdentity) {
+    let mut renewals = 0_u32;
     while let Some(message) = control.next().await {
         let answer: Message = match message {
             Message::Table(table) => match Rules::compile(&table, uplink.table.load().revision) {
@@ -126,7 +160,11 @@ async fn converse(state: &Arc<State>, control: &mut Control, uplink: &Uplink, pe
                 }
                 Err(refused) => refused.into(),
             },
+            Message::Renew(_) if renewals >= RENEWALS_MAX => {
+                return tracing::debug!("a connector asks for certificates without end");
+            }
             Message::Renew(renew) => {
+                renewals = renewals.saturating_add(1);
                 let desk = state.tunnel_desk(None);
                 match desk.renew(uplink.tunnel, &peer.serial_hex, &renew.csr).await {
                     Ok(renewed) => renewed.into(),
@@ -137,8 +175,11 @@ async fn converse(state: &Arc<State>, control: &mut Control, uplink: &Uplink, pe
                     }
                 }
             }
-            // The link itself takes notice; nothing is to be answered.
-            Message::Drain(_) => continue,
+            // The link itself takes notice; nothing is to be answered. Streams that only wait for use are not waited for.
+            Message::Drain(_) => {
+                state.pool.forget(uplink.link.id());
+                continue;
+            }
             other => return tracing::debug!(kind = ?other.kind(), "a connector said what only others may"),
         };
         if control.send(answer).await.is_err() {
@@ -182,6 +223,9 @@ async fn manage(state: &Arc<State>, control: &mut Control, peer: &PeerIdentity, 
         let Some((answer, after)) = operators::answer(&desk, operator, &peer.serial_hex, message, links).await else {
             return;
         };
+        if let Message::Problem(problem) = &answer {
+            refused(state, peer, source, &format!("{}: {}", problem.code, problem.message));
+        }
         match after {
             After::Nothing => {}
             After::Reload => state.reload_or_log().await,
@@ -200,6 +244,8 @@ async fn manage(state: &Arc<State>, control: &mut Control, peer: &PeerIdentity, 
 pub(crate) async fn drain(state: &State, patience: Duration) {
     let all = state.registry.all();
     all.iter().for_each(|uplink| uplink.link.drain(DrainReason::Shutdown, patience));
+    // Streams that only wait for use are not waited for.
+    all.iter().for_each(|uplink| state.pool.forget(uplink.link.id()));
     let idle = futures::future::join_all(all.iter().map(|uplink| uplink.link.idle()));
     if tokio::time::timeout(patience, idle).await.is_err() {
         tracing::info!("streams are cut: they did not end in time");

@@ -34,7 +34,7 @@ use crate::{
     tls::{self, CertificateError},
 };
 
-/// How often expired things are removed.
+/// How often expired things are removed, and what is stored is read again.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// How often revoked certificates are read again, beside every change made through this edge.
 const REVOKED_EVERY: Duration = Duration::from_secs(5);
@@ -85,7 +85,7 @@ impl Edge {
             Tls::Internal => None,
         };
         let fixed = Arc::new(tls::Fixed::new(&ca, &config.login_host, clock.now())?);
-        let link_tls = Arc::new(link_server_config(&ca, fixed)?);
+        let link_tls = Arc::new(link_server_config(&ca, fixed.clone())?);
         let mail = mail_config(&config, &snapshot, screen)?;
         let (pins, jobs) = decision::queue();
         let (issuer, visit_base) = (config.issuer(), config.visit());
@@ -143,7 +143,7 @@ impl Edge {
         for (listener, takes) in all {
             tasks.push(tokio::spawn(connections.clone().accept(listener, takes)));
         }
-        tasks.push(tokio::spawn(sweep(Arc::downgrade(&state))));
+        tasks.push(tokio::spawn(sweep(Arc::downgrade(&state), fixed)));
         tasks.push(tokio::spawn(follow_revoked(Arc::downgrade(&state))));
         let worker = PinWorker::start(jobs, Arc::downgrade(&state));
         let socket = socket.serve(Arc::new(Office::new(state.clone())));
@@ -276,11 +276,16 @@ fn smtp_delivery(smtp: &Smtp) -> Result<Delivery, StartError> {
 }
 
 /// Removes what has expired, now and then.
-async fn sweep(state: Weak<State>) {
+async fn sweep(state: Weak<State>, links: Arc<tls::Fixed>) {
     let mut tick = tokio::time::interval(SWEEP_EVERY);
     loop {
         tick.tick().await;
         let Some(state) = state.upgrade() else { return };
+        // Also what was stored by somebody who went away before it was read.
+        state.reload_or_log().await;
+        if let Err(error) = links.refresh(&state.ca, &state.config.login_host, state.now()) {
+            tracing::error!(%error, "the certificate for links cannot be renewed");
+        }
         state.pool.sweep();
         state.sessions.sweep(state.now());
         if let Err(error) = state.store.sweep(state.now()).await {

@@ -15,7 +15,7 @@ use hyper::body::{Body as _, Incoming};
 use crate::{
     Response, State, Visit,
     gate::Permit,
-    pages::{BadRequest, Failure, PageContext, ServiceError},
+    pages::{BadRequest, Denied, Failure, PageContext, ServiceError},
     registry::Candidate,
     upstream::{self, Lease},
 };
@@ -41,8 +41,10 @@ pub(crate) async fn forward(
     let path = parts.uri.path();
     let candidates = permit.tunnel().map(|tunnel| state.registry.candidates(tunnel, &visit.host, path));
     let candidates = candidates.unwrap_or_default();
-    let Some(first) = candidates.first() else { return failed(Failure::NoTunnel) };
-    let Ok(head) = outgoing(state, &visit, &permit, &parts, first) else { return failed(Failure::BadAnswer) };
+    if candidates.is_empty() {
+        return failed(Failure::NoTunnel);
+    }
+    let Ok(head) = outgoing(state, &visit, &permit, &parts) else { return failed(Failure::BadAnswer) };
     if upgrade::is_asked(&parts) {
         let asked = upgrade::Asked::new(parts, head);
         return match upgrade::forward(state, &visit, permit, &candidates, asked).await {
@@ -55,7 +57,15 @@ pub(crate) async fn forward(
     let repeatable = body.is_end_stream() && parts.method.is_safe();
     let body = RequestBody::new(body, progress.clone());
     let request = head.into_request(body);
-    let sent = send(state, &visit, &permit, &candidates, request, repeatable, &progress).await;
+    let sent = tokio::select! {
+        sent = send(state, &visit, &permit, &candidates, request, repeatable, &progress) => sent,
+        // Dropping what was sent resets its stream: the service gets no more of it, and nobody its answer.
+        () = turned_away(state, &permit) => {
+            let mut response = Denied::of(&visit).render(context);
+            close(response.headers_mut(), parts.version);
+            return response;
+        }
+    };
     match sent {
         Ok((response, mut lease)) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
             if personal || ties_the_stream(response.headers(), &header::WWW_AUTHENTICATE) {
@@ -106,20 +116,13 @@ impl Head {
 
 /// Builds the head that the service sees: the method and target as judged, one `Host`, the visitor's fields that may go
 /// on, and then our own.
-fn outgoing(
-    state: &State,
-    visit: &Visit,
-    permit: &Permit,
-    parts: &Parts,
-    candidate: &Candidate,
-) -> Result<Head, http::Error> {
+fn outgoing(state: &State, visit: &Visit, permit: &Permit, parts: &Parts) -> Result<Head, http::Error> {
     let mut headers = head::request(&parts.headers);
     let authority = match visit.port {
         Some(port) => format!("{}:{port}", visit.host),
         None => visit.host.to_string(),
     };
-    let host = candidate.rule.http.host_header.as_ref().unwrap_or(&authority);
-    headers.insert(header::HOST, HeaderValue::try_from(host)?);
+    headers.insert(header::HOST, HeaderValue::try_from(&authority)?);
     headers.insert("x-forwarded-for", HeaderValue::try_from(visit.source.to_string())?);
     headers.insert("x-forwarded-proto", HeaderValue::from_static(if visit.https { "https" } else { "http" }));
     headers.insert("x-forwarded-host", HeaderValue::try_from(&authority)?);
@@ -186,9 +189,10 @@ enum Unanswered {
 async fn exchange(
     state: &State,
     lease: &mut Lease,
-    request: Request<RequestBody>,
+    mut request: Request<RequestBody>,
     progress: &Progress,
 ) -> Result<http::Response<Incoming>, Unanswered> {
+    name_host(&mut request, lease);
     let sending = lease.sender().try_send_request(request);
     tokio::pin!(sending);
     let mut seen = progress.bytes();
@@ -209,12 +213,37 @@ async fn exchange(
     }
 }
 
+/// Waits until the visitor is not admitted any more.
+async fn turned_away(state: &State, permit: &Permit) {
+    let mut tick = tokio::time::interval(WATCH_EVERY);
+    loop {
+        tokio::select! {
+            () = permit.session().ended() => return,
+            _ = tick.tick() => {
+                let snapshot = state.snapshot.load_full();
+                if !permit.still_holds(state.gate(&snapshot), state.clock.now()) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
 /// Whether a field names a scheme that authenticates the connection and not the request (RFC 4559 §6): the stream is then
 /// one person's for good. A list of several schemes counts, too.
 fn ties_the_stream(headers: &HeaderMap, name: &header::HeaderName) -> bool {
     let word = |word: &[u8]| word.eq_ignore_ascii_case(b"ntlm") || word.eq_ignore_ascii_case(b"negotiate");
     let ties = |value: &HeaderValue| value.as_bytes().split(|b| matches!(b, b' ' | b',' | b'\t')).any(word);
     headers.get_all(name).iter().any(ties)
+}
+
+/// Names the host as the service behind this very stream wants to be called; as the visitor called it, if it does not say.
+fn name_host(request: &mut Request<RequestBody>, lease: &Lease) {
+    // Checked when it was announced.
+    let wanted = lease.host_header().and_then(|host| HeaderValue::from_str(host).ok());
+    if let Some(host) = wanted.or_else(|| request.headers().get("x-forwarded-host").cloned()) {
+        request.headers_mut().insert(header::HOST, host);
+    }
 }
 
 /// The service's answer as the visitor gets it.

@@ -1,7 +1,11 @@
 //! Where a request enters: its head is checked, its circumstances established; then it is answered by the edge itself, or
 //! judged at the gate and forwarded.
 
-use std::{convert::Infallible, net::IpAddr, sync::Arc};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::body::Body;
 use http::{HeaderValue, Request, StatusCode, Version, header, request::Parts};
@@ -11,9 +15,10 @@ use crate::{
     Lang, Reference, Response, State, Visit, forward,
     gate::{self, Asked, Turnaway},
     login::Ask,
-    pages::{BadRequest, Denied, Missing, NotFound, PageContext, wants_json},
+    pages::{BadRequest, Denied, LoginRequired, Missing, NotFound, PageContext, wants_json},
     request::{self, Authority, Malformed},
     reserved::{self, Reserved},
+    store::{AuditEvent, AuditRecord},
 };
 
 /// The door by which a connection came.
@@ -26,6 +31,9 @@ pub(crate) struct Door {
     /// The socket's own port.
     pub(crate) port: u16,
 }
+
+/// By which programs present credentials.
+const TOKEN_HEADERS: [&str; 3] = ["cf-access-token", "cf-access-client-id", "cf-access-client-secret"];
 
 /// Answers one request.
 pub(crate) async fn serve(state: Arc<State>, door: Door, request: Request<Incoming>) -> Result<Response, Infallible> {
@@ -63,6 +71,14 @@ async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) ->
         let request = Request::from_parts(parts, Body::new(body));
         return reserved::answer(&reserved, &visit, request).await;
     }
+    let presented = parts.headers.keys().any(|name| TOKEN_HEADERS.contains(&name.as_str()));
+    if presented && visit.host != *state.login_host() {
+        // Not built yet, so that none is good. Whoever sends one is a program: it gets an answer and no way to a login,
+        // and a cookie beside it does not count.
+        let mut context = context(state, &parts, visit.lang);
+        context.json = true;
+        return LoginRequired { reference: visit.reference }.render(&context);
+    }
     let websocket = forward::wants_upgrade(&parts);
     if parts.headers.contains_key(header::UPGRADE) && websocket && !forward::is_well_formed_upgrade(&parts) {
         return malformed(state, door, &parts, Malformed::Framing);
@@ -86,11 +102,17 @@ async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) ->
             let (host, reference, at) = (visit.host.clone(), visit.reference, visit.now);
             Denied { host, signed_in, form, reference, at }.render(&context)
         }
-        Err(Turnaway::ForeignOrigin) => {
-            let (host, reference, at) = (visit.host.clone(), visit.reference, visit.now);
-            Denied { host, signed_in: None, form: None, reference, at }.render(&context)
+        Err(Turnaway::ForeignOrigin) => Denied::of(&visit).render(&context),
+        Err(Turnaway::Unknown) => {
+            state.audit.refused(AuditRecord {
+                source: Some(visit.source),
+                object: Some(visit.host.to_string()),
+                detail: Some("no application has this hostname".to_owned()),
+                reference: Some(visit.reference.to_string()),
+                ..AuditRecord::new(visit.now, AuditEvent::Refused)
+            });
+            unknown(&visit, &context)
         }
-        Err(Turnaway::Unknown) => unknown(&visit, &context),
     }
 }
 
@@ -100,9 +122,8 @@ fn unknown(visit: &Visit, context: &PageContext) -> Response {
 }
 
 fn visit(state: &State, door: Door, parts: &Parts, authority: Authority) -> Visit {
-    let forwarded = parts.headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-    let forwarded: Vec<IpAddr> =
-        forwarded.flat_map(|line| line.split(',')).filter_map(|one| one.trim().parse().ok()).collect();
+    let forwarded = parts.headers.get_all("x-forwarded-for").iter().map(|value| value.to_str().unwrap_or("?"));
+    let forwarded: Vec<Option<IpAddr>> = forwarded.flat_map(|line| line.split(',')).map(forwarded_address).collect();
     Visit {
         host: authority.host,
         https: door.https,
@@ -112,6 +133,13 @@ fn visit(state: &State, door: Door, parts: &Parts, authority: Authority) -> Visi
         reference: Reference::from_random(crate::random()),
         lang: lang(parts),
     }
+}
+
+/// One entry of `X-Forwarded-For`: an address, with a port or without.
+fn forwarded_address(entry: &str) -> Option<IpAddr> {
+    let entry = entry.trim();
+    let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(entry);
+    bare.parse().ok().or_else(|| entry.parse::<SocketAddr>().ok().map(|socket| socket.ip()))
 }
 
 fn lang(parts: &Parts) -> Lang {

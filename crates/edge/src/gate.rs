@@ -4,7 +4,14 @@
 //! remembered by application, session (and its epoch), policy revision and source address; an ended session or a changed
 //! configuration therefore never meets an old one.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use http::{HeaderMap, header};
 use moka::sync::Cache;
@@ -63,12 +70,12 @@ pub struct Permit {
 }
 
 /// What was admitted, to be judged again while a stream lives.
-#[derive(Clone)]
 struct Claim {
     host: Hostname,
     path: String,
     source: IpAddr,
-    revision: Revision,
+    /// The newest configuration by which it was judged.
+    revision: AtomicU64,
 }
 
 impl Permit {
@@ -107,17 +114,25 @@ impl Permit {
         if self.session.is_ended() || now >= self.until {
             return false;
         }
-        if gate.snapshot.revision == self.claim.revision {
+        let Revision(revision) = gate.snapshot.revision;
+        if revision == self.claim.revision.load(Relaxed) {
             return true;
         }
         let matched = gate.snapshot.policies.applications_for(&self.claim.host, &self.claim.path);
         let Some((_, required)) = matched.required() else { return false };
         let subject = Subject { identity: Some(self.session.identity()), source: self.claim.source };
         let tunnel = gate.snapshot.tunnel_for(&self.claim.host);
-        tunnel == self.tunnel
+        let holds = tunnel == self.tunnel
             && required.into_iter().all(|app| {
-                self.session.grant(&app.id, now).is_some() && gate.snapshot.policies.decide(app, &subject).is_allow()
-            })
+                let method = &self.session.identity().method;
+                self.session.grant(&app.id, now).is_some()
+                    && app.offers(method)
+                    && gate.snapshot.policies.decide(app, &subject).is_allow()
+            });
+        if holds {
+            self.claim.revision.store(revision, Relaxed);
+        }
+        holds
     }
 }
 
@@ -152,7 +167,8 @@ pub fn admit(gate: Gate<'_>, asked: Asked<'_>) -> Result<Permit, Turnaway> {
     }
     let mut until = session.expires();
     for app in &required {
-        match session.grant(&app.id, visit.now) {
+        // A grant counts only as long as the application offers the way by which the person logged in.
+        match session.grant(&app.id, visit.now).filter(|_| app.offers(&session.identity().method)) {
             Some(end) => until = until.min(end),
             None => return Err(gate.stranger(visit, app)),
         }
@@ -167,7 +183,7 @@ pub fn admit(gate: Gate<'_>, asked: Asked<'_>) -> Result<Permit, Turnaway> {
         tunnel: gate.snapshot.tunnel_for(&visit.host),
         session,
         until,
-        claim: Claim { host, path, source: visit.source, revision: gate.snapshot.revision },
+        claim: Claim { host, path, source: visit.source, revision: AtomicU64::new(gate.snapshot.revision.0) },
     })
 }
 

@@ -1,8 +1,18 @@
 //! Sockets: accepting, the TLS handshake, and which of links and visitors a connection is.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
 
-use hyper::service::service_fn;
+use axum::body::Body;
+use http::Request;
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -11,10 +21,14 @@ use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
+use tokio_io_timeout::TimeoutWriter;
 use tokio_rustls::LazyConfigAcceptor;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 use tunnel_proto::identity::ALPN_LINK;
 
 use crate::{
@@ -22,12 +36,24 @@ use crate::{
     front::{self, Door},
 };
 
-/// Connections at a time, over all listeners (F20: the system's limit of descriptors is not met first).
+/// Visitors' connections at a time, over all listeners.
 const CONNECTIONS_MAX: usize = 8192;
+/// Connections whose TLS handshake is under way. Links need a place among these only, so that no crowd of visitors keeps
+/// connectors out.
+const HANDSHAKES_MAX: usize = 1024;
+/// Visitors' connections from one network at a time: an IPv4 address, or what one customer has of IPv6. Trusted proxies
+/// speak for many, and loopback is this machine.
+const CONNECTIONS_PER_NETWORK: usize = 512;
 /// Time for a TLS handshake (H13).
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 /// Time for a request's head (H13).
 const HEAD_TIME: Duration = Duration::from_secs(10);
+/// How long a connection is kept on which nothing is asked.
+const IDLE_TIME: Duration = Duration::from_secs(60);
+/// How long a visitor may take nothing of what waits for it.
+const STALL_TIME: Duration = Duration::from_secs(120);
+/// Silence after which the system asks whether a peer is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
 /// The largest head, in bytes, and the most fields (H15).
 const HEAD_MAX: usize = 32 * 1024;
 const FIELDS_MAX: usize = 100;
@@ -67,7 +93,68 @@ pub(crate) struct Connections {
     pub(crate) stopping: CancellationToken,
     /// Everything ends now.
     pub(crate) cut: CancellationToken,
+    /// Places for handshakes and for visitors.
+    pub(crate) handshakes: Arc<Semaphore>,
     pub(crate) room: Arc<Semaphore>,
+    pub(crate) crowd: Arc<Crowd>,
+}
+
+/// A visitor's place, for as long as its connection lasts, whatever the connection becomes.
+pub(crate) struct Place {
+    _room: OwnedSemaphorePermit,
+    _crowd: Option<InCrowd>,
+    _task: TaskTrackerToken,
+    cut: CancellationToken,
+}
+
+impl Place {
+    /// Waits until everything is to end.
+    pub(crate) async fn cut(&self) {
+        self.cut.cancelled().await;
+    }
+}
+
+/// How many connections each network has.
+#[derive(Default)]
+pub(crate) struct Crowd(Mutex<HashMap<Vec<u8>, usize>>);
+
+impl Crowd {
+    fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<InCrowd> {
+        let network = network(peer);
+        let mut crowd = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = crowd.entry(network.clone()).or_default();
+        if *count >= CONNECTIONS_PER_NETWORK {
+            return None;
+        }
+        *count = count.saturating_add(1);
+        Some(InCrowd { crowd: self.clone(), network })
+    }
+}
+
+/// One connection of a network; counted until dropped.
+struct InCrowd {
+    crowd: Arc<Crowd>,
+    network: Vec<u8>,
+}
+
+impl Drop for InCrowd {
+    fn drop(&mut self) {
+        let mut crowd = self.crowd.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = crowd.get_mut(&self.network) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                crowd.remove(&self.network);
+            }
+        }
+    }
+}
+
+/// The network that an address is counted with: itself, or the /56 of an IPv6 address (RFC 6177).
+fn network(peer: IpAddr) -> Vec<u8> {
+    match peer {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().iter().take(7).copied().collect(),
+    }
 }
 
 impl Connections {
@@ -77,7 +164,9 @@ impl Connections {
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             cut: CancellationToken::new(),
+            handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
             room: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            crowd: Arc::default(),
         }
     }
 
@@ -96,49 +185,79 @@ impl Connections {
                     continue;
                 }
             };
-            // Over the limit a connection is closed at once: waiting would look like a dead edge.
-            let Ok(room) = self.room.clone().try_acquire_owned() else { continue };
             let (one, takes) = (self.clone(), takes.clone());
+            // Over the limit a connection is closed at once: waiting would look like a dead edge.
+            let Ok(handshake) = self.handshakes.clone().try_acquire_owned() else { continue };
             self.tasks.spawn(async move {
                 let cut = one.cut.clone();
                 tokio::select! {
-                    () = one.connection(socket, peer, takes) => {}
+                    () = one.connection(socket, peer, takes, handshake) => {}
                     () = cut.cancelled() => {}
                 }
-                drop(room);
             });
         }
     }
 
-    async fn connection(self, socket: TcpStream, peer: SocketAddr, takes: Takes) {
+    async fn connection(self, socket: TcpStream, peer: SocketAddr, takes: Takes, handshaking: OwnedSemaphorePermit) {
         socket.set_nodelay(true).ok();
+        let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+        socket2::SockRef::from(&socket).set_tcp_keepalive(&keepalive).ok();
         let port = socket.local_addr().map_or(0, |local| local.port());
         let peer = peer.ip().to_canonical();
         match takes {
-            Takes::Plain => self.http(socket, Door { https: false, peer, port }).await,
+            Takes::Plain => {
+                drop(handshaking);
+                let Some(place) = self.place(peer) else { return };
+                self.http(socket, false, Door { https: false, peer, port }, place).await;
+            }
             Takes::Links(links) => {
                 if let Some(tls) = handshake(socket, None, links).await {
+                    drop(handshaking);
                     connectors::serve(self.state, tls, peer).await;
                 }
             }
             Takes::Everything { visitors, links } => {
                 let Some(tls) = handshake(socket, Some(visitors), links).await else { return };
+                drop(handshaking);
                 if tls.get_ref().1.alpn_protocol() == Some(ALPN_LINK) {
                     connectors::serve(self.state, tls, peer).await;
                 } else {
-                    self.http(tls, Door { https: true, peer, port }).await;
+                    let Some(place) = self.place(peer) else { return };
+                    let h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+                    self.http(tls, h2, Door { https: true, peer, port }, place).await;
                 }
             }
         }
     }
 
-    async fn http(self, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, door: Door) {
+    /// A place for a visitor; `None` when there is none, for all or for this network.
+    fn place(&self, peer: IpAddr) -> Option<Arc<Place>> {
+        let speaks_for_many =
+            peer.is_loopback() || self.state.config.trusted_proxies.iter().any(|net| net.contains(&peer));
+        let crowd = if speaks_for_many { None } else { Some(self.crowd.enter(peer)?) };
+        let room = self.room.clone().try_acquire_owned().ok()?;
+        Some(Arc::new(Place { _room: room, _crowd: crowd, _task: self.tasks.token(), cut: self.cut.clone() }))
+    }
+
+    async fn http(self, io: impl AsyncRead + AsyncWrite + Send + 'static, h2: bool, door: Door, place: Arc<Place>) {
+        let mut io = TimeoutWriter::new(io);
+        io.set_timeout(Some(STALL_TIME));
+        let io = TokioIo::new(Box::pin(io));
         let state = self.state.clone();
-        let service = service_fn(move |request| front::serve(state.clone(), door, request));
-        let builder = builder();
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
+        let activity = Arc::<Activity>::default();
+        let active = activity.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(place.clone());
+            let busy = active.begin();
+            let serving = front::serve(state.clone(), door, request);
+            async move { serving.await.map(|response| response.map(|body| Body::new(Counted { body, _busy: busy }))) }
+        });
+        // Decided by what TLS agreed on: looking at the first bytes would wait for them without limit.
+        let builder = if h2 { builder().http2_only() } else { builder().http1_only() };
+        let connection = builder.serve_connection_with_upgrades(io, service);
         tokio::pin!(connection);
         let mut stopping = false;
+        let mut idle = tokio::time::interval(HEAD_TIME);
         loop {
             tokio::select! {
                 ended = connection.as_mut() => {
@@ -151,8 +270,75 @@ impl Connections {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }
+                _ = idle.tick() => match activity.idle_since() {
+                    // Asked to go, and gone by the next look at the latest.
+                    Some(idle) if idle > IDLE_TIME.saturating_add(HEAD_TIME) => return,
+                    Some(idle) if idle > IDLE_TIME && !stopping => {
+                        stopping = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    _ => {}
+                }
             }
         }
+    }
+}
+
+/// What is being asked on a connection, and since when nothing is.
+struct Activity(Mutex<(usize, Instant)>);
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self(Mutex::new((0, Instant::now())))
+    }
+}
+
+impl Activity {
+    fn begin(self: &Arc<Self>) -> Busy {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0 = state.0.saturating_add(1);
+        Busy(self.clone())
+    }
+
+    fn idle_since(&self) -> Option<Duration> {
+        let (busy, since) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (busy == 0).then(|| since.elapsed())
+    }
+}
+
+/// One request, until its answer is gone.
+struct Busy(Arc<Activity>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let mut state = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = (state.0.saturating_sub(1), Instant::now());
+    }
+}
+
+/// An answer's body, which keeps its request counted.
+struct Counted {
+    body: Body,
+    _busy: Busy,
+}
+
+impl http_body::Body for Counted {
+    type Data = bytes::Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -163,8 +349,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(HEAD_MAX)
-        .max_headers(FIELDS_MAX)
-        .half_close(true);
+        .max_headers(FIELDS_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -12,10 +12,10 @@ use crate::{
     State, declare,
     setup::{self, MadeBy},
     socket::{
-        AUDIT_MAX, Administration, Answer, AuditQuery, Exported, NamedTunnel, RouteTunnel, SessionStatus,
-        SessionsEnded, SetupLink, TunnelRoutes, TunnelStatus, WhichSessions, problem,
+        AUDIT_MAX, Administration, Answer, AuditQuery, Exported, NamedOperator, NamedTunnel, OperatorRevoked,
+        RouteTunnel, SessionStatus, SessionsEnded, SetupLink, TunnelRoutes, TunnelStatus, WhichSessions, problem,
     },
-    store::{AuditEvent, AuditRecord, Store, StoreError},
+    store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord, Store, StoreError},
     tunnels::{Principal, TunnelRef},
 };
 
@@ -106,6 +106,21 @@ impl Administration for Office {
         self.reload().await?;
         self.state.registry.close_tunnel(id);
         Ok(TunnelRoutes { name: request.name, hostnames })
+    }
+
+    async fn operators(&self) -> Answer<Vec<OperatorRecord>> {
+        self.state.store.operators().await.map_err(failed)
+    }
+
+    async fn revoke_operator(&self, request: NamedOperator) -> Answer<OperatorRevoked> {
+        let revoked = crate::socket::revoke_operator(&*self.state.store, request.id, self.state.now()).await?;
+        // Closes the links of what is revoked now.
+        self.reload().await?;
+        Ok(revoked)
+    }
+
+    async fn mail_log(&self, query: AuditQuery) -> Answer<Vec<MailLogEntry>> {
+        self.state.store.mail_log(query.limit.min(AUDIT_MAX)).await.map_err(failed)
     }
 
     async fn sessions(&self) -> Answer<Vec<SessionStatus>> {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use regex::{Regex, RegexBuilder};
+use regex_lite::{Regex, RegexBuilder};
 use tunnel_proto::{
     HostPattern, Hostname, InstanceId, LinkId, Revision, RuleId, TunnelId, UnixTime,
     link::Link,
@@ -18,8 +18,11 @@ use tunnel_proto::{
 pub const LINKS_PER_TUNNEL: usize = 64;
 /// Links in all.
 pub const LINKS_MAX: usize = 10_000;
-/// The largest compiled path expression, in bytes (T10).
+/// The largest compiled path expression, in bytes (T10). The small engine keeps nothing beside its program, so that this and
+/// [`PATHS_MAX`] bound what a table costs.
 const PATH_PROGRAM_MAX: usize = 64 * 1024;
+/// Path expressions in one table.
+const PATHS_MAX: usize = 128;
 
 /// The links that are up. A plain map under a short lock.
 #[derive(Default)]
@@ -80,6 +83,10 @@ impl Rules {
         }
         if table.rules.len() > RULES_MAX {
             return Err(refuse(None, TableRefusal::TooManyRules, "too many rules"));
+        }
+        let paths = table.rules.iter().filter(|rule| rule.path.is_some()).count();
+        if paths > PATHS_MAX {
+            return Err(refuse(None, TableRefusal::TooManyRules, "too many rules with a path"));
         }
         let mut rules: Vec<Arc<CompiledRule>> = Vec::with_capacity(table.rules.len());
         for rule in &table.rules {
@@ -158,6 +165,13 @@ impl Registry {
             .collect();
         found.sort_by_key(|candidate| candidate.uplink.link.streams());
         found
+    }
+
+    /// Whether another link of `tunnel` would be taken.
+    pub fn has_room(&self, tunnel: TunnelId) -> bool {
+        let tunnels = self.tunnels();
+        let total: usize = tunnels.values().map(Vec::len).sum();
+        total < LINKS_MAX && tunnels.get(&tunnel).is_none_or(|links| links.len() < LINKS_PER_TUNNEL)
     }
 
     /// How many links a tunnel has.

@@ -149,14 +149,16 @@ fn check_framing(headers: &HeaderMap, version: Version) -> Result<(), Malformed>
     }
     // A look-alike that a lenient server takes for framing.
     let alike = |name: &http::HeaderName| {
-        name.as_str().contains(['_', '.']) && matches!(&*normal(name.as_str()), "transfer-encoding" | "content-length")
+        let plain = normal(name.as_str());
+        plain != name.as_str() && matches!(&*plain, "transfer-encoding" | "content-length")
     };
     if headers.keys().any(alike) { Err(Malformed::Framing) } else { Ok(()) }
 }
 
-/// A header name as lenient servers read it: `_` and `.` are `-` to some (`http` has made it lower-case).
+/// A header name as lenient servers read it: some take `_` and `.` for `-`, and gateways to CGI take whatever is no letter
+/// or digit for `_` (`http` has made the name lower-case).
 pub fn normal(name: &str) -> String {
-    name.chars().map(|c| if matches!(c, '_' | '.') { '-' } else { c }).collect()
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
 }
 
 #[cfg(test)]

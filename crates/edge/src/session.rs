@@ -185,16 +185,17 @@ impl Sessions {
         }
     }
 
-    /// Puts a new login in the place of an older one of the same person: the sessions that came from the old one now end
-    /// with the new one.
-    pub(crate) async fn succeed(&self, old: &SecretHash, new: &SecretHash, now: UnixTime) -> Result<(), StoreError> {
-        let children: Vec<_> = self.list(now).into_iter().filter(|session| session.parent() == Some(old)).collect();
-        for child in children {
-            let record = SessionRecord { parent: Some(*new), ..child.record.clone() };
+    /// Puts a new login in the place of an older one in the same browser, ended or not: what came from the old one now
+    /// ends with the new one, and what is another person's ends now.
+    pub(crate) async fn succeed(&self, old: &SecretHash, new: &Session, now: UnixTime) -> Result<(), StoreError> {
+        let mine =
+            |child: &Arc<Session>| child.parent() == Some(old) && child.identity().person == new.identity().person;
+        for child in self.list(now).into_iter().filter(mine) {
+            let record = SessionRecord { parent: Some(*new.id()), ..child.record.clone() };
             self.store.put_session(&record).await?;
             let gone = {
                 let mut table = self.write();
-                let live = table.sessions.contains_key(child.id()) && table.is_live(new, now);
+                let live = table.sessions.contains_key(child.id()) && table.is_live(new.id(), now);
                 if live {
                     // The same session: who waits for its end keeps waiting.
                     let (epoch, ended) = (child.epoch, child.ended.clone());

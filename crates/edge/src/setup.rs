@@ -12,7 +12,7 @@ use tunnel_proto::EmailAddress;
 
 use crate::{
     enroll::UNBOUND,
-    store::{AuditEvent, OnceKind, OneTime, SecretHash, StoreError},
+    store::{AuditEvent, AuditRecord, OnceKind, OneTime, SecretHash, StoreError},
     tunnels::{Desk, Problem},
 };
 
@@ -58,6 +58,13 @@ pub async fn make_link(desk: &Desk<'_>, made_by: MadeBy) -> Result<String, Setup
     let payload = serde_json::to_vec(&made_by).unwrap_or_default();
     let (kind, expires) = (OnceKind::Setup, desk.now.plus(SETUP_LIFE));
     desk.store.put_once(&OneTime { kind, key: key(&token), bind: UNBOUND, payload, expires }).await?;
+    let made = AuditRecord {
+        actor: Some("local".to_owned()),
+        object: Some("a set-up link".to_owned()),
+        detail: Some("whoever opens it within an hour becomes an administrator".to_owned()),
+        ..AuditRecord::new(desk.now, AuditEvent::ConfigurationChanged)
+    };
+    desk.store.append_audit(&[made]).await?;
     Ok(format!("{}/.access/setup?token={token}", desk.visit_url(desk.login_host)))
 }
 

@@ -16,13 +16,15 @@ use std::{io, path::PathBuf};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tunnel_proto::{
-    AppId, EmailAddress, HostPattern, Hostname, Name, TunnelId, UnixTime,
+    AppId, EmailAddress, HostPattern, Hostname, Name, OperatorId, TunnelId, UnixTime,
     enrol::{CreateTunnel, EdgeInfo, EnrolProblem, SOCKET_NAME, TunnelCreated},
 };
 
 use crate::{
     declare::{Report, Request},
-    store::{AuditRecord, SessionRecord},
+    store::{
+        AuditEvent, AuditRecord, CertificateHolder, MailLogEntry, OperatorRecord, SessionRecord, Store, StoreError,
+    },
 };
 
 pub use client::Client;
@@ -56,6 +58,13 @@ pub trait Administration: Send + Sync + 'static {
     /// Deletes a tunnel, its routes and its certificates, and closes its links; answers what was routed to it
     /// (`POST /v1/tunnels/delete`).
     async fn delete_tunnel(&self, request: NamedTunnel) -> Answer<TunnelRoutes>;
+    /// The machines that an administrator approved, oldest first (`GET /v1/operators`).
+    async fn operators(&self) -> Answer<Vec<OperatorRecord>>;
+    /// Withdraws a machine's approval: revokes its certificate and those of its tunnels, and closes their links
+    /// (`POST /v1/operators/revoke`).
+    async fn revoke_operator(&self, request: NamedOperator) -> Answer<OperatorRevoked>;
+    /// What became of the newest mails, newest first (`POST /v1/mail-log`).
+    async fn mail_log(&self, query: AuditQuery) -> Answer<Vec<MailLogEntry>>;
     /// Who is logged in, oldest first (`GET /v1/sessions`).
     async fn sessions(&self) -> Answer<Vec<SessionStatus>>;
     /// Ends sessions (`POST /v1/sessions/revoke`).
@@ -99,6 +108,23 @@ pub struct RouteTunnel {
 pub struct NamedTunnel {
     /// The tunnel.
     pub name: Name,
+}
+
+/// The machine that something is to be done with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedOperator {
+    /// Its identity.
+    pub id: OperatorId,
+}
+
+/// What a machine lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorRevoked {
+    /// The machine, by its own word.
+    pub machine: String,
+    /// Tunnels whose certificates were revoked with its own; their routes stay.
+    pub tunnels: Vec<Name>,
 }
 
 /// A tunnel and what is routed to it now.
@@ -253,4 +279,33 @@ pub(crate) fn path_in(data_dir: &std::path::Path) -> Result<PathBuf, SocketError
 /// A problem with a stable code and a sentence for a person.
 pub fn problem(code: &str, message: impl Into<String>) -> EnrolProblem {
     EnrolProblem { code: code.to_owned(), message: message.into() }
+}
+
+/// Revokes the certificate of a machine and those of the tunnels that are its own. The caller closes links.
+pub(crate) async fn revoke_operator(store: &dyn Store, id: OperatorId, now: UnixTime) -> Answer<OperatorRevoked> {
+    let failed = |error: StoreError| problem("store", error.to_string());
+    let operator = store.operator(id).await.map_err(failed)?;
+    let operator = operator.ok_or_else(|| {
+        problem(
+            "unknown_operator",
+            format!("there is no machine `{id}`; `edge admin operator list` shows those there are"),
+        )
+    })?;
+    let (_, declared) = store.declared().await.map_err(failed)?;
+    let tunnels: Vec<_> = declared.tunnels.iter().filter(|tunnel| tunnel.owner == Some(id)).collect();
+    let record = AuditRecord {
+        actor: Some("local".to_owned()),
+        object: Some(operator.machine.clone()),
+        detail: Some(format!("the machine {id} and every certificate of its {} tunnels", tunnels.len())),
+        ..AuditRecord::new(now, AuditEvent::Revoked)
+    };
+    store.append_audit(&[record]).await.map_err(failed)?;
+    store.revoke_certificates(&CertificateHolder::Operator(id), now).await.map_err(failed)?;
+    for tunnel in &tunnels {
+        store.revoke_certificates(&CertificateHolder::Tunnel(tunnel.id), now).await.map_err(failed)?;
+    }
+    Ok(OperatorRevoked {
+        machine: operator.machine,
+        tunnels: tunnels.iter().map(|tunnel| tunnel.name.clone()).collect(),
+    })
 }

@@ -126,11 +126,12 @@ impl State {
     /// Reads which certificates are revoked, and closes the links of those, and of tunnels that are gone.
     pub async fn reload_revoked(&self) -> Result<(), ReloadError> {
         let serials = self.store.revoked_serials(self.clock.now()).await?;
-        let revoked: HashSet<String> = serials.into_iter().collect();
+        let revoked: Arc<HashSet<String>> = Arc::new(serials.into_iter().collect());
+        // First for those who come, then for those who are there: nobody slips in between.
+        self.revoked.store(revoked.clone());
         let snapshot = self.snapshot.load();
         self.registry
             .retain(|uplink| snapshot.declared.tunnel(uplink.tunnel).is_some() && !revoked.contains(&uplink.serial));
-        self.revoked.store(Arc::new(revoked));
         Ok(())
     }
 

@@ -101,6 +101,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Keeps an operator and what it may publish.
     async fn put_operator(&self, operator: &OperatorRecord) -> Result<(), StoreError>;
+    /// Every operator, oldest first.
+    async fn operators(&self) -> Result<Vec<OperatorRecord>, StoreError>;
     /// The operator with this id.
     async fn operator(&self, id: OperatorId) -> Result<Option<OperatorRecord>, StoreError>;
 

@@ -4,10 +4,14 @@ use std::{
     collections::HashMap,
     fs,
     path::PathBuf,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use moka::sync::Cache;
 use rustls::{
     ServerConfig,
@@ -39,19 +43,34 @@ pub(crate) fn for_visitors(certificates: Arc<dyn ResolvesServerCert>) -> Result<
     Ok(config)
 }
 
-/// One certificate, whatever the name: the login host's, for links.
+/// One certificate, whatever the name: the login host's, for links. Renewed long before it ends.
 #[derive(Debug)]
-pub(crate) struct Fixed(Arc<CertifiedKey>);
+pub(crate) struct Fixed {
+    certificate: ArcSwap<CertifiedKey>,
+    made: AtomicU64,
+}
 
 impl Fixed {
     pub(crate) fn new(ca: &Ca, host: &Hostname, now: UnixTime) -> Result<Self, CaError> {
-        Ok(Self(Arc::new(ca.server_certificate(&[host.clone().into()], now)?)))
+        let certificate = ArcSwap::from_pointee(ca.server_certificate(&[host.clone().into()], now)?);
+        Ok(Self { certificate, made: AtomicU64::new(now.0) })
+    }
+
+    /// Makes the next certificate when this one has been used for [`READY_LIFE`].
+    pub(crate) fn refresh(&self, ca: &Ca, host: &Hostname, now: UnixTime) -> Result<(), CaError> {
+        if now.since(UnixTime(self.made.load(Relaxed))) < READY_LIFE {
+            return Ok(());
+        }
+        self.certificate.store(Arc::new(ca.server_certificate(&[host.clone().into()], now)?));
+        self.made.store(now.0, Relaxed);
+        tracing::info!("the certificate for links is renewed");
+        Ok(())
     }
 }
 
 impl ResolvesServerCert for Fixed {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.clone())
+        Some(self.certificate.load_full())
     }
 }
 

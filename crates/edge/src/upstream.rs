@@ -14,7 +14,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tunnel_proto::{
     LinkId, Revision, RuleId,
-    link::{OpenError, Stream},
+    link::{Link, OpenError, Stream},
     message::{Open, StreamRefusal, StreamRefused},
 };
 
@@ -30,6 +30,8 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 const READY_PATIENCE: Duration = Duration::from_secs(1);
 /// Links that are tried for one request.
 const LINKS_TRIED: usize = 4;
+/// How long a link may take to have room for another opening, before the next link is tried.
+const OPEN_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a connector may take to connect to its service and say so; its own limit is 30 s.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(35);
 /// The largest head of an answer, in bytes (T11).
@@ -57,12 +59,19 @@ pub(crate) struct Lease {
     pool: Arc<Pool>,
     key: Key,
     sender: Sender,
+    link: Link,
+    host_header: Option<String>,
 }
 
 impl Lease {
     /// The stream.
     pub(crate) fn sender(&mut self) -> &mut Sender {
         &mut self.sender
+    }
+
+    /// The `Host` that the service at its end wants to see, if not the visitor's.
+    pub(crate) fn host_header(&self) -> Option<&str> {
+        self.host_header.as_deref()
     }
 
     /// Ties the stream to a session for good.
@@ -74,7 +83,7 @@ impl Lease {
     pub(crate) fn release(mut self) {
         tokio::spawn(async move {
             let ready = tokio::time::timeout(READY_PATIENCE, self.sender.ready()).await;
-            if matches!(ready, Ok(Ok(()))) {
+            if matches!(ready, Ok(Ok(()))) && !self.link.is_draining() {
                 self.pool.clone().put(self.key, self.sender);
             }
         });
@@ -91,7 +100,8 @@ impl Pool {
             let kept = idle.get_mut(&key)?;
             while let Some((sender, since)) = kept.pop() {
                 if sender.is_ready() && since.elapsed() < IDLE_MAX {
-                    return Some(Lease { pool: self.clone(), key, sender });
+                    let (link, host_header) = (candidate.uplink.link.clone(), candidate.rule.http.host_header.clone());
+                    return Some(Lease { pool: self.clone(), key, sender, link, host_header });
                 }
             }
             idle.remove(&key);
@@ -106,6 +116,11 @@ impl Pool {
         if kept.len() < IDLE_PER_RULE {
             kept.push((sender, Instant::now()));
         }
+    }
+
+    /// Closes every idle stream on a link, which is to end.
+    pub(crate) fn forget(&self, link: LinkId) {
+        self.idle().retain(|key, _| key.link != link);
     }
 
     /// Closes streams that have been idle for long. Called now and then.
@@ -140,7 +155,8 @@ pub(crate) async fn connect(pool: &Arc<Pool>, candidates: &[Candidate], visit: &
             tracing::debug!(%error, "a stream to a service ended");
         }
     });
-    Ok(Lease { pool: pool.clone(), key: Key::of(candidate), sender })
+    let (link, host_header) = (candidate.uplink.link.clone(), candidate.rule.http.host_header.clone());
+    Ok(Lease { pool: pool.clone(), key: Key::of(candidate), sender, link, host_header })
 }
 
 /// Opens a stream on the first of `candidates` that takes it, and waits for the connector's answer.
@@ -155,7 +171,8 @@ async fn open<'a>(candidates: &'a [Candidate], visit: &Visit) -> Result<(&'a Can
             identity: None,
             trace: crate::random(),
         };
-        let mut stream = match candidate.uplink.link.open(open).await {
+        let opened = tokio::time::timeout(OPEN_PATIENCE, candidate.uplink.link.open(open)).await;
+        let mut stream = match opened.unwrap_or(Err(OpenError::TooManyStreams)) {
             Ok(stream) => stream,
             Err(OpenError::TooManyStreams) => {
                 failure = Failure::Busy;

@@ -12,8 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The buffer of each direction begins this small, since most streams are short or idle.
 const BUFFER_START: usize = 8 * 1024;
-/// A buffer that is filled by one read doubles, up to this: four TLS records.
-const BUFFER_MAX: usize = 64 * 1024;
+/// A buffer that is filled by one read doubles, up to this: four frames of a link, each exactly one TLS record.
+const BUFFER_MAX: usize = 4 * tunnel_proto::link::FRAME_PAYLOAD;
 
 /// Bytes carried so far, in both directions.
 #[derive(Debug, Default)]

@@ -78,6 +78,6 @@ async fn wait_for_link(fleet: &Fleet) -> Option<tokio::sync::mpsc::Sender<Renewa
     }
 }
 
-fn now() -> UnixTime {
+pub(crate) fn now() -> UnixTime {
     UnixTime(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs())
 }

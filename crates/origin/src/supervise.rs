@@ -74,7 +74,9 @@ impl Fleet {
                 }
                 Err(error) => {
                     let (was_up, is_new) = self.note_problem(&error);
-                    if error.is_final(was_up) {
+                    // A certificate that ended meanwhile is not accepted by waiting.
+                    let expired = self.credentials.borrow().expires() <= crate::renewal::now();
+                    if error.is_final(was_up) || (expired && matches!(error, Error::Certificate { .. })) {
                         return Err(error);
                     }
                     if is_new {

@@ -90,7 +90,7 @@ pub const ROTATE_AFTER: u64 = 1 << 30;
 /// Streams of both sides that the multiplexer knows at a time.
 const MUX_STREAMS_MAX: usize = 2048;
 /// The payload of a frame: with its header, exactly one TLS record.
-const FRAME_PAYLOAD: usize = 16 * 1024 - 12;
+pub const FRAME_PAYLOAD: usize = 16 * 1024 - 12;
 /// What the windows of all streams together may grow beyond the 256 KiB that each begins with.
 const WINDOW_POT: usize = 16 * 1024 * 1024;
 

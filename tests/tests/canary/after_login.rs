@@ -121,7 +121,7 @@ fn many_streams_of_one_connection_arrive_once_each() {
 fn an_origin_cannot_set_our_cookies() {
     run("set-cookie", async |lab| {
         let answer = "HTTP/1.1 200 OK\r\nSet-Cookie: __Host-access=stolen; Path=/; Secure\r\nSet-Cookie: own=1; Path=/\r\n\
-                      set-cookie: __host-ACCESS-login=stolen\r\nSet-Cookie: __Host-access =stolen\r\nContent-Length: 2\r\n\r\nhi";
+                      set-cookie: __host-ACCESS-login=stolen\r\nSet-Cookie: = __Host-access=stolen; Path=/\r\nSet-Cookie: __Host-access =stolen\r\nContent-Length: 2\r\n\r\nhi";
         let canary = tunnel_tests::Canary::answering(std::sync::Arc::new(move |_| {
             (answer.as_bytes().to_vec(), tunnel_tests::canary::After::KeepAlive)
         }));

@@ -32,17 +32,17 @@ const NAMES: [&str; 16] = [
     "x-forwarded-prefix",
     "x-forwarded-server",
     "cf-connecting-ip",
-    "cf-access-token",
-    "cf-access-client-secret",
+    "cf-access-client-cert",
+    "x-access-anything",
 ];
 const FORGED: &str = "forged-by-the-visitor";
 
-/// A name with every separator replaced by one of `-`, `_`, `.`, and letters in any case.
+/// A name with every separator replaced by one that some server takes for `-`, and letters in any case.
 fn alias() -> impl Strategy<Value = String> {
     (proptest::sample::select(NAMES.to_vec()), any::<[bool; 40]>(), any::<[u8; 40]>()).prop_map(
         |(name, upper, separator)| {
             let spell = |(i, c): (usize, char)| match c {
-                '-' => ['-', '_', '.'][usize::from(separator[i]) % 3],
+                '-' => ['-', '_', '.', '+', '~', '!', '\'', '|'][usize::from(separator[i]) % 8],
                 c if upper[i] => c.to_ascii_uppercase(),
                 c => c,
             };

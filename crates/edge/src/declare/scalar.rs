@@ -6,10 +6,10 @@ use ipnet::{IpNet, Ipv4Net};
 use tunnel_policy::{PathPattern, Target, is_reserved};
 use tunnel_proto::HostPattern;
 
+use crate::store::SESSION_MAX;
+
 /// The shortest session: anything shorter would end before the login does.
 const SESSION_MIN: Duration = Duration::from_secs(60);
-/// The longest session.
-const SESSION_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
 
 const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
 

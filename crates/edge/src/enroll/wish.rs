@@ -114,13 +114,14 @@ pub(super) fn code(random: &mut dyn FnMut() -> [u8; 1]) -> String {
     code
 }
 
-/// The network that shares one rate: an IPv4 address, or the /64 that one IPv6 host has at its disposal.
+/// The network that shares one rate: an IPv4 address, or the /56 that a customer has of IPv6.
 pub(super) fn origin(source: IpAddr) -> String {
     match source.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => {
-            let network = Ipv6Addr::from_bits(address.to_bits() >> 64 << 64);
-            format!("{network}/64")
+            // What one customer of a provider has at least (RFC 6177).
+            let network = Ipv6Addr::from_bits(address.to_bits() >> 72 << 72);
+            format!("{network}/56")
         }
     }
 }

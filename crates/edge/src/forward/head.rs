@@ -71,9 +71,7 @@ pub(super) fn request(headers: &HeaderMap) -> HeaderMap {
     let mut out = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
         let plain = name.as_str();
-        let alike = plain.contains(['_', '.']) && HOP_BY_HOP.contains(&normal(plain).as_str());
-        let dropped = HOP_BY_HOP.contains(&plain)
-            || alike
+        let dropped = HOP_BY_HOP.contains(&normal(plain).as_str())
             || *name == header::HOST
             || *name == header::COOKIE
             || *name == header::EXPECT
@@ -128,8 +126,10 @@ pub(super) fn response(headers: &HeaderMap) -> HeaderMap {
 
 /// Whether an origin tries to set a cookie of ours (T11, S2).
 fn sets_ours(value: &HeaderValue) -> bool {
-    let name = value.as_bytes().split(|b| matches!(b, b'=' | b';')).next().unwrap_or_default();
-    is_ours(name.trim_ascii())
+    let pair = value.as_bytes().split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
+    // A cookie without a name is sent back as its value alone, which then looks like one with a name (RFC 6265bis §5.7).
+    let pair = pair.strip_prefix(b"=").unwrap_or(pair).trim_ascii();
+    is_ours(pair.split(|b| *b == b'=').next().unwrap_or_default().trim_ascii())
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::{
     body::{AnswerBody, Progress},
     head,
 };
-use crate::{Response, State, Visit, gate::Permit, pages::Failure, registry::Candidate, upstream};
+use crate::{Response, State, Visit, gate::Permit, listen::Place, pages::Failure, registry::Candidate, upstream};
 
 /// Whether a request asks for a WebSocket in the one form that is forwarded (RFC 6455 §4.1).
 pub(super) fn is_asked(parts: &Parts) -> bool {
@@ -54,6 +54,8 @@ pub(super) struct Asked {
     visitor: OnUpgrade,
     key: Option<HeaderValue>,
     head: Head,
+    /// The visitor's place among the connections, which a WebSocket keeps.
+    place: Option<Arc<Place>>,
 }
 
 impl Asked {
@@ -61,7 +63,8 @@ impl Asked {
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         let key = parts.headers.get(header::SEC_WEBSOCKET_KEY).cloned();
-        Self { visitor: hyper::upgrade::on(Request::from_parts(parts, ())), key, head }
+        let place = parts.extensions.get::<Arc<Place>>().cloned();
+        Self { visitor: hyper::upgrade::on(Request::from_parts(parts, ())), key, head, place }
     }
 }
 
@@ -74,7 +77,8 @@ pub(super) async fn forward(
     asked: Asked,
 ) -> Result<Response, Failure> {
     let mut lease = upstream::connect(&state.pool, candidates, visit).await?;
-    let request = asked.head.into_request(RequestBody::empty());
+    let mut request = asked.head.into_request(RequestBody::empty());
+    super::name_host(&mut request, &lease);
     let sending = lease.sender().send_request(request);
     let response = tokio::time::timeout(state.config.response_timeout, sending).await;
     let mut response = response.map_err(|_| Failure::Slow)?.map_err(|_| Failure::BadAnswer)?;
@@ -99,12 +103,12 @@ pub(super) async fn forward(
     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     answer.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     let service = hyper::upgrade::on(&mut response);
-    tokio::spawn(carry(asked.visitor, service, Watch::new(state, permit)));
+    tokio::spawn(carry(asked.visitor, service, Watch::new(state, permit), asked.place));
     Ok(answer)
 }
 
 /// Carries bytes both ways until either side ends, or the visitor is not admitted any more.
-async fn carry(visitor: OnUpgrade, service: OnUpgrade, watch: Watch) {
+async fn carry(visitor: OnUpgrade, service: OnUpgrade, watch: Watch, place: Option<Arc<Place>>) {
     let (Ok(visitor), Ok(service)) = tokio::join!(visitor, service) else { return };
     let mut visitor = TokioIo::new(visitor) as TokioIo<Upgraded>;
     let mut service = TokioIo::new(service) as TokioIo<Upgraded>;
@@ -117,12 +121,19 @@ async fn carry(visitor: OnUpgrade, service: OnUpgrade, watch: Watch) {
             }
         }
     };
+    let cut = async {
+        match &place {
+            Some(place) => place.cut().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         ended = copy_bidirectional(&mut visitor, &mut service) => {
             if let Err(error) = ended {
                 tracing::debug!(%error, "a WebSocket was cut");
             }
         }
+        () = cut => {}
         () = revoked => tracing::debug!("a WebSocket was ended: its visitor is not admitted any more"),
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     keys::Keys,
     pages::{BadRequest, ForgedForm},
     session::cookie,
-    store::SecretHash,
+    store::{AuditEvent, AuditRecord, SecretHash},
 };
 
 use super::{Answer, Ask, Desk};
@@ -94,6 +94,10 @@ pub(crate) async fn bound_to(
 
 /// The page for a form that is not from our own page.
 pub(crate) fn refused(desk: &Desk<'_>, ask: &Ask<'_>, link: &str) -> crate::Response {
+    desk.audit.refused(AuditRecord {
+        detail: Some("a form that is not from our own page, or too old".to_owned()),
+        ..desk.record(ask, AuditEvent::Refused)
+    });
     let page = ForgedForm { link: link.to_owned(), reference: ask.visit.reference, at: ask.visit.now };
     page.render(&desk.context(ask))
 }

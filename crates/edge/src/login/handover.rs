@@ -81,6 +81,10 @@ pub(super) async fn proceed(
 /// `GET /.access/authorized` at the application's host: redeems the code beside the login cookie it was bound to.
 pub(crate) async fn redeem(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
     let again = || {
+        desk.audit.refused(AuditRecord {
+            detail: Some("a code that leads nowhere, or without its cookie".to_owned()),
+            ..desk.record(ask, AuditEvent::Refused)
+        });
         let page = StartAgain { host: Some(ask.visit.host.clone()), link: "/".to_owned() };
         Box::new(page.render(&desk.context(ask)))
     };
@@ -105,6 +109,11 @@ pub(crate) async fn redeem(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
 
 async fn take(desk: &Desk<'_>, ask: &Ask<'_>, code: &HandOverCode) -> Answer<Option<HandOver>> {
     let key = code.hash();
+    // Made-up codes cost a look, not a write.
+    let waits = desk.store.peek_once(OnceKind::HandOver, &key, ask.visit.now).await;
+    if waits.map_err(|error| desk.fault(ask, &error))?.is_none() {
+        return Ok(None);
+    }
     for login in cookie::logins(ask.headers) {
         let taken = desk.store.take_once(OnceKind::HandOver, &key, &login.hash(), ask.visit.now).await;
         if let Some(sealed) = taken.map_err(|error| desk.fault(ask, &error))? {

@@ -15,8 +15,8 @@ use crate::{
         cookie::{self, SESSION_COOKIE},
     },
     store::{
-        AuditEvent, AuditRecord, PinAttempt, PinOutcome, PinRecord, RateLimit, SESSION_DEFAULT, SecretHash,
-        SessionRecord,
+        AuditEvent, AuditRecord, PinAttempt, PinOutcome, PinRecord, RateLimit, SESSION_DEFAULT, SESSION_MAX,
+        SecretHash, SessionRecord,
     },
 };
 
@@ -106,7 +106,7 @@ pub(crate) async fn answer_code(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> A
     };
     let (session, id) = log_in(desk, ask, email, method, name).await?;
     let mut response = handover::proceed(desk, ask, step.destination, &step.request, &session).await?;
-    set_login(&mut response, &session, &id, ask);
+    set_login(&mut response, &id);
     Ok(response)
 }
 
@@ -118,8 +118,8 @@ pub(crate) async fn open(desk: &Desk<'_>, ask: &Ask<'_>, login: &SecretHash, wan
     let mailbox = pin::mailbox(&wanted.email);
     let limits: [(&str, &[u8], &[pin::Limit]); 3] = [
         ("pins of a source", &network(visit.source), &pin::PER_SOURCE),
-        ("pins in all", &[], &pin::IN_ALL),
         ("pins of an address", mailbox.as_bytes(), &pin::PER_ADDRESS),
+        ("pins in all", &[], &pin::IN_ALL),
     ];
     for (what, key, limits) in limits {
         within(desk, ask, what, key, limits).await?;
@@ -216,19 +216,15 @@ pub(crate) async fn log_in(
         expires: now.plus(SESSION_DEFAULT),
         grants: Vec::new(),
     };
-    let before = desk.session(ask);
     let session = desk.sessions.start(record, now).await.map_err(|error| match error {
         StartError::LoginEnded => desk.start_again(ask, None),
         StartError::Store(error) => desk.fault(ask, &error),
     })?;
-    let replaced = match before {
-        Some(before) if before.identity().person == person => {
-            desk.sessions.succeed(before.id(), session.id(), now).await
-        }
-        Some(before) => desk.sessions.end(&[*before.id()]).await,
-        None => Ok(()),
-    };
-    replaced.map_err(|error| desk.fault(ask, &error))?;
+    // Also a login that has lapsed: what came from it may live longer, and ends with this browser's next logout.
+    for before in cookie::sessions(ask.headers.get_all(header::COOKIE)) {
+        let succeeded = desk.sessions.succeed(&before.hash(), &session, now).await;
+        succeeded.map_err(|error| desk.fault(ask, &error))?;
+    }
     desk.audit.record(AuditRecord {
         actor: Some(session.identity().email.to_string()),
         object: Some(name.to_owned()),
@@ -238,10 +234,9 @@ pub(crate) async fn log_in(
     Ok((session, id))
 }
 
-/// Gives the browser its login.
-pub(crate) fn set_login(response: &mut Response, session: &Session, id: &SessionId, ask: &Ask<'_>) {
-    let life = session.expires().since(ask.visit.now).as_secs();
-    cookie::set(response.headers_mut(), SESSION_COOKIE, &id.reveal(), life);
+/// Gives the browser its login. It is remembered for as long as anything that comes from it may last.
+pub(crate) fn set_login(response: &mut Response, id: &SessionId) {
+    cookie::set(response.headers_mut(), SESSION_COOKIE, &id.reveal(), SESSION_MAX.as_secs());
 }
 
 /// Counts one event; the page to answer with when there were too many.
@@ -253,7 +248,9 @@ async fn within(desk: &Desk<'_>, ask: &Ask<'_>, what: &str, key: &[u8], limits: 
     if held {
         return Ok(());
     }
-    tracing::warn!(what, reference = %ask.visit.reference, "a limit is reached");
+    tracing::debug!(what, reference = %ask.visit.reference, "a limit is reached");
+    desk.audit
+        .refused(AuditRecord { detail: Some(format!("too many {what}")), ..desk.record(ask, AuditEvent::Refused) });
     Err(too_many(desk, ask))
 }
 
@@ -266,7 +263,8 @@ fn too_many(desk: &Desk<'_>, ask: &Ask<'_>) -> Box<Response> {
 fn network(source: IpAddr) -> Vec<u8> {
     match source.to_canonical() {
         IpAddr::V4(v4) => v4.octets().iter().take(3).copied().collect(),
-        IpAddr::V6(v6) => v6.octets().iter().take(8).copied().collect(),
+        // What one customer of a provider has at least (RFC 6177).
+        IpAddr::V6(v6) => v6.octets().iter().take(7).copied().collect(),
     }
 }
 

@@ -72,13 +72,13 @@ pub(crate) async fn submit(desk: &Desk<'_>, ask: &Ask<'_>, setup: &Setup<'_>, bo
     };
     let done = setup::complete(&setup.tunnels, link, &email, setup.configured).await;
     done.map_err(|error| lapsed(desk, ask, &error))?;
-    let (session, id) = pin::log_in(desk, ask, email.clone(), method, "set-up").await?;
+    let (_, id) = pin::log_in(desk, ask, email.clone(), method, "set-up").await?;
     let mut context = desk.context(ask);
     context.no_administrator_yet = false;
     let commands = vec!["connector --hostname www.localhost --url http://localhost:3000".to_owned()];
     let commands = if desk.quick_start { commands } else { Vec::new() };
     let mut response = SetupDone { email, commands }.render(&context);
-    pin::set_login(&mut response, &session, &id, ask);
+    pin::set_login(&mut response, &id);
     Ok((response, true))
 }
 

@@ -23,6 +23,11 @@ pub struct Denied {
 }
 
 impl Denied {
+    /// The page for a visitor of whom no more is to be said.
+    pub(crate) fn of(visit: &crate::Visit) -> Self {
+        Self { host: visit.host.clone(), signed_in: None, form: None, reference: visit.reference, at: visit.now }
+    }
+
     /// The page: 403.
     pub fn render(&self, context: &PageContext) -> Response {
         if context.json {

@@ -16,13 +16,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
 
 use super::{
-    Administration, Answer, AuditQuery, Exported, NamedTunnel, RouteTunnel, SessionStatus, SessionsEnded, SetupLink,
-    SocketError, TunnelRoutes, TunnelStatus, WhichSessions, path_in, problem,
+    Administration, Answer, AuditQuery, Exported, NamedOperator, NamedTunnel, OperatorRevoked, RouteTunnel,
+    SessionStatus, SessionsEnded, SetupLink, SocketError, TunnelRoutes, TunnelStatus, WhichSessions, path_in, problem,
 };
 use crate::{
     declare,
     platform::{self, LocalStream},
-    store::AuditRecord,
+    store::{AuditRecord, MailLogEntry, OperatorRecord},
 };
 
 /// How long one question may take.
@@ -138,6 +138,18 @@ impl Administration for Client {
 
     async fn delete_tunnel(&self, request: NamedTunnel) -> Answer<TunnelRoutes> {
         self.post("/v1/tunnels/delete", &request).await
+    }
+
+    async fn operators(&self) -> Answer<Vec<OperatorRecord>> {
+        self.get("/v1/operators").await
+    }
+
+    async fn revoke_operator(&self, request: NamedOperator) -> Answer<OperatorRevoked> {
+        self.post("/v1/operators/revoke", &request).await
+    }
+
+    async fn mail_log(&self, query: AuditQuery) -> Answer<Vec<MailLogEntry>> {
+        self.post("/v1/mail-log", &query).await
     }
 
     async fn sessions(&self) -> Answer<Vec<SessionStatus>> {

@@ -9,13 +9,14 @@ use async_trait::async_trait;
 use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
 
 use super::{
-    AUDIT_MAX, Administration, Answer, AuditQuery, Exported, Lock, NamedTunnel, RouteTunnel, SessionStatus,
-    SessionsEnded, SetupLink, TunnelRoutes, TunnelStatus, WhichSessions, problem,
+    AUDIT_MAX, Administration, Answer, AuditQuery, Exported, Lock, NamedOperator, NamedTunnel, OperatorRevoked,
+    RouteTunnel, SessionStatus, SessionsEnded, SetupLink, TunnelRoutes, TunnelStatus, WhichSessions, problem,
 };
 use crate::{
     Clock, declare, platform,
     store::{
-        AuditEvent, AuditRecord, CertificateHolder, DATABASE_NAME, Declared, Store, StoreError, sqlite::SqliteStore,
+        AuditEvent, AuditRecord, CertificateHolder, DATABASE_NAME, Declared, MailLogEntry, OperatorRecord, Store,
+        StoreError, sqlite::SqliteStore,
     },
 };
 use tunnel_proto::{HostPattern, TunnelId};
@@ -121,6 +122,18 @@ impl Administration for Offline {
 
     async fn delete_tunnel(&self, _: NamedTunnel) -> Answer<TunnelRoutes> {
         needs_edge("deleting a tunnel")
+    }
+
+    async fn operators(&self) -> Answer<Vec<OperatorRecord>> {
+        self.store.operators().await.map_err(failed)
+    }
+
+    async fn revoke_operator(&self, request: NamedOperator) -> Answer<OperatorRevoked> {
+        super::revoke_operator(&self.store, request.id, self.clock.now()).await
+    }
+
+    async fn mail_log(&self, query: AuditQuery) -> Answer<Vec<MailLogEntry>> {
+        self.store.mail_log(query.limit.min(AUDIT_MAX)).await.map_err(failed)
     }
 
     async fn sessions(&self) -> Answer<Vec<SessionStatus>> {

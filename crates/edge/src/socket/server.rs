@@ -201,6 +201,17 @@ fn router(office: Arc<dyn Administration>) -> Router {
             "/v1/tunnels/delete",
             post(async |State(office): Office, Asked(request)| json(office.delete_tunnel(request).await)),
         )
+        .route("/v1/operators", get(async |State(office): Office| json(office.operators().await)))
+        .route(
+            "/v1/operators/revoke",
+            post(async |State(office): Office, Asked(request)| json(office.revoke_operator(request).await)),
+        )
+        .route(
+            "/v1/mail-log",
+            post(async |State(office): Office, Asked(AuditQuery { limit })| {
+                json(office.mail_log(AuditQuery { limit: limit.min(AUDIT_MAX) }).await)
+            }),
+        )
         .route("/v1/sessions", get(async |State(office): Office| json(office.sessions().await)))
         .route(
             "/v1/sessions/revoke",

@@ -238,7 +238,7 @@ pub enum MailOutcome {
 }
 
 /// One line of the delivery log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MailLogEntry {
     /// Number of the mail.
     pub id: i64,
@@ -383,5 +383,7 @@ impl AuditRecord {
     }
 }
 
+/// The longest that a policy lets a session last.
+pub const SESSION_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
 /// How long a login lasts unless a policy says otherwise.
 pub const SESSION_DEFAULT: Duration = Duration::from_secs(24 * 3600);

@@ -200,6 +200,10 @@ impl Store for SqliteStore {
         certificates::put_operator(&self.writer, operator).await
     }
 
+    async fn operators(&self) -> Result<Vec<OperatorRecord>, StoreError> {
+        certificates::operators(&self.readers).await
+    }
+
     async fn operator(&self, id: OperatorId) -> Result<Option<OperatorRecord>, StoreError> {
         certificates::operator(&self.readers, id).await
     }
@@ -220,6 +224,7 @@ impl Store for SqliteStore {
         once::sweep(&mut tx, now).await?;
         pins::sweep(&mut tx, now).await?;
         mails::sweep(&mut tx, now).await?;
+        certificates::sweep(&mut tx, now).await?;
         Ok(tx.commit().await?)
     }
 }

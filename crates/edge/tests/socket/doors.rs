@@ -16,11 +16,14 @@ use tokio::{
 use tunnel_edge::{
     declare::Request,
     socket::{
-        Administration, AuditQuery, BODY_MAX, Client, NamedTunnel, RouteTunnel, Serving, Socket, SocketError,
-        WhichSessions,
+        Administration, AuditQuery, BODY_MAX, Client, NamedOperator, NamedTunnel, RouteTunnel, Serving, Socket,
+        SocketError, WhichSessions,
     },
 };
-use tunnel_proto::enrol::{CreateTunnel, SOCKET_NAME};
+use tunnel_proto::{
+    OperatorId,
+    enrol::{CreateTunnel, SOCKET_NAME},
+};
 
 use crate::office::{Office, info};
 
@@ -41,6 +44,7 @@ async fn every_request_arrives_and_every_answer_comes_back() {
     let client = client(dir.path()).await;
     assert_eq!(client.info().await.unwrap(), info());
     assert_eq!(client.tunnels().await, office.tunnels().await);
+    assert_eq!(client.operators().await, office.operators().await);
     assert_eq!(client.sessions().await, office.sessions().await);
     assert_eq!(client.setup_link().await, office.setup_link().await);
     assert_eq!(client.export().await, office.export().await, "an answer may be longer than a request");
@@ -55,12 +59,20 @@ async fn every_request_arrives_and_every_answer_comes_back() {
     client.apply(apply.clone()).await.unwrap();
     client.end_sessions(which.clone()).await.unwrap();
     client.audit(AuditQuery { limit: u32::MAX }).await.unwrap();
+    let office_tunnel = NamedTunnel { name: "office".parse().unwrap() };
+    client.delete_tunnel(office_tunnel.clone()).await.unwrap();
+    let laptop = NamedOperator { id: OperatorId::from_bytes([5; 16]) };
+    assert_eq!(client.revoke_operator(laptop.clone()).await.unwrap().tunnels.len(), 1);
+    assert_eq!(client.mail_log(AuditQuery { limit: 5 }).await.unwrap().len(), 1);
     let expected = [
         format!("{create:?}"),
         format!("{route:?}"),
         format!("{apply:?}"),
         format!("{which:?}"),
         format!("{:?}", AuditQuery { limit: 10_000 }),
+        format!("{office_tunnel:?}"),
+        format!("{laptop:?}"),
+        format!("{:?}", AuditQuery { limit: 5 }),
     ];
     assert_eq!(*office.asked.lock().unwrap(), expected);
 }

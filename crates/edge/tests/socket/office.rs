@@ -6,13 +6,13 @@ use async_trait::async_trait;
 use tunnel_edge::{
     declare::{Report, Request},
     socket::{
-        Administration, Answer, AuditQuery, Exported, NamedTunnel, RouteTunnel, SessionStatus, SessionsEnded,
-        SetupLink, TunnelRoutes, TunnelStatus, WhichSessions, problem,
+        Administration, Answer, AuditQuery, Exported, NamedOperator, NamedTunnel, OperatorRevoked, RouteTunnel,
+        SessionStatus, SessionsEnded, SetupLink, TunnelRoutes, TunnelStatus, WhichSessions, problem,
     },
-    store::{AuditEvent, AuditRecord},
+    store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord},
 };
 use tunnel_proto::{
-    AppId, TunnelId, UnixTime,
+    AppId, OperatorId, TunnelId, UnixTime,
     enrol::{CreateTunnel, EdgeInfo, TunnelCreated},
 };
 
@@ -71,6 +71,32 @@ impl Administration for Office {
     async fn delete_tunnel(&self, request: NamedTunnel) -> Answer<TunnelRoutes> {
         self.note(&request);
         Ok(TunnelRoutes { name: request.name, hostnames: vec![] })
+    }
+
+    async fn operators(&self) -> Answer<Vec<OperatorRecord>> {
+        Ok(vec![OperatorRecord {
+            id: OperatorId::from_bytes([5; 16]),
+            machine: "laptop".into(),
+            hostnames: vec!["www.localhost".parse().unwrap()],
+            approved_by: "a@example.com".parse().unwrap(),
+            approved: UnixTime(3),
+        }])
+    }
+
+    async fn revoke_operator(&self, request: NamedOperator) -> Answer<OperatorRevoked> {
+        self.note(&request);
+        Ok(OperatorRevoked { machine: "laptop".into(), tunnels: vec!["office".parse().unwrap()] })
+    }
+
+    async fn mail_log(&self, query: AuditQuery) -> Answer<Vec<MailLogEntry>> {
+        self.note(&query);
+        Ok(vec![MailLogEntry {
+            id: 1,
+            state: "sent".into(),
+            at: UnixTime(4),
+            domain: "example.com".into(),
+            detail: None,
+        }])
     }
 
     async fn sessions(&self) -> Answer<Vec<SessionStatus>> {

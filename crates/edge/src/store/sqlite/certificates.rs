@@ -1,6 +1,6 @@
 //! Certificates that were issued, and the operators that hold some of them.
 
-use sqlx::{SqlitePool, sqlite::SqliteRow};
+use sqlx::{Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
 use tunnel_proto::{OperatorId, UnixTime};
 
 use super::values::{bytes_of, json, json_of, text_of, time, time_of};
@@ -63,19 +63,33 @@ pub(super) async fn put_operator(pool: &SqlitePool, operator: &OperatorRecord) -
     Ok(())
 }
 
+pub(super) async fn operators(pool: &SqlitePool) -> Result<Vec<OperatorRecord>, StoreError> {
+    let rows = sqlx::query("SELECT id, machine, hostnames, approved_by, approved FROM operators ORDER BY approved, id")
+        .fetch_all(pool)
+        .await?;
+    rows.iter().map(operator_of).collect()
+}
+
 pub(super) async fn operator(pool: &SqlitePool, id: OperatorId) -> Result<Option<OperatorRecord>, StoreError> {
     let row = sqlx::query("SELECT id, machine, hostnames, approved_by, approved FROM operators WHERE id = ?")
         .bind(id.as_bytes().as_slice())
         .fetch_optional(pool)
         .await?;
-    let record = |row: SqliteRow| {
-        Ok(OperatorRecord {
-            id: OperatorId::from_bytes(bytes_of(&row, "id")?),
-            machine: text_of(&row, "machine")?,
-            hostnames: json_of(&row, "hostnames")?,
-            approved_by: text_of(&row, "approved_by")?,
-            approved: time_of(&row, "approved")?,
-        })
-    };
-    row.map(record).transpose()
+    row.as_ref().map(operator_of).transpose()
+}
+
+fn operator_of(row: &SqliteRow) -> Result<OperatorRecord, StoreError> {
+    Ok(OperatorRecord {
+        id: OperatorId::from_bytes(bytes_of(row, "id")?),
+        machine: text_of(row, "machine")?,
+        hostnames: json_of(row, "hostnames")?,
+        approved_by: text_of(row, "approved_by")?,
+        approved: time_of(row, "approved")?,
+    })
+}
+
+/// Certificates that have ended are nobody's any more.
+pub(super) async fn sweep(tx: &mut Transaction<'_, Sqlite>, now: UnixTime) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM certificates WHERE expires <= ?").bind(time(now)).execute(&mut **tx).await?;
+    Ok(())
 }
