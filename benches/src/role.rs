@@ -113,8 +113,12 @@ impl Others {
         let mut next = || fields.next()?.ok();
         // proc_stat(5): hundredths of a second.
         let [user, nice, system, _idle, _wait, irq, soft, steal] = std::array::from_fn(|_| next().unwrap_or_default());
-        let all = Duration::from_millis((user + nice + system + irq + soft + steal) * 10);
-        Some(all.saturating_sub(Cpu::now()?.total()))
+        let all = user + nice + system + irq + soft + steal;
+        // Of this one, those of its threads that have ended, too: the fourteenth field and the next, of which eleven stand
+        // before them after the name.
+        let text = fs::read_to_string("/proc/self/stat").ok()?;
+        let own: u64 = text.rsplit(')').next()?.split_whitespace().skip(11).take(2).flat_map(str::parse::<u64>).sum();
+        Some(Duration::from_millis(all.saturating_sub(own) * 10))
     }
 }
 
