@@ -136,6 +136,73 @@ async fn a_known_frame_from_the_wrong_side_ends_the_link() {
     }
 }
 
+/// Reads what the victim says on `stream`, up to a frame that begins with `tag`.
+async fn says(far: &mut DuplexStream, stream: u32, tag: u8) -> Vec<u8> {
+    let mut seen = Vec::new();
+    loop {
+        let said = payload(&whole_frames(&seen), stream);
+        if said.first() == Some(&tag) {
+            return said;
+        }
+        assert!(far.read_buf(&mut seen).await.unwrap() > 0, "{tag:#x} is said");
+    }
+}
+
+/// The multiplexer's frames that have arrived to their end.
+fn whole_frames(bytes: &[u8]) -> Vec<u8> {
+    let mut end = 0;
+    while let Some(header) = bytes.get(end..end + 12) {
+        let len = if header[1] == 0 { u32::from_be_bytes(header[8..12].try_into().unwrap()) as usize } else { 0 };
+        if bytes.len() < end + 12 + len {
+            break;
+        }
+        end += 12 + len;
+    }
+    bytes[..end].to_vec()
+}
+
+// T5
+#[tokio::test]
+async fn a_stream_that_does_not_begin_as_it_should_is_refused_and_the_link_lives() {
+    for opening in [
+        frame(&TableAccepted { revision: Revision(1) }.into()),
+        vec![0x7f, 0, 0, 0],
+        // Longer than an opening may be; not what it says to be.
+        vec![0x40, 0, 0x10, 0x01],
+        vec![0x40, 0, 0, 1, 0xa0],
+    ] {
+        let (mut welcomed, mut far) = victim(Settings::default()).await;
+        far.write_all(&data(3, SYN, &opening)).await.unwrap();
+        far.write_all(&data(5, SYN, &frame(&open(42).into()))).await.unwrap();
+        assert_eq!(welcomed.incoming.next().await.unwrap().open.rule.0, 42, "after {opening:?}");
+        let next = tokio::spawn(async move { welcomed.incoming.next().await });
+        let said = says(&mut far, 3, 0x42).await;
+        let (refused, _) = Message::parse(&said, tunnel_proto::version::Version::V1).unwrap();
+        let Some(Message::StreamRefused(refused)) = refused else { panic!("{said:?}") };
+        assert_eq!(refused.code, tunnel_proto::message::StreamRefusal::Malformed, "after {opening:?}");
+        next.abort();
+    }
+}
+
+// T5
+#[tokio::test]
+async fn an_answer_that_is_none_fails_its_stream_and_the_link_lives() {
+    for answer in [frame(&hello().into()), vec![0x7f, 0, 0, 0], vec![0x42, 0, 0x10, 0x01], vec![0x42, 0, 0, 1, 0xa0]] {
+        let (welcomed, mut far) = victim(Settings::for_edge()).await;
+        let mut stream = welcomed.link.open(open(0)).await.unwrap();
+        says(&mut far, 2, 0x40).await;
+        far.write_all(&data(2, 2, &answer)).await.unwrap();
+        let error = stream.accepted().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData, "after {answer:?}");
+        drop(stream);
+        far.write_all(&data(1, 0, &frame(&tunnel_proto::message::Ping { nonce: 5 }.into()))).await.unwrap();
+        let mut seen = Vec::new();
+        while !seen.windows(7).any(|window| window == [0x09, 0, 0, 3, 0xa1, 0, 5]) {
+            assert!(far.read_buf(&mut seen).await.unwrap() > 0, "the link lives");
+        }
+    }
+}
+
 // T6: a withheld body.
 #[tokio::test(start_paused = true)]
 async fn a_frame_that_is_not_finished_ends_the_link_after_ten_seconds() {
