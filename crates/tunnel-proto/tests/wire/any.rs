@@ -1,6 +1,10 @@
 //! Any message there can be, and any damage to it.
 
-use proptest::{collection::vec, option, prelude::*, sample::select};
+use std::collections::HashSet;
+
+use proptest::{
+    collection::vec, option, prelude::*, sample::select, strategy::ValueTree as _, test_runner::TestRunner,
+};
 use tunnel_proto::{
     EmailAddress, HostPattern, Identity, InstanceId, LinkId, Name, PersonId, Revision, RuleId, TunnelId, UnixTime,
     enrol::{CreateTunnel, EnrolProblem, TunnelCreated},
@@ -127,6 +131,16 @@ fn opening() -> impl Strategy<Value = Message> {
 
 fn message() -> impl Strategy<Value = Message> {
     prop_oneof![greeting(), control(), management(), opening()]
+}
+
+/// Or a new message would have no round trip, and nobody would notice.
+#[test]
+fn every_message_of_the_version_is_among_those_tried() {
+    let mut runner = TestRunner::deterministic();
+    let messages = std::iter::repeat_with(|| message().new_tree(&mut runner).unwrap().current());
+    let tried: HashSet<_> = messages.take(2_000).map(|message| message.kind()).collect();
+    let missing: Vec<_> = Version::V1.listed().iter().filter(|kind| !tried.contains(kind)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 proptest! {

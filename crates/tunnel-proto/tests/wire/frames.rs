@@ -68,6 +68,15 @@ fn unknown_keys_are_ignored_and_bytes_after_the_end_are_not() {
 }
 
 #[test]
+fn an_absent_value_may_be_null() {
+    // Rule {0: 1, 1: "a.example", 2: null, 3: 1, 4: {0: null}} in a Table of revision 5.
+    let rule = [&[0xa5, 0x00, 0x01, 0x01, 0x69][..], b"a.example", &[0x02, 0xf6, 0x03, 0x01, 0x04, 0xa1, 0x00, 0xf6]];
+    let body = [&[0xa2, 0x00, 0x05, 0x01, 0x81][..], &rule.concat()].concat();
+    let Ok(Message::Table(table)) = Message::decode(FrameType::Table, &body) else { panic!("a table") };
+    assert_eq!((table.rules[0].path.as_ref(), table.rules[0].http.host_header.as_ref()), (None, None));
+}
+
+#[test]
 fn an_unknown_code_means_the_general_one_where_there_is_one() {
     // Drain {0: 999, 1: 1} and a rule of kind 999.
     let drain = [0xa2, 0x00, 0x19, 0x03, 0xe7, 0x01, 0x01];

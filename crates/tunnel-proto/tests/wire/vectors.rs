@@ -6,11 +6,11 @@ use tunnel_proto::{frame::FrameType, message::Message, version::Version};
 
 use super::examples::examples;
 
-const SPECIFICATION: &str = include_str!("../../PROTOCOL.md");
+pub(super) const SPECIFICATION: &str = include_str!("../../PROTOCOL.md");
 
 /// The labels and bytes of the last section: a line `LABEL`, then lines of hexadecimal digits, in one block.
 fn vectors() -> Vec<(String, Vec<u8>)> {
-    let section = SPECIFICATION.split("\n## 9. Vectors\n").nth(1).unwrap();
+    let section = SPECIFICATION.split("\n## 10. Vectors\n").nth(1).unwrap();
     let block = section.split("```").nth(1).unwrap().trim_start_matches("text\n");
     let mut vectors: Vec<(String, Vec<u8>)> = Vec::new();
     for line in block.lines() {
