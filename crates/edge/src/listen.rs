@@ -48,7 +48,7 @@ const CONNECTIONS_PER_NETWORK: usize = 512;
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 /// Time for a request's head (H13).
 const HEAD_TIME: Duration = Duration::from_secs(10);
-/// How long a connection is kept on which nothing is asked.
+/// How long a connection is kept on which nothing is asked any more; one on which nothing ever was, for [`HEAD_TIME`].
 const IDLE_TIME: Duration = Duration::from_secs(60);
 /// How long a visitor may take nothing of what waits for it.
 const STALL_TIME: Duration = Duration::from_secs(120);
@@ -256,7 +256,7 @@ impl Connections {
         let builder = if h2 { builder().http2_only() } else { builder().http1_only() };
         let connection = builder.serve_connection_with_upgrades(io, service);
         tokio::pin!(connection);
-        let mut stopping = false;
+        let (mut stopping, mut leaving) = (false, false);
         let mut idle = tokio::time::interval(HEAD_TIME);
         loop {
             tokio::select! {
@@ -270,39 +270,41 @@ impl Connections {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                _ = idle.tick() => match activity.idle_since() {
-                    // Asked to go, and gone by the next look at the latest.
-                    Some(idle) if idle > IDLE_TIME.saturating_add(HEAD_TIME) => return,
-                    Some(idle) if idle > IDLE_TIME && !stopping => {
-                        stopping = true;
+                _ = idle.tick() => {
+                    let over = activity.idle_for_too_long();
+                    // Asked to go, it is gone by the next look at the latest.
+                    if over && leaving {
+                        return;
+                    }
+                    if over && !stopping {
                         connection.as_mut().graceful_shutdown();
                     }
-                    _ => {}
+                    leaving = over;
                 }
             }
         }
     }
 }
 
-/// What is being asked on a connection, and since when nothing is.
-struct Activity(Mutex<(usize, Instant)>);
+/// What is being asked on a connection, since when nothing is, and whether anything ever was.
+struct Activity(Mutex<(usize, Instant, bool)>);
 
 impl Default for Activity {
     fn default() -> Self {
-        Self(Mutex::new((0, Instant::now())))
+        Self(Mutex::new((0, Instant::now(), false)))
     }
 }
 
 impl Activity {
     fn begin(self: &Arc<Self>) -> Busy {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.0 = state.0.saturating_add(1);
+        *state = (state.0.saturating_add(1), state.1, true);
         Busy(self.clone())
     }
 
-    fn idle_since(&self) -> Option<Duration> {
-        let (busy, since) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (busy == 0).then(|| since.elapsed())
+    fn idle_for_too_long(&self) -> bool {
+        let (busy, since, ever) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        busy == 0 && since.elapsed() > if ever { IDLE_TIME } else { HEAD_TIME }
     }
 }
 
@@ -312,7 +314,7 @@ struct Busy(Arc<Activity>);
 impl Drop for Busy {
     fn drop(&mut self) {
         let mut state = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *state = (state.0.saturating_sub(1), Instant::now());
+        *state = (state.0.saturating_sub(1), Instant::now(), true);
     }
 }
 

@@ -137,7 +137,8 @@ impl Mailer {
         queue::queue(&self.desk, mail).await
     }
 
-    /// Whether the last attempts to hand mail over all failed, so that codes arrive late. Says nothing about any address.
+    /// Whether the mail server was not to be reached the last time, so that codes arrive late. Says nothing about any address:
+    /// it is asked for every one of them before its own mail is.
     pub fn is_delayed(&self) -> bool {
         self.desk.delayed.load(Ordering::Relaxed)
     }

@@ -66,8 +66,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Opens a PIN challenge, and voids every earlier open one of the same login and application.
     async fn open_pin(&self, pin: &PinRecord) -> Result<(), StoreError>;
-    /// Gives a challenge its code (keyed hash) and the time until which it may wait for the mail server.
-    async fn arm_pin(&self, id: &SecretHash, code: &SecretHash) -> Result<(), StoreError>;
+    /// Gives a challenge its code (keyed hash). False when it has one already, or a newer challenge voided it.
+    async fn arm_pin(&self, id: &SecretHash, code: &SecretHash) -> Result<bool, StoreError>;
+    /// Whether a code for this challenge could still be of use at `now`.
+    async fn pin_waits(&self, id: &SecretHash, now: UnixTime) -> Result<bool, StoreError>;
     /// Marks the challenge's mail as handed over: from now the code lives until `expires`.
     async fn pin_sent(&self, id: &SecretHash, expires: UnixTime) -> Result<(), StoreError>;
     /// One try: counts it, judges it and, when right, consumes the challenge, all in one atomic step. The caller

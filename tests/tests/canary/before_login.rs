@@ -262,3 +262,24 @@ fn bytes_after_an_unadmitted_head_stay_at_the_edge() {
         Ok(())
     });
 }
+
+/// H13: whoever connects and says nothing, or half of something, does not keep a place for ever.
+#[test]
+fn a_connection_that_says_nothing_is_closed() {
+    run("silent", async |lab| {
+        let stage = Stage::set(&lab).await?;
+        let mut silent = Vec::new();
+        for door in [stage.plain(), stage.door(WWW)?, stage.door(WWW)?.offering(&["h2"])] {
+            silent.push(door.open().await?);
+        }
+        let mut half = stage.door(WWW)?.open().await?;
+        half.send(format!("GET / HTTP/1.1\r\nHost: {WWW}\r\nX-Never: ").as_bytes()).await?;
+        silent.push(half);
+        let ends = silent.into_iter().map(async |mut raw| raw.rest().await);
+        for ended in futures::future::join_all(ends).await {
+            ended?;
+        }
+        stage.assert_silence("connections that ask for nothing");
+        Ok(())
+    });
+}

@@ -87,7 +87,18 @@ fn an_administrator_approves_a_machine_in_the_browser() {
         assert!(other.stderr.contains("app.example.test"), "{}", other.stderr);
         let publish =
             connector(&["--edge", &edge_url, "--hostname", WWW, "--url", &format!("http://127.0.0.1:{port}")])?;
-        let _connector = Connector::start("connector", publish).await?;
+        let mut running = Connector::start("connector", publish).await?;
+        // Withdrawn, it publishes nothing any more: what runs ends, and what starts again is refused.
+        let list = edge.run(&["admin", "operator", "list", "--json"]).await?.ok()?;
+        let list: serde_json::Value = serde_json::from_str(&list)?;
+        let id = list[0]["id"].as_str().unwrap();
+        let said = edge.run(&["admin", "operator", "revoke", id]).await?.ok()?;
+        assert!(said.contains(WWW), "the tunnel that was cut off is named: {said}");
+        assert_eq!(running.process.wait().await?.code(), Some(3), "{}", running.process.log.text());
+        let again = connector(&["--edge", &edge_url, "--hostname", WWW, "--url", &format!("http://127.0.0.1:{port}")])?;
+        assert_ne!(finish(again).await?.code, 0, "a withdrawn machine enrols no more");
+        let tunnels = edge.run(&["admin", "tunnel", "list"]).await?.ok()?;
+        assert!(tunnels.contains(WWW), "the route stays with the tunnel: {tunnels}");
         Ok(())
     });
 }

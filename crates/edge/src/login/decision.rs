@@ -2,7 +2,8 @@
 //!
 //! The page that takes an address does the same for every address: it opens a challenge that no code fits, and puts a job
 //! here. Only the job looks at the policies; when they could admit the address, the challenge gets a code and the code a
-//! mail.
+//! mail. For any other address everything but the mail is done, too, down to the question whether the mail server is there,
+//! so that neither how long the next request waits for the store nor when a challenge ends tells the two apart.
 
 use std::{
     net::IpAddr,
@@ -133,11 +134,18 @@ async fn decide(office: &impl PinOffice, job: PinJob) -> Result<(), DecideError>
     };
     if !eligible {
         tracing::debug!(reference = %job.reference, "no code: no policy could admit the address");
+    }
+    // Whether or not there will be a mail, the same is stored, and the same is seen of the time that storing takes. What
+    // arms the challenge of an address that cannot be admitted is the hash of no code.
+    let pin = Pin::from_random(crate::random());
+    let code = match eligible {
+        true => pin.hash(office.keys().hash_key(), &job.challenge, &job.login),
+        false => crate::random(),
+    };
+    if !office.store().arm_pin(&job.challenge, &code).await? {
+        // A newer challenge voided it meanwhile.
         return Ok(());
     }
-    let pin = Pin::from_random(crate::random());
-    let code = pin.hash(office.keys().hash_key(), &job.challenge, &job.login);
-    office.store().arm_pin(&job.challenge, &code).await?;
     let mail = PinMail {
         to: job.email,
         host: job.host,
@@ -148,6 +156,7 @@ async fn decide(office: &impl PinOffice, job: PinJob) -> Result<(), DecideError>
         user_agent: job.user_agent,
         lang: job.lang,
         reference: job.reference,
+        withheld: !eligible,
     };
     Ok(office.post(mail).await?)
 }

@@ -280,6 +280,7 @@ mod tests {
         assert_eq!(network("192.0.2.1"), network("::ffff:192.0.2.7"));
         assert_ne!(network("192.0.2.1"), network("192.0.3.1"));
         assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:1"));
-        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
+        assert_eq!(network("2001:db8::1"), network("2001:db8:0:ff::1"));
+        assert_ne!(network("2001:db8::1"), network("2001:db8:0:100::1"));
     }
 }

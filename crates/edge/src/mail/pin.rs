@@ -42,6 +42,8 @@ pub struct PinMail {
     pub lang: Lang,
     /// The reference of the request, for the audit record.
     pub reference: Reference,
+    /// Whether it is to be treated like any other, and not sent: nobody could be admitted by this address.
+    pub withheld: bool,
 }
 
 /// A [`PinMail`] as it waits, sealed. The mail's own number makes a repetition recognisable.
@@ -57,6 +59,8 @@ pub(super) struct Letter {
     software: String,
     ja: bool,
     pub(super) reference: String,
+    #[serde(default)]
+    pub(super) withheld: bool,
 }
 
 impl Letter {
@@ -72,6 +76,7 @@ impl Letter {
             software: software::summary(&mail.user_agent, mail.lang),
             ja: mail.lang == Lang::Ja,
             reference: mail.reference.to_string(),
+            withheld: mail.withheld,
         }
     }
 

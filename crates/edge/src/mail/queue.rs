@@ -22,6 +22,9 @@ const GLANCE: Duration = Duration::from_secs(1);
 /// and a mail is worth nothing after thirty minutes.
 const PAUSES: [u64; 6] = [2, 5, 15, 30, 60, 120];
 
+/// How long handing over a mail takes at least, where it is only pretended; up to a quarter of a second more.
+const WITHHELD_MIN: Duration = Duration::from_millis(30);
+
 /// A PIN was handed over.
 #[derive(Clone, Debug)]
 pub struct PinSent {
@@ -157,13 +160,29 @@ async fn attempt(desk: &Desk, mail: MailRecord) -> Result<(), StoreError> {
         let outcome = MailOutcome::Bounced("the queued mail cannot be opened".to_owned());
         return desk.store.mail_outcome(mail.id, &outcome, now).await;
     };
+    if !desk.store.pin_waits(&letter.challenge, now).await? {
+        // Used, void or superseded by a newer code: it would only confuse.
+        return desk.store.mail_outcome(mail.id, &MailOutcome::Lapsed, now).await;
+    }
     // The code lives ten minutes from here, and never longer than the request's thirty.
     let until = now.plus(LIFE_FROM_HANDED_OVER).min(letter.expires());
-    let attempt = deliver(desk, &letter, now, until).await;
+    // Whether mail is delayed is a matter of the server alone, and is found out for every address: a recipient's own
+    // trouble must not show on the next stranger's page.
+    let there = probe(desk).await;
+    desk.delayed.store(there.is_err(), Ordering::Relaxed);
+    let attempt = match there {
+        Err(detail) => Attempt::Later(detail),
+        Ok(()) if letter.withheld => {
+            let [random] = random::<1>();
+            tokio::time::sleep(WITHHELD_MIN.saturating_add(Duration::from_millis(u64::from(random)))).await;
+            desk.store.pin_sent(&letter.challenge, until).await?;
+            return desk.store.mail_outcome(mail.id, &MailOutcome::Withheld, desk.clock.now()).await;
+        }
+        Ok(()) => deliver(desk, &letter, now, until).await,
+    };
     let noted = desk.clock.now();
     match attempt {
         Attempt::Taken => {
-            desk.delayed.store(false, Ordering::Relaxed);
             desk.store.pin_sent(&letter.challenge, until).await?;
             desk.store.mail_outcome(mail.id, &MailOutcome::Sent, noted).await?;
             let sent = PinSent {
@@ -177,15 +196,24 @@ async fn attempt(desk: &Desk, mail: MailRecord) -> Result<(), StoreError> {
             Ok(())
         }
         Attempt::Later(detail) => {
-            desk.delayed.store(true, Ordering::Relaxed);
             tracing::warn!(mail = mail.id, tries = mail.tries, %detail, "a mail has to wait");
             let due = noted.plus(pause(mail.tries));
             desk.store.mail_outcome(mail.id, &MailOutcome::Deferred(due, detail), noted).await
         }
         Attempt::Never(detail) => {
             tracing::warn!(mail = mail.id, %detail, "a mail was refused");
+            desk.store.pin_sent(&letter.challenge, until).await?;
             desk.store.mail_outcome(mail.id, &MailOutcome::Bounced(detail), noted).await
         }
+    }
+}
+
+/// Whether mail could leave now.
+async fn probe(desk: &Desk) -> Result<(), String> {
+    match &desk.sender {
+        Sender::Smtp(smtp) => smtp.probe().await,
+        Sender::Console => Ok(()),
+        Sender::None => Err("this edge cannot send mail any more".to_owned()),
     }
 }
 

@@ -180,6 +180,16 @@ impl Smtp {
         Ok(Self { transport: builder.build(), patience: PATIENCE })
     }
 
+    /// Whether the server is there and lets us in.
+    pub(super) async fn probe(&self) -> Result<(), String> {
+        match tokio::time::timeout(self.patience, self.transport.test_connection()).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err("the mail server does not answer as one".to_owned()),
+            Ok(Err(error)) => Err(detail(&error, "")),
+            Err(_) => Err(format!("no answer from the mail server within {} seconds", self.patience.as_secs())),
+        }
+    }
+
     pub(super) async fn send(&self, message: Message) -> Attempt {
         let recipient = message.envelope().to().first().map(ToString::to_string).unwrap_or_default();
         match tokio::time::timeout(self.patience, self.transport.send(message)).await {

@@ -86,10 +86,17 @@ impl Desk {
 
     /// Opens and arms a challenge and queues its mail.
     async fn ask(&self, to: &str, lang: Lang) {
-        let pin = pin(to, lang, self.clock.now());
+        self.queue(pin(to, lang, self.clock.now())).await;
+    }
+
+    async fn ask_for(&self, to: &str, withheld: bool) {
+        self.queue(PinMail { withheld, ..pin(to, Lang::En, self.clock.now()) }).await;
+    }
+
+    async fn queue(&self, pin: PinMail) {
         let record = PinRecord {
             id: pin.challenge,
-            login: [8; 32],
+            login: pin.challenge,
             app: APP,
             email: b"sealed".to_vec(),
             created: pin.asked,
@@ -100,9 +107,19 @@ impl Desk {
         self.mailer().queue_pin(pin).await.unwrap();
     }
 
+    fn sent_nothing(&self) -> bool {
+        self.sent.is_empty()
+    }
+
+    async fn wrong_code(&self, to: &str, at: UnixTime) -> PinOutcome {
+        let id = challenge(to);
+        let attempt = PinAttempt { id, login: id, app: APP, code: [4; 32], now: at, max_tries: 5 };
+        self.store.try_pin(&attempt).await.unwrap()
+    }
+
     async fn type_code(&self, to: &str, at: UnixTime) -> PinOutcome {
         let id = challenge(to);
-        let attempt = PinAttempt { id, login: [8; 32], app: APP, code: [3; 32], now: at, max_tries: 5 };
+        let attempt = PinAttempt { id, login: id, app: APP, code: [3; 32], now: at, max_tries: 5 };
         self.store.try_pin(&attempt).await.unwrap()
     }
 
@@ -141,6 +158,7 @@ fn pin(to: &str, lang: Lang, asked: UnixTime) -> PinMail {
         user_agent: "Mozilla/5.0 (Windows NT 10.0; rv:140.0) Gecko/20100101 Firefox/140.0".into(),
         lang,
         reference: Reference::from_random([1; 6]),
+        withheld: false,
     }
 }
 
@@ -291,7 +309,7 @@ async fn the_ten_minutes_begin_when_the_server_takes_the_mail() {
     while desk.store.mail_log(10).await.unwrap().iter().filter(|entry| entry.state == "deferred").count() < 2 {
         tokio::task::yield_now().await;
     }
-    assert!(desk.mailer().is_delayed());
+    assert!(!desk.mailer().is_delayed(), "what a server says of recipients is no trouble of the server");
     desk.later(300);
     for _ in 0..2 {
         let (text, _) = parts(&server.taken.recv().await.unwrap());
@@ -300,12 +318,56 @@ async fn the_ten_minutes_begin_when_the_server_takes_the_mail() {
     while desk.store.mail_log(10).await.unwrap().iter().filter(|entry| entry.state == "sent").count() < 2 {
         tokio::task::yield_now().await;
     }
-    assert!(!desk.mailer().is_delayed());
     let end = START.plus(Duration::from_secs(900));
-    // The second challenge of the same login voids the first.
-    assert_eq!(desk.type_code("a@tnkeng.work", UnixTime(end.0 - 1)).await, PinOutcome::Void);
+    assert_eq!(desk.type_code("a@tnkeng.work", UnixTime(end.0 - 1)).await, PinOutcome::Right(b"sealed".to_vec()));
     assert_eq!(desk.type_code("b@tnkeng.work", end).await, PinOutcome::Expired);
     assert_eq!(desk.type_code("b@tnkeng.work", UnixTime(end.0 - 1)).await, PinOutcome::Right(b"sealed".to_vec()));
+}
+
+// P2: nothing that can be seen from outside depends on whether a mail was sent.
+#[tokio::test]
+async fn an_address_that_cannot_be_admitted_is_treated_alike_and_gets_no_mail() {
+    let mut server = Server::start(Protection::Plain).await;
+    let desk = Desk::with(Some(&server)).await;
+    desk.ask_for("stranger@example.com", true).await;
+    let log = desk.logged("withheld").await;
+    assert_eq!(log.iter().map(|entry| entry.state.as_str()).collect::<Vec<_>>(), ["withheld", "queued"]);
+    assert!(server.taken.try_recv().is_err(), "nothing is sent");
+    assert!(desk.sent_nothing(), "nothing is told of a mail that was not sent");
+    // Its challenge ends when one with a mail would.
+    assert_eq!(desk.wrong_code("stranger@example.com", UnixTime(START.0 + 599)).await, PinOutcome::Wrong(4));
+    assert_eq!(desk.wrong_code("stranger@example.com", UnixTime(START.0 + 600)).await, PinOutcome::Expired);
+}
+
+#[tokio::test]
+async fn mail_is_delayed_when_the_server_is_away_whoever_asks() {
+    let server = Server::start(Protection::Plain).await;
+    let desk = Desk::with(Some(&server)).await;
+    drop(server);
+    desk.ask_for("stranger@example.com", true).await;
+    desk.logged("deferred").await;
+    assert!(desk.mailer().is_delayed());
+}
+
+#[tokio::test]
+async fn the_mail_of_a_superseded_code_is_not_sent() {
+    let mut server = Server::start(Protection::Plain).await;
+    let desk = Desk::with(Some(&server)).await;
+    server.will([Answer::Later]);
+    desk.ask("a@tnkeng.work", Lang::En).await;
+    desk.logged("deferred").await;
+    let newer = PinRecord {
+        id: [7; 32],
+        login: challenge("a@tnkeng.work"),
+        app: APP,
+        email: b"sealed".to_vec(),
+        created: START,
+        expires: START.plus(Duration::from_secs(1800)),
+    };
+    desk.store.open_pin(&newer).await.unwrap();
+    desk.later(60);
+    desk.logged("lapsed").await;
+    assert!(server.taken.try_recv().is_err());
 }
 
 // P7
@@ -420,7 +482,7 @@ async fn nothing_a_stranger_names_adds_a_header_or_a_recipient() {
     // The strangest address that the grammar admits, and a browser's words.
     let mut mail = pin("!#$%&'*+-/=?^_`{|}~@tnkeng.work", Lang::En, START);
     mail.user_agent = "Firefox/1\r\nBcc: x@evil.example\r\n\r\n<script>alert(1)</script>".into();
-    desk.mailer().queue_pin(mail).await.unwrap();
+    desk.queue(mail).await;
     let taken = server.taken.recv().await.unwrap();
     assert_eq!(taken.recipients, ["!#$%&'*+-/=?^_`{|}~@tnkeng.work"]);
     let names = |fields: &[(String, String)]| fields.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();

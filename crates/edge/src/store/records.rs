@@ -235,6 +235,8 @@ pub enum MailOutcome {
     Bounced(String),
     /// It grew worthless while waiting.
     Lapsed,
+    /// It was never meant to be sent: the address could not be admitted, and everything but the mail is done for it, too.
+    Withheld,
 }
 
 /// One line of the delivery log.

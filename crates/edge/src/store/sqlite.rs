@@ -134,8 +134,12 @@ impl Store for SqliteStore {
         Ok(tx.commit().await?)
     }
 
-    async fn arm_pin(&self, id: &SecretHash, code: &SecretHash) -> Result<(), StoreError> {
+    async fn arm_pin(&self, id: &SecretHash, code: &SecretHash) -> Result<bool, StoreError> {
         pins::arm(&self.writer, id, code).await
+    }
+
+    async fn pin_waits(&self, id: &SecretHash, now: UnixTime) -> Result<bool, StoreError> {
+        pins::waits(&self.readers, id, now).await
     }
 
     async fn pin_sent(&self, id: &SecretHash, expires: UnixTime) -> Result<(), StoreError> {

@@ -62,6 +62,7 @@ pub(super) async fn outcome(
         MailOutcome::Deferred(_, said) => ("deferred", Some(said.as_str())),
         MailOutcome::Bounced(said) => ("bounced", Some(said.as_str())),
         MailOutcome::Lapsed => ("lapsed", None),
+        MailOutcome::Withheld => ("withheld", None),
     };
     let domain: Option<String> = match outcome {
         MailOutcome::Deferred(due, _) => {

@@ -24,13 +24,23 @@ pub(super) async fn open(tx: &mut Transaction<'_, Sqlite>, pin: &PinRecord) -> R
     Ok(())
 }
 
-pub(super) async fn arm(pool: &SqlitePool, id: &SecretHash, code: &SecretHash) -> Result<(), StoreError> {
-    sqlx::query("UPDATE pins SET code = ? WHERE id = ? AND code IS NULL AND void = 0")
+pub(super) async fn arm(pool: &SqlitePool, id: &SecretHash, code: &SecretHash) -> Result<bool, StoreError> {
+    let armed = sqlx::query("UPDATE pins SET code = ? WHERE id = ? AND code IS NULL AND void = 0")
         .bind(code.as_slice())
         .bind(id.as_slice())
         .execute(pool)
         .await?;
-    Ok(())
+    Ok(armed.rows_affected() > 0)
+}
+
+/// Whether a code for this challenge could still be of use.
+pub(super) async fn waits(pool: &SqlitePool, id: &SecretHash, now: UnixTime) -> Result<bool, StoreError> {
+    let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM pins WHERE id = ? AND void = 0 AND expires > ?")
+        .bind(id.as_slice())
+        .bind(time(now))
+        .fetch_optional(pool)
+        .await?;
+    Ok(found.is_some())
 }
 
 /// The hand-over can only bring the end nearer.
