@@ -89,7 +89,7 @@ impl Administration for Office {
     }
 
     async fn mail_log(&self, query: AuditQuery) -> Answer<Vec<MailLogEntry>> {
-        self.note(&query);
+        self.note(query);
         Ok(vec![MailLogEntry {
             id: 1,
             state: "sent".into(),
