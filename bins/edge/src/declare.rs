@@ -103,6 +103,20 @@ async fn try_check(place: &Place) -> Result<Vec<String>, String> {
     let dir = place.data_dir()?;
     if let Some(client) = Client::find(&dir).await.map_err(|error| error.to_string())? {
         let exported = client.export().await.map_err(|problem| problem.message)?;
+        // By the file as it is now, not as it was when the edge started.
+        let (zone, running) =
+            (place.config(Vec::new())?.zone, client.info().await.map_err(|problem| problem.message)?.zone);
+        if zone != running {
+            return Err(format!(
+                "the configuration is for the zone `{zone}`, and the edge that runs here serves `{running}`"
+            ));
+        }
+        if !mail && exported.text.contains("one_time_pin") {
+            return Err(
+                "a login method sends PINs, and the configuration has no `[smtp]`: with it the edge does not start"
+                    .into(),
+            );
+        }
         let request = Request { file: "what is declared".to_owned(), text: exported.text, dry_run: true, prune: false };
         return client.apply(request).await.map(|report| report.warnings).map_err(|problem| problem.message);
     }
