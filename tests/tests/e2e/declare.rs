@@ -116,3 +116,29 @@ fn check_reads_the_configuration() {
         Ok(())
     });
 }
+
+/// `edge check` judges by the file as it is now, also while an edge runs that was started with another.
+#[test]
+fn check_judges_by_the_file_and_not_by_the_running_edge() {
+    run("check-running", async |lab| {
+        let smtp = Smtp::start(&lab).await?;
+        let edge = Edge::with_access(&lab, EdgeConfig::with_mail(&smtp), ACCESS).await?;
+        edge.run(&["check"]).await?.ok()?;
+        let without_mail = EdgeConfig::default().toml(&lab.path("edge"));
+        for (text, word) in [
+            (without_mail.clone(), "smtp"),
+            (
+                EdgeConfig::with_mail(&smtp)
+                    .toml(&lab.path("edge"))
+                    .replace("zone = \"example.test\"", "zone = \"other.test\""),
+                "other.test",
+            ),
+        ] {
+            lab.write("edge.toml", &text)?;
+            let checked = edge.run(&["check"]).await?;
+            assert_eq!(checked.code, 1, "{word}: {}", checked.said());
+            assert!(checked.stderr.contains(word), "{}", checked.stderr);
+        }
+        Ok(())
+    });
+}

@@ -19,6 +19,8 @@ use super::{
 const HOSTNAMES_MAX: usize = tunnel_proto::message::HOSTNAMES_MAX;
 /// The most tunnels of one operator: far more than a machine has services, far less than would burden the edge.
 const OPERATOR_TUNNELS_MAX: usize = 256;
+/// Hostnames routed to all tunnels of one operator: the list of them fits into one frame, however long they are.
+const OPERATOR_ROUTES_MAX: usize = 400;
 
 impl Desk<'_> {
     /// Makes a tunnel, or takes the one with this name if `principal` may act on it; routes the hostnames to it, all or
@@ -171,6 +173,12 @@ impl Desk<'_> {
             if self.quick_start {
                 provisional::offer(declared, self.ca.zone(), hostname, AppId::from_bytes(crate::random()));
             }
+        }
+        let owner = principal.operator();
+        let own = |id: TunnelId| declared.tunnel(id).is_some_and(|tunnel| tunnel.owner == owner);
+        let routes = declared.routes.iter().filter(|route| own(route.tunnel)).count();
+        if owner.is_some() && !done.is_empty() && routes > OPERATOR_ROUTES_MAX {
+            return Err(Problem::TooMany { what: "hostnames of one machine", most: OPERATOR_ROUTES_MAX });
         }
         Ok(done)
     }
