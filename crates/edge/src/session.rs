@@ -248,3 +248,54 @@ impl fmt::Debug for Sessions {
         f.debug_struct("Sessions").field("count", &self.read().sessions.len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tunnel_proto::{EmailAddress, Identity};
+
+    use super::*;
+    use crate::store::{DATABASE_NAME, sqlite::SqliteStore};
+
+    fn record(id: u8, host: &str, parent: Option<u8>, person: u8, expires: u64) -> SessionRecord {
+        SessionRecord {
+            id: [id; 32],
+            host: host.parse().unwrap(),
+            parent: parent.map(|parent| [parent; 32]),
+            identity: Identity {
+                person: PersonId::from_bytes([person; 16]),
+                email: "ann@example.com".parse::<EmailAddress>().unwrap(),
+                method: "pin".parse().unwrap(),
+                authenticated: UnixTime(0),
+            },
+            created: UnixTime(0),
+            expires: UnixTime(expires),
+            grants: Vec::new(),
+        }
+    }
+
+    // S10
+    #[tokio::test]
+    async fn what_outlived_its_login_ends_with_the_browsers_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.path().join(DATABASE_NAME)).await.unwrap());
+        let sessions = Sessions::load(store.clone(), UnixTime(0)).await.unwrap();
+        for begun in [
+            record(1, "access.example.com", None, 1, 10),
+            record(2, "a.example.com", Some(1), 1, 1000),
+            record(3, "b.example.com", Some(1), 2, 1000),
+        ] {
+            sessions.start(begun, UnixTime(1)).await.unwrap();
+        }
+        // The login has lapsed and is forgotten; the browser's cookie still names it.
+        let now = UnixTime(20);
+        sessions.sweep(now);
+        assert_eq!(sessions.list(now).len(), 2);
+        let login = sessions.start(record(9, "access.example.com", None, 1, 1000), now).await.unwrap();
+        sessions.succeed(&[1; 32], &login, now).await.unwrap();
+        let left: Vec<_> = sessions.list(now).iter().map(|one| (*one.id(), one.parent().copied())).collect();
+        assert_eq!(left, [([2; 32], Some([9; 32])), ([9; 32], None)], "another person's ends, one's own follows");
+        sessions.end(&[[9; 32]]).await.unwrap();
+        assert!(sessions.list(now).is_empty(), "a logout ends it");
+        assert!(Sessions::load(store, now).await.unwrap().list(now).is_empty(), "also after a restart");
+    }
+}
