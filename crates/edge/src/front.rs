@@ -106,8 +106,8 @@ async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) ->
         Err(Turnaway::Unknown) => {
             state.audit.refused(AuditRecord {
                 source: Some(visit.source),
-                object: Some(visit.host.to_string()),
-                detail: Some("no application has this hostname".to_owned()),
+                // Not the hostname: whoever makes up a new one for each request would fill the record with them.
+                detail: Some("no application has the hostname".to_owned()),
                 reference: Some(visit.reference.to_string()),
                 ..AuditRecord::new(visit.now, AuditEvent::Refused)
             });
