@@ -79,14 +79,7 @@ impl Wire {
     /// # Errors
     /// The link has ended, or the connector refuses.
     pub async fn open(link: &Link) -> Result<bulk::Caller<Stream>> {
-        let open = Open {
-            revision: Revision(1),
-            rule: RuleId(0),
-            destination: None,
-            source: [127, 0, 0, 1].into(),
-            identity: None,
-            trace: [5; 16],
-        };
+        let open = Open::new(Revision(1), RuleId(0), [127, 0, 0, 1].into(), [5; 16]);
         let mut stream = link.open(open).await?;
         stream.accepted().await?;
         Ok(bulk::Caller::new(stream))

@@ -120,7 +120,7 @@ impl Permit {
         }
         let matched = gate.snapshot.policies.applications_for(&self.claim.host, &self.claim.path);
         let Some((_, required)) = matched.required() else { return false };
-        let subject = Subject { identity: Some(self.session.identity()), source: self.claim.source };
+        let subject = Subject::person(self.session.identity(), self.claim.source);
         let tunnel = gate.snapshot.tunnel_for(&self.claim.host);
         let holds = tunnel == self.tunnel
             && required.into_iter().all(|app| {
@@ -212,7 +212,7 @@ impl Gate<'_> {
             }
             return admitted;
         }
-        let subject = Subject { identity: Some(session.identity()), source: visit.source };
+        let subject = Subject::person(session.identity(), visit.source);
         let decision = self.snapshot.policies.decide(app, &subject);
         let admitted = decision.is_allow();
         self.decisions.0.insert(key, admitted);

@@ -163,14 +163,7 @@ pub(crate) async fn connect(pool: &Arc<Pool>, candidates: &[Candidate], visit: &
 async fn open<'a>(candidates: &'a [Candidate], visit: &Visit) -> Result<(&'a Candidate, Stream), Failure> {
     let mut failure = Failure::NoTunnel;
     for candidate in candidates.iter().take(LINKS_TRIED) {
-        let open = Open {
-            revision: candidate.revision,
-            rule: candidate.rule.id,
-            destination: None,
-            source: visit.source,
-            identity: None,
-            trace: crate::random(),
-        };
+        let open = Open::new(candidate.revision, candidate.rule.id, visit.source, crate::random());
         let opened = tokio::time::timeout(OPEN_PATIENCE, candidate.uplink.link.open(open)).await;
         let mut stream = match opened.unwrap_or(Err(OpenError::TooManyStreams)) {
             Ok(stream) => stream,

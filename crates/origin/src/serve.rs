@@ -7,7 +7,7 @@ use tracing::debug;
 use tunnel_proto::{
     HostPattern, Revision, RuleId,
     link::{Pending, Stream},
-    message::{HttpOptions, Open, Rule, ServiceKind, StreamRefusal, Table},
+    message::{HttpOptions, Open, Opening, Rule, ServiceKind, StreamRefusal, Table},
 };
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     dial::{DialError, dial},
     platform::{UnixStream, connect_unix},
     relay::{RelayError, relay},
-    service::{Opening, Service, StreamHandler},
+    service::{self, Service, StreamHandler},
     status::Meters,
 };
 
@@ -61,7 +61,10 @@ impl Rules {
         // Only a bastion goes where a visitor says, and none is published here. A stream of a web service is shared by
         // visitors, so it belongs to no one of them.
         let shared = matches!(service.kind(), ServiceKind::Http | ServiceKind::H2c);
-        if open.destination.is_some() || (shared && open.identity.is_some()) {
+        if open.destination.is_some()
+            || open.resolve
+            || (shared && (open.identity.is_some() || open.service_token.is_some()))
+        {
             return Err((StreamRefusal::WrongKind, format!("the rule is for {}", service.kind())));
         }
         Ok((hostname, service))
@@ -70,8 +73,11 @@ impl Rules {
 
 /// Serves one stream to its end.
 pub(crate) async fn serve(pending: Pending, rules: Arc<Rules>, limit: Duration, meters: Arc<Meters>) {
-    let trace = u128::from_be_bytes(pending.open.trace);
-    let (hostname, service) = match rules.find(&pending.open) {
+    let Opening::Service(open) = pending.opening.clone() else {
+        return refuse(pending, StreamRefusal::Malformed, "an edge opens services".to_owned(), &meters).await;
+    };
+    let trace = u128::from_be_bytes(open.trace);
+    let (hostname, service) = match rules.find(&open) {
         Ok((hostname, service)) => (hostname.clone(), service.clone()),
         Err((code, text)) => return refuse(pending, code, text, &meters).await,
     };
@@ -88,11 +94,12 @@ pub(crate) async fn serve(pending: Pending, rules: Arc<Rules>, limit: Duration, 
             return refuse(pending, StreamRefusal::ServiceTimeout, text, &meters).await;
         }
     };
-    let opening = Opening {
+    let opening = service::Opening {
         rule: hostname.clone(),
-        source: pending.open.source,
-        identity: pending.open.identity.clone(),
-        trace: pending.open.trace,
+        source: open.source,
+        identity: open.identity,
+        service_token: open.service_token,
+        trace: open.trace,
     };
     let counted = meters.open_stream();
     let Ok(stream) = pending.accept().await else { return };
@@ -128,7 +135,7 @@ async fn connect_tcp(target: &SocketTarget) -> Result<Connection, DialError> {
 }
 
 impl Connection {
-    async fn carry(self, mut stream: Stream, opening: Opening, meters: &Meters) -> io::Result<()> {
+    async fn carry(self, mut stream: Stream, opening: service::Opening, meters: &Meters) -> io::Result<()> {
         let ended = match self {
             Self::Tcp(mut service) => {
                 let ended = relay(&mut stream, &mut service, &meters.carried).await;
@@ -166,14 +173,7 @@ mod tests {
     use super::*;
 
     fn open(revision: u64, rule: u32) -> Open {
-        Open {
-            revision: Revision(revision),
-            rule: RuleId(rule),
-            destination: None,
-            source: [192, 0, 2, 1].into(),
-            identity: None,
-            trace: [0; 16],
-        }
+        Open::new(Revision(revision), RuleId(rule), [192, 0, 2, 1].into(), [0; 16])
     }
 
     fn rules() -> Rules {

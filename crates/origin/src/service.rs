@@ -3,7 +3,7 @@
 use std::{fmt, future::Future, io, net::IpAddr, path::PathBuf, str::FromStr, sync::Arc};
 
 use futures::future::BoxFuture;
-use tunnel_proto::{Identity, link::Stream, message::ServiceKind};
+use tunnel_proto::{Identity, Name, link::Stream, message::ServiceKind};
 use url::Url;
 
 use crate::{
@@ -180,6 +180,8 @@ pub struct Opening {
     /// Who it is: for TCP services only. A stream of an `http` rule is shared by visitors; there the identity is in each
     /// request's assertion.
     pub identity: Option<Identity>,
+    /// The service token that opened it, by its name, where a machine did and no person: for TCP services only.
+    pub service_token: Option<Name>,
     /// The edge's trace id.
     pub trace: [u8; 16],
 }

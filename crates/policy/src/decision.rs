@@ -1,19 +1,58 @@
 //! What a judgement is asked about and what it answers.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use serde::Serialize;
 use tunnel_proto::{Identity, Name};
 
 use crate::Trace;
 
-/// Who asks, and from where.
+/// Who asks, from where, and for a bastion where to.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// Who logged in, if anybody has. Nobody is ever admitted without.
-    pub identity: Option<&'a Identity>,
+    /// Who it is.
+    pub caller: Caller<'a>,
     /// The true source address of the request; an IPv4 address in IPv6 clothes counts as IPv4.
     pub source: IpAddr,
+    /// Where a stream of a bastion is to lead, resolved. Without one, the rules alone decide.
+    pub destination: Option<SocketAddr>,
+}
+
+/// Who asks. Nobody is ever admitted.
+#[derive(Clone, Copy, Debug)]
+pub enum Caller<'a> {
+    /// Somebody who has not logged in.
+    Nobody,
+    /// A person who logged in.
+    Person(&'a Identity),
+    /// A machine with the service token of this name.
+    Service(&'a Name),
+}
+
+impl<'a> Subject<'a> {
+    /// Somebody who has not logged in.
+    pub const fn nobody(source: IpAddr) -> Self {
+        Self { caller: Caller::Nobody, source, destination: None }
+    }
+
+    /// A person who logged in.
+    pub const fn person(identity: &'a Identity, source: IpAddr) -> Self {
+        Self { caller: Caller::Person(identity), source, destination: None }
+    }
+
+    /// A machine with the service token `name`.
+    pub const fn service(name: &'a Name, source: IpAddr) -> Self {
+        Self { caller: Caller::Service(name), source, destination: None }
+    }
+
+    /// The same, on the way to `destination`.
+    #[must_use]
+    pub const fn to(self, destination: SocketAddr) -> Self {
+        Self { destination: Some(destination), ..self }
+    }
 }
 
 /// A verdict and how it came about.
@@ -58,6 +97,11 @@ pub enum Verdict {
 pub enum DenyReason {
     /// A block policy matched, and no policy before it.
     Blocked {
+        /// That policy.
+        policy: Name,
+    },
+    /// An allowing policy matched, but it names no destinations, and a bastion leads nowhere without.
+    NoDestinations {
         /// That policy.
         policy: Name,
     },

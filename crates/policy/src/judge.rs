@@ -6,45 +6,65 @@ use ipnet::IpNet;
 use tunnel_proto::{EmailAddress, Name};
 
 use crate::{
-    Action, Application, Decision, DenyReason, GroupTrace, PolicySet, PolicyTrace, RuleTrace, RulesTrace, Selector,
-    Subject, Trace, Verdict,
+    Action, Application, Caller, CallerKind, Decision, DenyReason, DestinationTrace, GroupTrace, PolicySet,
+    PolicyTrace, RuleTrace, RulesTrace, Selector, Subject, Trace, Verdict,
     set::{Checked, CheckedPolicy, Rule},
 };
 
 impl PolicySet {
-    /// Judges a request for `application`: its policies in their order, the first that matches decides, and nothing is
-    /// admitted that no allow policy matches. Nobody is admitted without an identity, whatever the rules say.
+    /// Judges a request for `application`: its `service_auth` policies first, then the others in their order; the first
+    /// that matches decides, and nothing is admitted that no policy matches. Nobody is admitted without an identity,
+    /// whatever the rules say; `service_auth` admits machines only, and `allow` people only.
+    ///
+    /// On the way to a destination, a policy matches only if it lists the destination as well; a block policy that lists
+    /// none blocks all of them, and an admitting one that lists none leads nowhere.
     ///
     /// The application is looked up by its id; one that is not in this set has no policies.
     pub fn decide(&self, application: &Application, subject: &Subject<'_>) -> Decision {
         let facts = Facts::of(subject);
         let mut judge = Judge::new(self, facts);
-        let mut policies = self.policies_of(&application.id);
+        let mut policies = self.policies_in_order(&application.id);
         let mut judged = Vec::new();
         let mut verdict = None;
         for policy in policies.by_ref() {
             let matched = judge.holds(&policy.rules) == Tri::Yes;
-            judged.push((policy, matched));
-            verdict = match policy.action {
-                _ if !matched => continue,
-                Action::Block => Some(deny(DenyReason::Blocked { policy: policy.rules.name.clone() })),
-                Action::Allow if subject.identity.is_none() => continue,
-                Action::Allow => Some(Verdict::Allow { policy: policy.rules.name.clone(), session: policy.session }),
+            let listed = subject.destination.map(|to| policy.destinations.iter().any(|range| range.contains(to)));
+            judged.push((policy, matched, listed));
+            let name = || policy.rules.name.clone();
+            // A list of destinations narrows what the policy is about; an admitting policy without one leads nowhere.
+            let elsewhere = listed == Some(false);
+            let bare = subject.destination.is_some() && policy.destinations.is_empty();
+            verdict = match (policy.action, subject.caller) {
+                _ if !matched || (elsewhere && !bare) => continue,
+                (Action::Block, _) => Some(deny(DenyReason::Blocked { policy: name() })),
+                (Action::Allow, Caller::Person(_)) | (Action::ServiceAuth, Caller::Service(_)) if bare => {
+                    Some(deny(DenyReason::NoDestinations { policy: name() }))
+                }
+                (Action::Allow, Caller::Person(_)) | (Action::ServiceAuth, Caller::Service(_)) => {
+                    Some(Verdict::Allow { policy: name(), session: policy.session })
+                }
+                (Action::Allow, Caller::Nobody | Caller::Service(_))
+                | (Action::ServiceAuth, Caller::Nobody | Caller::Person(_)) => continue,
             };
             break;
         }
+        let caller = match subject.caller {
+            Caller::Nobody => CallerKind::Nobody,
+            Caller::Person(_) => CallerKind::Person,
+            Caller::Service(_) => CallerKind::Service,
+        };
         let trace = Trace {
             application: application.name.clone(),
-            logged_in: subject.identity.is_some(),
-            groups: judge.explain_groups(judged.iter().map(|(policy, _)| &policy.rules)),
-            policies: judged.iter().map(|(policy, matched)| judge.explain(policy, *matched)).collect(),
+            caller,
+            groups: judge.explain_groups(judged.iter().map(|(policy, ..)| &policy.rules)),
+            policies: judged.iter().map(|(policy, matched, to)| judge.explain(policy, *matched, *to)).collect(),
             not_reached: policies.map(|policy| policy.rules.name.clone()).collect(),
         };
-        let verdict = match (verdict, subject.identity) {
-            (Some(verdict), Some(_)) => verdict,
-            (None, Some(_)) => deny(DenyReason::NothingMatched),
-            (_, None) if self.hopeless(application, subject.source) => deny(DenyReason::Hopeless),
-            (_, None) => deny(DenyReason::LoginRequired),
+        let verdict = match (verdict, subject.caller) {
+            (Some(verdict), Caller::Person(_) | Caller::Service(_)) => verdict,
+            (None, Caller::Person(_) | Caller::Service(_)) => deny(DenyReason::NothingMatched),
+            (_, Caller::Nobody) if self.hopeless(application, subject.source) => deny(DenyReason::Hopeless),
+            (_, Caller::Nobody) => deny(DenyReason::LoginRequired),
         };
         Decision { verdict, trace }
     }
@@ -66,6 +86,8 @@ impl PolicySet {
             match (policy.action, judge.holds(&policy.rules)) {
                 (Action::Allow, Tri::Yes | Tri::Maybe) => return true,
                 (Action::Block, Tri::Yes) => return false,
+                // For machines, which do not log in.
+                (Action::ServiceAuth, _) => {}
                 (Action::Allow, Tri::No) | (Action::Block, Tri::No | Tri::Maybe) => {}
             }
         }
@@ -115,6 +137,8 @@ impl std::ops::Not for Tri {
 pub(crate) struct Facts<'a> {
     pub(crate) email: Fact<&'a EmailAddress>,
     pub(crate) method: Fact<&'a Name>,
+    /// The service token of a machine; people have none.
+    pub(crate) service: Option<&'a Name>,
     /// `None`: an address in none of the ranges that anybody would write down.
     pub(crate) source: Option<IpAddr>,
     /// Methods that an unknown login could still be by; any when empty.
@@ -141,20 +165,22 @@ impl<T> Fact<T> {
 
 impl<'a> Facts<'a> {
     fn of(subject: &Subject<'a>) -> Self {
-        let (email, method) = match subject.identity {
-            Some(identity) => (Fact::Known(&identity.email), Fact::Known(&identity.method)),
-            None => (Fact::Absent, Fact::Absent),
+        let (email, method, service) = match subject.caller {
+            Caller::Person(identity) => (Fact::Known(&identity.email), Fact::Known(&identity.method), None),
+            Caller::Nobody => (Fact::Absent, Fact::Absent, None),
+            Caller::Service(name) => (Fact::Absent, Fact::Absent, Some(name)),
         };
-        Self { email, method, source: Some(subject.source.to_canonical()), methods: &[] }
+        Self { email, method, service, source: Some(subject.source.to_canonical()), methods: &[] }
     }
 
     fn of_address(email: &'a EmailAddress, source: IpAddr, method: &'a Name) -> Self {
         let source = Some(source.to_canonical());
-        Self { email: Fact::Known(email), method: Fact::Known(method), source, methods: &[] }
+        Self { email: Fact::Known(email), method: Fact::Known(method), service: None, source, methods: &[] }
     }
 
     fn of_stranger(source: IpAddr, methods: &'a [Name]) -> Self {
-        Self { email: Fact::Unknown, method: Fact::Unknown, source: Some(source.to_canonical()), methods }
+        let source = Some(source.to_canonical());
+        Self { email: Fact::Unknown, method: Fact::Unknown, service: None, source, methods }
     }
 
     fn holds(&self, selector: &Selector) -> Tri {
@@ -167,6 +193,8 @@ impl<'a> Facts<'a> {
                 let possible = self.methods.is_empty() || self.methods.contains(method);
                 if possible { self.method.is(|known| known == method) } else { Tri::No }
             }
+            Selector::ServiceToken(name) => (self.service == Some(name)).into(),
+            Selector::AnyServiceToken => self.service.is_some().into(),
             // The judge resolves groups.
             Selector::Group(_) => Tri::No,
         }
@@ -236,9 +264,10 @@ impl<'a> Judge<'a> {
         rules.groups().filter(open).collect()
     }
 
-    fn explain(&self, policy: &CheckedPolicy, matched: bool) -> PolicyTrace {
+    fn explain(&self, policy: &CheckedPolicy, matched: bool, listed: Option<bool>) -> PolicyTrace {
         let rules = self.explain_rules(&policy.rules, matched);
-        PolicyTrace { policy: policy.rules.name.clone(), action: policy.action, rules }
+        let destinations = listed.map(|listed| DestinationTrace { listed, any: !policy.destinations.is_empty() });
+        PolicyTrace { policy: policy.rules.name.clone(), action: policy.action, destinations, rules }
     }
 
     fn explain_groups<'b>(&self, rules: impl Iterator<Item = &'b Checked>) -> Vec<GroupTrace> {

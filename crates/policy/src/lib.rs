@@ -3,7 +3,8 @@
 //! An administrator declares [`Group`]s, [`Policy`]s and [`Application`]s; a [`PolicySet`] checks them against each other
 //! once and then answers, for every request: which applications does this host and path fall under
 //! ([`PolicySet::applications_for`]), and is this person admitted to them from this address ([`PolicySet::decide`]), with
-//! a [`Trace`] that says why. What nobody declared is refused, and nobody is admitted without having logged in.
+//! a [`Trace`] that says why. What nobody declared is refused, and nobody is admitted without having logged in or having
+//! shown a service token.
 //!
 //! No sockets, files, clock or randomness: whoever calls says who asks and from where. Authenticating people is not done
 //! here, nor is anything remembered between two calls.
@@ -18,6 +19,7 @@
 //!     action: Action::Allow,
 //!     rules: Rules { include: vec![Selector::EmailDomain("example.com".parse()?)], ..Rules::default() },
 //!     session_duration: None,
+//!     destinations: vec![],
 //! };
 //! let wiki = Application {
 //!     id: AppId::from_bytes([7; 32]),
@@ -42,7 +44,7 @@
 //!     method: "pin".parse()?,
 //!     authenticated: UnixTime(0),
 //! };
-//! let subject = Subject { identity: Some(&identity), source: "203.0.113.9".parse()? };
+//! let subject = Subject::person(&identity, "203.0.113.9".parse()?);
 //! for application in all {
 //!     let decision = set.decide(application, &subject);
 //!     assert!(decision.is_allow(), "{}", decision.trace);
@@ -60,9 +62,9 @@ mod set;
 mod trace;
 mod warning;
 
-pub use decision::{Decision, DenyReason, Subject, Verdict};
+pub use decision::{Caller, Decision, DenyReason, Subject, Verdict};
 pub use model::{Action, Application, Group, Policy, Rules, Selector, Target};
 pub use path::{PATTERN_MAX, PathPattern, PathPatternError};
 pub use set::{Matched, PolicySet, PolicySetError, is_reserved};
-pub use trace::{GroupTrace, PolicyTrace, RuleTrace, RulesTrace, Trace};
+pub use trace::{CallerKind, DestinationTrace, GroupTrace, PolicyTrace, RuleTrace, RulesTrace, Trace};
 pub use warning::Warning;

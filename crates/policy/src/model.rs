@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use tunnel_proto::{AppId, EmailAddress, HostPattern, Hostname, Name};
+use tunnel_proto::{AppId, DestinationRange, EmailAddress, HostPattern, Hostname, Name};
 
 /// A rule list: `ANY(include) AND ALL(require) AND NOT ANY(exclude)`. A list whose `include` is empty matches nobody.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,10 @@ pub enum Selector {
     Everyone,
     /// People who logged in by this method.
     LoginMethod(Name),
+    /// Machines with the service token of this name.
+    ServiceToken(Name),
+    /// Machines with any service token.
+    AnyServiceToken,
     /// People and places that this group's rules match.
     Group(Name),
 }
@@ -66,6 +70,8 @@ pub enum Action {
     Allow,
     /// Turn away, whatever later policies say.
     Block,
+    /// Admit machines by their service token, before any other policy is asked. People are not admitted by it.
+    ServiceAuth,
 }
 
 /// A reusable policy.
@@ -81,6 +87,9 @@ pub struct Policy {
     /// How long a login lasts for an application that this policy admitted to (whole seconds), if not the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_duration: Option<Duration>,
+    /// Where a bastion may lead those whom the policy matches, beside its rules. Says nothing about other applications.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub destinations: Vec<DestinationRange>,
 }
 
 /// Where an application lives: a hostname pattern and, optionally, a path pattern below it.
@@ -127,6 +136,7 @@ impl fmt::Display for Action {
         f.write_str(match self {
             Self::Allow => "allow",
             Self::Block => "block",
+            Self::ServiceAuth => "service_auth",
         })
     }
 }
@@ -139,6 +149,8 @@ impl fmt::Display for Selector {
             Self::Ip(range) => write!(f, "ip `{range}`"),
             Self::Everyone => f.write_str("everyone"),
             Self::LoginMethod(method) => write!(f, "login_method `{method}`"),
+            Self::ServiceToken(token) => write!(f, "service_token `{token}`"),
+            Self::AnyServiceToken => f.write_str("any_service_token"),
             Self::Group(group) => write!(f, "group `{group}`"),
         }
     }

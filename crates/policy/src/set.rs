@@ -5,7 +5,7 @@ mod hosts;
 
 use std::collections::HashMap;
 
-use tunnel_proto::{AppId, Hostname, Name};
+use tunnel_proto::{AppId, DestinationRange, Hostname, Name};
 
 pub use check::PolicySetError;
 
@@ -55,6 +55,7 @@ pub(crate) struct Rule {
 pub(crate) struct CheckedPolicy {
     pub(crate) action: Action,
     pub(crate) session: Option<std::time::Duration>,
+    pub(crate) destinations: Vec<DestinationRange>,
     pub(crate) rules: Checked,
 }
 
@@ -80,7 +81,8 @@ impl PolicySet {
                 .iter()
                 .map(|policy| {
                     let rules = checked("policy", &policy.name, &policy.rules)?;
-                    Ok(CheckedPolicy { action: policy.action, session: policy.session_duration, rules })
+                    let destinations = policy.destinations.clone();
+                    Ok(CheckedPolicy { action: policy.action, session: policy.session_duration, destinations, rules })
                 })
                 .collect::<Result<_, _>>()?,
             applications: applications
@@ -94,6 +96,7 @@ impl PolicySet {
             hosts: hosts::Index::new(applications),
         };
         check::cycles(&set.groups)?;
+        check::callers(&set.groups, &set.policies)?;
         Ok(set)
     }
 
@@ -140,6 +143,12 @@ impl PolicySet {
     /// What an administrator should look at twice: what is allowed, but seldom meant.
     pub fn warnings(&self) -> Vec<Warning> {
         warning::of(self)
+    }
+
+    /// The policies of an application in the order in which they are judged: those for machines first.
+    pub(crate) fn policies_in_order(&self, id: &AppId) -> impl Iterator<Item = &CheckedPolicy> {
+        let machines = |policy: &&CheckedPolicy| policy.action == Action::ServiceAuth;
+        self.policies_of(id).filter(machines).chain(self.policies_of(id).filter(move |policy| !machines(policy)))
     }
 
     pub(crate) fn policies_of(&self, id: &AppId) -> impl Iterator<Item = &CheckedPolicy> {

@@ -12,14 +12,35 @@ use crate::{Action, Selector};
 pub struct Trace {
     /// The application that was asked for.
     pub application: Name,
-    /// Whether somebody was logged in. An allow policy admits nobody who is not, even when its rules hold.
-    pub logged_in: bool,
+    /// What asked. An allow policy admits people only and a service_auth policy machines only, even when its rules hold.
+    pub caller: CallerKind,
     /// The policies in the order in which they were judged; the last one decided, if any matched.
     pub policies: Vec<PolicyTrace>,
     /// Every group that the rules above refer to, each once, in the order of first mention.
     pub groups: Vec<GroupTrace>,
     /// Policies that were not reached because an earlier one decided.
     pub not_reached: Vec<Name>,
+}
+
+/// What asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallerKind {
+    /// Somebody who had not logged in.
+    Nobody,
+    /// A person who had.
+    Person,
+    /// A machine with a service token.
+    Service,
+}
+
+/// What a policy's destinations say about the one that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct DestinationTrace {
+    /// Whether the destination is among them.
+    pub listed: bool,
+    /// Whether there are any.
+    pub any: bool,
 }
 
 /// One policy of a [`Trace`].
@@ -29,6 +50,9 @@ pub struct PolicyTrace {
     pub policy: Name,
     /// What it does when it matches.
     pub action: Action,
+    /// What its destinations say, where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destinations: Option<DestinationTrace>,
     /// Its rules.
     #[serde(flatten)]
     pub rules: RulesTrace,
@@ -69,18 +93,28 @@ pub struct RuleTrace {
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "application `{}`", self.application)?;
-        if !self.logged_in {
+        if self.caller == CallerKind::Nobody {
             f.write_str("\n  nobody is logged in, and allow policies admit only people who are")?;
         }
         if self.policies.is_empty() {
             f.write_str("\n  it has no policies")?;
         }
         for policy in &self.policies {
-            let outcome = match (policy.rules.matched, policy.action) {
-                (false, _) => "does not match",
-                (true, Action::Allow) if !self.logged_in => "would match, but nobody is logged in",
-                (true, Action::Allow) => "matches: allowed",
-                (true, Action::Block) => "matches: blocked",
+            let outcome = match (policy.rules.matched, policy.action, self.caller) {
+                (false, ..) => "does not match",
+                _ if policy.destinations.is_some_and(|to| to.any && !to.listed) => {
+                    "would match, but does not list the destination"
+                }
+                (true, Action::Allow, CallerKind::Nobody) => "would match, but nobody is logged in",
+                (true, Action::Allow, CallerKind::Service) => "would match, but is for people",
+                (true, Action::ServiceAuth, CallerKind::Nobody | CallerKind::Person) => {
+                    "would match, but is for service tokens"
+                }
+                (true, Action::Block, _) => "matches: blocked",
+                (true, ..) if policy.destinations.is_some_and(|to| !to.any) => {
+                    "matches, but lists no destinations: refused"
+                }
+                (true, Action::Allow | Action::ServiceAuth, _) => "matches: allowed",
             };
             let action = policy.action;
             write!(f, "\n  policy `{}` ({action}) {outcome}{}", policy.policy, Lines(&policy.rules))?;
@@ -92,7 +126,9 @@ impl fmt::Display for Trace {
         for policy in &self.not_reached {
             write!(f, "\n  policy `{policy}` was not reached")?;
         }
-        if self.not_reached.is_empty() && !self.policies.last().is_some_and(|last| last.rules.matched) {
+        let decides =
+            |last: &PolicyTrace| last.rules.matched && last.destinations.is_none_or(|to| to.listed || !to.any);
+        if self.not_reached.is_empty() && !self.policies.last().is_some_and(decides) {
             f.write_str("\n  no policy matched: denied by default")?;
         }
         Ok(())

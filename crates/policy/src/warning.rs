@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt};
 
 use serde::Serialize;
-use tunnel_proto::Name;
+use tunnel_proto::{DestinationRange, Name};
 
 use crate::{
     Action, PolicySet, Selector,
@@ -27,6 +27,11 @@ pub enum Warning {
         policy: Name,
         /// The method.
         method: Name,
+    },
+    /// A policy that lets a bastion lead to any address there is.
+    LeadsEverywhere {
+        /// The policy.
+        policy: Name,
     },
     /// Several addresses or domains in `require`, which must all hold at once.
     RequiresContradiction {
@@ -53,13 +58,16 @@ impl fmt::Display for Warning {
                 "policy `{policy}` admits everyone who logs in by `{method}`; for one-time PINs that is anybody with an \
                  e-mail address"
             ),
+            Self::LeadsEverywhere { policy } => {
+                write!(f, "policy `{policy}` lets bastions lead to every address; name the networks that are meant")
+            }
             Self::RequiresContradiction { kind, name } => write!(
                 f,
                 "{kind} `{name}` requires several e-mail addresses or domains at once and so matches nobody; put them \
                  into a group's `include` and require the group"
             ),
             Self::AdmitsNobody { application } => {
-                write!(f, "application `{application}` has no allow policy, so nobody can open it")
+                write!(f, "application `{application}` has no policy that admits, so nobody can open it")
             }
         }
     }
@@ -71,9 +79,14 @@ pub(crate) fn of(set: &PolicySet) -> Vec<Warning> {
     let methods = login_methods(set);
     // Somebody of whom nothing is known but the method: no address, domain or range that is written down is theirs.
     let admits = |rules: &Checked, method| {
-        let facts = Facts { email: Fact::Absent, method, source: None, methods: &[] };
+        let facts = Facts { email: Fact::Absent, method, service: None, source: None, methods: &[] };
         Judge::new(set, facts).holds(rules) == Tri::Yes
     };
+    for policy in &set.policies {
+        if policy.action != Action::Block && policy.destinations.iter().any(DestinationRange::is_everything) {
+            warnings.push(Warning::LeadsEverywhere { policy: policy.rules.name.clone() });
+        }
+    }
     for policy in allows() {
         let name = &policy.rules.name;
         if admits(&policy.rules, Fact::Absent) {
@@ -91,7 +104,7 @@ pub(crate) fn of(set: &PolicySet) -> Vec<Warning> {
         }
     }
     for application in set.applications() {
-        if !set.policies_of(&application.id).any(|policy| policy.action == Action::Allow) {
+        if !set.policies_of(&application.id).any(|policy| policy.action != Action::Block) {
             warnings.push(Warning::AdmitsNobody { application: application.name.clone() });
         }
     }

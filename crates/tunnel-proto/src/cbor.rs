@@ -9,7 +9,7 @@ use minicbor::{
 };
 
 use crate::{EmailAddress, HostPattern, Hostname, InstanceId, LinkId, Name, OperatorId, PersonId, TunnelId, UnixTime};
-use crate::{Revision, RuleId};
+use crate::{GrantId, Revision, RuleId};
 
 macro_rules! as_bytes {
     ($($id:ident),*) => {$(
@@ -72,7 +72,7 @@ macro_rules! as_number {
     )*};
 }
 
-as_number!(Revision: u64, RuleId: u32, UnixTime: u64);
+as_number!(GrantId: u32, Revision: u64, RuleId: u32, UnixTime: u64);
 
 /// An address as 4 or 16 bytes, in network order; for `#[cbor(with = "address")]`.
 pub(crate) mod address {
@@ -98,6 +98,60 @@ pub(crate) mod address {
         let v6 =
             <[u8; 16]>::try_from(bytes).map_err(|_| DecodeError::message("an address has 4 or 16 bytes").at(at))?;
         Ok(Ipv6Addr::from(v6).into())
+    }
+}
+
+/// A list of addresses, each as in [`address`]; for `#[cbor(with = "addresses", has_nil)]`. An empty one has no key.
+pub(crate) mod addresses {
+    use super::*;
+    use crate::message::ADDRESSES_MAX;
+
+    pub(crate) fn encode<C, W: Write>(
+        addresses: &Vec<IpAddr>,
+        e: &mut Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), EncodeError<W::Error>> {
+        e.array(addresses.len() as u64)?;
+        addresses.iter().try_for_each(|one| address::encode(one, e, ctx))
+    }
+
+    pub(crate) fn decode<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<IpAddr>, DecodeError> {
+        let at = d.position();
+        let count = d.array()?.and_then(|count| usize::try_from(count).ok());
+        let count = count.filter(|count| *count <= ADDRESSES_MAX);
+        let count = count.ok_or_else(|| DecodeError::message("too many addresses").at(at))?;
+        (0..count).map(|_| address::decode(d, ctx)).collect()
+    }
+
+    #[allow(clippy::ptr_arg, reason = "the derive macro passes the field")]
+    pub(crate) const fn is_nil(addresses: &Vec<IpAddr>) -> bool {
+        addresses.is_empty()
+    }
+
+    pub(crate) fn nil() -> Option<Vec<IpAddr>> {
+        Some(Vec::new())
+    }
+}
+
+/// Yes, or no key at all; for `#[cbor(with = "flag", has_nil)]`.
+pub(crate) mod flag {
+    use super::*;
+
+    pub(crate) fn encode<C, W: Write>(flag: &bool, e: &mut Encoder<W>, _: &mut C) -> Result<(), EncodeError<W::Error>> {
+        e.bool(*flag)?.ok()
+    }
+
+    pub(crate) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<bool, DecodeError> {
+        d.bool()
+    }
+
+    pub(crate) const fn is_nil(flag: &bool) -> bool {
+        !*flag
+    }
+
+    #[allow(clippy::unnecessary_wraps, reason = "the derive macro wants an option")]
+    pub(crate) const fn nil() -> Option<bool> {
+        Some(false)
     }
 }
 

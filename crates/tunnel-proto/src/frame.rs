@@ -97,21 +97,23 @@ frame_types! {
     /// What was asked is not done, and why.
     Problem = 0x28 max CONTROL_FRAME_MAX,
 
-    /// Reserved for `tunnel-access/1`: an access client presents a credential.
+    /// An access client presents a credential for an application.
     Present = 0x30 max CONTROL_FRAME_MAX,
-    /// Reserved for `tunnel-access/1`: the credential opens the application.
+    /// The credential opens the application.
     Granted = 0x31 max CONTROL_FRAME_MAX,
-    /// Reserved for `tunnel-access/1`: it does not.
+    /// It does not, and why.
     Refused = 0x32 max CONTROL_FRAME_MAX,
-    /// Reserved for `tunnel-access/1`: a grant ended.
+    /// A grant ended, and its streams with it.
     Revoked = 0x33 max CONTROL_FRAME_MAX,
 
-    /// The first frame of a stream.
+    /// The first frame of a stream from an edge.
     Open = 0x40 max STREAM_FRAME_MAX,
     /// The stream is a connection to the service from here on.
     Accepted = 0x41 max STREAM_FRAME_MAX,
     /// The stream is not.
     StreamRefused = 0x42 max STREAM_FRAME_MAX,
+    /// The first frame of a stream from an access client.
+    OpenGrant = 0x43 max STREAM_FRAME_MAX,
 }
 
 impl FrameType {

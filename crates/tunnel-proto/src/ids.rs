@@ -148,6 +148,10 @@ impl<'de> Deserialize<'de> for AppId {
 #[serde(transparent)]
 pub struct RuleId(pub u32);
 
+/// What an access client calls a grant on one link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GrantId(pub u32);
+
 /// The number of a version of something that is replaced whole; it only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

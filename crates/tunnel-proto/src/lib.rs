@@ -22,7 +22,9 @@
 //! # Ok::<(), tunnel_proto::frame::FrameError>(())
 //! ```
 
+pub mod access;
 mod cbor;
+pub mod destination;
 pub mod email;
 pub mod enrol;
 pub mod frame;
@@ -36,9 +38,10 @@ pub mod message;
 pub mod name;
 pub mod version;
 
+pub use destination::{Destination, DestinationRange};
 pub use email::EmailAddress;
 pub use hostname::{HostPattern, Hostname};
-pub use ids::{AppId, EdgeId, InstanceId, LinkId, OperatorId, PersonId, Revision, RuleId, TunnelId, UnixTime};
+pub use ids::{AppId, EdgeId, GrantId, InstanceId, LinkId, OperatorId, PersonId, Revision, RuleId, TunnelId, UnixTime};
 pub use name::Name;
 
 use serde::{Deserialize, Serialize};

@@ -19,14 +19,7 @@
 //! let mut connector = link::connect(near, hello, link::Settings::default()).await?;
 //! let edge = edge.await??;
 //!
-//! let open = Open {
-//!     revision: Revision(1),
-//!     rule: RuleId(0),
-//!     destination: None,
-//!     source: [192, 0, 2, 1].into(),
-//!     identity: None,
-//!     trace: [0; 16],
-//! };
+//! let open = Open::new(Revision(1), RuleId(0), [192, 0, 2, 1].into(), [0; 16]);
 //! let mut stream = edge.link.open(open).await?;
 //! stream.write_all(b"hello").await?;
 //! stream.shutdown().await?;
@@ -74,7 +67,7 @@ pub use stream::{OpenError, Stream};
 
 use crate::{
     LinkId,
-    message::{Drain, DrainReason, Message, Open, Ping},
+    message::{Drain, DrainReason, Message, Opening, Ping},
 };
 use control::Roles;
 use driver::OpenRequest;
@@ -116,7 +109,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// For an edge towards connectors and operators, who open no streams.
+    /// For an edge towards connectors and operators, and for an access client: whose peer opens no streams.
     pub fn for_edge() -> Self {
         Self { accepts_streams: false, ..Self::default() }
     }
@@ -165,9 +158,9 @@ impl Link {
     ///
     /// An error concerns this stream only, except [`OpenError::Closed`]. Waits while the peer leaves 256 openings
     /// unanswered. Cancel safe: a stream that is not wanted any more is reset.
-    pub async fn open(&self, open: Open) -> Result<Stream, OpenError> {
+    pub async fn open(&self, opening: impl Into<Opening>) -> Result<Stream, OpenError> {
         let shared = self.shared();
-        let frame = Message::from(open).encode().map_err(OpenError::Invalid)?;
+        let frame = Message::from(opening.into()).encode().map_err(OpenError::Invalid)?;
         if shared.end.borrow().is_some() {
             return Err(OpenError::Closed);
         }

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use minicbor::{Decode, Encode};
 
 use crate::{
-    HostPattern, Identity, InstanceId, LinkId, Name, Revision, RuleId, TunnelId,
-    cbor::{address, coded},
+    GrantId, HostPattern, Hostname, Identity, InstanceId, LinkId, Name, Revision, RuleId, TunnelId, UnixTime,
+    cbor::{address, addresses, coded, flag},
     enrol::{CreateTunnel, EnrolProblem, TunnelCreated},
     frame::{FrameError, FrameType, HEADER_LEN, Header, assemble},
     version::Version,
@@ -26,6 +26,10 @@ pub const LIST_MAX: usize = 64;
 pub const LABEL_TEXT_MAX: usize = 256;
 /// The most hostnames in a request of an operator.
 pub const HOSTNAMES_MAX: usize = 256;
+/// The longest part of a [`Present`]ed credential, in bytes.
+pub const CREDENTIAL_MAX: usize = 256;
+/// The most addresses in an [`Accepted`].
+pub const ADDRESSES_MAX: usize = 16;
 
 /// The opening of a link.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -412,12 +416,191 @@ pub struct Open {
     #[n(5)]
     #[cbor(with = "minicbor::bytes")]
     pub trace: [u8; 16],
+    /// The service token that opened it, by its name, where no person did; never on HTTP streams.
+    #[n(6)]
+    pub service_token: Option<Name>,
+    /// For a bastion: only say which addresses the destination has, and connect to none. The stream ends with the answer.
+    #[n(7)]
+    #[cbor(with = "flag", has_nil)]
+    pub resolve: bool,
+}
+
+impl Open {
+    /// A stream for rule `rule` of the table `revision`, opened from `source`; the rest is filled in by struct update.
+    pub fn new(revision: Revision, rule: RuleId, source: IpAddr, trace: [u8; 16]) -> Self {
+        Self { revision, rule, destination: None, source, identity: None, trace, service_token: None, resolve: false }
+    }
+}
+
+/// The first frame of a stream from an access client.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct OpenGrant {
+    /// The grant that it stands on.
+    #[n(0)]
+    pub grant: GrantId,
+    /// Where to (`host:port`), for a bastion.
+    #[n(1)]
+    pub destination: Option<String>,
+}
+
+/// The first frame of a stream, whoever opens it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// From an edge: to a service.
+    Service(Open),
+    /// From an access client: to an application.
+    Grant(OpenGrant),
+}
+
+impl From<Open> for Opening {
+    fn from(open: Open) -> Self {
+        Self::Service(open)
+    }
+}
+
+impl From<OpenGrant> for Opening {
+    fn from(open: OpenGrant) -> Self {
+        Self::Grant(open)
+    }
+}
+
+impl From<Opening> for Message {
+    fn from(opening: Opening) -> Self {
+        match opening {
+            Opening::Service(open) => open.into(),
+            Opening::Grant(open) => open.into(),
+        }
+    }
+}
+
+/// Presents a credential for the application at a hostname. Answered by [`Granted`] or [`Refused`].
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Present {
+    /// What the grant is to be called: a number that this link has not used before.
+    #[n(0)]
+    pub grant: GrantId,
+    /// The application's hostname.
+    #[n(1)]
+    pub hostname: Hostname,
+    /// The credential.
+    #[n(2)]
+    pub credential: Credential,
+}
+
+impl std::fmt::Debug for Present {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Present").field("grant", &self.grant).field("hostname", &self.hostname).finish_non_exhaustive()
+    }
+}
+
+/// What an access client proves itself by. Never printed.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Credential {
+    /// A person's client token for one application.
+    #[n(0)]
+    ClientToken(#[n(0)] String),
+    /// A machine's service token.
+    #[n(1)]
+    ServiceToken {
+        /// Its id.
+        #[n(0)]
+        id: String,
+        /// Its secret.
+        #[n(1)]
+        secret: String,
+    },
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::ClientToken(_) => "ClientToken(…)",
+            Self::ServiceToken { .. } => "ServiceToken(…)",
+        })
+    }
+}
+
+/// The credential opens the application: streams may name the grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Granted {
+    /// The grant, as [`Present`] called it.
+    #[n(0)]
+    pub grant: GrantId,
+    /// When it ends by itself.
+    #[n(1)]
+    pub expires: UnixTime,
+}
+
+/// The credential does not open the application.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, thiserror::Error)]
+#[cbor(map)]
+#[error("the edge refused the credential ({code}): {text}")]
+pub struct Refused {
+    /// The grant that there is not, as [`Present`] called it.
+    #[n(0)]
+    pub grant: GrantId,
+    /// Why.
+    #[n(1)]
+    pub code: GrantRefusal,
+    /// Why, for the person who asked.
+    #[n(2)]
+    pub text: String,
+}
+
+coded! {
+    /// Why a credential does not open an application.
+    pub enum GrantRefusal else Internal {
+        /// Something went wrong at the edge; trying again may help.
+        Internal = 0 "internal",
+        /// No application has this hostname.
+        UnknownHostname = 1 "unknown_hostname",
+        /// The credential is not one, has ended, or is for another application: log in anew.
+        BadCredential = 2 "bad_credential",
+        /// The credential is good, and the policy does not admit.
+        NotAdmitted = 3 "not_admitted",
+        /// The link has as many grants as it may, or the number was used before.
+        TooManyGrants = 4 "too_many_grants",
+    }
+}
+
+/// A grant ended, and its streams with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Revoked {
+    /// The grant.
+    #[n(0)]
+    pub grant: GrantId,
+    /// Why.
+    #[n(1)]
+    pub reason: RevokedReason,
+}
+
+coded! {
+    /// Why a grant ended.
+    pub enum RevokedReason else Unspecified {
+        /// Not said, or not known to this program.
+        Unspecified = 0 "unspecified",
+        /// Its time was over: log in anew.
+        Expired = 1 "expired",
+        /// It was ended, or the login that it came from was: by a logout or by an administrator.
+        Ended = 2 "ended",
+        /// The policy does not admit any more.
+        NotAdmitted = 3 "not_admitted",
+    }
 }
 
 /// The stream is a connection to the service from here on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct Accepted {}
+pub struct Accepted {
+    /// The addresses of the destination, where only they were asked for ([`Open::resolve`]); else none.
+    #[n(0)]
+    #[cbor(with = "addresses", has_nil)]
+    pub addresses: Vec<IpAddr>,
+}
 
 /// The stream is not a connection to the service.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, thiserror::Error)]
@@ -457,6 +640,14 @@ coded! {
         DestinationDenied = 9 "destination_denied",
         /// The opening could not be understood.
         Malformed = 10 "malformed",
+        /// The edge knows no such grant on this link, or it has ended.
+        NotGranted = 11 "not_granted",
+        /// The edge's policy does not admit, or not to that destination.
+        NotAdmitted = 12 "not_admitted",
+        /// No connector of the application is connected.
+        NoTunnel = 13 "no_tunnel",
+        /// The application is a bastion: a destination must be named, or what was named is none.
+        DestinationRequired = 14 "destination_required",
     }
 }
 
@@ -529,9 +720,14 @@ messages! {
     Rotate(Rotate),
     Done(Done),
     Problem(EnrolProblem),
+    Present(Present),
+    Granted(Granted),
+    Refused(Refused),
+    Revoked(Revoked),
     Open(Open),
     Accepted(Accepted),
     StreamRefused(StreamRefused),
+    OpenGrant(OpenGrant),
 }
 
 impl Message {
@@ -592,8 +788,22 @@ fn check(message: &Message) -> Result<(), &'static str> {
         Message::CreateTunnel(create) => list(create.hostnames.len(), HOSTNAMES_MAX, "hostnames"),
         Message::Route(route) => list(route.hostnames.len(), HOSTNAMES_MAX, "hostnames"),
         Message::Open(open) => text(open.destination.as_deref().unwrap_or_default(), DESTINATION_MAX, "destination"),
+        Message::OpenGrant(open) => {
+            text(open.destination.as_deref().unwrap_or_default(), DESTINATION_MAX, "destination")
+        }
         Message::StreamRefused(refused) => text(&refused.text, TEXT_MAX, "text"),
-        Message::Ping(_)
+        Message::Accepted(accepted) => list(accepted.addresses.len(), ADDRESSES_MAX, "addresses"),
+        Message::Present(present) => match &present.credential {
+            Credential::ClientToken(token) => text(token, CREDENTIAL_MAX, "credential"),
+            Credential::ServiceToken { id, secret } => {
+                text(id, CREDENTIAL_MAX, "credential")?;
+                text(secret, CREDENTIAL_MAX, "credential")
+            }
+        },
+        Message::Refused(refused) => text(&refused.text, TEXT_MAX, "text"),
+        Message::Granted(_)
+        | Message::Revoked(_)
+        | Message::Ping(_)
         | Message::Pong(_)
         | Message::Drain(_)
         | Message::TableAccepted(_)
@@ -605,7 +815,6 @@ fn check(message: &Message) -> Result<(), &'static str> {
         | Message::Delete(_)
         | Message::Rotate(_)
         | Message::Done(_)
-        | Message::Problem(_)
-        | Message::Accepted(_) => Ok(()),
+        | Message::Problem(_) => Ok(()),
     }
 }

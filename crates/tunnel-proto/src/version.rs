@@ -53,8 +53,11 @@ impl Version {
                 (Role::Edge, Role::Operator) => {
                     matches!(kind, F::TunnelCreated | F::Tunnels | F::Renewed | F::Done | F::Problem)
                 }
+                (Role::Access, Role::Edge) => matches!(kind, F::Present),
+                (Role::Edge, Role::Access) => matches!(kind, F::Granted | F::Refused | F::Revoked),
                 _ => false,
             },
+            Place::StreamOpening if sender == Role::Access => matches!(kind, F::OpenGrant),
             Place::StreamOpening => matches!(kind, F::Open),
             Place::StreamAnswer => matches!(kind, F::Accepted | F::StreamRefused),
         };
@@ -83,7 +86,7 @@ pub enum Place {
     StreamAnswer,
 }
 
-const V1: [FrameType; 23] = [
+const V1: [FrameType; 28] = [
     FrameType::Hello,
     FrameType::Welcome,
     FrameType::Refuse,
@@ -104,7 +107,12 @@ const V1: [FrameType; 23] = [
     FrameType::Rotate,
     FrameType::Done,
     FrameType::Problem,
+    FrameType::Present,
+    FrameType::Granted,
+    FrameType::Refused,
+    FrameType::Revoked,
     FrameType::Open,
     FrameType::Accepted,
     FrameType::StreamRefused,
+    FrameType::OpenGrant,
 ];

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tunnel_proto::{
     InstanceId, LinkId, Revision, RuleId,
     link::{self, Connected, Pending, Settings, Stream, Welcomed},
-    message::{Hello, Limits, Open, Role},
+    message::{Hello, Limits, Open, Opening, Role},
 };
 
 pub(crate) fn hello() -> Hello {
@@ -26,13 +26,14 @@ pub(crate) fn hello() -> Hello {
 }
 
 pub(crate) fn open(rule: u32) -> Open {
-    Open {
-        revision: Revision(1),
-        rule: RuleId(rule),
-        destination: None,
-        source: [192, 0, 2, 1].into(),
-        identity: None,
-        trace: [9; 16],
+    Open::new(Revision(1), RuleId(rule), [192, 0, 2, 1].into(), [9; 16])
+}
+
+/// The rule that an edge's opening names.
+pub(crate) fn rule_of(pending: &Pending) -> u32 {
+    match &pending.opening {
+        Opening::Service(open) => open.rule.0,
+        Opening::Grant(_) => panic!("an edge opens services"),
     }
 }
 

@@ -47,6 +47,7 @@ pub(super) fn plan(
             action: item.body.action,
             rules: item.body.rules.rules(),
             session_duration: item.body.session_duration,
+            destinations: item.body.destinations.clone(),
         });
         merge(&mut after.policies, policies.collect(), |policy| &policy.name, prune);
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tunnel_policy::{Action, Target};
-use tunnel_proto::{HostPattern, Name};
+use tunnel_proto::{DestinationRange, HostPattern, Name};
 
 use super::{
     fields::{At, Fields, Keys, Reader},
@@ -36,6 +36,7 @@ pub(super) struct PolicyText {
     pub(super) action: Action,
     pub(super) rules: RulesText,
     pub(super) session_duration: Option<Duration>,
+    pub(super) destinations: Vec<DestinationRange>,
 }
 
 #[derive(Debug)]
@@ -59,8 +60,8 @@ const LOGIN_METHOD: Keys =
     Keys { known: &["name", "type"], later: &["tenant", "client_id", "client_secret", "issuer"] };
 const GROUP: Keys = Keys { known: &["name", "include", "require", "exclude"], later: &[] };
 const POLICY: Keys = Keys {
-    known: &["name", "action", "include", "require", "exclude", "session_duration"],
-    later: &["destinations", "purpose_justification", "approval_required", "mfa"],
+    known: &["name", "action", "include", "require", "exclude", "session_duration", "destinations"],
+    later: &["purpose_justification", "approval_required", "mfa"],
 };
 const APPLICATION: Keys = Keys {
     known: &["name", "hostnames", "login_methods", "policies", "websocket_origins", "compatible_headers"],
@@ -158,16 +159,25 @@ impl Reader {
             match text {
                 "allow" => Some(Action::Allow),
                 "block" => Some(Action::Block),
-                other => self.choice(node.at, "action", other, &["allow", "block"], &["bypass", "service_auth"]),
+                "service_auth" => Some(Action::ServiceAuth),
+                other => self.choice(node.at, "action", other, &["allow", "block", "service_auth"], &["bypass"]),
             }
         });
         let rules = rules(self, &fields);
         let session_duration =
             fields.get("session_duration").map(|node| self.with(node, "session_duration", scalar::duration));
         let session_duration = session_duration.map_or(Some(None), |read| read.map(Some));
+        let destinations = fields.get("destinations");
+        let destinations =
+            destinations.map_or(Some(Vec::new()), |node| self.many(node, "destinations", scalar::destinations));
         Some(Item {
             name: name?,
-            body: PolicyText { action: action?, rules: rules?, session_duration: session_duration? },
+            body: PolicyText {
+                action: action?,
+                rules: rules?,
+                session_duration: session_duration?,
+                destinations: destinations?.into_iter().map(|range| range.value).collect(),
+            },
         })
     }
 

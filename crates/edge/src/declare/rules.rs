@@ -28,10 +28,11 @@ impl RulesText {
 }
 
 /// Selectors that are built, as keys of one-key maps.
-const KNOWN: [&str; 6] = ["email", "email_domain", "ip", "everyone", "login_method", "group"];
+const KNOWN: [&str; 8] =
+    ["email", "email_domain", "ip", "everyone", "login_method", "service_token", "any_service_token", "group"];
 
 /// Selectors that will be.
-const LATER: [&str; 18] = [
+const LATER: [&str; 16] = [
     "email_list",
     "ip_list",
     "country",
@@ -43,8 +44,6 @@ const LATER: [&str; 18] = [
     "okta",
     "oidc_claim",
     "saml_attribute",
-    "service_token",
-    "any_service_token",
     "linked_app_token",
     "certificate",
     "common_name",
@@ -82,6 +81,7 @@ fn selector(read: &mut Reader, node: &Node) -> Option<At<Selector>> {
             }
         },
         Value::Text(word) if word == "everyone" => return Some(At { at, value: Selector::Everyone }),
+        Value::Text(word) if word == "any_service_token" => return Some(At { at, value: Selector::AnyServiceToken }),
         other => {
             let kind = other.kind();
             return read
@@ -103,14 +103,20 @@ fn selector(read: &mut Reader, node: &Node) -> Option<At<Selector>> {
         "ip" => Selector::Ip(read.with(value, what, scalar::range)?),
         "login_method" => Selector::LoginMethod(read.parsed(value, what)?.value),
         "group" => Selector::Group(read.parsed(value, what)?.value),
-        "everyone" => match &value.value {
-            Value::Null | Value::Bool(true) => Selector::Everyone,
-            Value::Map(entries) if entries.is_empty() => Selector::Everyone,
-            _ => return read.wrong(value.at, "`everyone` takes no value: write `{everyone: true}`"),
+        "service_token" => Selector::ServiceToken(read.parsed(value, what)?.value),
+        "everyone" | "any_service_token" => match &value.value {
+            Value::Map(entries) if !entries.is_empty() => return bare(read, value, what),
+            Value::Null | Value::Bool(true) | Value::Map(_) if what == "everyone" => Selector::Everyone,
+            Value::Null | Value::Bool(true) | Value::Map(_) => Selector::AnyServiceToken,
+            _ => return bare(read, value, what),
         },
         word => return read.choice(key.at, "selector", word, &KNOWN, &LATER),
     };
     Some(At { at, value })
+}
+
+fn bare<T>(read: &mut Reader, value: &Node, what: &str) -> Option<T> {
+    read.wrong(value.at, format!("`{what}` takes no value: write `{{{what}: true}}`"))
 }
 
 fn domain(text: &str) -> Result<tunnel_proto::Hostname, String> {

@@ -113,6 +113,11 @@ pub(super) fn range_text(net: &IpNet) -> String {
     if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() }
 }
 
+/// A range of destinations, `CIDR:PORT`.
+pub(super) fn destinations(text: &str) -> Result<tunnel_proto::DestinationRange, String> {
+    text.parse().map_err(|error| format!("`{text}`: {error}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

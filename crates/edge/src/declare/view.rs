@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 use tunnel_policy::{Application, Group, Policy, Selector};
-use tunnel_proto::{HostPattern, Name};
+use tunnel_proto::{DestinationRange, HostPattern, Name};
 
 use super::scalar::{duration_text, range_text};
 use crate::store::{Declared, LoginMethod, LoginMethodKind, TunnelRecord};
@@ -39,6 +39,8 @@ pub(super) struct PolicyView {
     rules: RulesView,
     #[serde(skip_serializing_if = "Option::is_none")]
     session_duration: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    destinations: Vec<DestinationRange>,
 }
 
 #[derive(Debug, Serialize)]
@@ -70,7 +72,7 @@ pub(super) struct TunnelView {
 }
 
 /// The fields in the order in which they are told.
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 12] = [
     "type",
     "action",
     "hostnames",
@@ -78,6 +80,7 @@ const FIELDS: [&str; 11] = [
     "require",
     "exclude",
     "session_duration",
+    "destinations",
     "login_methods",
     "policies",
     "websocket_origins",
@@ -123,6 +126,7 @@ impl PolicyView {
             action: policy.action.to_string(),
             rules: RulesView::of(&policy.rules),
             session_duration: policy.session_duration.map(duration_text),
+            destinations: policy.destinations.clone(),
         }
     }
 }
@@ -138,6 +142,7 @@ fn selector(selector: &Selector) -> Value {
     match selector {
         Selector::Ip(range) => json!({ "ip": range_text(range) }),
         Selector::Everyone => json!({ "everyone": true }),
+        Selector::AnyServiceToken => json!({ "any_service_token": true }),
         // The others are written as they are stored.
         other => serde_json::to_value(other).unwrap_or(Value::Null),
     }

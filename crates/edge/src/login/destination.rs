@@ -88,7 +88,7 @@ impl<'a> Destination<'a> {
     pub(crate) fn judge(&self, snapshot: &Snapshot, identity: &Identity, source: IpAddr) -> Judged {
         match self {
             Self::Application(app) => {
-                let decision = snapshot.policies.decide(app, &Subject { identity: Some(identity), source });
+                let decision = snapshot.policies.decide(app, &Subject::person(identity, source));
                 match decision.verdict {
                     Verdict::Allow { session, .. } => {
                         Judged::Admitted(session.unwrap_or(SESSION_DEFAULT).max(GRANT_MIN))

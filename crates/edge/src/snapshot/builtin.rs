@@ -84,7 +84,13 @@ impl BuiltIn {
         declared.groups.push(Group { name: name.clone(), rules });
         let include = vec![Selector::Group(name.clone())];
         let rules = Rules { include, ..Rules::default() };
-        declared.policies.push(Policy { name, action: Action::Allow, rules, session_duration: None });
+        declared.policies.push(Policy {
+            name,
+            action: Action::Allow,
+            rules,
+            session_duration: None,
+            destinations: Vec::new(),
+        });
         if self.quick_start && declared.login_methods.is_empty() {
             let name = "pin".parse().expect("it is a name");
             declared.login_methods.push(LoginMethod { name, kind: LoginMethodKind::OneTimePin });

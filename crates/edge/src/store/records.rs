@@ -30,6 +30,36 @@ pub struct Declared {
     /// Hostnames that an administrator lets an operator take over, each once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub promises: Vec<Promise>,
+    /// Tokens by which machines are admitted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub service_tokens: Vec<ServiceTokenRecord>,
+}
+
+/// A service token: what a machine proves itself by. Its secret is shown once and stored nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceTokenRecord {
+    /// Its stable name, by which policies mean it.
+    pub name: Name,
+    /// Its public id, which the machine sends beside the secret; stable for its life.
+    pub id: String,
+    /// The hash of its secret.
+    pub secret: SecretHash,
+    /// The secret before the last rotation, as long as that counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousSecret>,
+    /// When it was created.
+    pub created: UnixTime,
+    /// When it ends.
+    pub expires: UnixTime,
+}
+
+/// A secret that was rotated away and counts a while longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousSecret {
+    /// Its hash.
+    pub secret: SecretHash,
+    /// Until when.
+    pub until: UnixTime,
 }
 
 /// An administrator's word, given with a tick on the approval page, that an operator may take a hostname from the tunnel

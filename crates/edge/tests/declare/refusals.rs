@@ -16,30 +16,40 @@ const TABLE: &[(&str, &str)] = &[
         "4:9: unknown selector `emial`; did you mean `email`?",
     ),
     ("groups:\n  - name: g\n    include: [{country: JP}]\n", "3:16: selector `country` is not built yet"),
-    ("groups:\n  - name: g\n    include: [{service_token: x}]\n", "3:16: selector `service_token` is not built yet"),
+    ("groups:\n  - name: g\n    include: [{service_token: x}]\n", "3:31: there is no service token `x`"),
     (
         "groups:\n  - name: g\n    include: [{zebra: x}]\n",
-        "3:16: unknown selector `zebra`; known: email, email_domain, ip, everyone, login_method, group",
+        "3:16: unknown selector `zebra`; known: email, email_domain, ip, everyone, login_method, service_token, any_service_token, group",
     ),
     (
         "policies:\n  - {name: p, action: bypass, include: [{everyone: true}]}\n",
         "2:23: action `bypass` is not built yet",
     ),
     (
-        "policies:\n  - {name: p, action: service_auth, include: [{everyone: true}]}\n",
-        "2:23: action `service_auth` is not built yet",
+        "policies:\n  - {name: p, action: service_auth, include: [{email: a@b.example}]}\n",
+        "2:12: policy `p` (service_auth) names email `a@b.example`, which service tokens do not have: people belong into \
+         `allow` policies",
+    ),
+    (
+        "policies:\n  - {name: p, action: allow, include: [{any_service_token: true}]}\n",
+        "2:12: policy `p` (allow) names any_service_token, which people do not have: service tokens belong into \
+         `service_auth` policies",
+    ),
+    (
+        "policies:\n  - {name: p, action: service_auth, include: [{any_service_token: x}]}\n",
+        "2:67: `any_service_token` takes no value: write `{any_service_token: true}`",
     ),
     (
         "policies:\n  - {name: p, action: deny, include: [{everyone: true}]}\n",
-        "2:23: unknown action `deny`; known: allow, block",
+        "2:23: unknown action `deny`; known: allow, block, service_auth",
     ),
     (
         "policies:\n  - {name: p, action: alow, include: [{everyone: true}]}\n",
         "2:23: unknown action `alow`; did you mean `allow`?",
     ),
     (
-        "policies:\n  - {name: p, action: allow, include: [{everyone: true}], destinations: []}\n",
-        "2:59: key of policy `destinations` is not built yet",
+        "policies:\n  - {name: p, action: allow, include: [{everyone: true}], destinations: [\"10.0.0.0/8\"]}\n",
+        "2:74: `10.0.0.0/8`: not a range of destinations: write CIDR:PORT, for example 192.168.1.0/24:3389",
     ),
     (
         "policies:\n  - {name: p, action: allow, incude: [], include: [{everyone: true}]}\n",

@@ -32,7 +32,7 @@ fn admitted(snapshot: &Snapshot, host: &str, email: &str) -> Option<bool> {
         method: "pin".parse().unwrap(),
         authenticated: UnixTime(0),
     };
-    let decision = snapshot.policies.decide(application, &Subject { identity: Some(&identity), source: SOURCE });
+    let decision = snapshot.policies.decide(application, &Subject::person(&identity, SOURCE));
     Some(matches!(decision.verdict, Verdict::Allow { .. }))
 }
 
@@ -93,7 +93,13 @@ async fn a_declared_application_replaces_the_provisional_one() {
         .declare(|declared| {
             let rules = Rules { include: vec![Selector::Everyone], ..Rules::default() };
             let name = "all".parse().unwrap();
-            declared.policies.push(Policy { name, action: Action::Allow, rules, session_duration: None });
+            declared.policies.push(Policy {
+                name,
+                action: Action::Allow,
+                rules,
+                session_duration: None,
+                destinations: Vec::new(),
+            });
             // Of the same name, too.
             declared.applications.push(application("www.localhost", "www.localhost", "all"));
         })
@@ -136,7 +142,8 @@ async fn nothing_takes_the_place_of_what_is_built_in() {
     let everyone = Rules { include: vec![Selector::Everyone], ..Rules::default() };
     let name = tunnel_edge::snapshot::administrators();
     let group = Group { name: name.clone(), rules: everyone.clone() };
-    let policy = Policy { name, action: Action::Allow, rules: everyone, session_duration: None };
+    let policy =
+        Policy { name, action: Action::Allow, rules: everyone, session_duration: None, destinations: Vec::new() };
     let base = office.declared().await;
     let refused = |change: &dyn Fn(&mut tunnel_edge::store::Declared)| {
         let mut declared = base.clone();

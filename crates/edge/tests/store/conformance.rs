@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 use futures::future::join_all;
 use tunnel_edge::store::{
     AuditEvent, AuditRecord, CertificateHolder, CertificateRecord, Declared, Grant, LoginMethod, LoginMethodKind,
-    MailOutcome, MailRecord, OnceKind, OneTime, OperatorRecord, PinAttempt, PinOutcome, PinRecord, Promise, RateLimit,
-    RouteRecord, SessionRecord, Store, StoreError, TunnelRecord,
+    MailOutcome, MailRecord, OnceKind, OneTime, OperatorRecord, PinAttempt, PinOutcome, PinRecord, PreviousSecret,
+    Promise, RateLimit, RouteRecord, ServiceTokenRecord, SessionRecord, Store, StoreError, TunnelRecord,
 };
 use tunnel_policy::{Action, Application, Group, Policy, Rules, Selector, Target};
 use tunnel_proto::{AppId, Identity, OperatorId, PersonId, Revision, TunnelId, UnixTime};
@@ -90,6 +90,7 @@ pub(crate) fn declared() -> Declared {
                 ..Rules::default()
             },
             session_duration: Some(Duration::from_secs(3600)),
+            destinations: vec!["192.168.1.0/24:3389".parse().unwrap()],
         }],
         applications: vec![Application {
             id: app(1),
@@ -104,6 +105,14 @@ pub(crate) fn declared() -> Declared {
         tunnels: vec![TunnelRecord { id: tunnel, name: name("office"), created: T0, owner: Some(operator) }],
         routes: vec![RouteRecord { hostname: "www.example.com".parse().unwrap(), tunnel }],
         administrators: vec!["admin@example.com".parse().unwrap()],
+        service_tokens: vec![ServiceTokenRecord {
+            name: "backup".parse().unwrap(),
+            id: "0123456789abcdef0123456789abcdef.access".into(),
+            secret: [6; 32],
+            previous: Some(PreviousSecret { secret: [7; 32], until: UnixTime(50) }),
+            created: UnixTime(1),
+            expires: UnixTime(100),
+        }],
         promises: vec![Promise { hostname: "wiki.example.com".parse().unwrap(), operator, from: tunnel }],
     }
 }

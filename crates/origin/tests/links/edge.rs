@@ -114,14 +114,7 @@ fn link_id() -> LinkId {
 }
 
 pub(crate) fn opening(rule: u32) -> Open {
-    Open {
-        revision: Revision(1),
-        rule: RuleId(rule),
-        destination: None,
-        source: [192, 0, 2, 7].into(),
-        identity: None,
-        trace: [5; 16],
-    }
+    Open::new(Revision(1), RuleId(rule), [192, 0, 2, 7].into(), [5; 16])
 }
 
 pub(crate) async fn open(link: &Link, rule: u32) -> Stream {

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use tunnel_proto::{HostPattern, Name};
 
-use super::{Checked, Rule, is_reserved};
-use crate::{Application, PathPattern, Rules, Selector};
+use super::{Checked, CheckedPolicy, Rule, is_reserved};
+use crate::{Action, Application, PathPattern, Rules, Selector};
 
 /// Why a set was refused. The configuration is at fault; every variant names where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +56,16 @@ pub enum PolicySetError {
     /// A group refers to itself, directly or by way of others.
     #[error("groups refer to each other in a circle: {}", Circle(.0))]
     Circle(Vec<Name>),
+    /// A policy for people, or a group that it refers to, names service tokens, or one for machines asks who somebody is.
+    #[error("policy `{policy}` ({action}) names {selector}, which {}", .action.cannot_know())]
+    WrongCaller {
+        /// The policy.
+        policy: Name,
+        /// What it does.
+        action: Action,
+        /// The rule.
+        selector: Selector,
+    },
     /// A rule list without include rules matches nobody.
     #[error("{kind} `{name}` has no include rule and so would match nobody")]
     NoInclude {
@@ -96,6 +106,15 @@ impl std::fmt::Display for Circle<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.iter().try_for_each(|name| write!(f, "`{name}` → "))?;
         self.0.first().map_or(Ok(()), |first| write!(f, "`{first}`"))
+    }
+}
+
+impl Action {
+    const fn cannot_know(self) -> &'static str {
+        match self {
+            Self::Allow | Self::Block => "people do not have: service tokens belong into `service_auth` policies",
+            Self::ServiceAuth => "service tokens do not have: people belong into `allow` policies",
+        }
     }
 }
 
@@ -185,6 +204,31 @@ pub(super) fn policies(app: &Application, policies: &HashMap<&Name, usize>) -> R
             .ok_or_else(|| PolicySetError::UnknownPolicy { application, policy: policy.clone() })
     };
     app.policies.iter().map(place).collect()
+}
+
+/// Refuses policies whose rules, or those of a group that they refer to, can never hold of whom the policy is about.
+pub(super) fn callers(groups: &[Checked], policies: &[CheckedPolicy]) -> Result<(), PolicySetError> {
+    for policy in policies {
+        let mut seen = HashSet::new();
+        let mut lists = vec![&policy.rules];
+        while let Some(list) = lists.pop() {
+            for rule in list.include.iter().chain(&list.require).chain(&list.exclude) {
+                let wrong = match &rule.selector {
+                    Selector::ServiceToken(_) | Selector::AnyServiceToken => policy.action != Action::ServiceAuth,
+                    Selector::Email(_) | Selector::EmailDomain(_) | Selector::LoginMethod(_) => {
+                        policy.action == Action::ServiceAuth
+                    }
+                    Selector::Ip(_) | Selector::Everyone | Selector::Group(_) => false,
+                };
+                if wrong {
+                    let (name, selector) = (policy.rules.name.clone(), rule.selector.clone());
+                    return Err(PolicySetError::WrongCaller { policy: name, action: policy.action, selector });
+                }
+            }
+            lists.extend(list.groups().filter(|group| seen.insert(*group)).filter_map(|group| groups.get(group)));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses groups that refer to themselves. The walk keeps its own stack: a long chain of groups must not exhaust ours.

@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use tunnel_policy::{Action, Application, Group, Policy, PolicySet, Rules, Selector, Subject, Target};
 use tunnel_proto::{AppId, Hostname, Identity, PersonId, UnixTime};
 
-/// A selector from `email:a@example.com`, `domain:…`, `ip:…`, `method:…`, `group:…` or `everyone`.
+/// A selector from `email:a@example.com`, `domain:…`, `ip:…`, `method:…`, `group:…` `token:…`, `any-token` or `everyone`.
 pub(crate) fn selector(text: &str) -> Selector {
     match text.split_once(':') {
+        None if text == "any-token" => Selector::AnyServiceToken,
         None => Selector::Everyone,
+        Some(("token", value)) => Selector::ServiceToken(value.parse().expect(text)),
         Some(("email", value)) => Selector::Email(value.parse().expect(text)),
         Some(("domain", value)) => Selector::EmailDomain(value.parse().expect(text)),
         Some(("ip", value)) => Selector::Ip(value.parse().expect(text)),
@@ -30,10 +32,20 @@ pub(crate) fn group(name: &str, text: &str) -> Group {
     Group { name: name.parse().expect(name), rules: rules(text) }
 }
 
-/// A policy named `name`; one whose name begins with `block` blocks.
+/// A policy named `name`; one whose name begins with `block` blocks, and one that begins with `machines` is for those.
 pub(crate) fn policy(name: &str, text: &str) -> Policy {
-    let action = if name.starts_with("block") { Action::Block } else { Action::Allow };
-    Policy { name: name.parse().expect(name), action, rules: rules(text), session_duration: None }
+    let action = match name {
+        _ if name.starts_with("block") => Action::Block,
+        _ if name.starts_with("machines") => Action::ServiceAuth,
+        _ => Action::Allow,
+    };
+    Policy {
+        name: name.parse().expect(name),
+        action,
+        rules: rules(text),
+        session_duration: None,
+        destinations: Vec::new(),
+    }
 }
 
 /// An application at `host` or `host/path`, several separated by spaces.
@@ -76,5 +88,5 @@ pub(crate) fn admits(text: &str, email: &str, source: &str) -> bool {
     let app = app("app", "app.example.com", &["p"]);
     let set = PolicySet::new(&[], &[policy("p", text)], std::slice::from_ref(&app)).expect("a good set");
     let source: IpAddr = source.parse().expect(source);
-    set.decide(&app, &Subject { identity: Some(&person(email)), source }).is_allow()
+    set.decide(&app, &Subject::person(&person(email), source)).is_allow()
 }

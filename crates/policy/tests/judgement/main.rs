@@ -10,3 +10,4 @@ mod properties;
 mod rules;
 mod sets;
 mod slow;
+mod streams;

@@ -59,7 +59,7 @@ proptest! {
         let set = PolicySet::new(&groups, &policies, std::slice::from_ref(&app)).expect("a good set");
         let identity = person(EMAILS[who]);
         let source = IpAddr::from(Ipv4Addr::new(10, 0, 0, last));
-        let subject = Subject { identity: Some(&identity), source };
+        let subject = Subject::person(&identity, source);
         let decision = set.decide(&app, &subject);
         let slow = Slow { groups: &groups, policies: &policies }.admitted_by(&app, &subject);
         let fast = match &decision.verdict {
@@ -74,7 +74,7 @@ proptest! {
         prop_assert!(fast.is_none() || !set.hopeless(&app, source));
 
         // Nobody without a login, whatever the rules.
-        let anonymous = Subject { identity: None, source };
+        let anonymous = Subject::nobody(source);
         prop_assert!(!set.decide(&app, &anonymous).is_allow());
 
         // The trace says what was decided.

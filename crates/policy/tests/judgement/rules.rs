@@ -61,7 +61,7 @@ fn the_first_policy_that_matches_decides() {
     let verdict = |order: &[&str], email: &str| {
         let app = app("app", "app.example.com", order);
         let set = set(&[], &policies, &app);
-        set.decide(&app, &Subject { identity: Some(&person(email)), source: at("192.0.2.1") }).verdict
+        set.decide(&app, &Subject::person(&person(email), at("192.0.2.1"))).verdict
     };
     let allow = |name: &str| Verdict::Allow { policy: name.parse().expect(name), session: None };
     let deny = |reason| Verdict::Deny { reason };
@@ -77,7 +77,7 @@ fn the_first_policy_that_matches_decides() {
 fn nobody_is_admitted_without_having_logged_in() {
     let app = app("app", "app.example.com", &["all"]);
     let set = set(&[], &[policy("all", "everyone")], &app);
-    let decision = set.decide(&app, &Subject { identity: None, source: at("192.0.2.1") });
+    let decision = set.decide(&app, &Subject::nobody(at("192.0.2.1")));
     assert_eq!(decision.verdict, Verdict::Deny { reason: DenyReason::LoginRequired });
 }
 
@@ -86,9 +86,7 @@ fn an_application_of_another_set_is_denied() {
     let known = app("app", "app.example.com", &["all"]);
     let set = set(&[], &[policy("all", "everyone")], &known);
     let stranger = app("other", "other.example.com", &["all"]);
-    assert!(
-        !set.decide(&stranger, &Subject { identity: Some(&person("a@corp.com")), source: at("192.0.2.1") }).is_allow()
-    );
+    assert!(!set.decide(&stranger, &Subject::person(&person("a@corp.com"), at("192.0.2.1"))).is_allow());
 }
 
 #[test]
@@ -97,10 +95,7 @@ fn the_session_duration_is_that_of_the_policy_that_admits() {
     short.session_duration = Some(Duration::from_secs(900));
     let app = app("app", "app.example.com", &["short", "staff"]);
     let set = set(&[], &[policy("staff", "domain:corp.com"), short], &app);
-    let session = |email: &str| match set
-        .decide(&app, &Subject { identity: Some(&person(email)), source: at("192.0.2.1") })
-        .verdict
-    {
+    let session = |email: &str| match set.decide(&app, &Subject::person(&person(email), at("192.0.2.1"))).verdict {
         Verdict::Allow { session, .. } => session,
         Verdict::Deny { reason } => panic!("{reason:?}"),
     };
@@ -116,7 +111,7 @@ fn a_chain_of_a_hundred_thousand_groups_is_judged() {
     }
     let app = app("app", "app.example.com", &["p"]);
     let set = set(&groups, &[policy("p", "group:g99999")], &app);
-    assert!(set.decide(&app, &Subject { identity: Some(&person("a@corp.com")), source: at("192.0.2.1") }).is_allow());
+    assert!(set.decide(&app, &Subject::person(&person("a@corp.com"), at("192.0.2.1"))).is_allow());
 }
 
 #[test]
@@ -153,7 +148,7 @@ fn a_visitor_is_hopeless_only_when_no_login_could_help() {
         let app = app("app", "app.example.com", &order);
         let set = set(&[], policies, &app);
         let hopeless = set.hopeless(&app, at(source));
-        let reason = set.decide(&app, &Subject { identity: None, source: at(source) }).verdict;
+        let reason = set.decide(&app, &Subject::nobody(at(source))).verdict;
         let expected = if hopeless { DenyReason::Hopeless } else { DenyReason::LoginRequired };
         assert_eq!(reason, Verdict::Deny { reason: expected });
         hopeless
@@ -181,7 +176,7 @@ fn the_trace_explains_rule_by_rule() {
     ];
     let app = app("wiki", "wiki.example.com", &["block-range", "staff", "all"]);
     let set = set(&groups, &policies, &app);
-    let decision = set.decide(&app, &Subject { identity: Some(&person("ann@corp.com")), source: at("192.0.2.1") });
+    let decision = set.decide(&app, &Subject::person(&person("ann@corp.com"), at("192.0.2.1")));
     let expected = "\
 application `wiki`
   policy `block-range` (block) does not match
@@ -196,6 +191,6 @@ application `wiki`
     include email `eve@corp.com`: no
   policy `all` was not reached";
     assert_eq!(decision.trace.to_string(), expected);
-    let refused = set.decide(&app, &Subject { identity: None, source: at("198.51.100.1") });
+    let refused = set.decide(&app, &Subject::nobody(at("198.51.100.1")));
     assert!(refused.trace.to_string().contains("nobody is logged in"), "{}", refused.trace);
 }

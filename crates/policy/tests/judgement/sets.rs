@@ -77,7 +77,7 @@ fn foot_guns_are_warned_about() {
         "policy `nested` admits everyone who can log in at all",
         "policy `by-pin` admits everyone who logs in by `pin`",
         "group `both` requires several e-mail addresses",
-        "application `closed` has no allow policy",
+        "application `closed` has no policy that admits",
     ];
     assert_eq!(said.len(), expected.len(), "{said:#?}");
     for (said, expected) in said.iter().zip(expected) {

@@ -1,6 +1,6 @@
 //! The same meaning, written down a second time as plainly as possible: by name, by recursion, without any index.
 
-use tunnel_policy::{Action, Application, Group, PathPattern, Policy, Rules, Selector, Subject};
+use tunnel_policy::{Action, Application, Caller, Group, PathPattern, Policy, Rules, Selector, Subject};
 
 pub(crate) struct Slow<'a> {
     pub(crate) groups: &'a [Group],
@@ -10,7 +10,7 @@ pub(crate) struct Slow<'a> {
 impl Slow<'_> {
     /// The name of the policy that admits, if one does.
     pub(crate) fn admitted_by(&self, app: &Application, subject: &Subject<'_>) -> Option<String> {
-        subject.identity?;
+        let Caller::Person(_) = subject.caller else { return None };
         for name in &app.policies {
             let policy = self.policies.iter().find(|policy| policy.name == *name).expect("a known policy");
             if self.matches(&policy.rules, subject) {
@@ -26,7 +26,7 @@ impl Slow<'_> {
     }
 
     fn holds(&self, selector: &Selector, subject: &Subject<'_>) -> bool {
-        let identity = subject.identity.expect("asked of people only");
+        let Caller::Person(identity) = subject.caller else { panic!("asked of people only") };
         match selector {
             Selector::Email(email) => identity.email.to_string() == email.to_string(),
             Selector::EmailDomain(domain) => identity.email.to_string().ends_with(&format!("@{domain}")),

@@ -10,7 +10,10 @@ use tokio::{
 };
 
 use super::{Handle, control::read_message, driver::Opened, raw::Raw, stream::Stream};
-use crate::message::{Accepted, Message, Open, StreamRefusal, StreamRefused, short_text};
+use crate::{
+    message::{Accepted, Message, Opening, StreamRefusal, StreamRefused, short_text},
+    version::Place,
+};
 
 /// The streams that the peer opens, in the order in which their openings arrive.
 ///
@@ -52,13 +55,22 @@ impl fmt::Debug for Incoming {
 }
 
 async fn read_open(mut raw: Raw, permit: OwnedSemaphorePermit, handle: Arc<Handle>) -> Option<Pending> {
-    let (version, ..) = handle.shared.roles()?;
+    let (version, _, them) = handle.shared.roles()?;
     let deadline = handle.shared.settings.frame_deadline;
     let first = timeout(deadline, read_message(&mut raw, version, deadline)).await;
-    match first {
-        Ok(Ok(Some(Message::Open(open)))) => Some(Pending { open, raw, permit, handle }),
-        other => {
-            tracing::debug!(opening = ?other, "refused a stream that does not begin as it should");
+    let opening = match first {
+        Ok(Ok(Some(message))) if version.allows(message.kind(), them, Place::StreamOpening) => match message {
+            Message::Open(open) => Ok(Opening::Service(open)),
+            Message::OpenGrant(open) => Ok(Opening::Grant(open)),
+            other => Err(format!("{:?}", other.kind())),
+        },
+        Ok(Ok(Some(other))) => Err(format!("{:?}", other.kind())),
+        other => Err(format!("{other:?}")),
+    };
+    match opening {
+        Ok(opening) => Some(Pending { opening, raw, permit, handle }),
+        Err(opening) => {
+            tracing::debug!(opening, "refused a stream that does not begin as it should");
             refuse(&mut raw, StreamRefusal::Malformed, "the opening could not be understood").await.ok();
             None
         }
@@ -67,8 +79,8 @@ async fn read_open(mut raw: Raw, permit: OwnedSemaphorePermit, handle: Arc<Handl
 
 /// A stream that waits to be accepted or refused. Dropping it resets the stream without an answer.
 pub struct Pending {
-    /// What the peer asks for.
-    pub open: Open,
+    /// What the peer asks for: [`Opening::Service`] from an edge, [`Opening::Grant`] from an access client.
+    pub opening: Opening,
     raw: Raw,
     permit: OwnedSemaphorePermit,
     handle: Arc<Handle>,
@@ -78,9 +90,16 @@ impl Pending {
     /// Answers that the stream is a connection to the service from here on.
     pub async fn accept(mut self) -> io::Result<Stream> {
         let (version, ..) = self.handle.shared.roles().ok_or(io::ErrorKind::ConnectionReset)?;
-        let answer = Message::from(Accepted {}).encode().map_err(io::Error::other)?;
+        let answer = Message::from(Accepted::default()).encode().map_err(io::Error::other)?;
         self.raw.write_all(&answer).await?;
         Ok(Stream::accepted_here(self.raw, self.permit, self.handle, version))
+    }
+
+    /// Answers an opening that asks only for addresses ([`crate::message::Open::resolve`]). The stream ends here.
+    pub async fn resolved(mut self, addresses: Vec<std::net::IpAddr>) -> io::Result<()> {
+        let answer = Message::from(Accepted { addresses }).encode().map_err(io::Error::other)?;
+        self.raw.write_all(&answer).await?;
+        self.raw.shutdown().await
     }
 
     /// Answers that it is not, and why. The text is cut to its limit.
@@ -92,7 +111,7 @@ impl Pending {
 
 impl fmt::Debug for Pending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pending").field("open", &self.open).finish_non_exhaustive()
+        f.debug_struct("Pending").field("opening", &self.opening).finish_non_exhaustive()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fmt, io,
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -37,7 +38,7 @@ pub struct Stream {
 
 enum Answer {
     Waiting(Vec<u8>),
-    Accepted,
+    Accepted(Vec<IpAddr>),
     Refused(StreamRefused),
 }
 
@@ -47,7 +48,7 @@ impl Stream {
     }
 
     pub(super) fn accepted_here(raw: Raw, permit: OwnedSemaphorePermit, handle: Arc<Handle>, version: Version) -> Self {
-        Self::new(raw, Answer::Accepted, permit, handle, version)
+        Self::new(raw, Answer::Accepted(Vec::new()), permit, handle, version)
     }
 
     fn new(raw: Raw, answer: Answer, permit: OwnedSemaphorePermit, handle: Arc<Handle>, version: Version) -> Self {
@@ -61,10 +62,20 @@ impl Stream {
         std::future::poll_fn(|cx| self.poll_answer(cx)).await
     }
 
+    /// The addresses that the peer answered with, where only they were asked for
+    /// ([`crate::message::Open::resolve`]).
+    pub async fn resolved(mut self) -> io::Result<Vec<IpAddr>> {
+        self.accepted().await?;
+        match std::mem::replace(&mut self.answer, Answer::Accepted(Vec::new())) {
+            Answer::Accepted(addresses) => Ok(addresses),
+            Answer::Waiting(_) | Answer::Refused(_) => Ok(Vec::new()),
+        }
+    }
+
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let so_far = match &mut self.answer {
-                Answer::Accepted => return Poll::Ready(Ok(())),
+                Answer::Accepted(_) => return Poll::Ready(Ok(())),
                 Answer::Refused(refused) => {
                     let refused = refused.clone();
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionRefused, refused)));
@@ -86,7 +97,7 @@ impl Stream {
             let (message, _) = Message::parse(so_far, self.version).map_err(invalid)?;
             self.answer = match message {
                 None => Answer::Waiting(Vec::new()),
-                Some(Message::Accepted(_)) => Answer::Accepted,
+                Some(Message::Accepted(accepted)) => Answer::Accepted(accepted.addresses),
                 Some(Message::StreamRefused(refused)) => Answer::Refused(refused),
                 Some(other) => return Poll::Ready(Err(invalid(FrameError::OutOfPlace { kind: other.kind() }))),
             };
@@ -123,7 +134,7 @@ fn invalid(error: FrameError) -> io::Error {
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if !matches!(this.answer, Answer::Accepted) {
+        if !matches!(this.answer, Answer::Accepted(_)) {
             ready!(this.poll_answer(cx))?;
         }
         Pin::new(&mut this.raw).poll_read(cx, buf)

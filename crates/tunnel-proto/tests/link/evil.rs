@@ -174,7 +174,7 @@ async fn a_stream_that_does_not_begin_as_it_should_is_refused_and_the_link_lives
         let (mut welcomed, mut far) = victim(Settings::default()).await;
         far.write_all(&data(3, SYN, &opening)).await.unwrap();
         far.write_all(&data(5, SYN, &frame(&open(42).into()))).await.unwrap();
-        assert_eq!(welcomed.incoming.next().await.unwrap().open.rule.0, 42, "after {opening:?}");
+        assert_eq!(crate::rule_of(&welcomed.incoming.next().await.unwrap()), 42, "after {opening:?}");
         let next = tokio::spawn(async move { welcomed.incoming.next().await });
         let said = says(&mut far, 3, 0x42).await;
         let (refused, _) = Message::parse(&said, tunnel_proto::version::Version::V1).unwrap();
@@ -264,7 +264,7 @@ async fn openings_reset_at_once_leave_nothing_behind() {
     });
     loop {
         match welcomed.incoming.next().await {
-            Some(pending) if pending.open.rule.0 == 42 => break,
+            Some(pending) if crate::rule_of(&pending) == 42 => break,
             Some(pending) => drop(pending),
             None => {
                 // Cut off as a flood is as good.

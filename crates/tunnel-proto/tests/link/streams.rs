@@ -19,7 +19,7 @@ async fn a_stream_carries_what_its_opening_said_and_bytes_both_ways() {
     let mut near = edge.link.open(open(5)).await.unwrap();
     near.write_all(b"question").await.unwrap();
     let pending = next(&mut connector).await;
-    assert_eq!(pending.open, open(5));
+    assert_eq!(pending.opening, open(5).into());
     let mut far = pending.accept().await.unwrap();
     let mut bytes = [0; 8];
     far.read_exact(&mut bytes).await.unwrap();
@@ -129,7 +129,7 @@ async fn bulk(pipe: usize, streams: usize, len: usize) {
         for _ in 0..streams {
             let pending = next(&mut connector).await;
             tasks.spawn(async move {
-                let seed = u64::from(pending.open.rule.0);
+                let seed = u64::from(crate::rule_of(&pending));
                 exchange(pending.accept().await.unwrap(), seed + 1000, seed, len).await;
             });
         }

@@ -1,12 +1,13 @@
 //! Any message there can be, and any damage to it.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, net::IpAddr};
 
 use proptest::{
     collection::vec, option, prelude::*, sample::select, strategy::ValueTree as _, test_runner::TestRunner,
 };
 use tunnel_proto::{
-    EmailAddress, HostPattern, Identity, InstanceId, LinkId, Name, PersonId, Revision, RuleId, TunnelId, UnixTime,
+    EmailAddress, GrantId, HostPattern, Identity, InstanceId, LinkId, Name, PersonId, Revision, RuleId, TunnelId,
+    UnixTime,
     enrol::{CreateTunnel, EnrolProblem, TunnelCreated},
     frame::HEADER_LEN,
     message::*,
@@ -117,20 +118,53 @@ fn management() -> impl Strategy<Value = Message> {
     ]
 }
 
+fn granting() -> impl Strategy<Value = Message> {
+    let credential = prop_oneof![
+        text(CREDENTIAL_MAX).prop_map(Credential::ClientToken),
+        (text(CREDENTIAL_MAX), text(CREDENTIAL_MAX)).prop_map(|(id, secret)| Credential::ServiceToken { id, secret }),
+    ];
+    let host = "[a-z][a-z0-9]{0,20}(\\.[a-z][a-z0-9]{0,10}){1,3}".prop_map(|text| text.parse().unwrap());
+    prop_oneof![
+        (any::<u32>(), host, credential).prop_map(|(grant, hostname, credential)| Present {
+            grant: GrantId(grant),
+            hostname,
+            credential
+        }
+        .into()),
+        any::<(u32, u64)>()
+            .prop_map(|(grant, expires)| Granted { grant: GrantId(grant), expires: UnixTime(expires) }.into()),
+        (any::<u32>(), select(GrantRefusal::ALL), text(TEXT_MAX)).prop_map(|(grant, code, text)| Refused {
+            grant: GrantId(grant),
+            code,
+            text
+        }
+        .into()),
+        (any::<u32>(), select(RevokedReason::ALL)).prop_map(|(grant, reason)| Revoked {
+            grant: GrantId(grant),
+            reason
+        }
+        .into()),
+    ]
+}
+
 fn opening() -> impl Strategy<Value = Message> {
     let destination = option::of("[a-z]{1,30}\\.example:[0-9]{1,5}");
-    let open = (any::<(u64, u32)>(), destination, any::<std::net::IpAddr>(), option::of(identity()), any::<[u8; 16]>());
+    let to = destination.clone();
+    let by = (option::of(identity()), option::of(name()));
+    let open = (any::<(u64, u32)>(), destination, any::<IpAddr>(), by, any::<[u8; 16]>(), any::<bool>());
     prop_oneof![
-        open.prop_map(|((revision, rule), destination, source, identity, trace)| {
-            Open { revision: Revision(revision), rule: RuleId(rule), destination, source, identity, trace }.into()
+        open.prop_map(|((revision, rule), destination, source, (identity, service_token), trace, resolve)| {
+            let open = Open::new(Revision(revision), RuleId(rule), source, trace);
+            Open { destination, identity, service_token, resolve, ..open }.into()
         }),
-        Just(Accepted {}.into()),
+        (any::<u32>(), to).prop_map(|(grant, destination)| OpenGrant { grant: GrantId(grant), destination }.into()),
+        vec(any::<IpAddr>(), 0..=ADDRESSES_MAX).prop_map(|addresses| Accepted { addresses }.into()),
         (select(StreamRefusal::ALL), text(TEXT_MAX)).prop_map(|(code, text)| StreamRefused { code, text }.into()),
     ]
 }
 
 fn message() -> impl Strategy<Value = Message> {
-    prop_oneof![greeting(), control(), management(), opening()]
+    prop_oneof![greeting(), control(), management(), granting(), opening()]
 }
 
 /// Or a new message would have no round trip, and nobody would notice.

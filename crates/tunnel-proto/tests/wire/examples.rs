@@ -1,7 +1,7 @@
 //! One message of every kind, as in PROTOCOL.md.
 
 use tunnel_proto::{
-    Identity, InstanceId, LinkId, PersonId, Revision, RuleId, TunnelId, UnixTime,
+    GrantId, Identity, InstanceId, LinkId, PersonId, Revision, RuleId, TunnelId, UnixTime,
     enrol::{CreateTunnel, EnrolProblem, TunnelCreated},
     message::*,
 };
@@ -96,39 +96,64 @@ pub(super) fn examples() -> Vec<(&'static str, Message)> {
         ("Rotate", Rotate { tunnel: tunnel(), csr: "CSR".into() }.into()),
         ("Done", Done {}.into()),
         ("Problem", EnrolProblem { code: "hostname_taken".into(), message: "taken".into() }.into()),
-        (
-            "Open (http)",
-            Open {
-                revision: Revision(1),
-                rule: RuleId(0),
-                destination: None,
-                source: [192, 0, 2, 1].into(),
-                identity: None,
-                trace: [9; 16],
-            }
-            .into(),
-        ),
+        ("Open (http)", Open::new(Revision(1), RuleId(0), [192, 0, 2, 1].into(), [9; 16]).into()),
         (
             "Open (bastion)",
             Open {
-                revision: Revision(300),
-                rule: RuleId(70_000),
                 destination: Some("192.168.1.29:3389".into()),
-                source: "2001:db8::1".parse().unwrap(),
                 identity: Some(Identity {
                     person: PersonId::from_bytes([3; 16]),
                     email: "ann@example.com".parse().unwrap(),
                     method: "pin".parse().unwrap(),
                     authenticated: UnixTime(1_790_000_000),
                 }),
-                trace: [9; 16],
+                ..Open::new(Revision(300), RuleId(70_000), "2001:db8::1".parse().unwrap(), [9; 16])
             }
             .into(),
         ),
-        ("Accepted", Accepted {}.into()),
+        (
+            "Open (addresses only)",
+            Open {
+                destination: Some("nas.lan:445".into()),
+                service_token: Some("backup".parse().unwrap()),
+                resolve: true,
+                ..Open::new(Revision(300), RuleId(70_000), [192, 0, 2, 1].into(), [9; 16])
+            }
+            .into(),
+        ),
+        ("Accepted", Accepted::default().into()),
+        (
+            "Accepted (addresses)",
+            Accepted { addresses: vec![[192, 168, 1, 5].into(), "2001:db8::5".parse().unwrap()] }.into(),
+        ),
         (
             "StreamRefused",
             StreamRefused { code: StreamRefusal::ServiceRefused, text: "connection refused".into() }.into(),
         ),
+        (
+            "Present (client token)",
+            Present {
+                grant: GrantId(1),
+                hostname: "rdp.example.com".parse().unwrap(),
+                credential: Credential::ClientToken("TOKEN".into()),
+            }
+            .into(),
+        ),
+        (
+            "Present (service token)",
+            Present {
+                grant: GrantId(2),
+                hostname: "db.example.com".parse().unwrap(),
+                credential: Credential::ServiceToken { id: "ID".into(), secret: "SECRET".into() },
+            }
+            .into(),
+        ),
+        ("Granted", Granted { grant: GrantId(1), expires: UnixTime(1_790_000_000) }.into()),
+        (
+            "Refused",
+            Refused { grant: GrantId(2), code: GrantRefusal::BadCredential, text: "log in again".into() }.into(),
+        ),
+        ("Revoked", Revoked { grant: GrantId(1), reason: RevokedReason::Ended }.into()),
+        ("OpenGrant", OpenGrant { grant: GrantId(1), destination: Some("192.168.1.29:3389".into()) }.into()),
     ]
 }

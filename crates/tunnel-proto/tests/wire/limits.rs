@@ -1,4 +1,4 @@
-//! The limits in PROTOCOL.md §9 are those of the code.
+//! The limits in PROTOCOL.md §10 are those of the code.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -29,7 +29,7 @@ fn number(line: &str) -> Option<(String, (bool, String))> {
 
 /// The rows of the table: names and values.
 fn rows() -> BTreeMap<String, String> {
-    let section = SPECIFICATION.split("\n## 9. Limits\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let section = SPECIFICATION.split("\n## 10. Limits\n").nth(1).unwrap().split("\n## ").next().unwrap();
     let row = |line: &str| {
         let mut cells = line.strip_prefix("| `")?.split(" | ");
         let (name, value, why) = (cells.next()?, cells.next()?, cells.next()?);
@@ -49,6 +49,6 @@ fn every_limit_is_specified_with_its_value_and_reason() {
         assert_eq!(numbers_there.get(name).map(|(_, value)| value), Some(value), "{name} in the code");
     }
     for (name, (public, value)) in &numbers_there {
-        assert!(!public || rows.contains_key(name), "PROTOCOL.md §9 lacks `{name}`, which is `{value}`");
+        assert!(!public || rows.contains_key(name), "PROTOCOL.md §10 lacks `{name}`, which is `{value}`");
     }
 }

@@ -10,7 +10,7 @@ const ROLES: &[Role] = Role::ALL;
 
 /// Everything that version 1 allows; whatever is not here is refused.
 fn allowed(kind: F) -> Vec<(Role, Place)> {
-    use Role::{Connector, Edge, Operator};
+    use Role::{Access, Connector, Edge, Operator};
     let to_edge = |role| (role, Place::Control(Edge));
     let from_edge = |role| (Edge, Place::Control(role));
     let everywhere = |place| ROLES.iter().map(move |role| (*role, place)).collect();
@@ -25,9 +25,12 @@ fn allowed(kind: F) -> Vec<(Role, Place)> {
         F::Renewed | F::Problem => vec![from_edge(Connector), from_edge(Operator)],
         F::CreateTunnel | F::Route | F::List | F::Delete | F::Rotate => vec![to_edge(Operator)],
         F::TunnelCreated | F::Tunnels | F::Done => vec![from_edge(Operator)],
-        F::Open => everywhere(Place::StreamOpening),
+        F::Present => vec![to_edge(Access)],
+        F::Granted | F::Refused | F::Revoked => vec![from_edge(Access)],
+        F::Open => vec![Connector, Operator, Edge].into_iter().map(|role| (role, Place::StreamOpening)).collect(),
+        F::OpenGrant => vec![(Access, Place::StreamOpening)],
         F::Accepted | F::StreamRefused => everywhere(Place::StreamAnswer),
-        F::LogTail | F::Present | F::Granted | F::Refused | F::Revoked => Vec::new(),
+        F::LogTail => Vec::new(),
     }
 }
 

@@ -10,7 +10,7 @@ pub(super) const SPECIFICATION: &str = include_str!("../../PROTOCOL.md");
 
 /// The labels and bytes of the last section: a line `LABEL`, then lines of hexadecimal digits, in one block.
 fn vectors() -> Vec<(String, Vec<u8>)> {
-    let section = SPECIFICATION.split("\n## 10. Vectors\n").nth(1).unwrap();
+    let section = SPECIFICATION.split("\n## 11. Vectors\n").nth(1).unwrap();
     let block = section.split("```").nth(1).unwrap().trim_start_matches("text\n");
     let mut vectors: Vec<(String, Vec<u8>)> = Vec::new();
     for line in block.lines() {
@@ -81,4 +81,18 @@ fn the_table_of_frames_is_the_codes() {
     }
     let rows = SPECIFICATION.lines().filter(|line| line.starts_with("| `0x")).count();
     assert_eq!(rows, FrameType::ALL.len(), "no tag stands there twice");
+}
+
+#[test]
+#[ignore = "prints the vectors, for the specification"]
+fn print() {
+    for (label, message) in examples() {
+        let frame = message.encode().unwrap();
+        println!("{label}");
+        for line in frame.chunks(32) {
+            let words: Vec<String> =
+                line.chunks(4).map(|word| word.iter().map(|byte| format!("{byte:02x}")).collect()).collect();
+            println!("  {}", words.join(" "));
+        }
+    }
 }

@@ -50,6 +50,7 @@ pub(super) fn names(file: &File, after: &Declared, ground: &Ground<'_>, problems
     let Ok(complete) = ground.built_in.complete(after.clone()) else { return };
     let groups: Vec<&Name> = complete.groups.iter().map(|group| &group.name).collect();
     let policies: Vec<&Name> = complete.policies.iter().map(|policy| &policy.name).collect();
+    let tokens: Vec<&Name> = complete.service_tokens.iter().map(|token| &token.name).collect();
     let methods: Vec<&Name> = complete.login_methods.iter().map(|method| &method.name).collect();
     let mut check = |kind: &str, known: &[&Name], name: &Name, at: Place| {
         if !known.contains(&name) {
@@ -64,6 +65,7 @@ pub(super) fn names(file: &File, after: &Declared, ground: &Ground<'_>, problems
         match value {
             Selector::Group(name) => check("group", &groups, name, *at),
             Selector::LoginMethod(name) => check("login method", &methods, name, *at),
+            Selector::ServiceToken(name) => check("service token", &tokens, name, *at),
             _ => {}
         }
     }

@@ -1,0 +1,98 @@
+//! Machines with service tokens, and where bastions lead.
+
+use std::net::{IpAddr, SocketAddr};
+
+use tunnel_policy::{DenyReason, Policy, PolicySet, PolicySetError, Subject, Verdict};
+
+use crate::declare::{app, group, person, policy};
+
+const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+fn judge(policies: &[Policy], subject: &Subject<'_>) -> Result<String, DenyReason> {
+    let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
+    let app = app("app", "app.example", &names);
+    let set = PolicySet::new(&[], policies, std::slice::from_ref(&app)).expect("a good set");
+    match set.decide(&app, subject).verdict {
+        Verdict::Allow { policy, .. } => Ok(policy.to_string()),
+        Verdict::Deny { reason } => Err(reason),
+    }
+}
+
+fn to(policy: Policy, ranges: &[&str]) -> Policy {
+    Policy { destinations: ranges.iter().map(|range| range.parse().expect(range)).collect(), ..policy }
+}
+
+#[test]
+fn a_service_token_is_admitted_by_service_auth_alone_and_before_anything_else() {
+    let (backup, other) = ("backup".parse().unwrap(), "other".parse().unwrap());
+    let policies = [
+        policy("staff", "everyone"),
+        policy("block-all", "everyone"),
+        policy("machines", "token:backup & ip:192.0.2.0/24"),
+    ];
+    assert_eq!(judge(&policies, &Subject::service(&backup, HERE)), Ok("machines".to_owned()));
+    assert!(judge(&policies, &Subject::service(&other, HERE)).is_err());
+    assert!(judge(&policies, &Subject::service(&backup, [198, 51, 100, 1].into())).is_err());
+    assert_eq!(judge(&policies, &Subject::person(&person("a@corp.com"), HERE)), Ok("staff".to_owned()));
+    let only = [policy("machines", "any-token")];
+    assert_eq!(judge(&only, &Subject::service(&other, HERE)), Ok("machines".to_owned()));
+    assert_eq!(judge(&only, &Subject::person(&person("a@corp.com"), HERE)), Err(DenyReason::NothingMatched));
+    assert_eq!(judge(&[policy("machines", "everyone")], &Subject::nobody(HERE)), Err(DenyReason::Hopeless));
+}
+
+#[test]
+fn rules_that_could_never_hold_are_refused() {
+    for (groups, policies) in [
+        (vec![], vec![policy("staff", "any-token")]),
+        (vec![], vec![policy("block-backup", "token:backup")]),
+        (vec![], vec![policy("machines", "any-token & domain:corp.com")]),
+        (vec![group("g", "any-token"), group("h", "group:g")], vec![policy("staff", "group:h")]),
+        (vec![group("g", "email:a@corp.com")], vec![policy("machines", "group:g")]),
+    ] {
+        let refused = PolicySet::new(&groups, &policies, &[]);
+        assert!(matches!(refused, Err(PolicySetError::WrongCaller { .. })), "{refused:?}");
+    }
+    assert!(PolicySet::new(&[group("g", "any-token")], &[policy("machines", "group:g - ip:10.0.0.0/8")], &[]).is_ok());
+}
+
+// T8
+#[test]
+fn a_bastion_leads_only_where_the_policy_that_matches_says() {
+    let desktops = to(policy("desktops", "domain:corp.com"), &["192.168.1.0/24:3389", "127.0.0.1:22"]);
+    let servers = to(policy("servers", "email:root@corp.com"), &["192.168.1.0/24:22"]);
+    let policies = [desktops, servers];
+    let (ann, root) = (person("ann@corp.com"), person("root@corp.com"));
+    let ask = |who, address: &str| {
+        let address: SocketAddr = address.parse().expect(address);
+        judge(&policies, &Subject::person(who, HERE).to(address))
+    };
+    assert_eq!(ask(&ann, "192.168.1.29:3389"), Ok("desktops".to_owned()));
+    assert_eq!(ask(&ann, "[::ffff:192.168.1.29]:3389"), Ok("desktops".to_owned()));
+    assert_eq!(ask(&ann, "127.0.0.1:22"), Ok("desktops".to_owned()), "written out");
+    for elsewhere in ["192.168.1.29:22", "192.168.2.29:3389", "127.0.0.2:22", "169.254.169.254:80"] {
+        assert_eq!(ask(&ann, elsewhere), Err(DenyReason::NothingMatched), "{elsewhere}");
+    }
+    assert_eq!(
+        ask(&root, "192.168.1.29:22"),
+        Ok("servers".to_owned()),
+        "a policy that does not list it is passed over"
+    );
+    // A login, or a service that is no bastion: the rules alone.
+    assert_eq!(judge(&policies, &Subject::person(&ann, HERE)), Ok("desktops".to_owned()));
+}
+
+#[test]
+fn an_admitting_policy_without_destinations_leads_nowhere_and_a_blocking_one_blocks_all() {
+    let ann = person("ann@corp.com");
+    let subject = Subject::person(&ann, HERE).to("192.168.1.29:3389".parse().unwrap());
+    let wide = to(policy("wide", "everyone"), &["192.168.0.0/16:*"]);
+    let bare = policy("bare", "domain:corp.com");
+    let refused = Err(DenyReason::NoDestinations { policy: "bare".parse().unwrap() });
+    assert_eq!(judge(&[bare, wide.clone()], &subject), refused);
+    let all = [policy("block-ann", "email:ann@corp.com"), wide.clone()];
+    assert!(matches!(judge(&all, &subject), Err(DenyReason::Blocked { .. })));
+    let some = [to(policy("block-some", "everyone"), &["192.168.1.0/28:*"]), wide];
+    assert_eq!(judge(&some, &subject), Ok("wide".to_owned()));
+    let low = Subject::person(&ann, HERE).to("192.168.1.5:3389".parse().unwrap());
+    assert!(matches!(judge(&some, &low), Err(DenyReason::Blocked { .. })));
+}
