@@ -1,6 +1,7 @@
 //! `edge admin …`: asks the edge that runs on the data directory; without one, its store, as far as that makes sense.
 
 mod output;
+mod service_token;
 mod tunnel;
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
@@ -14,6 +15,7 @@ use tunnel_edge::{
 use tunnel_proto::{EmailAddress, OperatorId};
 
 use output::{clean, table, when};
+use service_token::ServiceTokenCommand;
 use tunnel::TunnelCommand;
 
 /// What `edge admin` can do.
@@ -42,9 +44,9 @@ pub(crate) enum AdminCommand {
         #[arg(long, short = 'n', value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=i64::from(AUDIT_MAX)))]
         limit: u32,
     },
-    /// Not built yet
-    #[command(hide = true)]
-    ServiceToken(NotBuilt),
+    /// Tokens by which machines are admitted
+    #[command(subcommand)]
+    ServiceToken(ServiceTokenCommand),
     /// Not built yet
     #[command(hide = true)]
     LoginMethod(NotBuilt),
@@ -106,7 +108,7 @@ pub(crate) async fn run(command: AdminCommand, data_dir: &Path, json: bool) -> E
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             eprintln!("edge: {}", clean(&problem.message));
-            let refused = ["hostname_taken", "hostname_reserved", "hostname_out_of_scope", "name_taken"];
+            let refused = ["in_use", "hostname_taken", "hostname_reserved", "hostname_out_of_scope", "name_taken"];
             if refused.contains(&problem.code.as_str()) { ExitCode::from(3) } else { ExitCode::FAILURE }
         }
     }
@@ -115,7 +117,6 @@ pub(crate) async fn run(command: AdminCommand, data_dir: &Path, json: bool) -> E
 /// The commands of the design that are still to be built, and what serves meanwhile.
 fn not_built(command: &AdminCommand) -> Option<(&'static str, &'static str)> {
     match command {
-        AdminCommand::ServiceToken(_) => Some(("service-token", "programs cannot log in yet")),
         AdminCommand::LoginMethod(_) => Some(("login-method", "declare login methods with `edge apply`")),
         AdminCommand::Tunnel(TunnelCommand::Token(_)) => Some((
             "tunnel token",
@@ -145,9 +146,8 @@ async fn perform(command: AdminCommand, data_dir: &Path, json: bool) -> Answer<(
             Ok(())
         }
         AdminCommand::Audit { limit } => audit(&*office, limit, json).await,
-        AdminCommand::ServiceToken(_) | AdminCommand::LoginMethod(_) => {
-            Err(problem("not_built", "this command is not built yet"))
-        }
+        AdminCommand::ServiceToken(command) => service_token::perform(command, &*office, json).await,
+        AdminCommand::LoginMethod(_) => Err(problem("not_built", "this command is not built yet")),
     }
 }
 
@@ -278,7 +278,6 @@ mod tests {
     #[test]
     fn what_is_not_built_is_refused_by_name_whatever_its_arguments() {
         for (words, name) in [
-            ("service-token create ci --json", "service-token"),
             ("tunnel token office", "tunnel token"),
             ("tunnel rotate office --force", "tunnel rotate"),
             ("login-method list", "login-method"),
@@ -287,7 +286,7 @@ mod tests {
             assert_eq!(not_built(&command).map(|(name, _)| name), Some(name), "{words}");
         }
         for words in
-            ["tunnel list", "session list", "setup-link", "audit -n 5", "tunnel create a --hostname b.example.com"]
+            ["tunnel list", "session list", "setup-link", "audit -n 5", "service-token create ci", "service-token list"]
         {
             assert!(not_built(&parse(words).unwrap()).is_none(), "{words}");
         }

@@ -3,11 +3,13 @@
 //! It is a statement to the origin and never a credential: the edge accepts none.
 
 mod key;
+mod service;
 
 use serde::{Deserialize, Serialize};
 use tunnel_proto::{AppId, EmailAddress, PersonId, UnixTime};
 
 pub use key::{Jwk, Jwks, KeyError, SigningKey};
+pub use service::ServiceClaims;
 
 /// How long an assertion lives, in seconds.
 pub const ASSERTION_LIFE: u64 = 5 * 60;
@@ -126,6 +128,21 @@ mod tests {
     fn an_assertion_says_what_was_signed() {
         let key = key();
         assert_eq!(verify(&key, &key.sign(&claims()).unwrap()), Ok(claims()));
+    }
+
+    #[test]
+    fn what_is_said_about_a_machine_names_no_person_and_is_not_taken_for_one() {
+        let key = key();
+        let claims = ServiceClaims::new(ISS, app(), "0123.access", NOW);
+        let token = key.sign_service(&claims).unwrap();
+        let body = token.split('.').nth(1).unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&B64.decode(body.as_bytes()).unwrap()).unwrap();
+        assert_eq!(
+            (&body["common_name"], &body["sub"], &body["type"]),
+            (&"0123.access".into(), &"".into(), &"app".into())
+        );
+        assert!(body.get("email").is_none());
+        assert_eq!(verify(&key, &token), Err(AssertionError::Claims));
     }
 
     #[test]

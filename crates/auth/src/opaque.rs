@@ -66,6 +66,14 @@ opaque! {
     HandOverCode, "hand-over"
 }
 opaque! {
+    /// An access client's token for one application.
+    ClientToken, "client-token"
+}
+opaque! {
+    /// The secret of a service token, by which a machine is admitted.
+    ServiceSecret, "service-token"
+}
+opaque! {
     /// The name of a PIN challenge.
     ChallengeId, "challenge"
 }
@@ -83,6 +91,7 @@ mod tests {
             LoginId::from_random([1; 32]).hash(),
             HandOverCode::from_random([1; 32]).hash(),
             ChallengeId::from_random([1; 32]).hash(),
+            ServiceSecret::from_random([1; 32]).hash(),
         ];
         for (i, a) in hashes.iter().enumerate() {
             assert!(hashes.iter().skip(i + 1).all(|b| a != b));

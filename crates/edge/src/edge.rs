@@ -10,7 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tunnel_proto::identity::{CaError, TlsError, link_server_config};
 
 use crate::{
@@ -112,6 +112,7 @@ impl Edge {
             ca,
             built_in,
             snapshot: ArcSwap::from_pointee(snapshot),
+            changed: watch::Sender::new(revision),
             sessions,
             registry: Arc::new(Registry::default()),
             revoked: ArcSwap::from_pointee(revoked),
@@ -129,11 +130,12 @@ impl Edge {
             Some(files) => files,
             None => Arc::new(tls::Internal::new(Arc::downgrade(&state))),
         };
+        let access = Arc::new(tls::for_access(visitors.clone()).map_err(StartError::Tls)?);
         let visitors = Arc::new(tls::for_visitors(visitors).map_err(StartError::Tls)?);
         let connections = Connections::new(state.clone());
         let addresses = |listeners: &[TcpListener]| listeners.iter().filter_map(|one| one.local_addr().ok()).collect();
         let (listening, plain_addresses) = (addresses(&listeners), addresses(&plain));
-        let everything = Takes::Everything { visitors, links: link_tls.clone() };
+        let everything = Takes::Everything { visitors, links: link_tls.clone(), access };
         let mut tasks = Vec::new();
         let all = listeners
             .into_iter()

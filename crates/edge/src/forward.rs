@@ -22,7 +22,7 @@ use crate::{
 
 pub(crate) use self::body::RequestBody;
 use self::body::{AnswerBody, Progress};
-pub(crate) use self::upgrade::{is_well_formed as is_well_formed_upgrade, wants as wants_upgrade};
+pub(crate) use self::upgrade::{accept as accept_of, is_well_formed as is_well_formed_upgrade, wants as wants_upgrade};
 
 /// Forwards one request by its permit. Always answers: with the service's answer, or with a page that says where the way
 /// ends.
@@ -69,7 +69,7 @@ pub(crate) async fn forward(
     match sent {
         Ok((response, mut lease)) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
             if personal || ties_the_stream(response.headers(), &header::WWW_AUTHENTICATE) {
-                lease.own(*permit.session().id());
+                lease.own(permit.holder().owner());
             }
             answer(state, permit, response, lease, progress)
         }
@@ -126,17 +126,22 @@ fn outgoing(state: &State, visit: &Visit, permit: &Permit, parts: &Parts) -> Res
     headers.insert("x-forwarded-for", HeaderValue::try_from(visit.source.to_string())?);
     headers.insert("x-forwarded-proto", HeaderValue::from_static(if visit.https { "https" } else { "http" }));
     headers.insert("x-forwarded-host", HeaderValue::try_from(&authority)?);
-    let email = HeaderValue::try_from(permit.identity().email.as_str())?;
+    let email =
+        permit.holder().identity().map(|identity| HeaderValue::try_from(identity.email.as_str())).transpose()?;
     if let Some(assertion) = state.assertions.of(state, permit, visit.now) {
         let mut assertion = HeaderValue::try_from(&*assertion)?;
         assertion.set_sensitive(true);
         if permit.compatible_headers() {
             headers.insert("cf-access-jwt-assertion", assertion.clone());
-            headers.insert("cf-access-authenticated-user-email", email.clone());
+            if let Some(email) = email.clone() {
+                headers.insert("cf-access-authenticated-user-email", email);
+            }
         }
         headers.insert("access-jwt-assertion", assertion);
     }
-    headers.insert("access-user-email", email);
+    if let Some(email) = email {
+        headers.insert("access-user-email", email);
+    }
     let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let uri = Uri::builder().path_and_query(target).build()?;
     Ok(Head { method: parts.method.clone(), uri, headers })
@@ -154,7 +159,7 @@ async fn send(
     progress: &Progress,
 ) -> Result<(http::Response<Incoming>, Lease), Failure> {
     for candidate in candidates {
-        let Some(mut lease) = state.pool.take(candidate, permit.session().id()) else { continue };
+        let Some(mut lease) = state.pool.take(candidate, &permit.holder().owner()) else { continue };
         let again = repeatable.then(|| repeat(&request)).flatten();
         match exchange(state, &mut lease, request, progress).await {
             Ok(response) => return Ok((response, lease)),
@@ -218,7 +223,7 @@ async fn turned_away(state: &State, permit: &Permit) {
     let mut tick = tokio::time::interval(WATCH_EVERY);
     loop {
         tokio::select! {
-            () = permit.session().ended() => return,
+            () = permit.holder().ended() => return,
             _ = tick.tick() => {
                 let snapshot = state.snapshot.load_full();
                 if !permit.still_holds(state.gate(&snapshot), state.clock.now()) {

@@ -8,17 +8,20 @@ use std::{
 };
 
 use axum::body::Body;
-use http::{HeaderValue, Request, StatusCode, Version, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header, request::Parts};
 use hyper::body::Incoming;
+use tunnel_proto::{Hostname, access::LINK_PATH, message::ServiceKind};
 
 use crate::{
     Lang, Reference, Response, State, Visit, forward,
-    gate::{self, Asked, Turnaway},
+    gate::{self, Asked, Permit, Presented, Turnaway},
     login::Ask,
-    pages::{BadRequest, Denied, LoginRequired, Missing, NotFound, PageContext, wants_json},
+    pages::{BadRequest, Denied, LoginRequired, Missing, NotFound, PageContext, StreamProblem, TcpOnly, wants_json},
     request::{self, Authority, Malformed},
     reserved::{self, Reserved},
+    snapshot::Snapshot,
     store::{AuditEvent, AuditRecord},
+    tcp, websocket,
 };
 
 /// The door by which a connection came.
@@ -32,8 +35,54 @@ pub(crate) struct Door {
     pub(crate) port: u16,
 }
 
-/// By which programs present credentials.
-const TOKEN_HEADERS: [&str; 3] = ["cf-access-token", "cf-access-client-id", "cf-access-client-secret"];
+/// By which programs present credentials: a client token, or the id and the secret of a service token.
+const TOKEN: &str = "cf-access-token";
+const SERVICE_ID: &str = "cf-access-client-id";
+const SERVICE_SECRET: &str = "cf-access-client-secret";
+/// By which they name the destination behind a bastion.
+const DESTINATION: &str = "cf-access-jump-destination";
+
+/// The credential of a request. Strict: one that is incomplete, repeated, or beside one of the other kind is none.
+fn presented(headers: &HeaderMap) -> Presented {
+    let one = |name| {
+        let mut values = headers.get_all(name).iter();
+        let first = values.next().map(|value| value.to_str().unwrap_or_default());
+        (first, values.next().is_some())
+    };
+    let (token, id, secret) = (one(TOKEN), one(SERVICE_ID), one(SERVICE_SECRET));
+    if token.1 || id.1 || secret.1 {
+        return Presented::Malformed;
+    }
+    match (token.0, id.0, secret.0) {
+        (None, None, None) => Presented::Cookies,
+        (Some(token), None, None) => Presented::client_token(token),
+        (None, Some(id), Some(secret)) => {
+            Presented::ServiceToken { id: id.to_owned(), secret: secret.to_owned().into() }
+        }
+        _ => Presented::Malformed,
+    }
+}
+
+/// Whether what is behind a host and path is no web service, as far as a connector says so now.
+fn is_tcp(state: &State, snapshot: &Snapshot, host: &Hostname, path: &str) -> bool {
+    let kind = snapshot.tunnel_for(host).and_then(|tunnel| state.registry.kind(tunnel, host, path));
+    matches!(kind, Some(ServiceKind::Tcp | ServiceKind::Bastion))
+}
+
+/// The door to TCP services for clients that open a WebSocket for each connection.
+async fn tcp_door(state: &Arc<State>, visit: &Visit, context: &PageContext, permit: Permit, parts: Parts) -> Response {
+    let mut named = parts.headers.get_all(DESTINATION).iter();
+    let destination = match (named.next().map(HeaderValue::to_str), named.next()) {
+        (None, _) => None,
+        (Some(Ok(text)), None) => Some(text.to_owned()),
+        _ => return BadRequest { reference: visit.reference, at: visit.now }.render(context),
+    };
+    let holder = permit.holder().clone();
+    match tcp::open(state, visit, &holder, destination.as_deref()).await {
+        Ok(opened) => websocket::carry(state, parts, opened),
+        Err(refused) => StreamProblem { refused, reference: visit.reference }.render(context),
+    }
+}
 
 /// Answers one request.
 pub(crate) async fn serve(state: Arc<State>, door: Door, request: Request<Incoming>) -> Result<Response, Infallible> {
@@ -58,6 +107,12 @@ async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) ->
     let snapshot = state.snapshot.load_full();
     let path = parts.uri.path();
     let desk = state.login_desk(&snapshot);
+    if path == LINK_PATH && visit.host == *state.login_host() && forward::wants_upgrade(&parts) {
+        if !forward::is_well_formed_upgrade(&parts) || !websocket::wants_link(&parts.headers) {
+            return malformed(state, door, &parts, Malformed::Framing);
+        }
+        return websocket::link(state, &visit, parts);
+    }
     if tunnel_policy::is_reserved(path) {
         let tunnels = state.tunnel_desk(Some(visit.source));
         let reload = || -> futures::future::BoxFuture<'_, ()> { Box::pin(state.reload_or_log()) };
@@ -71,24 +126,28 @@ async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) ->
         let request = Request::from_parts(parts, Body::new(body));
         return reserved::answer(&reserved, &visit, request).await;
     }
-    let presented = parts.headers.keys().any(|name| TOKEN_HEADERS.contains(&name.as_str()));
-    if presented && visit.host != *state.login_host() {
-        // Not built yet, so that none is good. Whoever sends one is a program: it gets an answer and no way to a login,
-        // and a cookie beside it does not count.
-        let mut context = context(state, &parts, visit.lang);
-        context.json = true;
-        return LoginRequired { reference: visit.reference }.render(&context);
-    }
+    let credential = presented(&parts.headers);
+    let program = !matches!(credential, Presented::Cookies);
     let websocket = forward::wants_upgrade(&parts);
     if parts.headers.contains_key(header::UPGRADE) && websocket && !forward::is_well_formed_upgrade(&parts) {
         return malformed(state, door, &parts, Malformed::Framing);
     }
     let query = parts.uri.query().unwrap_or_default();
     let ask = Ask { visit: &visit, headers: &parts.headers, query };
-    let context = desk.context(&ask);
-    let asked = Asked { visit: &visit, path, headers: &parts.headers, websocket };
+    let mut context = desk.context(&ask);
+    // Whoever shows a token is a program: it gets an answer and no way to a login, and a cookie beside it does not count.
+    context.json |= program;
+    let tcp = visit.host != *state.login_host() && is_tcp(state, &snapshot, &visit.host, path);
+    if tcp && websocket && !program {
+        // The door to TCP services takes no cookie.
+        return LoginRequired { reference: visit.reference }.render(&context);
+    }
+    let asked = Asked { visit: &visit, path, headers: &parts.headers, credential: &credential, websocket };
     match gate::admit(state.gate(&snapshot), asked) {
+        Ok(permit) if tcp && websocket => return tcp_door(state, &visit, &context, permit, parts).await,
+        Ok(_) if tcp => TcpOnly::of(&visit).render(&context),
         Ok(permit) => forward::forward(state, visit.clone(), &context, permit, parts, body).await,
+        Err(Turnaway::BadCredential) => LoginRequired { reference: visit.reference }.render(&context),
         Err(Turnaway::Login(app)) => match snapshot.policies.application(&app) {
             Some(app) => {
                 let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());

@@ -1,11 +1,11 @@
 //! The one door: nothing is forwarded without a [`Permit`], and [`admit`] alone makes them.
 //!
 //! The decision, identity rules included, is made for every request from the identity stored at login. A decision is
-//! remembered by application, session (and its epoch), policy revision and source address; an ended session or a changed
-//! configuration therefore never meets an old one.
+//! remembered by application, credential (and its epoch), policy revision, source address and, for a bastion's stream, the
+//! destination; an ended session or a changed configuration therefore never meets an old one.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -15,15 +15,17 @@ use std::{
 
 use http::{HeaderMap, header};
 use moka::sync::Cache;
+use tunnel_auth::ClientToken;
 use tunnel_policy::{Application, Subject, Verdict};
-use tunnel_proto::{AppId, Hostname, Identity, Revision, TunnelId, UnixTime};
+use tunnel_proto::{AppId, Hostname, Revision, TunnelId, UnixTime};
 
 use crate::{
     Visit,
     audit::Audit,
+    holder::{Holder, HolderKey, Machine},
     session::{Session, Sessions},
     snapshot::Snapshot,
-    store::{AuditEvent, AuditRecord, SecretHash},
+    store::{AuditEvent, AuditRecord},
 };
 
 /// Remembered decisions.
@@ -55,16 +57,44 @@ pub struct Asked<'a> {
     pub path: &'a str,
     /// Its headers.
     pub headers: &'a HeaderMap,
+    /// By what the visitor is to be known.
+    pub credential: &'a Presented,
     /// Whether it asks for a WebSocket, which `SameSite` cookies do not protect among the hosts of one zone.
     pub websocket: bool,
 }
 
-/// Leave to forward one request, or to keep one stream. Made by [`admit`] only; forwarding takes it by value.
+/// A credential as it was presented, not yet judged. Never printed.
+#[derive(Clone)]
+pub enum Presented {
+    /// The cookies of a browser's request.
+    Cookies,
+    /// An access client's token.
+    ClientToken(ClientToken),
+    /// A machine's service token.
+    ServiceToken {
+        /// Its id.
+        id: String,
+        /// Its secret.
+        secret: zeroize::Zeroizing<String>,
+    },
+    /// Something that cannot be one.
+    Malformed,
+}
+
+impl Presented {
+    /// A client token, or what cannot be one.
+    pub fn client_token(text: &str) -> Self {
+        ClientToken::parse(text).map_or(Self::Malformed, Self::ClientToken)
+    }
+}
+
+/// Leave to forward one request, or to keep one stream. Made by [`admit`] and its like for streams only; forwarding takes it by
+/// value.
 pub struct Permit {
     app: AppId,
     compatible_headers: bool,
     tunnel: Option<TunnelId>,
-    session: Arc<Session>,
+    holder: Holder,
     until: UnixTime,
     claim: Claim,
 }
@@ -74,6 +104,7 @@ struct Claim {
     host: Hostname,
     path: String,
     source: IpAddr,
+    destination: Option<SocketAddr>,
     /// The newest configuration by which it was judged.
     revision: AtomicU64,
 }
@@ -95,13 +126,8 @@ impl Permit {
     }
 
     /// Who was admitted.
-    pub fn identity(&self) -> &Identity {
-        self.session.identity()
-    }
-
-    /// The session that was admitted.
-    pub const fn session(&self) -> &Arc<Session> {
-        &self.session
+    pub const fn holder(&self) -> &Holder {
+        &self.holder
     }
 
     /// When the permit ends by itself.
@@ -111,7 +137,7 @@ impl Permit {
 
     /// Whether what was admitted would still be, for a stream that goes on. Cheap while nothing changed.
     pub fn still_holds(&self, gate: Gate<'_>, now: UnixTime) -> bool {
-        if self.session.is_ended() || now >= self.until {
+        if now >= self.until || self.holder.until(gate.snapshot, now).is_none() {
             return false;
         }
         let Revision(revision) = gate.snapshot.revision;
@@ -120,14 +146,12 @@ impl Permit {
         }
         let matched = gate.snapshot.policies.applications_for(&self.claim.host, &self.claim.path);
         let Some((_, required)) = matched.required() else { return false };
-        let subject = Subject::person(self.session.identity(), self.claim.source);
+        let (source, destination) = (self.claim.source, self.claim.destination);
+        let subject = Subject { caller: self.holder.caller(), source, destination };
         let tunnel = gate.snapshot.tunnel_for(&self.claim.host);
         let holds = tunnel == self.tunnel
             && required.into_iter().all(|app| {
-                let method = &self.session.identity().method;
-                self.session.grant(&app.id, now).is_some()
-                    && app.offers(method)
-                    && gate.snapshot.policies.decide(app, &subject).is_allow()
+                opens(&self.holder, app, now).is_some() && gate.snapshot.policies.decide(app, &subject).is_allow()
             });
         if holds {
             self.claim.revision.store(revision, Relaxed);
@@ -143,6 +167,8 @@ pub enum Turnaway {
     Unknown,
     /// Nobody is logged in for this application, and somebody might be.
     Login(AppId),
+    /// A token was presented that is not good here.
+    BadCredential,
     /// The policy says no: to this person, or to anybody from here.
     Denied(Option<Arc<Session>>),
     /// A WebSocket opened by a page of another origin with this visitor's cookie.
@@ -152,42 +178,127 @@ pub enum Turnaway {
 /// Decides on one request.
 pub fn admit(gate: Gate<'_>, asked: Asked<'_>) -> Result<Permit, Turnaway> {
     let Asked { visit, path, .. } = asked;
-    if visit.host == *gate.login_host || tunnel_policy::is_reserved(path) {
-        return Err(Turnaway::Unknown);
-    }
-    let policies = &gate.snapshot.policies;
-    let matched = policies.applications_for(&visit.host, path);
-    let Some((app, required)) = matched.required() else { return Err(Turnaway::Unknown) };
-    let required: Vec<&Application> = required.collect();
-    let found = gate.sessions.find(&visit.host, asked.headers.get_all(header::COOKIE), visit.now);
-    let Some(session) = found else { return Err(gate.stranger(visit, app)) };
-    if asked.websocket && !own_origin(&asked, &required) {
-        gate.refused(visit, app, Some(&session), "a WebSocket from another origin");
+    let (app, required) = gate.required(visit, path)?;
+    let holder = match gate.authenticate(visit, asked.headers, asked.credential) {
+        Some(holder) => holder,
+        None if matches!(asked.credential, Presented::Cookies) => return Err(gate.stranger(visit, app)),
+        None => {
+            gate.refused(visit, app, None, "a token that is not good here");
+            return Err(Turnaway::BadCredential);
+        }
+    };
+    let by_cookie = matches!(asked.credential, Presented::Cookies);
+    if by_cookie && asked.websocket && !own_origin(&asked, &required) {
+        gate.refused(visit, app, Some(&holder), "a WebSocket from another origin");
         return Err(Turnaway::ForeignOrigin);
     }
-    let mut until = session.expires();
-    for app in &required {
-        // A grant counts only as long as the application offers the way by which the person logged in.
-        match session.grant(&app.id, visit.now).filter(|_| app.offers(&session.identity().method)) {
-            Some(end) => until = until.min(end),
-            None => return Err(gate.stranger(visit, app)),
-        }
-        if !gate.decide(visit, app, &session) {
-            return Err(Turnaway::Denied(Some(session)));
-        }
-    }
-    let (host, path) = (visit.host.clone(), path.to_owned());
-    Ok(Permit {
-        app: app.id,
-        compatible_headers: app.compatible_headers,
-        tunnel: gate.snapshot.tunnel_for(&visit.host),
-        session,
-        until,
-        claim: Claim { host, path, source: visit.source, revision: AtomicU64::new(gate.snapshot.revision.0) },
-    })
+    gate.permit(visit, path, &required, holder, None, by_cookie)
 }
 
-impl Gate<'_> {
+/// Decides on a stream that a credential was presented for before, to `destination` where the application is a bastion.
+pub fn admit_stream(
+    gate: Gate<'_>,
+    visit: &Visit,
+    holder: &Holder,
+    destination: Option<SocketAddr>,
+) -> Result<Permit, Turnaway> {
+    let (_, required) = gate.required(visit, STREAM_PATH)?;
+    gate.permit(visit, STREAM_PATH, &required, holder.clone(), destination, false)
+}
+
+/// Decides on a credential for everything at the visit's host that is opened by streams. What it permits is judged again for
+/// each of them.
+pub fn admit_credential(gate: Gate<'_>, visit: &Visit, credential: &Presented) -> Result<Permit, Turnaway> {
+    let (app, required) = gate.required(visit, STREAM_PATH)?;
+    let Some(holder) = gate.authenticate(visit, &HeaderMap::new(), credential) else {
+        gate.refused(visit, app, None, "a token that is not good here");
+        return Err(Turnaway::BadCredential);
+    };
+    gate.permit(visit, STREAM_PATH, &required, holder, None, false)
+}
+
+/// The path as which streams are judged, which have none: everything at the host.
+pub(crate) const STREAM_PATH: &str = "/";
+
+/// Until when a holder may open an application, by its credential alone: a session holds a grant for each, and counts only
+/// as long as the application offers the way by which the person logged in.
+fn opens(holder: &Holder, app: &Application, now: UnixTime) -> Option<UnixTime> {
+    match holder {
+        Holder::Person(session) => session.grant(&app.id, now).filter(|_| app.offers(&session.identity().method)),
+        Holder::Machine(_) => Some(UnixTime(u64::MAX)),
+    }
+}
+
+impl<'a> Gate<'a> {
+    /// The application of a host and path, and all that must admit.
+    fn required(&self, visit: &Visit, path: &str) -> Result<(&'a Application, Vec<&'a Application>), Turnaway> {
+        if visit.host == *self.login_host || tunnel_policy::is_reserved(path) {
+            return Err(Turnaway::Unknown);
+        }
+        let matched = self.snapshot.policies.applications_for(&visit.host, path);
+        let (app, required) = matched.required().ok_or(Turnaway::Unknown)?;
+        Ok((app, required.collect()))
+    }
+
+    /// Whose credential it is, if it is good at this host. Says nothing about what it opens.
+    pub fn authenticate(&self, visit: &Visit, headers: &HeaderMap, credential: &Presented) -> Option<Holder> {
+        let (sessions, host, now) = (self.sessions, &visit.host, visit.now);
+        match credential {
+            Presented::Cookies => sessions.find(host, headers.get_all(header::COOKIE), now).map(Holder::Person),
+            Presented::ClientToken(token) => sessions.find_client(host, token, now).map(Holder::Person),
+            Presented::ServiceToken { id, secret } => {
+                let machine = Machine::authenticate(self.snapshot, id, secret, now)?;
+                Some(Holder::Machine(Arc::new(machine)))
+            }
+            Presented::Malformed => None,
+        }
+    }
+
+    /// The one place where permits are made.
+    fn permit(
+        &self,
+        visit: &Visit,
+        path: &str,
+        required: &[&Application],
+        holder: Holder,
+        destination: Option<SocketAddr>,
+        may_log_in: bool,
+    ) -> Result<Permit, Turnaway> {
+        let Some(app) = required.first() else { return Err(Turnaway::Unknown) };
+        let denied = |holder: &Holder| match holder {
+            Holder::Person(session) => Turnaway::Denied(Some(session.clone())),
+            Holder::Machine(_) => Turnaway::Denied(None),
+        };
+        let mut until = match holder.until(self.snapshot, visit.now) {
+            Some(until) => until,
+            None if may_log_in => return Err(self.stranger(visit, app)),
+            None => return Err(Turnaway::BadCredential),
+        };
+        for app in required {
+            match opens(&holder, app, visit.now) {
+                Some(end) => until = until.min(end),
+                None if may_log_in => return Err(self.stranger(visit, app)),
+                None => {
+                    self.refused(visit, app, Some(&holder), "the token is not for this application");
+                    return Err(denied(&holder));
+                }
+            }
+            if !self.decide(visit, app, &holder, destination) {
+                return Err(denied(&holder));
+            }
+        }
+        let (host, path) = (visit.host.clone(), path.to_owned());
+        let revision = AtomicU64::new(self.snapshot.revision.0);
+        Ok(Permit {
+            app: app.id,
+            compatible_headers: app.compatible_headers,
+            tunnel: self.snapshot.tunnel_for(&visit.host),
+            holder,
+            until,
+            claim: Claim { host, path, source: visit.source, destination, revision },
+        })
+    }
+
     /// Turns away who is not logged in: to the login, unless no login could help from this address.
     fn stranger(&self, visit: &Visit, app: &Application) -> Turnaway {
         if self.snapshot.policies.hopeless(app, visit.source) {
@@ -197,47 +308,42 @@ impl Gate<'_> {
         Turnaway::Login(app.id)
     }
 
-    /// Judges a person by an application's policies, or remembers how it was judged. A fresh decision is audited.
-    fn decide(&self, visit: &Visit, app: &Application, session: &Arc<Session>) -> bool {
+    /// Judges a holder by an application's policies, or remembers how it was judged. A fresh decision is audited.
+    fn decide(&self, visit: &Visit, app: &Application, holder: &Holder, destination: Option<SocketAddr>) -> bool {
         let key = DecisionKey {
             app: app.id,
-            session: *session.id(),
-            epoch: session.epoch(),
+            holder: holder.key(),
             revision: self.snapshot.revision,
             source: visit.source,
+            destination,
         };
         if let Some(admitted) = self.decisions.0.get(&key) {
             if !admitted {
-                self.refused(visit, app, Some(session), "refused before, nothing changed");
+                self.refused(visit, app, Some(holder), "refused before, nothing changed");
             }
             return admitted;
         }
-        let subject = Subject::person(session.identity(), visit.source);
+        let subject = Subject { caller: holder.caller(), source: visit.source, destination };
         let decision = self.snapshot.policies.decide(app, &subject);
         let admitted = decision.is_allow();
         self.decisions.0.insert(key, admitted);
-        let why = decision.trace.to_string();
+        let to = destination.map(|to| format!("to {to}: ")).unwrap_or_default();
+        let why = format!("{to}{}", decision.trace);
         match decision.verdict {
-            Verdict::Allow { .. } => self.audit.record(record(visit, app, Some(session), AuditEvent::Admitted, why)),
-            Verdict::Deny { .. } => self.refused(visit, app, Some(session), &why),
+            Verdict::Allow { .. } => self.audit.record(record(visit, app, Some(holder), AuditEvent::Admitted, why)),
+            Verdict::Deny { .. } => self.refused(visit, app, Some(holder), &why),
         }
         admitted
     }
 
-    fn refused(&self, visit: &Visit, app: &Application, session: Option<&Arc<Session>>, why: &str) {
-        self.audit.refused(record(visit, app, session, AuditEvent::Refused, why.to_owned()));
+    fn refused(&self, visit: &Visit, app: &Application, holder: Option<&Holder>, why: &str) {
+        self.audit.refused(record(visit, app, holder, AuditEvent::Refused, why.to_owned()));
     }
 }
 
-fn record(
-    visit: &Visit,
-    app: &Application,
-    session: Option<&Arc<Session>>,
-    event: AuditEvent,
-    why: String,
-) -> AuditRecord {
+fn record(visit: &Visit, app: &Application, holder: Option<&Holder>, event: AuditEvent, why: String) -> AuditRecord {
     AuditRecord {
-        actor: session.map(|session| session.identity().email.to_string()),
+        actor: holder.map(Holder::actor),
         source: Some(visit.source),
         object: Some(app.name.to_string()),
         detail: Some(why),
@@ -263,10 +369,10 @@ pub struct Decisions(Cache<DecisionKey, bool>);
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct DecisionKey {
     app: AppId,
-    session: SecretHash,
-    epoch: u64,
+    holder: HolderKey,
     revision: Revision,
     source: IpAddr,
+    destination: Option<SocketAddr>,
 }
 
 impl Default for Decisions {

@@ -2,6 +2,7 @@
 
 mod assertions;
 pub mod audit;
+mod clients;
 pub mod clock;
 pub mod config;
 mod connectors;
@@ -11,6 +12,7 @@ pub mod enroll;
 mod forward;
 mod front;
 pub mod gate;
+pub mod holder;
 pub mod identity;
 pub mod keys;
 mod listen;
@@ -24,16 +26,19 @@ pub mod platform;
 pub mod registry;
 pub mod request;
 pub mod reserved;
+pub mod service_tokens;
 pub mod session;
 pub mod setup;
 pub mod snapshot;
 pub mod socket;
 pub mod state;
 pub mod store;
+mod tcp;
 mod tls;
 pub mod tunnels;
 pub mod upstream;
 pub mod visit;
+mod websocket;
 
 pub use clock::Clock;
 pub use config::Config;

@@ -29,10 +29,10 @@ use tokio_util::{
     sync::CancellationToken,
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
-use tunnel_proto::identity::ALPN_LINK;
+use tunnel_proto::identity::{ALPN_ACCESS, ALPN_LINK};
 
 use crate::{
-    State, connectors,
+    State, clients, connectors,
     front::{self, Door},
 };
 
@@ -77,8 +77,10 @@ pub(crate) enum Takes {
     Everything {
         /// For visitors.
         visitors: Arc<ServerConfig>,
-        /// For links.
+        /// For links of connectors and operators.
         links: Arc<ServerConfig>,
+        /// For links of access clients.
+        access: Arc<ServerConfig>,
     },
     /// Links only.
     Links(Arc<ServerConfig>),
@@ -104,6 +106,7 @@ pub(crate) struct Place {
     _room: OwnedSemaphorePermit,
     _crowd: Option<InCrowd>,
     _task: TaskTrackerToken,
+    stopping: CancellationToken,
     cut: CancellationToken,
 }
 
@@ -111,6 +114,11 @@ impl Place {
     /// Waits until everything is to end.
     pub(crate) async fn cut(&self) {
         self.cut.cancelled().await;
+    }
+
+    /// Cancelled when nothing new is to begin.
+    pub(crate) fn stopping(&self) -> CancellationToken {
+        self.stopping.clone()
     }
 }
 
@@ -216,16 +224,19 @@ impl Connections {
                     connectors::serve(self.state, tls, peer).await;
                 }
             }
-            Takes::Everything { visitors, links } => {
-                let Some(tls) = handshake(socket, Some(visitors), links).await else { return };
+            Takes::Everything { visitors, links, access } => {
+                let Some(tls) = handshake(socket, Some((visitors, access)), links).await else { return };
                 drop(handshaking);
-                if tls.get_ref().1.alpn_protocol() == Some(ALPN_LINK) {
-                    connectors::serve(self.state, tls, peer).await;
-                } else {
-                    let Some(place) = self.place(peer) else { return };
-                    let h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-                    self.http(tls, h2, Door { https: true, peer, port }, place).await;
+                let speaks = tls.get_ref().1.alpn_protocol();
+                if speaks == Some(ALPN_LINK) {
+                    return connectors::serve(self.state, tls, peer).await;
                 }
+                let Some(place) = self.place(peer) else { return };
+                if speaks == Some(ALPN_ACCESS) {
+                    return clients::serve(self.state, tls, peer, self.stopping).await;
+                }
+                let h2 = speaks == Some(b"h2");
+                self.http(tls, h2, Door { https: true, peer, port }, place).await;
             }
         }
     }
@@ -236,7 +247,13 @@ impl Connections {
             peer.is_loopback() || self.state.config.trusted_proxies.iter().any(|net| net.contains(&peer));
         let crowd = if speaks_for_many { None } else { Some(self.crowd.enter(peer)?) };
         let room = self.room.clone().try_acquire_owned().ok()?;
-        Some(Arc::new(Place { _room: room, _crowd: crowd, _task: self.tasks.token(), cut: self.cut.clone() }))
+        Some(Arc::new(Place {
+            _room: room,
+            _crowd: crowd,
+            _task: self.tasks.token(),
+            stopping: self.stopping.clone(),
+            cut: self.cut.clone(),
+        }))
     }
 
     async fn http(self, io: impl AsyncRead + AsyncWrite + Send + 'static, h2: bool, door: Door, place: Arc<Place>) {
@@ -365,21 +382,24 @@ fn builder() -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// The TLS handshake: with the configuration for links when the client offers to speak one, else with that for visitors.
-/// `None` when it fails, takes too long, or is none.
+/// The TLS handshake: with the configuration for links when the client offers to speak one, with that for access clients
+/// when it offers that, else with that for visitors. `None` when it fails, takes too long, or is none.
 async fn handshake(
     socket: TcpStream,
-    visitors: Option<Arc<ServerConfig>>,
+    public: Option<(Arc<ServerConfig>, Arc<ServerConfig>)>,
     links: Arc<ServerConfig>,
 ) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
     let shake = async {
         let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await?;
-        let is_link = start.client_hello().alpn().is_some_and(|mut offered| offered.any(|one| one == ALPN_LINK));
-        match (is_link, visitors) {
-            (true, _) => start.into_stream(links).await,
-            (false, Some(visitors)) => start.into_stream(visitors).await,
-            (false, None) => Err(io::Error::other("not a link")),
-        }
+        let hello = start.client_hello();
+        let offers = |name: &[u8]| hello.alpn().is_some_and(|mut offered| offered.any(|one| one == name));
+        let config = match public {
+            _ if offers(ALPN_LINK) => links,
+            Some((_, access)) if offers(ALPN_ACCESS) => access,
+            Some((visitors, _)) => visitors,
+            None => return Err(io::Error::other("not a link")),
+        };
+        start.into_stream(config).await
     };
     match tokio::time::timeout(HANDSHAKE_TIME, shake).await {
         Ok(Ok(tls)) => Some(tls),

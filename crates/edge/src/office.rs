@@ -9,11 +9,12 @@ use tunnel_proto::{
 };
 
 use crate::{
-    State, declare,
+    State, declare, service_tokens,
     setup::{self, MadeBy},
     socket::{
-        AUDIT_MAX, Administration, Answer, AuditQuery, Exported, NamedOperator, NamedTunnel, OperatorRevoked,
-        RouteTunnel, SessionStatus, SessionsEnded, SetupLink, TunnelRoutes, TunnelStatus, WhichSessions, problem,
+        AUDIT_MAX, Administration, Answer, AuditQuery, CreateServiceToken, Exported, NamedOperator, NamedServiceToken,
+        NamedTunnel, OperatorRevoked, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus,
+        SessionStatus, SessionsEnded, SetupLink, TunnelRoutes, TunnelStatus, WhichSessions, problem,
     },
     store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord, Store, StoreError},
     tunnels::{Principal, TunnelRef},
@@ -144,6 +145,27 @@ impl Administration for Office {
         self.state.store.append_audit(&audit).await.map_err(failed)?;
         self.state.sessions.end(&ids).await.map_err(failed)?;
         Ok(SessionsEnded { ended: ids.len() })
+    }
+
+    async fn service_tokens(&self) -> Answer<Vec<ServiceTokenStatus>> {
+        service_tokens::list(&*self.state.store, self.state.now()).await
+    }
+
+    async fn create_service_token(&self, request: CreateServiceToken) -> Answer<ServiceTokenIssued> {
+        let issued = service_tokens::create(&*self.state.store, &request, self.state.now()).await?;
+        self.reload().await?;
+        Ok(issued)
+    }
+
+    async fn rotate_service_token(&self, request: RotateServiceToken) -> Answer<ServiceTokenIssued> {
+        let issued = service_tokens::rotate(&*self.state.store, &request, self.state.now()).await?;
+        self.reload().await?;
+        Ok(issued)
+    }
+
+    async fn delete_service_token(&self, request: NamedServiceToken) -> Answer<()> {
+        service_tokens::delete(&*self.state.store, &request, self.state.now()).await?;
+        self.reload().await
     }
 
     async fn setup_link(&self) -> Answer<SetupLink> {

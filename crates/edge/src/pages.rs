@@ -33,6 +33,7 @@ use tunnel_proto::{EmailAddress, Hostname};
 
 use crate::{Lang, Reference};
 
+pub(crate) use self::errors::StreamProblem;
 pub use self::{
     denied::Denied,
     enroll::{ApproveConnector, ApproveProblem, EnrolResult, HostChoice},

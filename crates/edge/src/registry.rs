@@ -93,8 +93,8 @@ impl Rules {
             if rules.iter().any(|other| other.id == rule.id) {
                 return Err(refuse(Some(rule.id), TableRefusal::DuplicateRule, "two rules with one id"));
             }
-            if rule.kind != ServiceKind::Http {
-                return Err(refuse(Some(rule.id), TableRefusal::KindUnsupported, "this edge serves `http` rules only"));
+            if rule.kind == ServiceKind::H2c {
+                return Err(refuse(Some(rule.id), TableRefusal::KindUnsupported, "this edge does not speak `h2c` yet"));
             }
             let host = rule.http.host_header.as_deref();
             if host.is_some_and(|host| crate::request::Authority::parse(host.as_bytes()).is_none()) {
@@ -165,6 +165,11 @@ impl Registry {
             .collect();
         found.sort_by_key(|candidate| candidate.uplink.link.streams());
         found
+    }
+
+    /// What the services behind `host` and `path` speak: `None` when no link of `tunnel` serves them now.
+    pub fn kind(&self, tunnel: TunnelId, host: &Hostname, path: &str) -> Option<ServiceKind> {
+        self.candidates(tunnel, host, path).first().map(|candidate| candidate.rule.kind)
     }
 
     /// Whether another link of `tunnel` would be taken.

@@ -159,6 +159,18 @@ impl Sessions {
         hashes.iter().find_map(|hash| table.sessions.get(hash).filter(counts).cloned())
     }
 
+    /// The session at `host` that an access client's token stands for.
+    pub fn find_client(
+        &self,
+        host: &Hostname,
+        token: &tunnel_auth::ClientToken,
+        now: UnixTime,
+    ) -> Option<Arc<Session>> {
+        let table = self.read();
+        let found = table.sessions.get(&token.hash())?;
+        (found.host() == host && found.expires() > now).then(|| found.clone())
+    }
+
     /// Every session that counts at `now`, oldest first.
     pub fn list(&self, now: UnixTime) -> Vec<Arc<Session>> {
         let mut all: Vec<_> = self.read().sessions.values().filter(|one| one.expires() > now).cloned().collect();

@@ -27,6 +27,9 @@ use crate::{
     },
 };
 
+pub use crate::service_tokens::{
+    CreateServiceToken, NamedServiceToken, RotateServiceToken, ServiceTokenIssued, ServiceTokenStatus,
+};
 pub use client::Client;
 pub use lock::Lock;
 pub use offline::Offline;
@@ -69,6 +72,14 @@ pub trait Administration: Send + Sync + 'static {
     async fn sessions(&self) -> Answer<Vec<SessionStatus>>;
     /// Ends sessions (`POST /v1/sessions/revoke`).
     async fn end_sessions(&self, which: WhichSessions) -> Answer<SessionsEnded>;
+    /// Every service token, by name (`GET /v1/service-tokens`).
+    async fn service_tokens(&self) -> Answer<Vec<ServiceTokenStatus>>;
+    /// Makes a service token (`POST /v1/service-tokens`).
+    async fn create_service_token(&self, request: CreateServiceToken) -> Answer<ServiceTokenIssued>;
+    /// Gives a service token another secret (`POST /v1/service-tokens/rotate`).
+    async fn rotate_service_token(&self, request: RotateServiceToken) -> Answer<ServiceTokenIssued>;
+    /// Deletes a service token (`POST /v1/service-tokens/delete`).
+    async fn delete_service_token(&self, request: NamedServiceToken) -> Answer<()>;
     /// Makes a link that makes an administrator, once (`POST /v1/setup-link`).
     async fn setup_link(&self) -> Answer<SetupLink>;
     /// Applies a declaration (`POST /v1/apply`).

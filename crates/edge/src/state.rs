@@ -4,7 +4,8 @@ use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use tunnel_proto::{Hostname, UnixTime, identity::Ca};
+use tokio::sync::watch;
+use tunnel_proto::{Hostname, Revision, UnixTime, identity::Ca};
 
 use crate::{
     Clock, Config,
@@ -41,6 +42,8 @@ pub struct State {
     pub built_in: BuiltIn,
     /// What is served from.
     pub snapshot: ArcSwap<Snapshot>,
+    /// Told of every new snapshot: those who keep streams judge them again.
+    pub changed: watch::Sender<Revision>,
     /// Who is logged in.
     pub sessions: Sessions,
     /// Which links are up.
@@ -120,6 +123,8 @@ impl State {
             // A slower reload must not undo a faster one.
             if before.revision > snapshot.revision { before.clone() } else { snapshot.clone() }
         });
+        let revision = snapshot.revision;
+        self.changed.send_if_modified(|known| std::mem::replace(known, revision.max(*known)) < revision);
         self.reload_revoked().await
     }
 

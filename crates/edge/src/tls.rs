@@ -21,7 +21,7 @@ use rustls::{
 };
 use tunnel_proto::{
     HostPattern, Hostname, UnixTime,
-    identity::{Ca, CaError, provider},
+    identity::{ALPN_ACCESS, Ca, CaError, provider},
 };
 use x509_parser::{extensions::GeneralName, parse_x509_certificate};
 
@@ -39,6 +39,17 @@ pub(crate) fn for_visitors(certificates: Arc<dyn ResolvesServerCert>) -> Result<
         .with_no_client_auth()
         .with_cert_resolver(certificates);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
+/// The configuration for links of access clients: TLS 1.3, the certificates that browsers get, and no early data.
+pub(crate) fn for_access(certificates: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_no_client_auth()
+        .with_cert_resolver(certificates);
+    config.alpn_protocols = vec![ALPN_ACCESS.to_vec()];
     config.max_early_data_size = 0;
     Ok(config)
 }

@@ -144,7 +144,8 @@ impl Key {
 
 /// A fresh stream to the service, on the first of `candidates` that takes it, spoken to in HTTP/1.1.
 pub(crate) async fn connect(pool: &Arc<Pool>, candidates: &[Candidate], visit: &Visit) -> Result<Lease, Failure> {
-    let (candidate, stream) = open(candidates, visit).await?;
+    let opening = |on: &Candidate| Open::new(on.revision, on.rule.id, visit.source, crate::random());
+    let (candidate, stream) = open(candidates, opening).await?;
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(HEAD_MAX)
         .handshake(TokioIo::new(stream))
@@ -159,36 +160,65 @@ pub(crate) async fn connect(pool: &Arc<Pool>, candidates: &[Candidate], visit: &
     Ok(Lease { pool: pool.clone(), key: Key::of(candidate), sender, link, host_header })
 }
 
-/// Opens a stream on the first of `candidates` that takes it, and waits for the connector's answer.
-async fn open<'a>(candidates: &'a [Candidate], visit: &Visit) -> Result<(&'a Candidate, Stream), Failure> {
-    let mut failure = Failure::NoTunnel;
+/// Why no stream to a service was opened.
+#[derive(Debug)]
+pub(crate) enum NotOpened {
+    /// No link takes it.
+    NoTunnel,
+    /// Every link carries as many streams as it may.
+    Busy,
+    /// The connector or its service did not answer in time.
+    Slow,
+    /// Something is wrong with the edge itself.
+    Broken,
+    /// The connector refused.
+    Refused(StreamRefused),
+}
+
+impl From<NotOpened> for Failure {
+    fn from(not_opened: NotOpened) -> Self {
+        match not_opened {
+            NotOpened::NoTunnel => Self::NoTunnel,
+            NotOpened::Busy => Self::Busy,
+            NotOpened::Slow => Self::Slow,
+            NotOpened::Refused(refused) if refused.code == StreamRefusal::ServiceTimeout => Self::Slow,
+            NotOpened::Broken | NotOpened::Refused(_) => Self::BadAnswer,
+        }
+    }
+}
+
+/// Opens a stream on the first of `candidates` that takes it, and waits for the connector's answer. `opening` says what
+/// the stream is for on a given link.
+pub(crate) async fn open<'a>(
+    candidates: &'a [Candidate],
+    opening: impl Fn(&Candidate) -> Open,
+) -> Result<(&'a Candidate, Stream), NotOpened> {
+    let mut failure = NotOpened::NoTunnel;
     for candidate in candidates.iter().take(LINKS_TRIED) {
-        let open = Open::new(candidate.revision, candidate.rule.id, visit.source, crate::random());
-        let opened = tokio::time::timeout(OPEN_PATIENCE, candidate.uplink.link.open(open)).await;
+        let opened = tokio::time::timeout(OPEN_PATIENCE, candidate.uplink.link.open(opening(candidate))).await;
         let mut stream = match opened.unwrap_or(Err(OpenError::TooManyStreams)) {
             Ok(stream) => stream,
             Err(OpenError::TooManyStreams) => {
-                failure = Failure::Busy;
+                failure = NotOpened::Busy;
                 continue;
             }
             Err(OpenError::Closed | OpenError::Draining) => continue,
             Err(error) => {
                 tracing::error!(%error, "a stream cannot be opened");
-                return Err(Failure::BadAnswer);
+                return Err(NotOpened::Broken);
             }
         };
         match tokio::time::timeout(ANSWER_PATIENCE, stream.accepted()).await {
             Ok(Ok(())) => return Ok((candidate, stream)),
-            Err(_) => return Err(Failure::Slow),
+            Err(_) => return Err(NotOpened::Slow),
             Ok(Err(error)) => match refusal(&error) {
                 None => {}
                 Some(refused) => {
                     tracing::debug!(code = %refused.code, tunnel = %candidate.uplink.tunnel, "a stream was refused");
                     match refused.code {
-                        StreamRefusal::TooManyStreams => failure = Failure::Busy,
+                        StreamRefusal::TooManyStreams => failure = NotOpened::Busy,
                         StreamRefusal::Draining | StreamRefusal::StaleTable | StreamRefusal::UnknownRule => {}
-                        StreamRefusal::ServiceTimeout => return Err(Failure::Slow),
-                        _ => return Err(Failure::BadAnswer),
+                        _ => return Err(NotOpened::Refused(refused.clone())),
                     }
                 }
             },

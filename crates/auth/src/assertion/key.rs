@@ -10,7 +10,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 use tunnel_proto::{AppId, UnixTime};
 
-use super::{ASSERTION_LIFE, ASSERTION_MAX, AssertionClaims, AssertionError, LEEWAY};
+use super::{ASSERTION_LIFE, ASSERTION_MAX, AssertionClaims, AssertionError, LEEWAY, ServiceClaims};
 use crate::secret::SecretBytes;
 
 const SIGNATURE_LEN: usize = 64;
@@ -55,6 +55,13 @@ impl SigningKey {
 
     /// The assertion that says `claims`.
     pub fn sign(&self, claims: &AssertionClaims) -> Result<String, KeyError> {
+        let header = Header { alg: ALG.into(), kid: self.public.kid.clone(), typ: TYP.into() };
+        let header = serde_json::to_vec(&header).map_err(|_| KeyError::Crypto)?;
+        self.sign_raw(&header, &serde_json::to_vec(claims).map_err(|_| KeyError::Crypto)?)
+    }
+
+    /// The assertion that says `claims` about a machine.
+    pub fn sign_service(&self, claims: &ServiceClaims) -> Result<String, KeyError> {
         let header = Header { alg: ALG.into(), kid: self.public.kid.clone(), typ: TYP.into() };
         let header = serde_json::to_vec(&header).map_err(|_| KeyError::Crypto)?;
         self.sign_raw(&header, &serde_json::to_vec(claims).map_err(|_| KeyError::Crypto)?)

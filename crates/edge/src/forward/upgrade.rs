@@ -139,7 +139,7 @@ async fn carry(visitor: OnUpgrade, service: OnUpgrade, watch: Watch, place: Opti
 }
 
 /// The answer to a key (RFC 6455 §4.2.2).
-fn accept(key: &[u8]) -> String {
+pub(crate) fn accept(key: &[u8]) -> String {
     let mut text = key.to_vec();
     text.extend_from_slice(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, &text);

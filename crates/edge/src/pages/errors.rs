@@ -2,10 +2,13 @@
 
 use askama::Template;
 use http::{HeaderValue, StatusCode, header};
-use tunnel_proto::{Hostname, UnixTime};
+use tunnel_proto::{
+    Hostname, UnixTime,
+    message::{StreamRefusal, StreamRefused},
+};
 
 use super::{Moment, PageContext, reply, short};
-use crate::{Lang, Reference, Response};
+use crate::{Lang, Reference, Response, Visit};
 
 /// A page of one heading, one paragraph, and facts to quote.
 #[derive(Template)]
@@ -221,6 +224,15 @@ pub struct TcpOnly {
 }
 
 impl TcpOnly {
+    /// The page about the host of a visit.
+    pub(crate) fn of(visit: &Visit) -> Self {
+        let host = match visit.port {
+            Some(port) => format!("{}:{port}", visit.host),
+            None => visit.host.to_string(),
+        };
+        Self { host: visit.host.clone(), command: format!("access tcp --hostname {host} --url 127.0.0.1:PORT") }
+    }
+
     /// The page: 426 with `Upgrade: websocket`, which is how a program would go on.
     pub fn render(&self, context: &PageContext) -> Response {
         let status = StatusCode::UPGRADE_REQUIRED;
@@ -240,6 +252,35 @@ impl TcpOnly {
 struct TcpPage<'a> {
     c: &'a PageContext,
     p: &'a TcpOnly,
+}
+
+/// A stream to a TCP service that was asked for by HTTP and refused. Programs ask, so the answer is theirs: JSON, in the
+/// words that say which side refused.
+#[derive(Clone, Debug)]
+pub(crate) struct StreamProblem {
+    /// What was said.
+    pub(crate) refused: StreamRefused,
+    /// What to quote.
+    pub(crate) reference: Reference,
+}
+
+impl StreamProblem {
+    /// The answer, with the status that fits best.
+    pub(crate) fn render(&self, context: &PageContext) -> Response {
+        let code = self.refused.code;
+        let (status, later) = match code {
+            StreamRefusal::NotGranted => (StatusCode::UNAUTHORIZED, false),
+            StreamRefusal::NotAdmitted | StreamRefusal::DestinationDenied => (StatusCode::FORBIDDEN, false),
+            StreamRefusal::DestinationRequired | StreamRefusal::WrongKind => (StatusCode::BAD_REQUEST, false),
+            StreamRefusal::ServiceTimeout => (Failure::Slow.status(), false),
+            StreamRefusal::NoTunnel => (Failure::NoTunnel.status(), true),
+            StreamRefusal::TooManyStreams | StreamRefusal::Draining => (Failure::Busy.status(), true),
+            _ => (Failure::BadAnswer.status(), false),
+        };
+        let text = self.refused.text.clone();
+        let response = reply::problem(context, status, code.as_str(), text, Some(&self.reference));
+        if later { retry_after(response, RETRY_AFTER) } else { response }
+    }
 }
 
 /// Where the way to the service ends.

@@ -16,8 +16,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
 
 use super::{
-    Administration, Answer, AuditQuery, Exported, NamedOperator, NamedTunnel, OperatorRevoked, RouteTunnel,
-    SessionStatus, SessionsEnded, SetupLink, SocketError, TunnelRoutes, TunnelStatus, WhichSessions, path_in, problem,
+    Administration, Answer, AuditQuery, CreateServiceToken, Exported, NamedOperator, NamedServiceToken, NamedTunnel,
+    OperatorRevoked, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus, SessionStatus,
+    SessionsEnded, SetupLink, SocketError, TunnelRoutes, TunnelStatus, WhichSessions, path_in, problem,
 };
 use crate::{
     declare,
@@ -158,6 +159,22 @@ impl Administration for Client {
 
     async fn end_sessions(&self, which: WhichSessions) -> Answer<SessionsEnded> {
         self.post("/v1/sessions/revoke", &which).await
+    }
+
+    async fn service_tokens(&self) -> Answer<Vec<ServiceTokenStatus>> {
+        self.get("/v1/service-tokens").await
+    }
+
+    async fn create_service_token(&self, request: CreateServiceToken) -> Answer<ServiceTokenIssued> {
+        self.post("/v1/service-tokens", &request).await
+    }
+
+    async fn rotate_service_token(&self, request: RotateServiceToken) -> Answer<ServiceTokenIssued> {
+        self.post("/v1/service-tokens/rotate", &request).await
+    }
+
+    async fn delete_service_token(&self, request: NamedServiceToken) -> Answer<()> {
+        self.post("/v1/service-tokens/delete", &request).await
     }
 
     async fn setup_link(&self) -> Answer<SetupLink> {

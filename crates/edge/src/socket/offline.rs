@@ -9,11 +9,12 @@ use async_trait::async_trait;
 use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
 
 use super::{
-    AUDIT_MAX, Administration, Answer, AuditQuery, Exported, Lock, NamedOperator, NamedTunnel, OperatorRevoked,
-    RouteTunnel, SessionStatus, SessionsEnded, SetupLink, TunnelRoutes, TunnelStatus, WhichSessions, problem,
+    AUDIT_MAX, Administration, Answer, AuditQuery, CreateServiceToken, Exported, Lock, NamedOperator,
+    NamedServiceToken, NamedTunnel, OperatorRevoked, RotateServiceToken, RouteTunnel, ServiceTokenIssued,
+    ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TunnelRoutes, TunnelStatus, WhichSessions, problem,
 };
 use crate::{
-    Clock, declare, platform,
+    Clock, declare, platform, service_tokens,
     store::{
         AuditEvent, AuditRecord, CertificateHolder, DATABASE_NAME, Declared, MailLogEntry, OperatorRecord, Store,
         StoreError, sqlite::SqliteStore,
@@ -149,6 +150,22 @@ impl Administration for Offline {
         self.store.append_audit(&records).await.map_err(failed)?;
         self.store.end_sessions(&ids).await.map_err(failed)?;
         Ok(SessionsEnded { ended: ids.len() })
+    }
+
+    async fn service_tokens(&self) -> Answer<Vec<ServiceTokenStatus>> {
+        service_tokens::list(&self.store, self.clock.now()).await
+    }
+
+    async fn create_service_token(&self, request: CreateServiceToken) -> Answer<ServiceTokenIssued> {
+        service_tokens::create(&self.store, &request, self.clock.now()).await
+    }
+
+    async fn rotate_service_token(&self, request: RotateServiceToken) -> Answer<ServiceTokenIssued> {
+        service_tokens::rotate(&self.store, &request, self.clock.now()).await
+    }
+
+    async fn delete_service_token(&self, request: NamedServiceToken) -> Answer<()> {
+        service_tokens::delete(&self.store, &request, self.clock.now()).await
     }
 
     async fn setup_link(&self) -> Answer<SetupLink> {

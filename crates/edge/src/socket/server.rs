@@ -217,6 +217,19 @@ fn router(office: Arc<dyn Administration>) -> Router {
             "/v1/sessions/revoke",
             post(async |State(office): Office, Asked(which)| json(office.end_sessions(which).await)),
         )
+        .route(
+            "/v1/service-tokens",
+            get(async |State(office): Office| json(office.service_tokens().await))
+                .post(async |State(office): Office, Asked(request)| json(office.create_service_token(request).await)),
+        )
+        .route(
+            "/v1/service-tokens/rotate",
+            post(async |State(office): Office, Asked(request)| json(office.rotate_service_token(request).await)),
+        )
+        .route(
+            "/v1/service-tokens/delete",
+            post(async |State(office): Office, Asked(request)| json(office.delete_service_token(request).await)),
+        )
         .route("/v1/setup-link", post(async |State(office): Office| json(office.setup_link().await)))
         .route("/v1/apply", post(async |State(office): Office, Asked(request)| json(office.apply(request).await)))
         .route("/v1/export", get(async |State(office): Office| json(office.export().await)))

@@ -6,13 +6,14 @@ use async_trait::async_trait;
 use tunnel_edge::{
     declare::{Report, Request},
     socket::{
-        Administration, Answer, AuditQuery, Exported, NamedOperator, NamedTunnel, OperatorRevoked, RouteTunnel,
+        Administration, Answer, AuditQuery, CreateServiceToken, Exported, NamedOperator, NamedServiceToken,
+        NamedTunnel, OperatorRevoked, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus,
         SessionStatus, SessionsEnded, SetupLink, TunnelRoutes, TunnelStatus, WhichSessions, problem,
     },
     store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord},
 };
 use tunnel_proto::{
-    AppId, OperatorId, TunnelId, UnixTime,
+    AppId, Name, OperatorId, TunnelId, UnixTime,
     enrol::{CreateTunnel, EdgeInfo, TunnelCreated},
 };
 
@@ -36,6 +37,10 @@ pub(crate) fn info() -> EdgeInfo {
         quick_start: true,
         visit: "http://HOST:8080".into(),
     }
+}
+
+pub(crate) fn issued(name: Name) -> ServiceTokenIssued {
+    ServiceTokenIssued { name, id: "ab.access".into(), secret: "SECRET".into(), expires: UnixTime(9) }
 }
 
 #[async_trait]
@@ -114,6 +119,31 @@ impl Administration for Office {
     async fn end_sessions(&self, which: WhichSessions) -> Answer<SessionsEnded> {
         self.note(&which);
         Ok(SessionsEnded { ended: 2 })
+    }
+
+    async fn service_tokens(&self) -> Answer<Vec<ServiceTokenStatus>> {
+        Ok(vec![ServiceTokenStatus {
+            name: "backup".parse().unwrap(),
+            id: "ab.access".into(),
+            created: UnixTime(1),
+            expires: UnixTime(9),
+            previous_until: None,
+        }])
+    }
+
+    async fn create_service_token(&self, request: CreateServiceToken) -> Answer<ServiceTokenIssued> {
+        self.note(&request);
+        Ok(issued(request.name))
+    }
+
+    async fn rotate_service_token(&self, request: RotateServiceToken) -> Answer<ServiceTokenIssued> {
+        self.note(&request);
+        Ok(issued(request.name))
+    }
+
+    async fn delete_service_token(&self, request: NamedServiceToken) -> Answer<()> {
+        self.note(&request);
+        Ok(())
     }
 
     async fn setup_link(&self) -> Answer<SetupLink> {

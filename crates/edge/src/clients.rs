@@ -1,0 +1,319 @@
+//! Links from access clients, from the end of the TLS handshake to their own end.
+//!
+//! A link is nobody's. What it carries stands on grants, each made from a credential for one application; every stream is
+//! judged when it is opened and again whenever something changes, and ends with its grant.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes},
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval, sleep},
+};
+use tokio_util::sync::CancellationToken;
+use tunnel_proto::{
+    GrantId, LinkId,
+    link::{self, Control, Incoming, Link, Pending, Settings, Welcomed},
+    message::{
+        Credential, DrainReason, GrantRefusal, Granted, Limits, Message, OpenGrant, Opening, Present, Refused, Revoked,
+        RevokedReason, Role, StreamRefusal,
+    },
+};
+
+use crate::{
+    Lang, Reference, State, Visit,
+    gate::{self, Permit, Presented, Turnaway},
+    holder::Holder,
+    tcp,
+};
+
+/// Grants of one link at a time.
+const GRANTS_MAX: usize = 256;
+/// Numbers of grants that one link may use up in all: what is remembered of those that have ended.
+const GRANTS_EVER: usize = 4096;
+/// Bad credentials that one link may present before it is cut.
+const BAD_MAX: u32 = 16;
+/// How long a link may be without a grant: what it is for has ended, or never began.
+const IDLE_MAX: Duration = Duration::from_secs(5 * 60);
+/// What a link may make the edge hold for services that do not read.
+const MEMORY_MAX: usize = 16 * 1024 * 1024;
+/// How often grants are held against the clock; everything else is noticed when it happens.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// The buffer of each direction of a stream: four frames.
+const BUFFER: usize = 4 * link::FRAME_PAYLOAD;
+
+/// Takes a link of an access client over any byte stream, and serves it until it ends or `stopping` and `cut` say so.
+pub(crate) async fn serve<T>(state: Arc<State>, io: T, source: IpAddr, stopping: CancellationToken)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let settings = Settings { memory: MEMORY_MAX, ..Settings::default() };
+    let greeting = match link::accept(io, Role::Access, settings).await {
+        Ok(greeting) => greeting,
+        Err(error) => return tracing::debug!(%source, %error, "an access client was not greeted"),
+    };
+    let id = LinkId::from_random(crate::random());
+    let Ok(welcomed) = greeting.welcome(id, Limits::default(), Vec::new()).await else { return };
+    let Welcomed { link, incoming, control, hello } = welcomed;
+    tracing::debug!(link = %id, %source, agent = hello.agent, "an access client's link is up");
+    let client = Client {
+        state,
+        source,
+        link: link.clone(),
+        grants: HashMap::new(),
+        used: HashSet::new(),
+        ends: FuturesUnordered::new(),
+        bad: 0,
+        since: Instant::now(),
+    };
+    client.run(incoming, control, stopping).await;
+    link.close();
+    tracing::debug!(link = %id, "an access client's link is down");
+}
+
+/// One link and what stands on it.
+struct Client {
+    state: Arc<State>,
+    source: IpAddr,
+    link: Link,
+    grants: HashMap<GrantId, Grant>,
+    used: HashSet<GrantId>,
+    /// Sessions that somebody ended.
+    ends: FuturesUnordered<BoxFuture<'static, GrantId>>,
+    bad: u32,
+    /// Since when there is no grant.
+    since: Instant,
+}
+
+/// A credential that was found good.
+struct Grant {
+    holder: Holder,
+    visit: Visit,
+    permit: Permit,
+    over: CancellationToken,
+}
+
+impl Client {
+    async fn run(mut self, mut incoming: Incoming, mut control: Control, stopping: CancellationToken) {
+        let mut streams = JoinSet::new();
+        let mut changed = self.state.changed.subscribe();
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut leaving = false;
+        loop {
+            let said: Vec<Message> = tokio::select! {
+                message = control.next() => match message {
+                    Some(Message::Present(present)) => match self.present(&present) {
+                        Some(answer) => vec![answer],
+                        None => return,
+                    },
+                    // The link itself takes notice.
+                    Some(Message::Drain(_)) => Vec::new(),
+                    Some(_) | None => return,
+                },
+                pending = incoming.next() => match pending {
+                    Some(pending) => {
+                        self.open(pending, &mut streams);
+                        Vec::new()
+                    }
+                    None => return,
+                },
+                Some(ended) = streams.join_next(), if !streams.is_empty() => {
+                    if let Err(error) = ended {
+                        tracing::warn!(%error, "a stream's task failed");
+                    }
+                    Vec::new()
+                }
+                Some(grant) = self.ends.next(), if !self.ends.is_empty() => {
+                    self.end(grant, RevokedReason::Ended).into_iter().collect()
+                }
+                _ = changed.changed() => self.review(),
+                _ = look.tick() => {
+                    if self.grants.is_empty() && self.link.streams() == 0 && self.since.elapsed() > IDLE_MAX {
+                        return;
+                    }
+                    self.review()
+                }
+                () = stopping.cancelled(), if !leaving => {
+                    leaving = true;
+                    self.link.drain(DrainReason::Shutdown, crate::edge::DRAIN_PATIENCE);
+                    Vec::new()
+                }
+                () = self.link.idle(), if leaving => return,
+                _ = self.link.closed() => return,
+            };
+            for message in said {
+                if control.send(message).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Judges a credential. `None` when the link has presented too many that are none.
+    fn present(&mut self, present: &Present) -> Option<Message> {
+        let grant = present.grant;
+        let refuse = |code, text: &str| Some(Refused { grant, code, text: text.to_owned() }.into());
+        let new = self.used.len() < GRANTS_EVER && self.used.insert(grant);
+        if !new || self.grants.len() >= GRANTS_MAX {
+            return refuse(GrantRefusal::TooManyGrants, "the link has as many grants as it may; open another link");
+        }
+        let visit = self.visit(present);
+        let credential = match &present.credential {
+            Credential::ClientToken(token) => Presented::client_token(token),
+            Credential::ServiceToken { id, secret } => {
+                Presented::ServiceToken { id: id.clone(), secret: zeroize::Zeroizing::new(secret.clone()) }
+            }
+        };
+        let snapshot = self.state.snapshot.load_full();
+        match gate::admit_credential(self.state.gate(&snapshot), &visit, &credential) {
+            Ok(permit) => {
+                let (holder, expires) = (permit.holder().clone(), permit.until());
+                let waits = holder.clone();
+                self.ends.push(Box::pin(async move {
+                    waits.ended().await;
+                    grant
+                }));
+                self.grants.insert(grant, Grant { holder, visit, permit, over: CancellationToken::new() });
+                Some(Granted { grant, expires }.into())
+            }
+            Err(Turnaway::Unknown) => {
+                self.bad = self.bad.saturating_add(1);
+                refuse(GrantRefusal::UnknownHostname, "the edge has no application with this hostname")
+            }
+            Err(Turnaway::BadCredential | Turnaway::Login(_)) => {
+                self.bad = self.bad.saturating_add(1);
+                if self.bad > BAD_MAX {
+                    return None;
+                }
+                let what = match present.credential {
+                    Credential::ClientToken(_) => "the login has ended, or is for another application: log in again",
+                    Credential::ServiceToken { .. } => {
+                        "the service token is not known, has expired, or its secret is another one"
+                    }
+                };
+                refuse(GrantRefusal::BadCredential, what)
+            }
+            Err(Turnaway::Denied(_) | Turnaway::ForeignOrigin) => {
+                refuse(GrantRefusal::NotAdmitted, "the edge's policy does not admit you here")
+            }
+        }
+    }
+
+    fn visit(&self, present: &Present) -> Visit {
+        Visit {
+            host: present.hostname.clone(),
+            https: true,
+            port: None,
+            source: self.source,
+            now: self.state.now(),
+            reference: Reference::from_random(crate::random()),
+            lang: Lang::default(),
+        }
+    }
+
+    /// Serves an opening in a task of its own.
+    fn open(&self, pending: Pending, streams: &mut JoinSet<()>) {
+        let asked = match &pending.opening {
+            Opening::Grant(asked) => asked.clone(),
+            // Not let through by the link.
+            Opening::Service(_) => return,
+        };
+        let Some(grant) = self.grants.get(&asked.grant) else {
+            streams.spawn(async move {
+                pending.refuse(StreamRefusal::NotGranted, "the link has no such grant, or it has ended").await;
+            });
+            return;
+        };
+        let reference = Reference::from_random(crate::random());
+        let visit = Visit { now: self.state.now(), reference, ..grant.visit.clone() };
+        let (state, holder, over) = (self.state.clone(), grant.holder.clone(), grant.over.clone());
+        streams.spawn(async move {
+            tokio::select! {
+                () = stream(state, visit, holder, pending, asked) => {}
+                // Dropping what is under way resets it, on both sides.
+                () = over.cancelled() => {}
+            }
+        });
+    }
+
+    /// Looks at every grant again; what has ended is said.
+    fn review(&mut self) -> Vec<Message> {
+        let snapshot = self.state.snapshot.load_full();
+        let now = self.state.now();
+        let over: Vec<(GrantId, RevokedReason)> = self
+            .grants
+            .iter()
+            .filter(|(_, grant)| !grant.permit.still_holds(self.state.gate(&snapshot), now))
+            .map(|(id, grant)| {
+                let reason = match grant.holder.until(&snapshot, now) {
+                    Some(_) if now < grant.permit.until() => RevokedReason::NotAdmitted,
+                    None if now < grant.permit.until() => RevokedReason::Ended,
+                    Some(_) | None => RevokedReason::Expired,
+                };
+                (*id, reason)
+            })
+            .collect();
+        over.into_iter().filter_map(|(grant, reason)| self.end(grant, reason)).collect()
+    }
+
+    fn end(&mut self, grant: GrantId, reason: RevokedReason) -> Option<Message> {
+        let ended = self.grants.remove(&grant)?;
+        ended.over.cancel();
+        self.since = Instant::now();
+        tracing::debug!(link = %self.link.id(), %reason, "a grant ended");
+        Some(Revoked { grant, reason }.into())
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.grants.values().for_each(|grant| grant.over.cancel());
+    }
+}
+
+/// One stream, from its opening to its end.
+async fn stream(state: Arc<State>, visit: Visit, holder: Holder, pending: Pending, asked: OpenGrant) {
+    let opened = match tcp::open(&state, &visit, &holder, asked.destination.as_deref()).await {
+        Ok(opened) => opened,
+        Err(refused) => return pending.refuse(refused.code, refused.text).await,
+    };
+    let tcp::Opened { stream: mut service, permit } = opened;
+    let Ok(mut client) = pending.accept().await else { return };
+    tokio::select! {
+        ended = copy_bidirectional_with_sizes(&mut client, &mut service, BUFFER, BUFFER) => {
+            if let Err(error) = ended {
+                tracing::debug!(host = %visit.host, %error, "a stream was cut");
+            }
+        }
+        () = turned_away(&state, &permit) => tracing::debug!(host = %visit.host, "a stream is not admitted any more"),
+    }
+}
+
+/// Waits until a permit does not hold any more: a change of what is declared, the end of the session, or of its time.
+pub(crate) async fn turned_away(state: &State, permit: &Permit) {
+    let mut changed = state.changed.subscribe();
+    loop {
+        let snapshot = state.snapshot.load_full();
+        let now = state.now();
+        if !permit.still_holds(state.gate(&snapshot), now) {
+            return;
+        }
+        // The wall clock may be moved while this waits.
+        let left = permit.until().since(now).clamp(LOOK_EVERY, LOOK_AGAIN);
+        tokio::select! {
+            () = permit.holder().ended() => return,
+            _ = changed.changed() => {}
+            () = sleep(left) => {}
+        }
+    }
+}
+
+/// How long a stream trusts the time that it has left; the grant that it stands on is looked at more often.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);

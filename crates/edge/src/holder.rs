@@ -1,0 +1,137 @@
+//! Who is at the gate: a person with a session, or a machine with a service token.
+
+use std::sync::Arc;
+
+use tunnel_auth::{ServiceSecret, secret};
+use tunnel_policy::Caller;
+use tunnel_proto::{Identity, Name, UnixTime};
+
+use crate::{
+    session::Session,
+    snapshot::Snapshot,
+    store::{SecretHash, ServiceTokenRecord},
+};
+
+/// Whose credential was found to be good.
+#[derive(Clone, Debug)]
+pub enum Holder {
+    /// A person.
+    Person(Arc<Session>),
+    /// A machine.
+    Machine(Arc<Machine>),
+}
+
+/// A machine, by the secret that it showed.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    name: Name,
+    id: String,
+    secret: SecretHash,
+}
+
+/// What tells one holder from every other, for what is concluded about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HolderKey {
+    /// A session and its epoch.
+    Session(SecretHash, u64),
+    /// The hash of a service token's secret.
+    Machine(SecretHash),
+}
+
+impl Holder {
+    /// What tells it from every other.
+    pub fn key(&self) -> HolderKey {
+        match self {
+            Self::Person(session) => HolderKey::Session(*session.id(), session.epoch()),
+            Self::Machine(machine) => HolderKey::Machine(machine.secret),
+        }
+    }
+
+    /// To whom a stream belongs that a service ties to one visitor.
+    pub fn owner(&self) -> SecretHash {
+        match self {
+            Self::Person(session) => *session.id(),
+            Self::Machine(machine) => secret::hash("stream owner", &machine.secret),
+        }
+    }
+
+    /// As policies see it.
+    pub fn caller(&self) -> Caller<'_> {
+        match self {
+            Self::Person(session) => Caller::Person(session.identity()),
+            Self::Machine(machine) => Caller::Service(&machine.name),
+        }
+    }
+
+    /// As the audit names it.
+    pub fn actor(&self) -> String {
+        match self {
+            Self::Person(session) => session.identity().email.to_string(),
+            Self::Machine(machine) => format!("service-token:{}", machine.name),
+        }
+    }
+
+    /// Who it is, if a person.
+    pub fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::Person(session) => Some(session.identity()),
+            Self::Machine(_) => None,
+        }
+    }
+
+    /// Which service token it is, if a machine.
+    pub fn machine(&self) -> Option<&Machine> {
+        match self {
+            Self::Person(_) => None,
+            Self::Machine(machine) => Some(machine),
+        }
+    }
+
+    /// Until when the credential counts, by what is declared; `None` when it does not at `now`.
+    pub fn until(&self, snapshot: &Snapshot, now: UnixTime) -> Option<UnixTime> {
+        match self {
+            Self::Person(session) => (!session.is_ended() && session.expires() > now).then(|| session.expires()),
+            Self::Machine(machine) => machine.until(snapshot, now),
+        }
+    }
+
+    /// Waits until somebody ends the session. A machine's token ends with a change of what is declared.
+    pub async fn ended(&self) {
+        match self {
+            Self::Person(session) => session.ended().await,
+            Self::Machine(_) => std::future::pending().await,
+        }
+    }
+}
+
+impl Machine {
+    /// The machine that shows this id and secret, if both are those of one service token that counts at `now`.
+    pub fn authenticate(snapshot: &Snapshot, id: &str, secret: &str, now: UnixTime) -> Option<Self> {
+        let secret = ServiceSecret::parse(secret)?.hash();
+        let token = snapshot.declared.service_tokens.iter().find(|token| token.id == id)?;
+        let machine = Self { name: token.name.clone(), id: token.id.clone(), secret };
+        machine.counts(token, now).map(|_| machine)
+    }
+
+    /// The name of its token.
+    pub const fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// The public id of its token.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn until(&self, snapshot: &Snapshot, now: UnixTime) -> Option<UnixTime> {
+        let token = snapshot.declared.service_tokens.iter().find(|token| token.id == self.id)?;
+        self.counts(token, now)
+    }
+
+    fn counts(&self, token: &ServiceTokenRecord, now: UnixTime) -> Option<UnixTime> {
+        let present = secret::same(&token.secret, &self.secret).then_some(token.expires);
+        let previous = token.previous.filter(|previous| secret::same(&previous.secret, &self.secret));
+        let previous = previous.map(|previous| previous.until.min(token.expires));
+        present.or(previous).filter(|until| *until > now)
+    }
+}
