@@ -7,6 +7,7 @@ mod e2e {
     mod declare;
     mod enrol;
     mod login;
+    mod machines;
     mod networks;
     mod pages;
     mod quick_start;

@@ -189,10 +189,10 @@ impl From<NotOpened> for Failure {
 
 /// Opens a stream on the first of `candidates` that takes it, and waits for the connector's answer. `opening` says what
 /// the stream is for on a given link.
-pub(crate) async fn open<'a>(
-    candidates: &'a [Candidate],
+pub(crate) async fn open(
+    candidates: &[Candidate],
     opening: impl Fn(&Candidate) -> Open,
-) -> Result<(&'a Candidate, Stream), NotOpened> {
+) -> Result<(&Candidate, Stream), NotOpened> {
     let mut failure = NotOpened::NoTunnel;
     for candidate in candidates.iter().take(LINKS_TRIED) {
         let opened = tokio::time::timeout(OPEN_PATIENCE, candidate.uplink.link.open(opening(candidate))).await;

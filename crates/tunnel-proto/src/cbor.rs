@@ -102,6 +102,7 @@ pub(crate) mod address {
 }
 
 /// A list of addresses, each as in [`address`]; for `#[cbor(with = "addresses", has_nil)]`. An empty one has no key.
+#[allow(clippy::ptr_arg, clippy::unnecessary_wraps, reason = "the derive macro passes the field and wants an option")]
 pub(crate) mod addresses {
     use super::*;
     use crate::message::ADDRESSES_MAX;
@@ -123,7 +124,6 @@ pub(crate) mod addresses {
         (0..count).map(|_| address::decode(d, ctx)).collect()
     }
 
-    #[allow(clippy::ptr_arg, reason = "the derive macro passes the field")]
     pub(crate) const fn is_nil(addresses: &Vec<IpAddr>) -> bool {
         addresses.is_empty()
     }
