@@ -7,13 +7,16 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
-use tunnel_proto::{HostPattern, InstanceId, identity::CertRole};
+use tunnel_proto::{
+    HostPattern, InstanceId,
+    dial::{EdgeAddress, random},
+    identity::CertRole,
+};
 
 use crate::{
-    address::EdgeAddress,
     credentials::{CredentialStore, Credentials},
     error::Error,
-    establish::{establish, random},
+    establish::establish,
     live::Site,
     renewal::keep_renewed,
     serve::{Rules, SERVICE_CONNECT_LIMIT},

@@ -3,11 +3,12 @@
 use std::{io, time::Duration};
 
 use tunnel_proto::{
+    dial::{DialError, EdgeAddress},
     link::{ConnectError, LinkEnd},
     message::{LinkRefusal, TableRefusal},
 };
 
-use crate::{address::EdgeAddress, credentials::CredentialsError, dial::DialError};
+use crate::credentials::CredentialsError;
 
 /// Why a connector could not be made, could not reach its edge, or ended.
 #[derive(Debug, thiserror::Error)]

@@ -1,20 +1,19 @@
 //! One attempt to bring up a link: dial, TLS, greeting.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use rustls::pki_types::ServerName;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tunnel_proto::{
-    identity::{provider, speaks_link},
+    dial::{EdgeAddress, dial_edge},
+    identity::speaks_link,
     link::{self, Connected, Settings},
     message::Hello,
 };
 
 use crate::{
-    address::EdgeAddress,
     credentials::{Credentials, CredentialsError},
-    dial::dial_edge,
     error::Error,
 };
 
@@ -39,11 +38,4 @@ async fn secure(edge: &EdgeAddress, credentials: &Credentials) -> Result<TlsStre
         return Err(Error::NotAnEdge { edge: edge.to_string(), reason: "it does not speak `tunnel/1`".to_owned() });
     }
     Ok(stream)
-}
-
-/// Random bytes from the cryptography provider.
-pub(crate) fn random<const N: usize>() -> io::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    provider().secure_random.fill(&mut bytes).map_err(|_| io::Error::other("the system has no random bytes"))?;
-    Ok(bytes)
 }

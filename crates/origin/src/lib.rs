@@ -24,31 +24,28 @@
 //! # }
 //! ```
 
-mod address;
-mod backoff;
 mod connector;
 mod credentials;
-mod dial;
 pub mod enrol;
 mod error;
 mod establish;
 pub mod hello;
 mod live;
 pub mod operator;
-mod platform;
-mod relay;
 mod renewal;
 mod serve;
 mod service;
 mod status;
 mod supervise;
 
-pub use address::{AddressError, EDGE_PORT, EdgeAddress, SocketTarget};
-pub use backoff::{Backoff, FIRST_RETRY_JITTER, RETRY_BASE, RETRY_CAP};
 pub use connector::{Builder, CONNECTIONS, CONNECTIONS_MAX, Connector, GRACE};
 pub use credentials::{CredentialStore, Credentials, CredentialsError};
 pub use error::Error;
 pub use serve::SERVICE_CONNECT_LIMIT;
 pub use service::{Opening, Service, ServiceError, StreamHandler};
 pub use status::{Counters, Status};
-pub use tunnel_proto::{link::Stream, message::ServiceKind};
+pub use tunnel_proto::{
+    dial::{AddressError, Backoff, EDGE_PORT, EdgeAddress, FIRST_RETRY_JITTER, RETRY_BASE, RETRY_CAP, SocketTarget},
+    link::Stream,
+    message::ServiceKind,
+};

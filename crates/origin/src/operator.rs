@@ -6,18 +6,14 @@ use tokio::time::timeout;
 use tracing::debug;
 use tunnel_proto::{
     HostPattern, InstanceId, TunnelId,
+    dial::{EdgeAddress, random},
     enrol::{CreateTunnel, EnrolProblem, TunnelCreated},
     identity::CertRole,
     link::Connected,
     message::{Delete, Hello, List, Message, Renewed, Role, Rotate, Route, TunnelEntry},
 };
 
-use crate::{
-    address::EdgeAddress,
-    credentials::Credentials,
-    error::Error,
-    establish::{establish, random},
-};
+use crate::{credentials::Credentials, error::Error, establish::establish};
 
 /// Time for the edge to answer one question.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);

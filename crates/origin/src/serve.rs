@@ -6,15 +6,12 @@ use tokio::{net::TcpStream, time::timeout};
 use tracing::debug;
 use tunnel_proto::{
     HostPattern, Revision, RuleId,
+    dial::{DialError, RelayError, SocketTarget, UnixStream, connect_unix, dial, relay},
     link::{Pending, Stream},
     message::{HttpOptions, Open, Opening, Rule, ServiceKind, StreamRefusal, Table},
 };
 
 use crate::{
-    address::SocketTarget,
-    dial::{DialError, dial},
-    platform::{UnixStream, connect_unix},
-    relay::{RelayError, relay},
     service::{self, Service, StreamHandler},
     status::Meters,
 };

@@ -3,13 +3,15 @@
 use std::{fmt, future::Future, io, net::IpAddr, path::PathBuf, str::FromStr, sync::Arc};
 
 use futures::future::BoxFuture;
-use tunnel_proto::{Identity, Name, link::Stream, message::ServiceKind};
+use tunnel_proto::{
+    Identity, Name,
+    dial::{AddressError, SocketTarget},
+    link::Stream,
+    message::ServiceKind,
+};
 use url::Url;
 
-use crate::{
-    address::{AddressError, SocketTarget},
-    hello,
-};
+use crate::hello;
 
 /// What a rule publishes.
 #[derive(Clone)]

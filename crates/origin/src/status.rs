@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
-use crate::relay::Carried;
+use tunnel_proto::dial::Carried;
 
 /// How a connector is doing. Watch it with [`Connector::status`](crate::Connector::status).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,16 +11,14 @@ use tokio::{
 use tracing::{info, warn};
 use tunnel_proto::{
     InstanceId, LinkId,
+    dial::{Backoff, EdgeAddress, RETRY_CAP, random},
     link::{Connected, LinkEnd},
     message::{Hello, Role},
 };
 
 use crate::{
-    address::EdgeAddress,
-    backoff::{Backoff, RETRY_CAP},
     credentials::Credentials,
     error::Error,
-    establish::random,
     live::{Live, Renewal, Site},
     status::Status,
 };
@@ -220,7 +218,8 @@ mod tests {
     };
 
     use super::*;
-    use crate::{backoff::FIRST_RETRY_JITTER, serve::Rules, status::Meters};
+    use crate::{serve::Rules, status::Meters};
+    use tunnel_proto::dial::FIRST_RETRY_JITTER;
 
     fn credentials() -> Credentials {
         let (zone, now) = (Hostname::parse("example.com").unwrap(), UnixTime(1_790_000_000));

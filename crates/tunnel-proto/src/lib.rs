@@ -2,12 +2,13 @@
 //!
 //! What goes over it is specified in PROTOCOL.md, in this crate's directory. The crate without features is pure: the shared
 //! vocabulary ([`Hostname`], [`EmailAddress`], ids), the frames ([`frame`], [`message`]), and what each [`version`] allows.
-//! Two features add the rest:
+//! Features add the rest:
 //!
 //! - `identity`: certificates. The edge's own CA, signing requests, who a certificate names, the TLS of links.
 //! - `io`: the async shell. `link`, one connection that carries many streams, over any byte stream.
+//! - `dial`: reaching an edge from outside. `dial`, what a connector and an access client do alike before there is a link.
 //!
-//! It leaves to others: sockets and dialling, when to reconnect, what a tunnel is, who may do what.
+//! It leaves to others: listening, when to reconnect, what a tunnel is, who may do what.
 //!
 //! Start from [`message::Message`]:
 //!
@@ -25,6 +26,8 @@
 pub mod access;
 mod cbor;
 pub mod destination;
+#[cfg(feature = "dial")]
+pub mod dial;
 pub mod email;
 pub mod enrol;
 pub mod frame;

@@ -12,7 +12,8 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
 use rustls_platform_verifier::BuilderVerifierExt;
-use tunnel_proto::identity;
+
+use crate::identity;
 
 /// Whom first contact with an edge believes.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +30,7 @@ pub enum Trust {
 
 impl Trust {
     /// TLS for first contact: 1.3 only and without a client certificate.
-    pub(crate) fn client_config(&self) -> Result<ClientConfig, TrustError> {
+    pub fn client_config(&self) -> Result<ClientConfig, TrustError> {
         let provider = identity::provider();
         let builder = ClientConfig::builder_with_provider(provider.clone());
         let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).map_err(TrustError::Tls)?;

@@ -2,8 +2,9 @@
 
 use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
 
-use tunnel_proto::Hostname;
 use url::{Host, Url};
+
+use crate::Hostname;
 
 /// The port of an edge when its address names none.
 pub const EDGE_PORT: u16 = 443;
@@ -39,7 +40,8 @@ impl SocketTarget {
         self.port
     }
 
-    pub(crate) fn from_url(url: &Url, text: &str, default_port: Option<u16>) -> Result<Self, AddressError> {
+    /// What `url`, which was written as `text`, leads to. The port of its scheme, or `default_port`, where it names none.
+    pub fn from_url(url: &Url, text: &str, default_port: Option<u16>) -> Result<Self, AddressError> {
         let no_port = || AddressError::NoPort { text: text.to_owned() };
         let port = url.port().or_else(|| url.port_or_known_default()).or(default_port).ok_or_else(no_port)?;
         match url.host() {
@@ -139,9 +141,14 @@ impl EdgeAddress {
 
     /// The address as a URL of the login host.
     pub fn url(&self) -> String {
+        format!("https://{}", self.authority())
+    }
+
+    /// The login host, with the port where it is not [`EDGE_PORT`]: what `Host` says.
+    pub fn authority(&self) -> String {
         match self.target.port() {
-            EDGE_PORT => format!("https://{}", self.name),
-            port => format!("https://{}:{port}", self.name),
+            EDGE_PORT => self.name.to_string(),
+            port => format!("{}:{port}", self.name),
         }
     }
 }

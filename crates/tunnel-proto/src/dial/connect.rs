@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{address::SocketTarget, platform};
+use super::{SocketTarget, platform};
 
 /// How long one address is tried alone before the next one joins (RFC 8305 §5).
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
@@ -25,12 +25,12 @@ const SMALL_SEGMENT: u32 = 1220;
 /// Connects to the first address of `target` that answers. Sets `TCP_NODELAY`.
 ///
 /// There is no time limit here: wrap it in one. Dropping the future stops all attempts.
-pub(crate) async fn dial(target: &SocketTarget) -> Result<TcpStream, DialError> {
+pub async fn dial(target: &SocketTarget) -> Result<TcpStream, DialError> {
     dial_with(target, Segments::Usual).await
 }
 
 /// [`dial`] for an edge: across the internet, segments are kept so small that every path carries them.
-pub(crate) async fn dial_edge(target: &SocketTarget) -> Result<TcpStream, DialError> {
+pub async fn dial_edge(target: &SocketTarget) -> Result<TcpStream, DialError> {
     dial_with(target, Segments::Small).await
 }
 
@@ -63,11 +63,22 @@ async fn connect(address: SocketAddr, segments: Segments) -> io::Result<TcpStrea
 
 /// Why no connection was made.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DialError {
+pub enum DialError {
+    /// The name does not resolve.
     #[error("the name `{host}` does not resolve: {source}")]
-    Resolve { host: String, source: io::Error },
+    Resolve {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// The name resolves to nothing.
     #[error("the name `{host}` has no address")]
-    NoAddress { host: String },
+    NoAddress {
+        /// The name.
+        host: String,
+    },
+    /// No address answers; what the first one said.
     #[error("{0}")]
     Connect(#[source] io::Error),
 }

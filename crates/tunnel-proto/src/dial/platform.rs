@@ -4,20 +4,20 @@ use std::{io, path::Path};
 
 use tokio::net::TcpSocket;
 #[cfg(unix)]
-pub(crate) use tokio::net::UnixStream;
+pub use tokio::net::UnixStream;
 
 /// Connects to the Unix socket at `path`.
 #[cfg(unix)]
-pub(crate) async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+pub async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(path).await
 }
 
 #[cfg(not(unix))]
-pub(crate) use tokio::net::TcpStream as UnixStream;
+pub use tokio::net::TcpStream as UnixStream;
 
 /// Unix sockets are not offered here by the runtime.
 #[cfg(not(unix))]
-pub(crate) async fn connect_unix(_path: &Path) -> io::Result<UnixStream> {
+pub async fn connect_unix(_path: &Path) -> io::Result<UnixStream> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "unix sockets are not available on this system"))
 }
 

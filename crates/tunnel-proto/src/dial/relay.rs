@@ -13,20 +13,24 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// The buffer of each direction begins this small, since most streams are short or idle.
 const BUFFER_START: usize = 8 * 1024;
 /// A buffer that is filled by one read doubles, up to this: four frames of a link, each exactly one TLS record.
-const BUFFER_MAX: usize = 4 * tunnel_proto::link::FRAME_PAYLOAD;
+const BUFFER_MAX: usize = 4 * crate::link::FRAME_PAYLOAD;
 
 /// Bytes carried so far, in both directions.
 #[derive(Debug, Default)]
-pub(crate) struct Carried {
-    pub(crate) to_service: AtomicU64,
-    pub(crate) from_service: AtomicU64,
+pub struct Carried {
+    /// Towards the service.
+    pub to_service: AtomicU64,
+    /// Towards the edge.
+    pub from_service: AtomicU64,
 }
 
 /// Which side broke a relay.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum RelayError {
+pub enum RelayError {
+    /// The side of the edge.
     #[error("the edge's side ended: {0}")]
     Edge(#[source] io::Error),
+    /// The side of the service.
     #[error("the service's side ended: {0}")]
     Service(#[source] io::Error),
 }
@@ -35,7 +39,7 @@ pub(crate) enum RelayError {
 /// upon which the caller must break the other, since an orderly end would make a cut body look whole.
 ///
 /// A direction reads only when all it read before was taken, so a slow side slows the other one down.
-pub(crate) async fn relay<E, S>(edge: &mut E, service: &mut S, carried: &Carried) -> Result<(), RelayError>
+pub async fn relay<E, S>(edge: &mut E, service: &mut S, carried: &Carried) -> Result<(), RelayError>
 where
     E: AsyncRead + AsyncWrite + Unpin,
     S: AsyncRead + AsyncWrite + Unpin,

@@ -1,0 +1,32 @@
+//! Reaching an edge from outside: what a connector and an access client do alike.
+//!
+//! An [`EdgeAddress`] is where an edge is and who it must prove to be, [`Trust`] by whose word. [`JsonClient`] asks it
+//! questions over HTTPS, [`LocalEdge`] over the socket of an edge on this machine. [`dial()`] and [`dial_edge`] open
+//! connections, [`relay()`] carries bytes between two of them, and [`Backoff`] says when to try again.
+
+mod address;
+mod backoff;
+mod connect;
+mod json;
+mod platform;
+mod relay;
+mod trust;
+
+pub use address::{AddressError, EDGE_PORT, EdgeAddress, SocketTarget};
+pub use backoff::{Backoff, FIRST_RETRY_JITTER, RETRY_BASE, RETRY_CAP};
+pub use connect::{DialError, dial, dial_edge};
+pub use json::{ASK_TIMEOUT, AskError, JsonClient, LocalEdge, exchange};
+pub use platform::{UnixStream, connect_unix};
+pub use relay::{Carried, RelayError, relay};
+pub use trust::{Pin, PinError, Trust, TrustError};
+
+use std::io;
+
+use crate::identity::provider;
+
+/// Random bytes from the cryptography provider.
+pub fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    provider().secure_random.fill(&mut bytes).map_err(|_| io::Error::other("the system has no random bytes"))?;
+    Ok(bytes)
+}
