@@ -27,6 +27,7 @@ pub mod netns;
 pub mod origin;
 pub mod process;
 pub mod raw;
+pub mod services;
 pub mod smtp;
 pub mod stage;
 pub mod visitor;

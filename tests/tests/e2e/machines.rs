@@ -77,7 +77,7 @@ type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
 /// One TLS connection that offers no ALPN, one HTTP/1.1 GET at `/`.
 async fn dial(ca: &str, host: &str, headers: &[(&'static str, &str)]) -> anyhow::Result<Result<Socket, (u16, String)>> {
-    let config = rustls::ClientConfig::clone(&trusting(ca)?);
+    let config = trusting(ca)?.as_ref().clone();
     assert!(config.alpn_protocols.is_empty());
     let tcp = TcpStream::connect("127.0.0.1:443").await?;
     let tls = TlsConnector::from(Arc::new(config)).connect(host.to_owned().try_into()?, tcp).await?;
