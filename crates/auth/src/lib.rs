@@ -27,7 +27,7 @@ pub mod seal;
 pub mod secret;
 
 pub use assertion::{AssertionClaims, AssertionError, Jwks, SigningKey};
-pub use opaque::{ChallengeId, HandOverCode, LoginId, SessionId};
+pub use opaque::{ChallengeId, ClientToken, HandOverCode, LoginId, SessionId};
 pub use pin::Pin;
 pub use seal::{OpenError, SealKey};
 pub use secret::{HashKey, SecretBytes};
