@@ -218,13 +218,32 @@ impl Desktop {
 /// There is no desktop, or no picture of it.
 pub async fn picture(lab: &Lab, port: u16, display: u16, file: &str) -> Result<PathBuf> {
     let mut command = lab.command("Xvfb");
-    command.arg(format!(":{display}")).args(["-screen", "0", "640x480x24", "-nolisten", "unix", "-listen", "tcp", "-ac"]);
+    command.arg(format!(":{display}")).args([
+        "-screen",
+        "0",
+        "640x480x24",
+        "-nolisten",
+        "unix",
+        "-listen",
+        "tcp",
+        "-ac",
+    ]);
     let mut screen = Process::start("Xvfb", command)?;
     listens(&mut screen, here(6000 + display)).await?;
     let name = format!("127.0.0.1:{display}");
     let mut client = lab.command("xfreerdp");
     client.env("DISPLAY", &name).arg(format!("/v:127.0.0.1:{port}"));
-    client.args(["/cert:ignore", "/sec:tls", "/u:na", "/p:na", "/w:640", "/h:480", "/bpp:24", "-decorations", "/log-level:WARN"]);
+    client.args([
+        "/cert:ignore",
+        "/sec:tls",
+        "/u:na",
+        "/p:na",
+        "/w:640",
+        "/h:480",
+        "/bpp:24",
+        "-decorations",
+        "/log-level:WARN",
+    ]);
     let mut client = Process::start("xfreerdp", client)?;
     let path = lab.path(file);
     for _ in 0..100 {
@@ -245,7 +264,18 @@ pub async fn picture(lab: &Lab, port: u16, display: u16, file: &str) -> Result<P
 /// Whether most of a picture has the desktop's colour.
 async fn has_colour(lab: &Lab, picture: &std::path::Path) -> Result<bool> {
     let mut measure = lab.command("convert");
-    measure.arg(picture).args(["-fuzz", "6%", "-fill", "white", "-opaque", DESKTOP_COLOUR, "-fill", "black", "+opaque", "white"]);
+    measure.arg(picture).args([
+        "-fuzz",
+        "6%",
+        "-fill",
+        "white",
+        "-opaque",
+        DESKTOP_COLOUR,
+        "-fill",
+        "black",
+        "+opaque",
+        "white",
+    ]);
     measure.args(["-format", "%[fx:mean]", "info:"]);
     let share: f64 = finish(measure).await?.ok()?.trim().parse()?;
     Ok(share > 0.5)

@@ -92,6 +92,7 @@ mod tests {
             HandOverCode::from_random([1; 32]).hash(),
             ChallengeId::from_random([1; 32]).hash(),
             ServiceSecret::from_random([1; 32]).hash(),
+            ClientToken::from_random([1; 32]).hash(),
         ];
         for (i, a) in hashes.iter().enumerate() {
             assert!(hashes.iter().skip(i + 1).all(|b| a != b));

@@ -12,14 +12,14 @@ use std::{
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes},
+    io::{AsyncRead, AsyncWrite},
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use tunnel_proto::{
     GrantId, LinkId,
-    link::{self, Control, Incoming, Link, Pending, Settings, Welcomed},
+    link::{self, Carried, Control, Incoming, Link, Pending, Settings, Welcomed, relay},
     message::{
         Credential, DrainReason, GrantRefusal, Granted, Limits, Message, OpenGrant, Opening, Present, Refused, Revoked,
         RevokedReason, Role, StreamRefusal,
@@ -45,8 +45,6 @@ const IDLE_MAX: Duration = Duration::from_secs(5 * 60);
 const MEMORY_MAX: usize = 16 * 1024 * 1024;
 /// How often grants are held against the clock; everything else is noticed when it happens.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// The buffer of each direction of a stream: four frames.
-const BUFFER: usize = 4 * link::FRAME_PAYLOAD;
 
 /// Takes a link of an access client over any byte stream, and serves it until it ends or `stopping` and `cut` say so.
 pub(crate) async fn serve<T>(state: Arc<State>, io: T, source: IpAddr, stopping: CancellationToken)
@@ -286,8 +284,10 @@ async fn stream(state: Arc<State>, visit: Visit, holder: Holder, pending: Pendin
     };
     let tcp::Opened { stream: mut service, permit } = opened;
     let Ok(mut client) = pending.accept().await else { return };
+    let carried = Carried::default();
     tokio::select! {
-        ended = copy_bidirectional_with_sizes(&mut client, &mut service, BUFFER, BUFFER) => {
+        // Broken on one side, it is dropped on both, which resets what has not ended.
+        ended = relay(&mut client, &mut service, &carried) => {
             if let Err(error) = ended {
                 tracing::debug!(host = %visit.host, %error, "a stream was cut");
             }

@@ -9,15 +9,14 @@ mod backoff;
 mod connect;
 mod json;
 mod platform;
-mod relay;
 mod trust;
 
+pub use crate::link::{Carried, RelayError, relay};
 pub use address::{AddressError, EDGE_PORT, EdgeAddress, SocketTarget};
 pub use backoff::{Backoff, FIRST_RETRY_JITTER, RETRY_BASE, RETRY_CAP};
 pub use connect::{DialError, dial, dial_edge};
 pub use json::{ASK_TIMEOUT, AskError, JsonClient, LocalEdge, exchange};
 pub use platform::{UnixStream, connect_unix};
-pub use relay::{Carried, RelayError, relay};
 pub use trust::{Pin, PinError, Trust, TrustError};
 
 use std::io;

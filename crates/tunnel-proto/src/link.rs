@@ -39,6 +39,7 @@ mod incoming;
 mod liveness;
 mod meter;
 mod raw;
+mod relay;
 mod socket;
 mod stream;
 
@@ -63,6 +64,7 @@ pub use control::{Control, ControlError, ControlSender};
 pub use handshake::{AcceptError, ConnectError, Connected, Greeting, Welcomed, accept, connect};
 pub use incoming::{Incoming, Pending};
 pub use liveness::Liveness;
+pub use relay::{Carried, RelayError, relay};
 pub use stream::{OpenError, Stream};
 
 use crate::{

@@ -10,7 +10,7 @@ use tunnel_edge::{
         NamedTunnel, OperatorRevoked, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus,
         SessionStatus, SessionsEnded, SetupLink, TunnelRoutes, TunnelStatus, WhichSessions, problem,
     },
-    store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord},
+    store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord, SessionKind},
 };
 use tunnel_proto::{
     AppId, Name, OperatorId, TunnelId, UnixTime,
@@ -109,6 +109,8 @@ impl Administration for Office {
             id: "ab".repeat(32),
             email: "a@example.com".parse().unwrap(),
             method: "pin".parse().unwrap(),
+            kind: SessionKind::Browser,
+            device: None,
             host: "www.localhost".parse().unwrap(),
             created: UnixTime(1),
             expires: UnixTime(2),
