@@ -5,9 +5,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tunnel_origin::{Service, enrol::Pin};
-use tunnel_proto::{HostPattern, Name};
+use tunnel_proto::{DestinationRange, HostPattern, Name};
 
-use crate::duration;
+use crate::{duration, failure::Failure};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,6 +17,10 @@ Examples:
       Enrol this machine with an edge elsewhere; an administrator approves in the browser.
   connector --hostname www.example.com --url unix:/run/app.sock --name app
       Then publish, here a web server at a Unix socket, as the tunnel `app`.
+  connector --hostname ssh.example.com --url ssh://localhost
+      Publish the SSH server of this machine. People reach it with `access ssh --hostname ssh.example.com`.
+  connector --hostname jump.example.com --bastion --allow 192.168.1.0/24:3389
+      A gateway to the remote desktops of a network; the visitor says to which of them.
   connector run app --hostname www.example.com --url unix:/run/app.sock
       Run a tunnel from the credentials that are stored, creating and routing nothing.
 
@@ -44,12 +48,43 @@ pub(crate) struct PublishArgs {
     /// The hostname that visitors open; may be repeated
     #[arg(long, value_name = "HOST", env = "TUNNEL_HOSTNAME", value_delimiter = ',', value_parser = parse_hostname)]
     pub(crate) hostname: Vec<HostPattern>,
-    /// The service behind it: http://HOST:PORT, unix:/PATH, http_status:NNN or hello_world
+    /// The service behind it: http://HOST:PORT, unix:/PATH, tcp://HOST:PORT, ssh://HOST, rdp://HOST, smb://HOST,
+    /// http_status:NNN or hello_world
     #[arg(long, value_name = "SERVICE", env = "TUNNEL_URL", value_parser = parse_service)]
     pub(crate) url: Option<Published>,
+    /// Be a gateway instead: the visitor names the destination, and --allow says which there may be
+    #[arg(long, env = "TUNNEL_BASTION", value_parser = clap::builder::FalseyValueParser::new(), num_args = 0, default_missing_value = "true", default_value = "false")]
+    pub(crate) bastion: bool,
+    /// A range of destinations that a bastion may lead to, CIDR:PORT; may be repeated
+    #[arg(long, value_name = "CIDR:PORT", env = "TUNNEL_ALLOW", value_delimiter = ',')]
+    pub(crate) allow: Vec<DestinationRange>,
     /// The name of the tunnel [default: its first hostname]
     #[arg(long, short, value_name = "NAME", env = "TUNNEL_NAME")]
     pub(crate) name: Option<Name>,
+}
+
+impl PublishArgs {
+    /// What is to be published: a service, or a bastion with the destinations that it may lead to.
+    pub(crate) fn published(&self) -> Result<Option<Published>, Failure> {
+        match (&self.url, self.bastion, self.allow.as_slice()) {
+            (url, false, []) => Ok(url.clone()),
+            (_, false, [..]) => {
+                Err(Failure::usage("--allow says where a bastion may lead: add --bastion, or leave --allow out"))
+            }
+            (Some(_), true, _) => Err(Failure::usage(
+                "--bastion and --url exclude each other: a bastion leads where the visitor says, within --allow",
+            )),
+            (None, true, []) => Err(Failure::usage(
+                "--bastion needs to know where it may lead: say so with --allow CIDR:PORT, which may be repeated, for \
+                 example\n\n  connector --hostname jump.example.com --bastion --allow 192.168.1.0/24:3389 --allow \
+                 10.0.0.5:22\n\nNothing else can be reached through it, whatever the edge's policies say",
+            )),
+            (None, true, allow) => {
+                let service = Service::Bastion(allow.into());
+                Ok(Some(Published { text: service.to_string(), service }))
+            }
+        }
+    }
 }
 
 /// A service, and how it was written.
@@ -227,10 +262,14 @@ fn parse_hostname(text: &str) -> Result<HostPattern, String> {
 
 fn parse_service(text: &str) -> Result<Published, String> {
     let service: Service = text.parse().map_err(|error: tunnel_origin::ServiceError| error.to_string())?;
-    if let Service::Tcp(_) = service {
-        return Err("services of kind `tcp` cannot be published yet: use http://HOST:PORT or unix:/PATH".to_owned());
+    if let Service::Bastion(_) = service {
+        return Err("use --bastion and --allow CIDR:PORT in its place".to_owned());
     }
-    let text = if service.to_string().contains("built-in") { text.to_owned() } else { service.to_string() };
+    // `ssh://localhost` says more than the `tcp://localhost:22` that it means.
+    let text = match service {
+        Service::Handler { .. } | Service::Tcp(_) => text.to_owned(),
+        _ => service.to_string(),
+    };
     Ok(Published { service, text })
 }
 
@@ -260,6 +299,40 @@ mod tests {
             let variable = format!("TUNNEL_{}", long.replace('-', "_").to_uppercase());
             assert_eq!(argument.get_env().and_then(|name| name.to_str()), Some(variable.as_str()), "--{long}");
         }
+    }
+
+    #[test]
+    fn a_bastion_says_where_it_may_lead_and_nothing_else_does() {
+        let args = |words: &[&str]| Cli::try_parse_from([&["connector"], words].concat()).unwrap().publish;
+        let published = args(&["--bastion", "--allow", "10.0.0.5:22", "--allow", "192.168.1.0/24:3389"]).published();
+        let Published { service, text } = published.unwrap().unwrap();
+        assert!(matches!(&service, Service::Bastion(allow) if allow.len() == 2), "{service}");
+        assert_eq!(text, "bastion:10.0.0.5:22,192.168.1.0/24:3389");
+        assert_eq!(text.parse::<Service>().unwrap().to_string(), text);
+        for (words, part) in [
+            (&["--bastion"][..], "--allow 192.168.1.0/24:3389"),
+            (&["--allow", "10.0.0.5:22"], "add --bastion"),
+            (&["--url", "http://localhost:1", "--allow", "10.0.0.5:22"], "add --bastion"),
+            (&["--bastion", "--allow", "10.0.0.5:22", "--url", "http://localhost:1"], "exclude each other"),
+        ] {
+            let failure = args(words).published().unwrap_err();
+            assert!(failure.exit_code() == 2 && failure.to_string().contains(part), "{words:?}: {failure}");
+        }
+        assert!(args(&[]).published().unwrap().is_none());
+        for bad in ["10.0.0.0/8", "nas.lan:22", "10.0.0.0/8:0"] {
+            assert!(Cli::try_parse_from(["connector", "--bastion", "--allow", bad]).is_err(), "{bad}");
+        }
+        assert!(parse_service("bastion:10.0.0.5:22").unwrap_err().contains("--bastion"));
+    }
+
+    #[test]
+    fn services_of_one_port_keep_the_word_that_was_written() {
+        for text in
+            ["ssh://localhost", "rdp://192.168.1.29", "smb://nas:445", "tcp://127.0.0.1:5432", "http_status:404"]
+        {
+            assert_eq!(parse_service(text).unwrap().text, text);
+        }
+        assert_eq!(parse_service("http://LOCALHOST:80/").unwrap().text, "http://localhost:80");
     }
 
     #[test]

@@ -78,7 +78,7 @@ fn parse(arguments: &[OsString]) -> Cli {
     let matches = Cli::command().try_get_matches_from(arguments).unwrap_or_else(|error| error.exit());
     if let Some((name, _)) = matches.subcommand() {
         // They would be ignored: they say what to publish, and the command says something else.
-        let stray = ["hostname", "url", "name"]
+        let stray = ["hostname", "url", "bastion", "allow", "name"]
             .into_iter()
             .find(|id| matches.value_source(id) == Some(ValueSource::CommandLine));
         if let Some(flag) = stray {

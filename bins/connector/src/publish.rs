@@ -20,9 +20,10 @@ use crate::{
 const LEFT_MIN: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
 pub(crate) async fn publish(cli: &Cli) -> Result<(), Failure> {
-    let PublishArgs { hostname: hostnames, url, name } = &cli.publish;
-    let (Some(first), Some(published)) = (hostnames.first(), url) else {
-        return Err(incomplete(hostnames.first(), url.as_ref()));
+    let PublishArgs { hostname: hostnames, name, .. } = &cli.publish;
+    let published = cli.publish.published()?;
+    let (Some(first), Some(published)) = (hostnames.first(), &published) else {
+        return Err(incomplete(hostnames.first(), published.as_ref()));
     };
     let name = name.clone().map_or_else(|| tunnel_name(first), Ok)?;
     let paths = Paths::new(&cli.edge)?;
@@ -69,6 +70,7 @@ pub(crate) async fn publish(cli: &Cli) -> Result<(), Failure> {
 
 /// Runs a stored tunnel; nothing is created or routed.
 pub(crate) async fn run_stored(cli: &Cli, args: &NamedRun) -> Result<(), Failure> {
+    let asked = args.publish.published()?;
     let paths = Paths::new(&cli.edge)?;
     let name = args.tunnel.clone().or_else(|| args.publish.name.clone());
     let name = name.map_or_else(|| only_tunnel(&paths), Ok)?;
@@ -84,12 +86,12 @@ pub(crate) async fn run_stored(cli: &Cli, args: &NamedRun) -> Result<(), Failure
     if hostnames.is_empty() {
         return Err(Failure::usage(format!("the tunnel `{name}` has no hostname yet: say which with --hostname")));
     }
-    let published = match (&args.publish.url, &about.service) {
-        (Some(published), _) => published.clone(),
+    let published = match (asked, &about.service) {
+        (Some(published), _) => published,
         (None, Some(text)) => Published { service: service(text)?, text: text.clone() },
         (None, None) => {
             return Err(Failure::usage(format!(
-                "the tunnel `{name}` has published nothing yet: say what with --url http://HOST:PORT"
+                "the tunnel `{name}` has published nothing yet: say what with --url http://HOST:PORT, or --bastion"
             )));
         }
     };
@@ -189,7 +191,7 @@ fn incomplete(hostname: Option<&HostPattern>, published: Option<&Published>) -> 
         }
         (None, Some(published)) => {
             format!(
-                "--hostname is missing: say where `{}` is opened, for example --hostname www.localhost",
+                "--hostname is missing: say where `{}` is reached, for example --hostname www.localhost",
                 published.text
             )
         }

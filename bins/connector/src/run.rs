@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tunnel_origin::{Connector, Credentials, EdgeAddress, Error, Service, Status};
+use tunnel_origin::{Connector, Credentials, EdgeAddress, Error, Service, ServiceKind, Status};
 use tunnel_proto::{HostPattern, Name};
 
 use crate::{AGENT, cli::RunArgs, failure::Failure, metrics, platform, stored::TunnelDir};
@@ -86,8 +86,36 @@ pub(crate) async fn run(plan: Plan, args: &RunArgs) -> Result<Ended, Failure> {
 
 fn announce(plan: &Plan) {
     say(&format!("Publishing {} as tunnel {}.", plan.service_text, plan.name));
-    say(&format!("Open {}", plan.urls.join(" or ")));
-    say("Visitors log in there first; the requests of those whom a policy admits arrive at the service. Ctrl-C stops.");
+    match commands(plan) {
+        None => {
+            say(&format!("Open {}", plan.urls.join(" or ")));
+            say(
+                "Visitors log in there first; the requests of those whom a policy admits arrive at the service. Ctrl-C stops.",
+            );
+        }
+        Some(commands) => {
+            say(&format!("Reach it with {}", commands.join(" or ")));
+            say("People log in first; the connections of those whom a policy admits arrive here. Ctrl-C stops.");
+        }
+    }
+    if let Service::Bastion(allow) = &plan.service {
+        for range in allow.iter().filter(|range| range.is_everything()) {
+            tracing::warn!(%range, "this bastion leads everywhere: name the networks that are meant with --allow");
+        }
+    }
+}
+
+/// How people reach what is no web service.
+fn commands(plan: &Plan) -> Option<Vec<String>> {
+    let scheme = plan.service_text.split(':').next().filter(|scheme| matches!(*scheme, "ssh" | "rdp" | "smb"));
+    let destination = match plan.service.kind() {
+        ServiceKind::Tcp => "",
+        ServiceKind::Bastion => " --destination HOST:PORT",
+        _ => return None,
+    };
+    let action = scheme.unwrap_or("tcp");
+    let of = |hostname| format!("`access {action} --hostname {hostname}{destination} --url localhost:PORT`");
+    Some(plan.hostnames.iter().map(of).collect())
 }
 
 /// Tells the person at the terminal, who may have gone.

@@ -24,6 +24,7 @@
 //! # }
 //! ```
 
+mod bastion;
 mod connector;
 mod credentials;
 pub mod enrol;
@@ -45,6 +46,7 @@ pub use serve::SERVICE_CONNECT_LIMIT;
 pub use service::{Opening, Service, ServiceError, StreamHandler};
 pub use status::{Counters, Status};
 pub use tunnel_proto::{
+    Destination, DestinationRange,
     dial::{AddressError, Backoff, EDGE_PORT, EdgeAddress, FIRST_RETRY_JITTER, RETRY_BASE, RETRY_CAP, SocketTarget},
     link::Stream,
     message::ServiceKind,

@@ -1,17 +1,18 @@
 //! One stream from the edge: find its rule, connect to the service, carry the bytes.
 
-use std::{io, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{io, net::IpAddr, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use tokio::{net::TcpStream, time::timeout};
-use tracing::debug;
+use tracing::{debug, info};
 use tunnel_proto::{
-    HostPattern, Revision, RuleId,
+    Destination, DestinationRange, HostPattern, Revision, RuleId,
     dial::{DialError, RelayError, SocketTarget, UnixStream, connect_unix, dial, relay},
     link::{Pending, Stream},
     message::{HttpOptions, Open, Opening, Rule, ServiceKind, StreamRefusal, Table},
 };
 
 use crate::{
+    bastion::{self, Refused, Verdict},
     service::{self, Service, StreamHandler},
     status::Meters,
 };
@@ -47,24 +48,32 @@ impl Rules {
         self.rules.iter().find(|(id, ..)| *id == rule).map(|(_, hostname, _)| hostname)
     }
 
-    /// The service that an opening names, if it is one of ours and the opening fits it.
-    fn find(&self, open: &Open) -> Result<(&HostPattern, &Service), (StreamRefusal, String)> {
+    /// The service that an opening names, if it is one of ours and the opening fits it; and where to, for a bastion.
+    fn find(&self, open: &Open) -> Result<(&HostPattern, &Service, Option<Destination>), Refused> {
         if open.revision != self.revision {
             return Err((StreamRefusal::StaleTable, format!("the table in force is {}", self.revision)));
         }
         let Some((_, hostname, service)) = self.rules.iter().find(|(id, ..)| *id == open.rule) else {
             return Err((StreamRefusal::UnknownRule, "no such rule".to_owned()));
         };
-        // Only a bastion goes where a visitor says, and none is published here. A stream of a web service is shared by
-        // visitors, so it belongs to no one of them.
-        let shared = matches!(service.kind(), ServiceKind::Http | ServiceKind::H2c);
-        if open.destination.is_some()
-            || open.resolve
-            || (shared && (open.identity.is_some() || open.service_token.is_some()))
-        {
-            return Err((StreamRefusal::WrongKind, format!("the rule is for {}", service.kind())));
+        let kind = service.kind();
+        let wrong = || (StreamRefusal::WrongKind, format!("the rule is for {kind}"));
+        // A stream of a web service is shared by visitors, so it belongs to no one of them.
+        let shared = matches!(kind, ServiceKind::Http | ServiceKind::H2c);
+        if shared && (open.identity.is_some() || open.service_token.is_some()) {
+            return Err(wrong());
         }
-        Ok((hostname, service))
+        // Only a bastion goes where a visitor says, and it goes nowhere else.
+        let destination = match (&open.destination, kind) {
+            (Some(text), ServiceKind::Bastion) => text
+                .parse()
+                .map(Some)
+                .map_err(|_| (StreamRefusal::Malformed, "the destination could not be understood".to_owned()))?,
+            (None, ServiceKind::Bastion) | (Some(_), _) => return Err(wrong()),
+            (None, _) if open.resolve => return Err(wrong()),
+            (None, _) => None,
+        };
+        Ok((hostname, service, destination))
     }
 }
 
@@ -74,9 +83,23 @@ pub(crate) async fn serve(pending: Pending, rules: Arc<Rules>, limit: Duration, 
         return refuse(pending, StreamRefusal::Malformed, "an edge opens services".to_owned(), &meters).await;
     };
     let trace = u128::from_be_bytes(open.trace);
-    let (hostname, service) = match rules.find(&open) {
-        Ok((hostname, service)) => (hostname.clone(), service.clone()),
+    let (hostname, service, destination) = match rules.find(&open) {
+        Ok((hostname, service, destination)) => (hostname.clone(), service.clone(), destination),
         Err((code, text)) => return refuse(pending, code, text, &meters).await,
+    };
+    let service = match lead(service, destination.as_ref(), open.resolve).await {
+        Ok(Led::Service(service)) => service,
+        Ok(Led::Addresses(addresses)) => {
+            // Whoever asked may have gone.
+            pending.resolved(addresses).await.ok();
+            return;
+        }
+        Err((code, text)) => {
+            if code == StreamRefusal::DestinationDenied {
+                info!(%hostname, destination = open.destination, trace = format_args!("{trace:032x}"), "destination denied");
+            }
+            return refuse(pending, code, text, &meters).await;
+        }
     };
     let connection = match timeout(limit, connect(&service)).await {
         Ok(Ok(connection)) => connection,
@@ -96,6 +119,7 @@ pub(crate) async fn serve(pending: Pending, rules: Arc<Rules>, limit: Duration, 
         source: open.source,
         identity: open.identity,
         service_token: open.service_token,
+        destination,
         trace: open.trace,
     };
     let counted = meters.open_stream();
@@ -113,6 +137,31 @@ async fn refuse(pending: Pending, code: StreamRefusal, text: String, meters: &Me
     pending.refuse(code, text).await;
 }
 
+/// Where an opening leads.
+enum Led {
+    /// To this service. For a bastion, to the one address that was judged.
+    Service(Service),
+    /// Nowhere: it asked which addresses its destination has.
+    Addresses(Vec<IpAddr>),
+}
+
+/// Leads a bastion's opening to its destination, and any other to its service.
+async fn lead(service: Service, destination: Option<&Destination>, resolve: bool) -> Result<Led, Refused> {
+    let (Service::Bastion(allow), Some(destination)) = (&service, destination) else {
+        // A handler that takes destinations judges them itself; of names it knows nothing.
+        let text = || "this bastion resolves no names".to_owned();
+        return if resolve { Err((StreamRefusal::WrongKind, text())) } else { Ok(Led::Service(service)) };
+    };
+    let allow: &[DestinationRange] = allow;
+    match bastion::judge(allow, destination, resolve)? {
+        Verdict::Connect(target) => Ok(Led::Service(Service::Tcp(target))),
+        Verdict::Known(address) => Ok(Led::Addresses(vec![address])),
+        Verdict::Resolve(name) => {
+            bastion::resolve(allow, &name, destination.port(), bastion::look_up).await.map(Led::Addresses)
+        }
+    }
+}
+
 enum Connection {
     Tcp(TcpStream),
     Unix(UnixStream),
@@ -124,6 +173,8 @@ async fn connect(service: &Service) -> Result<Connection, DialError> {
         Service::Http(target) | Service::Tcp(target) => connect_tcp(target).await,
         Service::Unix(path) => connect_unix(path).await.map(Connection::Unix).map_err(DialError::Connect),
         Service::Handler { handler, .. } => Ok(Connection::Handler(handler.clone())),
+        // Led to a destination before, or refused.
+        Service::Bastion(_) => Err(DialError::Connect(io::ErrorKind::Unsupported.into())),
     }
 }
 
@@ -177,6 +228,7 @@ mod tests {
         Rules::new(vec![
             ("www.example.com".parse().unwrap(), "http://127.0.0.1:1".parse().unwrap()),
             ("db.example.com".parse().unwrap(), "tcp://127.0.0.1:2".parse().unwrap()),
+            ("jump.example.com".parse().unwrap(), "bastion:10.0.0.0/8:22".parse().unwrap()),
         ])
     }
 
@@ -185,12 +237,18 @@ mod tests {
         let rules = rules();
         assert_eq!(rules.find(&open(1, 0)).unwrap().0.as_str(), "www.example.com");
         assert_eq!(rules.find(&open(1, 1)).unwrap().0.as_str(), "db.example.com");
-        let elsewhere = Open { destination: Some("10.0.0.1:22".to_owned()), ..open(1, 1) };
+        let to = |destination: &str, opening: Open| Open { destination: Some(destination.to_owned()), ..opening };
+        let (_, _, destination) = rules.find(&to("10.0.0.1:22", open(1, 2))).unwrap();
+        assert_eq!(destination.unwrap().to_string(), "10.0.0.1:22");
         for (opening, code) in [
-            (open(1, 2), StreamRefusal::UnknownRule),
+            (open(1, 3), StreamRefusal::UnknownRule),
             (open(0, 0), StreamRefusal::StaleTable),
             (open(2, 0), StreamRefusal::StaleTable),
-            (elsewhere, StreamRefusal::WrongKind),
+            (to("10.0.0.1:22", open(1, 0)), StreamRefusal::WrongKind),
+            (to("10.0.0.1:22", open(1, 1)), StreamRefusal::WrongKind),
+            (Open { resolve: true, ..open(1, 1) }, StreamRefusal::WrongKind),
+            (open(1, 2), StreamRefusal::WrongKind),
+            (to("10.1:22", open(1, 2)), StreamRefusal::Malformed),
         ] {
             assert_eq!(rules.find(&opening).unwrap_err().0, code);
         }
@@ -200,8 +258,16 @@ mod tests {
     fn the_table_says_nothing_of_where_the_services_are() {
         let table = rules().table();
         let kinds: Vec<_> = table.rules.iter().map(|rule| (rule.hostname.as_str(), rule.kind)).collect();
-        assert_eq!(kinds, [("www.example.com", ServiceKind::Http), ("db.example.com", ServiceKind::Tcp)]);
-        assert!(!format!("{table:?}").contains("127.0.0.1"));
+        assert_eq!(
+            kinds,
+            [
+                ("www.example.com", ServiceKind::Http),
+                ("db.example.com", ServiceKind::Tcp),
+                ("jump.example.com", ServiceKind::Bastion)
+            ]
+        );
+        let table = format!("{table:?}");
+        assert!(!table.contains("127.0.0.1") && !table.contains("10.0.0.0"), "{table}");
     }
 
     #[test]

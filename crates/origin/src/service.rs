@@ -4,7 +4,8 @@ use std::{fmt, future::Future, io, net::IpAddr, path::PathBuf, str::FromStr, syn
 
 use futures::future::BoxFuture;
 use tunnel_proto::{
-    Identity, Name,
+    Destination, DestinationRange, Identity, Name,
+    destination::DestinationRangeError,
     dial::{AddressError, SocketTarget},
     link::Stream,
     message::ServiceKind,
@@ -23,6 +24,9 @@ pub enum Service {
     Unix(PathBuf),
     /// A TCP service at a host and port: bytes as they are.
     Tcp(SocketTarget),
+    /// A gateway: the visitor names the destination, and it must be in one of these ranges. What the edge admits and the
+    /// list does not hold is refused all the same.
+    Bastion(Arc<[DestinationRange]>),
     /// Something in this process; each stream is handed to it.
     Handler {
         /// What its streams carry: [`ServiceKind::Http`] for a handler that speaks HTTP/1.1.
@@ -43,6 +47,7 @@ impl Service {
         match self {
             Self::Http(_) | Self::Unix(_) => ServiceKind::Http,
             Self::Tcp(_) => ServiceKind::Tcp,
+            Self::Bastion(_) => ServiceKind::Bastion,
             Self::Handler { kind, .. } => *kind,
         }
     }
@@ -51,7 +56,9 @@ impl Service {
 impl FromStr for Service {
     type Err = ServiceError;
 
-    /// Reads `http://host[:port]`, `unix:/path`, `tcp://host:port`, `http_status:NNN` or `hello_world`.
+    /// Reads `http://host[:port]`, `unix:/path`, `tcp://host:port`, `ssh://host`, `rdp://host`, `smb://host`,
+    /// `bastion:RANGE[,RANGE…]`, `http_status:NNN` or `hello_world`. The schemes of TCP services mean the same and differ in
+    /// the port that is used when none is written.
     fn from_str(text: &str) -> Result<Self, ServiceError> {
         let owned = || text.to_owned();
         if matches!(text, "hello_world" | "hello-world") {
@@ -67,6 +74,9 @@ impl FromStr for Service {
             let path = PathBuf::from(path);
             return if path.is_absolute() { Ok(Self::Unix(path)) } else { Err(ServiceError::Path { text: owned() }) };
         }
+        if let Some(ranges) = text.strip_prefix("bastion") {
+            return bastion(ranges.strip_prefix(':').unwrap_or_default());
+        }
         let Some((scheme, _)) = text.split_once("://") else {
             // `unix+tls:/path` and the words of other programs have no `//`.
             let word = text.split(':').next().unwrap_or_default();
@@ -78,7 +88,8 @@ impl FromStr for Service {
         if NOT_YET.contains(&scheme) {
             return Err(ServiceError::NotYet { scheme: scheme.to_owned() });
         }
-        if !matches!(scheme, "http" | "tcp") {
+        let port = TCP_SCHEMES.iter().find(|(name, _)| *name == scheme);
+        if scheme != "http" && port.is_none() {
             return Err(ServiceError::Scheme { scheme: scheme.to_owned() });
         }
         let url = Url::parse(text).map_err(|error| ServiceError::Url { text: owned(), reason: error.to_string() })?;
@@ -89,13 +100,27 @@ impl FromStr for Service {
         if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
             return Err(ServiceError::Beyond { text: owned() });
         }
-        let target = SocketTarget::from_url(&url, text, None)?;
+        let target = SocketTarget::from_url(&url, text, port.and_then(|(_, port)| *port))?;
         Ok(if scheme == "http" { Self::Http(target) } else { Self::Tcp(target) })
     }
 }
 
+fn bastion(ranges: &str) -> Result<Service, ServiceError> {
+    if ranges.is_empty() {
+        return Err(ServiceError::Bastion);
+    }
+    let ranges = ranges
+        .split(',')
+        .map(|range| range.trim().parse().map_err(|reason| ServiceError::Range { text: range.to_owned(), reason }));
+    ranges.collect::<Result<_, _>>().map(Service::Bastion)
+}
+
+/// Schemes of TCP services, and the port that each means when none is written.
+const TCP_SCHEMES: &[(&str, Option<u16>)] =
+    &[("tcp", None), ("ssh", Some(22)), ("rdp", Some(3389)), ("smb", Some(445))];
+
 /// Schemes of the compared product that a later version will publish.
-const NOT_YET: &[&str] = &["https", "ws", "wss", "ssh", "rdp", "smb", "unix+tls", "socks-proxy", "bastion"];
+const NOT_YET: &[&str] = &["https", "ws", "wss", "unix+tls", "socks-proxy"];
 
 impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,6 +128,10 @@ impl fmt::Display for Service {
             Self::Http(target) => write!(f, "http://{target}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Tcp(target) => write!(f, "tcp://{target}"),
+            Self::Bastion(allow) => {
+                let ranges: Vec<_> = allow.iter().map(ToString::to_string).collect();
+                write!(f, "bastion:{}", ranges.join(","))
+            }
             Self::Handler { .. } => f.write_str("a built-in service"),
         }
     }
@@ -125,7 +154,10 @@ pub enum ServiceError {
         text: String,
     },
     /// A scheme nobody knows.
-    #[error("`{scheme}` is not a kind of service: use http://HOST:PORT, unix:/PATH, http_status:NNN or hello_world")]
+    #[error(
+        "`{scheme}` is not a kind of service: use http://HOST:PORT, unix:/PATH, tcp://HOST:PORT, ssh://HOST, rdp://HOST, \
+             smb://HOST, http_status:NNN or hello_world"
+    )]
     Scheme {
         /// The scheme.
         scheme: String,
@@ -135,6 +167,17 @@ pub enum ServiceError {
     NotYet {
         /// The scheme.
         scheme: String,
+    },
+    /// A bastion that says nothing of where it may lead.
+    #[error("a bastion needs the destinations that it may lead to, for example 192.168.1.0/24:3389")]
+    Bastion,
+    /// Not a range of destinations.
+    #[error("`{text}` is {reason}")]
+    Range {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        reason: DestinationRangeError,
     },
     /// Not a URL.
     #[error("`{text}` is not a service address: {reason}")]
@@ -184,6 +227,8 @@ pub struct Opening {
     pub identity: Option<Identity>,
     /// The service token that opened it, by its name, where a machine did and no person: for TCP services only.
     pub service_token: Option<Name>,
+    /// Where to, for a handler of kind [`ServiceKind::Bastion`], which must judge it.
+    pub destination: Option<Destination>,
     /// The edge's trace id.
     pub trace: [u8; 16],
 }
@@ -216,6 +261,12 @@ mod tests {
             ("http://[::1]:8000/", ServiceKind::Http, "http://[::1]:8000"),
             ("unix:/run/app.sock", ServiceKind::Http, "unix:/run/app.sock"),
             ("tcp://127.0.0.1:5432", ServiceKind::Tcp, "tcp://127.0.0.1:5432"),
+            ("ssh://localhost", ServiceKind::Tcp, "tcp://localhost:22"),
+            ("ssh://localhost:2222", ServiceKind::Tcp, "tcp://localhost:2222"),
+            ("rdp://192.168.1.29", ServiceKind::Tcp, "tcp://192.168.1.29:3389"),
+            ("smb://[fd00::1]/", ServiceKind::Tcp, "tcp://[fd00::1]:445"),
+            ("bastion:10.0.0.5:22", ServiceKind::Bastion, "bastion:10.0.0.5:22"),
+            ("bastion:10.0.0.0/8:22, [fd00::/8]:*", ServiceKind::Bastion, "bastion:10.0.0.0/8:22,[fd00::/8]:*"),
             ("http_status:404", ServiceKind::Http, "a built-in service"),
             ("hello_world", ServiceKind::Http, "a built-in service"),
         ] {
@@ -231,7 +282,12 @@ mod tests {
             ("localhost:3000", "no scheme"),
             ("foo://host:1", "`foo`"),
             ("https://localhost", "`https` cannot be published yet"),
-            ("ssh://localhost:22", "`ssh` cannot"),
+            ("ssh://root@localhost", "no user name"),
+            ("rdp://host/x", "untouched"),
+            ("bastion", "needs the destinations"),
+            ("bastion:", "needs the destinations"),
+            ("bastion://10.0.0.1:22", "not a range"),
+            ("bastion:10.0.0.0/8", "not a range"),
             ("unix+tls:/x", "`unix+tls` cannot"),
             ("unix:relative", "absolute"),
             ("http://localhost:3000/path", "untouched"),

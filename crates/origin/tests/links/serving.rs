@@ -20,9 +20,17 @@ fn www() -> HostPattern {
 }
 
 async fn refusal(link: &Link, open: Open) -> StreamRefusal {
+    refused(link, open).await.code
+}
+
+async fn refused(link: &Link, open: Open) -> StreamRefused {
     let mut stream = link.open(open).await.unwrap();
     let error = stream.accepted().await.unwrap_err();
-    error.get_ref().unwrap().downcast_ref::<StreamRefused>().unwrap().code
+    error.get_ref().unwrap().downcast_ref::<StreamRefused>().unwrap().clone()
+}
+
+fn to(destination: &str, resolve: bool) -> Open {
+    Open { destination: Some(destination.to_owned()), resolve, ..opening(0) }
 }
 
 #[tokio::test]
@@ -178,4 +186,50 @@ async fn the_hello_page_keeps_a_connection_for_the_next_request() {
         }
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains(email), "{answer}");
     }
+}
+
+// T8
+#[tokio::test]
+async fn a_bastion_leads_where_its_own_list_says_and_nowhere_else() {
+    let edge = Edge::start().await;
+    let (inside, outside) = (TcpListener::bind("127.0.0.1:0").await, TcpListener::bind("127.0.0.1:0").await);
+    let (inside, outside) = (inside.unwrap(), outside.unwrap());
+    let (allowed, other) = (target(&inside).to_string(), target(&outside).to_string());
+    let allow = [allowed.parse().unwrap(), "10.0.0.0/8:22".parse().unwrap()];
+    let connector = edge.connector().service(www(), Service::Bastion(allow.into())).start().unwrap();
+    let link = edge.link().await.link;
+    let mut visitor = link.open(to(&allowed, false)).await.unwrap();
+    visitor.write_all(b"ping").await.unwrap();
+    let (mut origin, _) = inside.accept().await.unwrap();
+    let mut asked = [0; 4];
+    origin.read_exact(&mut asked).await.unwrap();
+    origin.write_all(&asked).await.unwrap();
+    visitor.read_exact(&mut asked).await.unwrap();
+    assert_eq!(&asked, b"ping");
+    let denied = refused(&link, to(&other, false)).await;
+    assert_eq!(denied.code, StreamRefusal::DestinationDenied);
+    assert!(denied.text.contains("--allow") && denied.text.contains(&other), "{}", denied.text);
+    assert_eq!(refusal(&link, to("169.254.169.254:80", false)).await, StreamRefusal::DestinationDenied);
+    assert_eq!(refusal(&link, to("localhost:22", false)).await, StreamRefusal::WrongKind);
+    assert_eq!(refusal(&link, to("2130706433:22", false)).await, StreamRefusal::Malformed);
+    assert_eq!(refusal(&link, opening(0)).await, StreamRefusal::WrongKind);
+    assert_eq!((connector.counters().refused, connector.counters().streams), (5, 1));
+}
+
+// T8
+#[tokio::test]
+async fn a_bastion_says_which_addresses_a_name_has_if_all_are_allowed() {
+    let edge = Edge::start().await;
+    let allow = ["127.0.0.1:22".parse().unwrap(), "[::1]:22".parse().unwrap()];
+    let connector = edge.connector().service(www(), Service::Bastion(allow.into())).start().unwrap();
+    let link = edge.link().await.link;
+    let addresses = link.open(to("localhost:22", true)).await.unwrap().resolved().await.unwrap();
+    assert!(!addresses.is_empty() && addresses.iter().all(std::net::IpAddr::is_loopback), "{addresses:?}");
+    assert_eq!(
+        link.open(to("127.0.0.1:22", true)).await.unwrap().resolved().await.unwrap(),
+        ["127.0.0.1".parse::<std::net::IpAddr>().unwrap()]
+    );
+    assert_eq!(refusal(&link, to("localhost:23", true)).await, StreamRefusal::DestinationDenied);
+    assert_eq!(refusal(&link, to("name.invalid:22", true)).await, StreamRefusal::ServiceUnreachable);
+    assert_eq!(connector.counters().streams, 0);
 }
