@@ -17,7 +17,7 @@ use super::{SocketTarget, platform};
 /// How long one address is tried alone before the next one joins (RFC 8305 §5).
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 /// How many addresses of a name are tried.
-const ADDRESSES_MAX: usize = 16;
+const CANDIDATES_MAX: usize = 16;
 /// The biggest segment sent to an edge, and asked of it: IPv6 promises every path 1,280 bytes, of which 60 are headers.
 /// Tunnels on the way (PPPoE, DS-Lite, MAP-E) often drop what is bigger without saying so, and a link would stall for ever.
 const SMALL_SEGMENT: u32 = 1220;
@@ -93,7 +93,7 @@ async fn resolve(target: &SocketTarget) -> Result<Vec<SocketAddr>, DialError> {
     }
     let found = tokio::net::lookup_host((host, port)).await;
     let found = found.map_err(|source| DialError::Resolve { host: host.to_owned(), source })?;
-    let addresses: Vec<SocketAddr> = found.take(ADDRESSES_MAX).collect();
+    let addresses: Vec<SocketAddr> = found.take(CANDIDATES_MAX).collect();
     if addresses.is_empty() { Err(DialError::NoAddress { host: host.to_owned() }) } else { Ok(addresses) }
 }
 

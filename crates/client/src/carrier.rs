@@ -1,0 +1,169 @@
+//! Getting through to an edge: TCP, perhaps by a proxy, then TLS, then the link as it is or inside a WebSocket.
+
+mod websocket;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use http::Method;
+use rustls::{ClientConfig, pki_types::ServerName};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tunnel_proto::{
+    dial::{EdgeAddress, SocketTarget, Trust, dial_edge, exchange},
+    identity::ALPN_ACCESS,
+    link::{self, ConnectError, Connected, Settings},
+    message::Hello,
+};
+
+use crate::{error::Error, proxy::Proxy};
+
+/// Time to connect and to finish the TLS handshake.
+const CONNECT_LIMIT: Duration = Duration::from_secs(15);
+/// Time for one question over HTTPS, connecting included.
+const ASK_LIMIT: Duration = Duration::from_secs(30);
+/// The ALPN name of HTTPS.
+const ALPN_HTTP: &[u8] = b"http/1.1";
+
+/// Any byte stream.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+/// A connection, whatever it goes through.
+pub(crate) type BoxIo = Box<dyn Io>;
+
+/// The way out of this machine.
+pub(crate) struct Carrier {
+    http: Arc<ClientConfig>,
+    native: Arc<ClientConfig>,
+    proxy: Option<Proxy>,
+    /// The native link could not be had: not tried again.
+    spoilt: AtomicBool,
+}
+
+impl Carrier {
+    pub(crate) fn new(trust: &Trust, proxy: Option<Proxy>) -> Result<Self, Error> {
+        let config = |alpn: &[u8]| {
+            let mut config = trust.client_config()?;
+            config.alpn_protocols = vec![alpn.to_vec()];
+            Ok::<_, Error>(Arc::new(config))
+        };
+        Ok(Self { http: config(ALPN_HTTP)?, native: config(ALPN_ACCESS)?, proxy, spoilt: AtomicBool::new(false) })
+    }
+
+    /// One question over HTTPS and its JSON answer.
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        at: &EdgeAddress,
+        path: &str,
+        question: Option<&impl Serialize>,
+    ) -> Result<T, tunnel_proto::dial::AskError> {
+        use tunnel_proto::dial::AskError;
+        let asking = async {
+            let unreachable = |error: Error| AskError::Unreachable { message: error.to_string() };
+            let io = self.tcp(at.target()).await.map_err(unreachable)?;
+            let name = ServerName::try_from(at.name().as_str().to_owned()).map_err(|_| AskError::Name)?;
+            let tls = TlsConnector::from(self.http.clone()).connect(name, io).await.map_err(AskError::Tls)?;
+            let body = question.map(serde_json::to_vec).transpose();
+            let body = body.map_err(|error| AskError::Answer { reason: error.to_string() })?;
+            let method = if body.is_some() { Method::POST } else { Method::GET };
+            exchange(tls, method, &at.authority(), path, body.map(bytes::Bytes::from)).await
+        };
+        timeout(ASK_LIMIT, asking).await.map_err(|_| AskError::Timeout)?
+    }
+
+    /// Brings up a link: as it is, or inside a WebSocket where something in between spoils that. Says which.
+    pub(crate) async fn link(&self, edge: &EdgeAddress, hello: Hello) -> Result<(Connected, &'static str), Error> {
+        let mut first = None;
+        if !self.spoilt.load(Ordering::Relaxed) {
+            match self.native(edge, hello.clone()).await {
+                Ok(connected) => return Ok((connected, "tls")),
+                Err(Trouble::Final(error)) => return Err(error),
+                Err(Trouble::Spoilt(error)) => {
+                    tracing::debug!(%error, "no native link; trying a WebSocket");
+                    first = Some(error);
+                }
+            }
+        }
+        match self.websocket(edge, hello).await {
+            Ok(connected) => {
+                self.spoilt.store(true, Ordering::Relaxed);
+                Ok((connected, "websocket"))
+            }
+            Err(Trouble::Final(error)) => Err(error),
+            // What the better way met says more.
+            Err(Trouble::Spoilt(error)) => Err(first.unwrap_or(error)),
+        }
+    }
+
+    async fn native(&self, edge: &EdgeAddress, hello: Hello) -> Result<Connected, Trouble> {
+        let tls = self.tls(edge, &self.native).await?;
+        if tls.get_ref().1.alpn_protocol() != Some(ALPN_ACCESS) {
+            let reason = "it does not take links of access clients".to_owned();
+            return Err(Trouble::Spoilt(Error::Protocol { at: edge.to_string(), reason }));
+        }
+        greet(edge, tls, hello).await
+    }
+
+    async fn websocket(&self, edge: &EdgeAddress, hello: Hello) -> Result<Connected, Trouble> {
+        let tls = self.tls(edge, &self.http).await?;
+        let opened = timeout(CONNECT_LIMIT, websocket::open(edge, tls)).await;
+        let socket = opened.map_err(|_| Trouble::Spoilt(Error::Late { at: edge.to_string() }))?;
+        greet(edge, socket.map_err(Trouble::Spoilt)?, hello).await
+    }
+
+    async fn tls(&self, edge: &EdgeAddress, config: &Arc<ClientConfig>) -> Result<TlsStream<BoxIo>, Trouble> {
+        let secure = async {
+            let io = self.tcp(edge.target()).await.map_err(Trouble::Final)?;
+            let name = ServerName::try_from(edge.name().as_str().to_owned());
+            let name = name.map_err(|error| Trouble::Final(Error::internal(error)))?;
+            let tls = TlsConnector::from(config.clone()).connect(name, io).await;
+            tls.map_err(|error| match Error::handshake(&edge.to_string(), &error) {
+                untrusted @ Error::Untrusted { .. } => Trouble::Final(untrusted),
+                other => Trouble::Spoilt(other),
+            })
+        };
+        timeout(CONNECT_LIMIT, secure).await.map_err(|_| Trouble::Spoilt(Error::Late { at: edge.to_string() }))?
+    }
+
+    async fn tcp(&self, target: &SocketTarget) -> Result<BoxIo, Error> {
+        match self.proxy.as_ref().filter(|proxy| proxy.is_for(target)) {
+            Some(proxy) => proxy.connect(target).await,
+            None => {
+                let tcp = dial_edge(target).await.map_err(|error| Error::dial(&target.to_string(), &error))?;
+                Ok(Box::new(tcp))
+            }
+        }
+    }
+}
+
+/// Why a way did not work: whether another one may.
+enum Trouble {
+    /// No other way would do better.
+    Final(Error),
+    /// Something in between may have spoilt it.
+    Spoilt(Error),
+}
+
+async fn greet(edge: &EdgeAddress, io: impl Io + 'static, hello: Hello) -> Result<Connected, Trouble> {
+    let at = edge.to_string();
+    link::connect(io, hello, Settings::for_edge()).await.map_err(|error| match error {
+        ConnectError::Refused(refuse) => {
+            Trouble::Final(Error::Link { code: refuse.code, text: refuse.text, retryable: refuse.retryable })
+        }
+        ConnectError::Late => Trouble::Spoilt(Error::Late { at }),
+        ConnectError::Lost(end) => Trouble::Spoilt(Error::Lost(end)),
+        ConnectError::Answer(error) => Trouble::Spoilt(Error::Protocol { at, reason: error.to_string() }),
+        other => Trouble::Final(Error::Protocol { at, reason: other.to_string() }),
+    })
+}

@@ -1,0 +1,257 @@
+//! The client: what it is made of, and how a host is opened.
+
+mod builder;
+mod credentials;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use tokio::{sync::broadcast, time::timeout};
+use tunnel_proto::{
+    Destination, GrantId, InstanceId, UnixTime,
+    dial::EdgeAddress,
+    link::OpenError,
+    message::{GrantRefusal, Hello, OpenGrant, Role, StreamRefusal, StreamRefused},
+};
+
+pub use builder::Builder;
+use credentials::Place;
+
+use crate::{
+    auth::Auth,
+    carrier::Carrier,
+    descriptor::{App, discover},
+    error::Error,
+    event::Event,
+    grants::LiveLink,
+    host::AppHost,
+    http::HttpConnector,
+    stream::Stream,
+    tcp::Tcp,
+    token::{Entry, TokenStore},
+};
+
+/// Events that a slow listener may lag behind before it misses some.
+const EVENTS_MAX: usize = 64;
+/// How often opening is tried on another link, when the one that was chosen goes away meanwhile.
+const ATTEMPTS: usize = 4;
+/// Time for the answer to an opening: what a connector gives a service, and some room.
+const OPEN_LIMIT: Duration = Duration::from_secs(40);
+
+/// Reaches protected services through an edge. Cheap to clone; everything it has brought up is shared by the clones and
+/// ends with the last of them.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    carrier: Carrier,
+    edge: Option<EdgeAddress>,
+    pages: Option<String>,
+    auth: Auth,
+    store: Arc<dyn TokenStore>,
+    agent: String,
+    computer: String,
+    command: String,
+    instance: InstanceId,
+    events: broadcast::Sender<Event>,
+    /// What is known about each host, and who is finding it out.
+    places: Mutex<HashMap<AppHost, Arc<tokio::sync::Mutex<Place>>>>,
+    hubs: Mutex<HashMap<EdgeAddress, Arc<Hub>>>,
+}
+
+/// The links to one edge.
+#[derive(Default)]
+struct Hub {
+    links: Mutex<Vec<Arc<LiveLink>>>,
+    /// Held by whoever brings up the next link.
+    connecting: tokio::sync::Mutex<()>,
+}
+
+impl Hub {
+    fn usable(&self) -> Option<Arc<LiveLink>> {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        // The streams on a link keep it; a link that takes no more of them is theirs alone.
+        links.retain(|live| live.is_usable() || live.link.room() == 0);
+        links.iter().find(|live| live.is_usable()).cloned()
+    }
+}
+
+impl Client {
+    /// A client in the making.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// A TCP service behind `host`: `db.example.com`, where the edge is at another port `db.example.com:8443`.
+    pub fn tcp(&self, host: &str) -> Tcp {
+        Tcp::new(self.clone(), host)
+    }
+
+    /// Connections for an HTTP client such as the one of `hyper-util`: the host of each request is opened as an application.
+    pub fn http_connector(&self) -> HttpConnector {
+        HttpConnector::new(self.clone())
+    }
+
+    /// What happens from now on. A listener that is more than 64 events late misses some.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.inner.events.subscribe()
+    }
+
+    /// What is at `host`, as its edge vouches for it. Needs no login.
+    pub async fn app(&self, host: &AppHost) -> Result<App, Error> {
+        let known = self.inner.store.load(host.hostname())?.map(|entry| entry.issuer);
+        self.discover(host, known.as_deref()).await
+    }
+
+    /// Logs in to `host`, if there is no login yet that lasts. Returns what is remembered then.
+    pub async fn login(&self, host: &AppHost) -> Result<Entry, Error> {
+        self.inner.place(host).lock().await.login(&self.inner, host).await
+    }
+
+    /// Ends the login to `host`, here and at its edge; whether there was one.
+    pub async fn logout(&self, host: &AppHost) -> Result<bool, Error> {
+        self.inner.place(host).lock().await.logout(&self.inner, host).await
+    }
+
+    async fn discover(&self, host: &AppHost, known: Option<&str>) -> Result<App, Error> {
+        self.inner.discover(host, known).await
+    }
+
+    /// Opens a connection to `host`, and waits until it is one.
+    pub(crate) async fn open(&self, host: &AppHost, destination: Option<&Destination>) -> Result<Stream, Error> {
+        let mut last = Error::Internal { reason: "no link would take the connection".to_owned() };
+        for _ in 0..ATTEMPTS {
+            let (live, grant) = self.granted(host).await?;
+            let opening = OpenGrant { grant, destination: destination.map(ToString::to_string) };
+            let mut stream = match live.link.open(opening).await {
+                Ok(stream) => stream,
+                Err(OpenError::Invalid(error)) => return Err(Error::internal(error)),
+                Err(OpenError::Closed) => {
+                    last = Error::Lost(live.link.closed().await);
+                    continue;
+                }
+                Err(_) => continue,
+            };
+            let answered = timeout(OPEN_LIMIT, stream.accepted()).await;
+            let Err(error) = answered.map_err(|_| Error::Late { at: host.to_string() })? else {
+                return Ok(Stream::new(stream, live, grant, host.hostname().clone()));
+            };
+            match error.get_ref().and_then(|inner| inner.downcast_ref::<StreamRefused>()) {
+                // The edge ended the grant a moment ago, or forgot it: presented anew, the credential is judged anew.
+                Some(StreamRefused { code: StreamRefusal::NotGranted, text }) => {
+                    live.forget(host.hostname(), grant);
+                    last = refused(host, StreamRefusal::NotGranted, text);
+                }
+                Some(refusal) => return Err(refused(host, refusal.code, &refusal.text)),
+                // Nothing was sent on it, so another link may do the same.
+                None if live.link.is_draining() || !live.is_usable() => {
+                    last = Error::Unreachable { at: host.to_string(), reason: error.to_string() };
+                }
+                None => return Err(Error::Unreachable { at: host.to_string(), reason: error.to_string() }),
+            }
+        }
+        Err(last)
+    }
+
+    /// A link on which `host` may be opened.
+    async fn granted(&self, host: &AppHost) -> Result<(Arc<LiveLink>, GrantId), Error> {
+        let place = self.inner.place(host);
+        let began = tokio::time::Instant::now();
+        let mut place = place.lock().await;
+        place.shared_failure(began)?;
+        let outcome = self.grant(&mut place, host).await;
+        place.note(&outcome);
+        outcome
+    }
+
+    async fn grant(&self, place: &mut Place, host: &AppHost) -> Result<(Arc<LiveLink>, GrantId), Error> {
+        // A second time with a new login, when the one there was is over.
+        for fresh in [false, true] {
+            let app = place.app(&self.inner, host).await?;
+            let live = self.link(&app.edge).await?;
+            if let Some(grant) = live.grant(host.hostname(), now()) {
+                return Ok((live, grant));
+            }
+            let credential = place.credential(&self.inner, host).await?;
+            match live.present(host.hostname(), credential).await {
+                Ok(grant) => return Ok((live, grant)),
+                Err(Error::Refused { code: GrantRefusal::BadCredential, .. })
+                    if !fresh && self.inner.auth.is_person() =>
+                {
+                    place.forget_login(&self.inner, host)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::NoLogin { host: host.to_string() })
+    }
+
+    /// A link to `edge` that takes another stream.
+    async fn link(&self, edge: &EdgeAddress) -> Result<Arc<LiveLink>, Error> {
+        let hub = self.inner.hub(edge);
+        if let Some(live) = hub.usable() {
+            return Ok(live);
+        }
+        let connecting = hub.connecting.lock().await;
+        if let Some(live) = hub.usable() {
+            return Ok(live);
+        }
+        let hello = Hello::new(Role::Access, &self.inner.agent, self.inner.instance);
+        let (connected, carrier) = self.inner.carrier.link(edge, hello).await?;
+        let live = LiveLink::new(connected, edge.url(), self.inner.events.clone());
+        hub.links.lock().unwrap_or_else(PoisonError::into_inner).push(live.clone());
+        self.inner.tell(Event::LinkUp { edge: edge.url(), carrier });
+        drop(connecting);
+        Ok(live)
+    }
+
+    pub(crate) fn tell(&self, event: Event) {
+        self.inner.tell(event);
+    }
+}
+
+impl Inner {
+    async fn discover(&self, host: &AppHost, known: Option<&str>) -> Result<App, Error> {
+        discover(&self.carrier, host, known, self.edge.as_ref(), now()).await
+    }
+
+    fn place(&self, host: &AppHost) -> Arc<tokio::sync::Mutex<Place>> {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.entry(host.clone()).or_default().clone()
+    }
+
+    fn hub(&self, edge: &EdgeAddress) -> Arc<Hub> {
+        let mut hubs = self.hubs.lock().unwrap_or_else(PoisonError::into_inner);
+        hubs.entry(edge.clone()).or_default().clone()
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody may be listening.
+        let _ = self.events.send(event);
+    }
+}
+
+fn refused(host: &AppHost, code: StreamRefusal, text: &str) -> Error {
+    Error::Stream { host: host.to_string(), code, text: plain(text) }
+}
+
+/// What the other side says is shown in a terminal: nothing in it may move the cursor.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
+/// The wall clock.
+pub(crate) fn now() -> UnixTime {
+    UnixTime(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs())
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("auth", &self.inner.auth).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,183 @@
+//! What differs between operating systems: owner-only files, and whose a local connection is. Windows and macOS are
+//! written and untested.
+
+use std::{fs, io, net::SocketAddr, path::Path};
+
+/// Creates a file that only its owner can read, and fails if there is one already.
+pub(crate) fn create_private(path: &Path) -> io::Result<fs::File> {
+    private_options().create_new(true).open(path)
+}
+
+/// Opens a file for writing, creating it if need be.
+pub(crate) fn open_private(path: &Path) -> io::Result<fs::File> {
+    private_options().create(true).truncate(false).open(path)
+}
+
+fn private_options() -> fs::OpenOptions {
+    let mut options = fs::OpenOptions::new();
+    options.write(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options
+}
+
+/// Creates a directory, and those above it, that only its owner can enter.
+pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt;
+        builder.mode(0o700);
+    }
+    builder.create(path)
+}
+
+/// Whether others than the owner can read or change what is there.
+pub(crate) fn is_exposed(metadata: &fs::Metadata) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        metadata.permissions().mode() & 0o077 != 0
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        false
+    }
+}
+
+/// Whether it belongs to the user of this process.
+pub(crate) fn is_ours(metadata: &fs::Metadata) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        metadata.uid() == rustix::process::geteuid().as_raw()
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        true
+    }
+}
+
+/// Whether both are of the same file, and neither of a link to it.
+pub(crate) fn is_same(named: &fs::Metadata, opened: &fs::Metadata) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        named.is_file() && (named.dev(), named.ino()) == (opened.dev(), opened.ino())
+    }
+    #[cfg(not(unix))]
+    {
+        named.is_file() && opened.is_file()
+    }
+}
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        fs::File::open(path)?.sync_all()
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        Ok(())
+    }
+}
+
+/// Another user of this machine whose program holds the other end of a connection from `peer` to `local`; `None` where it
+/// is this user or root, and on systems that do not tell.
+pub(crate) fn foreign_user(local: SocketAddr, peer: SocketAddr) -> io::Result<Option<u32>> {
+    #[cfg(target_os = "linux")]
+    {
+        let us = rustix::process::geteuid().as_raw();
+        let owner = linux::owner(peer, local)?;
+        Ok(Some(owner).filter(|owner| *owner != us && *owner != 0))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (local, peer);
+        Ok(None)
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::{
+        io,
+        net::{IpAddr, Ipv6Addr, SocketAddr},
+    };
+
+    /// The user of the socket whose own address is `own` and which is connected to `other`.
+    pub(super) fn owner(own: SocketAddr, other: SocketAddr) -> io::Result<u32> {
+        for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+            let text = match std::fs::read_to_string(table) {
+                Ok(text) => text,
+                // A system without IPv6.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            if let Some(user) = find(&text, own, other) {
+                return Ok(user);
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::NotFound, "the system does not say whose connection it is"))
+    }
+
+    pub(super) fn find(table: &str, own: SocketAddr, other: SocketAddr) -> Option<u32> {
+        let (own, other) = (plain(own), plain(other));
+        table.lines().skip(1).find_map(|line| {
+            let mut fields = line.split_ascii_whitespace().skip(1);
+            let (local, remote) = (address(fields.next()?)?, address(fields.next()?)?);
+            // State, queues, timer and retransmissions stand before the user.
+            let user = fields.nth(4)?.parse().ok()?;
+            (plain(local) == own && plain(remote) == other).then_some(user)
+        })
+    }
+
+    fn plain(address: SocketAddr) -> (IpAddr, u16) {
+        (address.ip().to_canonical(), address.port())
+    }
+
+    /// Reads `0100007F:1F90`: words of four bytes, each in the order of this machine.
+    fn address(text: &str) -> Option<SocketAddr> {
+        let (ip, port) = text.split_once(':')?;
+        let port = u16::from_str_radix(port, 16).ok()?;
+        let mut bytes = Vec::new();
+        for word in ip.as_bytes().chunks(8) {
+            let word = u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok()?;
+            bytes.extend_from_slice(&word.to_ne_bytes());
+        }
+        let ip = match <[u8; 4]>::try_from(bytes.as_slice()) {
+            Ok(four) => IpAddr::from(four),
+            Err(_) => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes.as_slice()).ok()?)),
+        };
+        Some(SocketAddr::new(ip, port))
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        // C1
+        #[test]
+        fn the_user_of_a_connection_is_found_in_both_tables() {
+            let four = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
+                0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1\n   \
+                1: 0100007F:D431 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  1001        0 2 1\n";
+            let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+            assert_eq!(find(four, at("127.0.0.1:54321"), at("127.0.0.1:8080")), Some(1001));
+            assert_eq!(find(four, at("127.0.0.1:54322"), at("127.0.0.1:8080")), None);
+            let six = "  sl  local_address rem_address   st\n   \
+                0: 00000000000000000000000001000000:D431 00000000000000000000000001000000:1F90 01 0:0 00:0 0  1002 0 3\n   \
+                1: 0000000000000000FFFF00000100007F:D431 0000000000000000FFFF00000100007F:1F90 01 0:0 00:0 0  1003 0 4\n";
+            assert_eq!(find(six, at("[::1]:54321"), at("[::1]:8080")), Some(1002));
+            assert_eq!(find(six, at("127.0.0.1:54321"), at("127.0.0.1:8080")), Some(1003));
+        }
+    }
+}

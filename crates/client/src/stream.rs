@@ -1,0 +1,79 @@
+//! A connection to a service.
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tunnel_proto::{GrantId, Hostname, link};
+
+use crate::{error::Error, grants::LiveLink};
+
+/// A connection to a service: bytes in both directions, each of which ends by itself.
+///
+/// `shutdown` ends our direction and leaves the other one open. A connection that was cut fails with
+/// [`io::ErrorKind::ConnectionReset`]; where the edge ended the right to it, the error's inner value is the
+/// [`Error`](crate::Error) that says why. Dropping it before both directions have ended resets it.
+pub struct Stream {
+    stream: link::Stream,
+    live: Arc<LiveLink>,
+    grant: GrantId,
+    host: Hostname,
+}
+
+impl Stream {
+    pub(crate) const fn new(stream: link::Stream, live: Arc<LiveLink>, grant: GrantId, host: Hostname) -> Self {
+        Self { stream, live, grant, host }
+    }
+
+    /// The host that it was opened at.
+    pub const fn host(&self) -> &Hostname {
+        &self.host
+    }
+
+    /// Why the edge ended the right to it, if it did.
+    pub fn why_ended(&self) -> Option<Error> {
+        let reason = self.live.why_ended(self.grant)?;
+        Some(Error::Revoked { host: self.host.to_string(), reason })
+    }
+
+    fn explain(&self, error: io::Error) -> io::Error {
+        match self.why_ended() {
+            Some(why) => io::Error::new(error.kind(), why),
+            None => error,
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        read.map_err(|error| self.explain(error))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        written.map_err(|error| self.explain(error))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        flushed.map_err(|error| self.explain(error))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        shut.map_err(|error| self.explain(error))
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("host", &self.host).finish_non_exhaustive()
+    }
+}

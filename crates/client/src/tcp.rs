@@ -1,0 +1,110 @@
+//! A TCP service behind a host: one connection to it, a local port that leads to it, or standard input and output.
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tunnel_proto::Destination;
+
+use crate::{
+    client::Client,
+    error::Error,
+    forward::{Forward, ForwardOptions},
+    host::AppHost,
+    stream::Stream,
+};
+
+/// What one direction of standard input and output holds at a time.
+const BUFFER: usize = 64 * 1024;
+
+/// A TCP service behind a host, to be connected to.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Tcp {
+    client: Client,
+    host: String,
+    destination: Option<String>,
+}
+
+impl Tcp {
+    pub(crate) fn new(client: Client, host: &str) -> Self {
+        Self { client, host: host.to_owned(), destination: None }
+    }
+
+    /// Where to, `host:port`, for a host that is a bastion.
+    pub fn destination(mut self, destination: impl Into<String>) -> Self {
+        self.destination = Some(destination.into());
+        self
+    }
+
+    /// Connects. Logs in first, if need be.
+    pub async fn connect(&self) -> Result<Stream, Error> {
+        let (host, destination) = self.checked()?;
+        self.client.open(&host, destination.as_ref()).await
+    }
+
+    /// Listens at a local address, and connects whoever comes there, for as long as the [`Forward`] lives. A port of 0
+    /// has the system choose one. Logs in when the first connection comes, which waits for it.
+    pub async fn forward(&self, address: &str) -> Result<Forward, Error> {
+        self.forward_with(address, ForwardOptions::default()).await
+    }
+
+    /// The same, otherwise than usual.
+    pub async fn forward_with(&self, address: &str, options: ForwardOptions) -> Result<Forward, Error> {
+        let (host, destination) = self.checked()?;
+        Forward::begin(self.client.clone(), host, destination, address, options).await
+    }
+
+    /// Connects, and carries `input` there and what comes back to `output`, until nothing more comes back. The end of the
+    /// input is passed on, and what is answered to it still arrives.
+    pub async fn stdio(
+        &self,
+        mut input: impl AsyncRead + Unpin,
+        mut output: impl AsyncWrite + Unpin,
+    ) -> Result<(), Error> {
+        let stream = self.connect().await?;
+        let (mut from, mut to) = tokio::io::split(stream);
+        let inward = async {
+            let mut buffer = vec![0; BUFFER];
+            loop {
+                let count = input.read(&mut buffer).await?;
+                let Some(piece) = buffer.get(..count).filter(|piece| !piece.is_empty()) else { break };
+                to.write_all(piece).await?;
+                to.flush().await?;
+            }
+            to.shutdown().await
+        };
+        let outward = async {
+            let mut buffer = vec![0; BUFFER];
+            loop {
+                let count = from.read(&mut buffer).await?;
+                let Some(piece) = buffer.get(..count).filter(|piece| !piece.is_empty()) else { break };
+                output.write_all(piece).await?;
+                output.flush().await?;
+            }
+            Ok::<_, std::io::Error>(())
+        };
+        tokio::pin!(inward, outward);
+        let mut sending = true;
+        loop {
+            tokio::select! {
+                ended = &mut outward => return ended.map_err(cut),
+                ended = &mut inward, if sending => {
+                    ended.map_err(cut)?;
+                    sending = false;
+                }
+            }
+        }
+    }
+
+    fn checked(&self) -> Result<(AppHost, Option<Destination>), Error> {
+        let destination = self.destination.as_deref().map(str::parse::<Destination>).transpose();
+        let destination = destination.map_err(|error| Error::Usage { what: error.to_string() })?;
+        Ok((self.host.parse()?, destination))
+    }
+}
+
+/// A connection that was cut: by whom, where that is known.
+fn cut(error: std::io::Error) -> Error {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(why) => why.clone(),
+        None => Error::Unreachable { at: "the service".to_owned(), reason: error.to_string() },
+    }
+}

@@ -1,0 +1,168 @@
+//! Logins in files: one for each host, whole or not there at all, readable by their owner only.
+
+use std::{
+    fs, io,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use tunnel_proto::Hostname;
+use zeroize::Zeroizing;
+
+use super::{Entry, LoginLock, StoreError, TokenStore};
+use crate::platform;
+
+/// The longest file read here, in bytes: an entry has a tenth of it.
+const FILE_MAX: u64 = 16 * 1024;
+
+/// Keeps each host in `DIRECTORY/HOST.json`.
+///
+/// The directory is made for its owner only; one that others may enter, a symbolic link and a file of somebody else are
+/// refused.
+#[derive(Clone, Debug)]
+pub struct FileStore {
+    directory: PathBuf,
+}
+
+impl FileStore {
+    /// A store in `directory`, which need not be there yet.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into() }
+    }
+
+    /// Where a host is kept. Hostnames hold no separator and do not begin with a dot.
+    pub fn path(&self, host: &Hostname) -> PathBuf {
+        self.directory.join(format!("{host}.json"))
+    }
+
+    /// Makes the directory, or checks the one that is there.
+    fn prepare(&self) -> Result<(), StoreError> {
+        let failed = |error: io::Error| StoreError::file(&self.directory, &error);
+        platform::create_private_dir(&self.directory).map_err(failed)?;
+        let metadata = fs::symlink_metadata(&self.directory).map_err(failed)?;
+        let exposed = |reason: String| StoreError::Exposed { path: self.directory.clone(), reason };
+        if !metadata.is_dir() {
+            return Err(exposed("is a link, where logins are to be kept: remove it".to_owned()));
+        }
+        if !platform::is_ours(&metadata) {
+            return Err(exposed("belongs to another user: remove it, or give another --config-dir".to_owned()));
+        }
+        if platform::is_exposed(&metadata) {
+            let path = self.directory.display();
+            return Err(exposed(format!("can be entered by others: `chmod 700 {path}`")));
+        }
+        Ok(())
+    }
+
+    /// Reads the file of a host, if it is one that only its owner can have written.
+    fn read(path: &Path) -> Result<Option<Zeroizing<String>>, StoreError> {
+        let failed = |error: io::Error| StoreError::file(path, &error);
+        let exposed = |reason: String| StoreError::Exposed { path: path.to_owned(), reason };
+        let named = match fs::symlink_metadata(path) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            other => other.map_err(failed)?,
+        };
+        if !named.is_file() || named.len() > FILE_MAX {
+            return Err(exposed("is not a file that belongs there: remove it, and log in anew".to_owned()));
+        }
+        let file = fs::File::open(path).map_err(failed)?;
+        let opened = file.metadata().map_err(failed)?;
+        // What was looked at is what is read.
+        if !platform::is_same(&named, &opened) || !platform::is_ours(&opened) {
+            return Err(exposed("belongs to another user: remove it, and log in anew".to_owned()));
+        }
+        if platform::is_exposed(&opened) {
+            return Err(exposed(format!(
+                "holds a login and others can read it: `chmod 600 {}`, and log out if somebody may have",
+                path.display()
+            )));
+        }
+        let mut text = Zeroizing::new(String::new());
+        file.take(FILE_MAX).read_to_string(&mut text).map_err(failed)?;
+        Ok(Some(text))
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Entry, StoreError> {
+        serde_json::from_str(text).map_err(|error| StoreError::File {
+            path: path.to_owned(),
+            // Not the parser's words: they may quote the token.
+            reason: format!("cannot be understood (line {}): remove it, and log in anew", error.line()),
+        })
+    }
+}
+
+impl TokenStore for FileStore {
+    fn load(&self, host: &Hostname) -> Result<Option<Entry>, StoreError> {
+        let path = self.path(host);
+        let Some(text) = Self::read(&path)? else { return Ok(None) };
+        let entry = Self::parse(&path, &text)?;
+        if entry.host != *host {
+            let reason = format!("is about `{}`: remove it, and log in anew", entry.host);
+            return Err(StoreError::Exposed { path, reason });
+        }
+        Ok(Some(entry))
+    }
+
+    fn save(&self, entry: &Entry) -> Result<(), StoreError> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        self.prepare()?;
+        let path = self.path(&entry.host);
+        let failed = |error: io::Error| StoreError::file(&path, &error);
+        let text = Zeroizing::new(serde_json::to_string_pretty(entry).map_err(|error| failed(error.into()))?);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let temporary = self.directory.join(format!(".{}.{}-{count}.new", entry.host, std::process::id()));
+        // Left by a process of the same number that was killed.
+        let _ = fs::remove_file(&temporary);
+        let mut file = platform::create_private(&temporary).map_err(failed)?;
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n"));
+        let placed = written.and_then(|()| file.sync_all()).and_then(|()| fs::rename(&temporary, &path));
+        placed.inspect_err(|_| drop(fs::remove_file(&temporary))).map_err(failed)?;
+        platform::sync_dir(&self.directory).map_err(failed)
+    }
+
+    fn list(&self) -> Result<Vec<Entry>, StoreError> {
+        let failed = |error: io::Error| StoreError::file(&self.directory, &error);
+        let files = match fs::read_dir(&self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(failed)?,
+        };
+        let mut entries = Vec::new();
+        for file in files {
+            let name = file.map_err(failed)?.file_name();
+            let host = name.to_str().and_then(|name| name.strip_suffix(".json")).map(Hostname::parse);
+            if let Some(Ok(host)) = host
+                && let Some(entry) = self.load(&host)?
+            {
+                entries.push(entry);
+            }
+        }
+        entries.sort_by(|a, b| a.host.as_str().cmp(b.host.as_str()));
+        Ok(entries)
+    }
+
+    fn lock(&self, host: &Hostname) -> Result<Option<LoginLock>, StoreError> {
+        self.prepare()?;
+        let path = self.directory.join(format!("{host}.lock"));
+        let failed = |error: io::Error| StoreError::file(&path, &error);
+        let mut file = platform::open_private(&path).map_err(failed)?;
+        let opened = file.metadata().map_err(failed)?;
+        let named = fs::symlink_metadata(&path).map_err(failed)?;
+        if !platform::is_same(&named, &opened) || !platform::is_ours(&opened) {
+            let reason = "is not a lock of this user: remove it".to_owned();
+            return Err(StoreError::Exposed { path, reason });
+        }
+        // The system's lock, and not the file, says who has it: it ends with its process, killed or not.
+        match file.try_lock() {
+            Ok(()) => {
+                let noted = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+                noted.map_err(failed)?;
+                Ok(Some(LoginLock::file(file)))
+            }
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+}
