@@ -39,7 +39,7 @@ where
     let thread = std::thread::Builder::new().name(label.clone()).spawn(move || {
         netns::sweep().expect("namespaces can be listed");
         let net = Netns::new(&label).expect("a network namespace");
-        net.hosts(&[("127.0.0.1", "access.example.test www.example.test app.example.test")]).expect("a hosts file");
+        net.hosts(&[("127.0.0.1", "access.example.test www.example.test app.example.test db.example.test rdp.example.test ssh.example.test smb.example.test")]).expect("a hosts file");
         net.enter().expect("entering the namespace");
         let dir = tempfile::Builder::new().prefix("tunnel-test-").tempdir().expect("a temporary directory");
         let lab = Lab { inner: Arc::new(Inner { net, dir }) };

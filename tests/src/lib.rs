@@ -13,6 +13,7 @@
     reason = "a harness reports by panicking; nothing here is shipped"
 )]
 
+pub mod access;
 pub mod access_network;
 pub mod assertion;
 pub mod browser;

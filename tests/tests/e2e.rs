@@ -11,6 +11,7 @@ mod e2e {
     mod networks;
     mod pages;
     mod quick_start;
+    mod tcp;
     mod traffic;
     mod tunnels;
 }
