@@ -1,19 +1,88 @@
-//! `access`: the access client. Not built yet.
+//! `access`: opens protected services on this machine.
 
-use std::process::ExitCode;
+mod account;
+mod browser;
+mod cli;
+mod curl;
+mod failure;
+mod file;
+mod open;
+mod platform;
+mod settings;
+mod show;
+
+use std::{ffi::OsString, io::stderr, process::ExitCode, time::Duration};
 
 use clap::Parser;
+use tracing_subscriber::EnvFilter;
 
-/// The access client of Tunnel: opens protected TCP services. Not built yet.
-#[derive(Parser)]
-#[command(version, about)]
-struct Cli {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    _rest: Vec<String>,
-}
+use cli::{Cli, Command, Level};
+use failure::{Failure, Kind};
+use settings::Settings;
+
+/// Program and version, as the edge shows them.
+const AGENT: &str = concat!("access ", env!("CARGO_PKG_VERSION"));
+/// The longest that something blocking may delay the end of the program.
+const LINGER: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
-    let _ = Cli::parse();
-    eprintln!("access: the access client is not built yet; web applications open in a browser without it");
-    ExitCode::from(2)
+    match begin() {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("access: {failure}");
+            if failure.kind == Kind::Usage {
+                eprintln!("`access --help` shows what there is.");
+            }
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn begin() -> Result<ExitCode, Failure> {
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    // The habit of `cloudflared access …`.
+    if arguments.get(1).is_some_and(|word| word == "access") {
+        arguments.remove(1);
+    }
+    let cli = Cli::try_parse_from(&arguments).unwrap_or_else(|error| error.exit());
+    log(cli.common.loglevel)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+    let ended = runtime.block_on(dispatch(cli));
+    // Standard input may still be waited for.
+    runtime.shutdown_timeout(LINGER);
+    ended
+}
+
+async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+    let settings = Settings::new(&cli.common)?;
+    let done = match cli.command {
+        Command::Tcp(args) => open::open(&settings, "tcp", args).await,
+        Command::Ssh(args) => open::open(&settings, "ssh", args).await,
+        Command::Rdp(args) => open::open(&settings, "rdp", args).await,
+        Command::Smb(args) => open::open(&settings, "smb", args).await,
+        Command::Forward(args) => open::forward(&settings, args).await,
+        Command::Login(args) => account::login(&settings, args.url).await,
+        Command::Logout(args) => account::logout(&settings, args.url).await,
+        Command::Token(args) => account::token(&settings, &args.app),
+        Command::List(args) => account::list(&settings, &args).await,
+        Command::SshConfig(args) => account::ssh_config(&args.hostname),
+        Command::Curl(args) => return curl::curl(&settings, args).await,
+    };
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+fn log(level: Level) -> Result<(), Failure> {
+    let level = match level {
+        Level::Trace => "trace",
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
+    };
+    let filter = format!(
+        "warn,yamux=error,rustls_platform_verifier=off,access={level},tunnel_client={level},tunnel_proto={level}"
+    );
+    let filter = EnvFilter::try_new(filter).map_err(Failure::failed)?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).try_init().map_err(Failure::failed)
 }

@@ -1,0 +1,99 @@
+//! How the program ends when it does not succeed: one message, and an exit code.
+
+use std::fmt;
+
+/// Something that ends the program, with what a person should read.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What kind of end it is.
+    pub(crate) kind: Kind,
+    message: String,
+}
+
+/// The kinds of end, each with its exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It was tried and did not work.
+    Failed,
+    /// The command line or a setting is wrong.
+    Usage,
+    /// The edge refused: by policy, scope or login.
+    Refused,
+}
+
+impl Failure {
+    pub(crate) fn failed(message: impl fmt::Display) -> Self {
+        Self { kind: Kind::Failed, message: message.to_string() }
+    }
+
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
+        Self { kind: Kind::Usage, message: message.to_string() }
+    }
+
+    pub(crate) fn refused(message: impl fmt::Display) -> Self {
+        Self { kind: Kind::Refused, message: message.to_string() }
+    }
+
+    pub(crate) const fn exit_code(&self) -> u8 {
+        match self.kind {
+            Kind::Failed => 1,
+            Kind::Usage => 2,
+            Kind::Refused => 3,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<tunnel_client::Error> for Failure {
+    fn from(error: tunnel_client::Error) -> Self {
+        use tunnel_client::Error as E;
+        use tunnel_proto::message::{GrantRefusal, StreamRefusal};
+        let mend = match &error {
+            E::Unreachable { .. } | E::Late { .. } => "; check the hostname and that the edge runs",
+            E::Untrusted { .. } => {
+                "; give the edge's CA with --edge-ca (`edge ca` prints it) or its fingerprint with --edge-pin"
+            }
+            E::OtherEdge { .. } => {
+                "; if the edge has really moved, remove the host's file below --config-dir and log in anew"
+            }
+            E::NoLogin { .. } => "; `access login` makes one",
+            E::LoginLapsed { .. } => "; run the command again",
+            E::Refused { code: GrantRefusal::BadCredential, .. } => "; log in anew, or check the service token",
+            E::Refused { code: GrantRefusal::NotAdmitted, .. } | E::Stream { code: StreamRefusal::NotAdmitted, .. } => {
+                "; ask an administrator of the edge"
+            }
+            E::Stream { code: StreamRefusal::DestinationRequired, .. } => "; name it with --destination HOST:PORT",
+            E::Stream { code: StreamRefusal::DestinationDenied, .. } => {
+                "; whoever runs the connector can allow it with --allow"
+            }
+            E::Stream { code: StreamRefusal::NoTunnel, .. } => "; start the connector, or wait for it",
+            _ => "",
+        };
+        let message = format!("{error}{mend}");
+        match &error {
+            E::Usage { .. } => Self::usage(message),
+            E::LoginRefused { .. } | E::LoginLapsed { .. } | E::NoLogin { .. } | E::Revoked { .. } => {
+                Self::refused(message)
+            }
+            E::Refused { code, .. } if !matches!(code, GrantRefusal::Internal) => Self::refused(message),
+            E::Stream {
+                code: StreamRefusal::NotAdmitted | StreamRefusal::DestinationDenied | StreamRefusal::NotGranted,
+                ..
+            } => Self::refused(message),
+            _ => Self::failed(message),
+        }
+    }
+}
+
+impl From<tunnel_client::StoreError> for Failure {
+    fn from(error: tunnel_client::StoreError) -> Self {
+        Self::failed(format!("logins: {error}"))
+    }
+}
