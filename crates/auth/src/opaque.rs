@@ -70,6 +70,10 @@ opaque! {
     ChallengeId, "challenge"
 }
 opaque! {
+    /// The single-use code that a browser brings back to the access client, who turns it into a token.
+    ClientCode, "client-code"
+}
+opaque! {
     /// What the access client presents for one application at one hostname.
     ClientToken, "client-token"
 }
@@ -87,6 +91,7 @@ mod tests {
             LoginId::from_random([1; 32]).hash(),
             HandOverCode::from_random([1; 32]).hash(),
             ChallengeId::from_random([1; 32]).hash(),
+            ClientCode::from_random([1; 32]).hash(),
             ClientToken::from_random([1; 32]).hash(),
         ];
         for (i, a) in hashes.iter().enumerate() {

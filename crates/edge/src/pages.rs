@@ -16,6 +16,7 @@
 //! ```
 
 pub mod assets;
+mod client;
 mod denied;
 mod enroll;
 mod errors;
@@ -34,6 +35,7 @@ use tunnel_proto::{EmailAddress, Hostname};
 use crate::{Lang, Reference};
 
 pub use self::{
+    client::{ApproveClient, ClientResult, Waiting},
     denied::Denied,
     enroll::{ApproveConnector, ApproveProblem, EnrolResult, HostChoice},
     errors::{
