@@ -27,7 +27,7 @@ pub mod seal;
 pub mod secret;
 
 pub use assertion::{AppError, AssertionClaims, AssertionError, Jwks, SigningKey, app_issuer, verify_app};
-pub use opaque::{ChallengeId, ClientToken, HandOverCode, LoginId, ServiceSecret, SessionId};
+pub use opaque::{ChallengeId, ClientCode, ClientToken, HandOverCode, LoginId, ServiceSecret, SessionId};
 pub use pin::Pin;
 pub use seal::{OpenError, SealKey};
 pub use secret::{HashKey, SecretBytes};

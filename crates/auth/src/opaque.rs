@@ -77,6 +77,10 @@ opaque! {
     /// The name of a PIN challenge.
     ChallengeId, "challenge"
 }
+opaque! {
+    /// The single-use code that a browser brings back to the access client, who turns it into a token.
+    ClientCode, "client-code"
+}
 
 #[cfg(test)]
 mod tests {
@@ -92,6 +96,7 @@ mod tests {
             HandOverCode::from_random([1; 32]).hash(),
             ChallengeId::from_random([1; 32]).hash(),
             ServiceSecret::from_random([1; 32]).hash(),
+            ClientCode::from_random([1; 32]).hash(),
             ClientToken::from_random([1; 32]).hash(),
         ];
         for (i, a) in hashes.iter().enumerate() {

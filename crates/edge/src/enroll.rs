@@ -24,6 +24,7 @@ use crate::{
 };
 
 pub use wish::{Ask, Wish};
+pub(crate) use wish::{code, origin, plain};
 
 /// How long a machine's wish waits for an administrator, and an answer for the machine.
 pub const ENROL_LIFE: Duration = Duration::from_secs(5 * 60);

@@ -2,6 +2,7 @@
 
 mod assertions;
 pub mod audit;
+pub mod client_login;
 mod clients;
 pub mod clock;
 pub mod config;

@@ -50,6 +50,8 @@ pub struct Desk<'a> {
     pub zone: &'a Hostname,
     /// Where people log in: `access.ZONE`.
     pub login_host: &'a Hostname,
+    /// What the edge calls itself in what it signs: `https://access.ZONE[:port]`.
+    pub issuer: &'a str,
     /// Whom pages name when something lasts.
     pub contact: Option<&'a EmailAddress>,
     /// Whether this is the quick start.
@@ -105,17 +107,29 @@ impl<'a> Desk<'a> {
     /// Step one of a login: sends a visitor without session to the login host, to come back to `target` (path and query of
     /// the request). What is not a person's navigation gets 401 and is sent nowhere.
     pub fn begin(&self, ask: &Ask<'_>, app: &Application, target: &str) -> Response {
-        self.begin_at(ask, Destination::Application(app), target)
+        self.begin_at(ask, Destination::Application(app), target, None)
     }
 
-    fn begin_at(&self, ask: &Ask<'_>, destination: Destination<'_>, target: &str) -> Response {
+    /// The same at the login host, for whoever is to let the access client in to `app` at `host`.
+    pub(crate) fn begin_client(&self, ask: &Ask<'_>, app: &Application, host: &Hostname, target: &str) -> Response {
+        self.begin_at(ask, Destination::Client(app), target, Some(host))
+    }
+
+    fn begin_at(
+        &self,
+        ask: &Ask<'_>,
+        destination: Destination<'_>,
+        target: &str,
+        named: Option<&Hostname>,
+    ) -> Response {
         let context = self.context(ask);
         if context.json {
             return LoginRequired { reference: ask.visit.reference }.render(&context);
         }
         let app = destination.id(self.login_host);
         let login = login_of(ask.headers);
-        let request = Request::new(app, ask.visit, target, login.hash()).seal(self.keys);
+        let request = Request { named: named.cloned(), ..Request::new(app, ask.visit, target, login.hash()) };
+        let request = request.seal(self.keys);
         let path = format!("/.access/login?app={app}&request={request}");
         let mut response = see_other(&ask.visit.url(self.login_host, &path));
         cookie::set(response.headers_mut(), LOGIN_COOKIE, &login.reveal(), LOGIN_LIFE);
@@ -134,7 +148,7 @@ impl<'a> Desk<'a> {
         match session {
             Some(session) if self.snapshot.is_administrator(&session.identity().email) => Ok(session),
             Some(session) => Err(Box::new(self.denied(ask, self.login_host, Some(&session), "not an administrator"))),
-            None => Err(Box::new(self.begin_at(ask, Destination::Administration, target))),
+            None => Err(Box::new(self.begin_at(ask, Destination::Administration, target, None))),
         }
     }
 

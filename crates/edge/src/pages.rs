@@ -16,6 +16,7 @@
 //! ```
 
 pub mod assets;
+mod client;
 mod denied;
 mod enroll;
 mod errors;
@@ -35,6 +36,7 @@ use crate::{Lang, Reference};
 
 pub(crate) use self::errors::StreamProblem;
 pub use self::{
+    client::{ApproveClient, ClientResult, Waiting},
     denied::Denied,
     enroll::{ApproveConnector, ApproveProblem, EnrolResult, HostChoice},
     errors::{

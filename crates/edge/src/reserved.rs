@@ -6,10 +6,13 @@
 use axum::body::Body;
 use futures::future::BoxFuture;
 use http::{Method, header, request::Parts};
-use tunnel_proto::EmailAddress;
+use tunnel_proto::{
+    EmailAddress,
+    access::{APP_PATH, CLI_DEVICE_PATH, CLI_PATH, CLI_TOKEN_PATH},
+};
 
 use crate::{
-    Response, Visit,
+    Response, Visit, client_login,
     enroll::{self, approval},
     identity,
     login::{
@@ -48,6 +51,10 @@ enum Endpoint<'p> {
     Certs,
     Enroll,
     Setup,
+    App,
+    Client,
+    ClientDevice,
+    ClientToken,
 }
 
 impl<'p> Endpoint<'p> {
@@ -57,6 +64,10 @@ impl<'p> Endpoint<'p> {
             "/.access/logout" | "/cdn-cgi/access/logout" => Self::Logout,
             "/.access/identity" | "/cdn-cgi/access/get-identity" => Self::Identity,
             "/.access/certs" | "/cdn-cgi/access/certs" => Self::Certs,
+            APP_PATH => Self::App,
+            CLI_PATH if at_login_host => Self::Client,
+            CLI_DEVICE_PATH if at_login_host => Self::ClientDevice,
+            CLI_TOKEN_PATH if at_login_host => Self::ClientToken,
             "/.access/login" if at_login_host => Self::Login,
             "/.access/callback/pin" if at_login_host => Self::PinCallback,
             "/.access/enroll" if at_login_host => Self::Enroll,
@@ -69,8 +80,11 @@ impl<'p> Endpoint<'p> {
     /// The methods that it has. A hand-over is redeemed by GET alone: HEAD is what scanners send.
     const fn methods(self) -> &'static str {
         match self {
-            Self::Login | Self::PinCallback | Self::Logout | Self::Enroll | Self::Setup => "GET, HEAD, POST",
-            Self::Asset(_) | Self::Identity | Self::Certs => "GET, HEAD",
+            Self::Login | Self::PinCallback | Self::Logout | Self::Enroll | Self::Setup | Self::Client => {
+                "GET, HEAD, POST"
+            }
+            Self::Asset(_) | Self::Identity | Self::Certs | Self::App => "GET, HEAD",
+            Self::ClientDevice | Self::ClientToken => "POST",
             Self::Authorized => "GET",
         }
     }
@@ -108,6 +122,14 @@ async fn dispatch(reserved: &Reserved<'_>, ask: &Ask<'_>, parts: &Parts, body: B
         Endpoint::Logout => Ok(logout::ask(desk, ask)),
         Endpoint::Identity => Ok(identity::answer(desk, ask)),
         Endpoint::Certs => Ok(identity::certs(desk.keys)),
+        Endpoint::App => Ok(client_login::descriptor::answer(desk, ask)),
+        Endpoint::Client if post => client_login::page::submit(desk, ask, body).await,
+        Endpoint::Client => client_login::page::show(desk, ask).await,
+        Endpoint::ClientDevice => {
+            let base = reserved.tunnels.visit_url(desk.login_host);
+            Ok(client_login::endpoint::device(desk, ask, body, &base).await)
+        }
+        Endpoint::ClientToken => Ok(client_login::endpoint::token(desk, ask, body).await),
         Endpoint::Setup if post => {
             let (response, changed) = setup::submit(desk, ask, &about, body).await?;
             if changed {

@@ -172,6 +172,12 @@ impl Sessions {
         self.read().sessions.get(&token.hash()).filter(counts).cloned()
     }
 
+    /// The session that this token of the access client stands for, at whatever host; for ending it, not for admitting.
+    pub(crate) fn of_client(&self, token: &ClientToken) -> Option<Arc<Session>> {
+        let client = |session: &&Arc<Session>| session.record.kind == SessionKind::Client;
+        self.read().sessions.get(&token.hash()).filter(client).cloned()
+    }
+
     /// Every session that counts at `now`, oldest first.
     pub fn list(&self, now: UnixTime) -> Vec<Arc<Session>> {
         let mut all: Vec<_> = self.read().sessions.values().filter(|one| one.expires() > now).cloned().collect();

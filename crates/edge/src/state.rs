@@ -90,6 +90,7 @@ impl State {
         login::Desk {
             zone: &self.config.zone,
             login_host: &self.config.login_host,
+            issuer: &self.issuer,
             contact: snapshot.declared.administrators.first(),
             quick_start: self.config.quick_start,
             mail_delayed: self.mail.is_delayed(),

@@ -186,6 +186,31 @@ refused-text = Nothing was opened, and the attempt is noted in the log. You can 
 lapsed-title = There is nothing to approve
 lapsed-text = This request was answered already, or it lapsed. Type <code>connector login</code> on the machine again for a new one.
 
+# A program asks
+client-name = Open { $short } from a program
+client-result-name = Open a private page from a program
+client-way = What you allow
+client-computer = Computer
+client-program = access client
+client-as-you = as you
+client-title = Let the access client reach { $short } as you?
+client-text = A program asks to open <span class="mono">{ $host }</span> in the name of <b>{ $email }</b>. Its terminal must show this code:
+client-application = Application
+client-command = Command
+client-from = Asked from
+client-same = Same as this browser
+client-other = Not where this browser is
+client-lasts = Lasts
+client-until = until { $time }, or until you sign out
+client-warning = Allow it only if you have just typed this command yourself, and see its terminal in front of you. A link that arrived by mail or chat is not a reason: whoever sent it would get in as you.
+client-allow = The codes match, allow
+client-not-you = You did not start this? Choose Refuse; nothing is opened, and the attempt is noted in the log.
+client-allowed-title = The program is let in
+client-allowed-text = The access client on <span class="mono">{ $computer }</span> can now open <span class="mono">{ $host }</span> as you, until you sign out.
+client-refused-title = You refused the program
+client-lapsed-title = There is nothing to allow
+client-lapsed-text = This request was answered already, or it lapsed. Start the access client again for a new one.
+
 # Set up
 setup-name = Set up
 setup-step = Set-up, step { $step } of 3

@@ -182,6 +182,31 @@ refused-text = 何も公開されていません。申請があったことは�
 lapsed-title = 承認を待つ申請はありません
 lapsed-text = この申請はすでに回答済みか、失効しています。新しく申請するには、機器で<code>connector login</code>をもう一度入力してください。
 
+# A program asks
+client-name = プログラムから{ $short }を開く
+client-result-name = プログラムから非公開ページを開く
+client-way = 許可する経路
+client-computer = パソコン
+client-program = アクセスクライアント
+client-as-you = あなたとして
+client-title = アクセスクライアントが、あなたとして{ $short }に接続することを許可しますか
+client-text = プログラムが<b>{ $email }</b>として<span class="mono">{ $host }</span>を開こうとしています。そのプログラムの画面に、次と同じコードが表示されている必要があります。
+client-application = アプリケーション
+client-command = コマンド
+client-from = 申請元
+client-same = このブラウザーと同じ
+client-other = このブラウザーとは別の場所
+client-lasts = 期限
+client-until = { $time }まで、またはサインアウトするまで
+client-warning = このコマンドをたった今ご自身で入力し、その画面が目の前にある場合にだけ許可してください。メールやチャットでリンクが届いただけのときは、許可しないでください。リンクの送り主が、あなたとして接続できるようになります。
+client-allow = コードが一致したので許可する
+client-not-you = 心当たりがない場合は、「拒否する」を選んでください。何も開かれず、申請があったことは記録されます。
+client-allowed-title = プログラムを許可しました
+client-allowed-text = <span class="mono">{ $computer }</span>のアクセスクライアントは、サインアウトするまで、あなたとして<span class="mono">{ $host }</span>を開くことができます。
+client-refused-title = プログラムを拒否しました
+client-lapsed-title = 許可を待つ申請はありません
+client-lapsed-text = この申請はすでに回答済みか、失効しています。新しく申請するには、アクセスクライアントをもう一度起動してください。
+
 # Set up
 setup-name = セットアップ
 setup-step = セットアップ、3段階中{ $step }段階目

@@ -79,6 +79,7 @@ const fn yields(event: AuditEvent) -> bool {
             | AuditEvent::PinRequested
             | AuditEvent::PinFailed
             | AuditEvent::EnrolRequested
+            | AuditEvent::ClientAsked
     )
 }
 

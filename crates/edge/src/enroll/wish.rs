@@ -95,7 +95,7 @@ pub(super) fn answer_from(bytes: &[u8]) -> Result<EnrolAnswer, StoreError> {
 }
 
 /// A code such as `KXBT-3MRQ`, each symbol equally likely; `random` gives one random byte at a time.
-pub(super) fn code(random: &mut dyn FnMut() -> [u8; 1]) -> String {
+pub(crate) fn code(random: &mut dyn FnMut() -> [u8; 1]) -> String {
     let mut symbol = || loop {
         let [byte] = random();
         // 240 is the greatest multiple of 24 in a byte: what is above it would favour the first symbols.
@@ -115,7 +115,7 @@ pub(super) fn code(random: &mut dyn FnMut() -> [u8; 1]) -> String {
 }
 
 /// The network that shares one rate: an IPv4 address, or the /56 that a customer has of IPv6.
-pub(super) fn origin(source: IpAddr) -> String {
+pub(crate) fn origin(source: IpAddr) -> String {
     match source.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => {
@@ -128,7 +128,7 @@ pub(super) fn origin(source: IpAddr) -> String {
 
 /// At most `max` characters that show as what they are: letters of any script, digits, punctuation and single spaces.
 /// Control, formatting (bidirectional) and invisible characters go.
-fn plain(text: &str, max: usize) -> String {
+pub(crate) fn plain(text: &str, max: usize) -> String {
     let hidden = |c: char| {
         c.is_control()
             || matches!(c, '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'

@@ -1,4 +1,5 @@
-//! What a login opens: an application, or the edge's own pages for administrators.
+//! What a login opens: an application, the page on which a program is let in to one, or the edge's own pages for
+//! administrators.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -19,6 +20,8 @@ const GRANT_MIN: Duration = Duration::from_secs(60);
 pub(crate) enum Destination<'a> {
     /// An application.
     Application(&'a Application),
+    /// The page at the login host on which the access client is let in to an application.
+    Client(&'a Application),
     /// The edge's own pages at the login host.
     Administration,
 }
@@ -37,13 +40,18 @@ impl<'a> Destination<'a> {
         if *id == administration(login_host) {
             return Some(Self::Administration);
         }
-        snapshot.policies.application(id).map(Self::Application)
+        if let Some(app) = snapshot.policies.application(id) {
+            return Some(Self::Application(app));
+        }
+        // Only what the edge sealed itself comes as far as this, so that nobody makes it search.
+        snapshot.policies.applications().find(|app| client(app) == *id).map(Self::Client)
     }
 
     /// Its id.
     pub(crate) fn id(&self, login_host: &Hostname) -> AppId {
         match self {
             Self::Application(app) => app.id,
+            Self::Client(app) => client(app),
             Self::Administration => administration(login_host),
         }
     }
@@ -51,7 +59,7 @@ impl<'a> Destination<'a> {
     /// Its name, for the record.
     pub(crate) fn name(&self) -> &str {
         match self {
-            Self::Application(app) => app.name.as_str(),
+            Self::Application(app) | Self::Client(app) => app.name.as_str(),
             Self::Administration => "administration",
         }
     }
@@ -59,7 +67,7 @@ impl<'a> Destination<'a> {
     /// The login method by PIN that it offers.
     pub(crate) fn pin_method(&self, snapshot: &Snapshot) -> Option<Name> {
         let offered = |name: &Name| match self {
-            Self::Application(app) => app.offers(name),
+            Self::Application(app) | Self::Client(app) => app.offers(name),
             Self::Administration => true,
         };
         let mut methods = snapshot.declared.login_methods.iter();
@@ -71,7 +79,7 @@ impl<'a> Destination<'a> {
     /// Whether no login could help from this address.
     pub(crate) fn is_hopeless(&self, snapshot: &Snapshot, source: IpAddr) -> bool {
         match self {
-            Self::Application(app) => snapshot.policies.hopeless(app, source),
+            Self::Application(app) | Self::Client(app) => snapshot.policies.hopeless(app, source),
             Self::Administration => false,
         }
     }
@@ -79,7 +87,7 @@ impl<'a> Destination<'a> {
     /// Whether a code may be sent to this address.
     pub(crate) fn is_eligible(&self, snapshot: &Snapshot, email: &EmailAddress, source: IpAddr, method: &Name) -> bool {
         match self {
-            Self::Application(app) => snapshot.policies.eligible(app, email, source, method),
+            Self::Application(app) | Self::Client(app) => snapshot.policies.eligible(app, email, source, method),
             Self::Administration => snapshot.is_administrator(email),
         }
     }
@@ -87,7 +95,7 @@ impl<'a> Destination<'a> {
     /// Whether this person may go there from this address.
     pub(crate) fn judge(&self, snapshot: &Snapshot, identity: &Identity, source: IpAddr) -> Judged {
         match self {
-            Self::Application(app) => {
+            Self::Application(app) | Self::Client(app) => {
                 let decision = snapshot.policies.decide(app, &Subject::person(identity, source));
                 match decision.verdict {
                     Verdict::Allow { session, .. } => {
@@ -104,10 +112,15 @@ impl<'a> Destination<'a> {
     /// Whether a login by this method counts there; another one asks for a login by one that does.
     pub(crate) fn accepts(&self, method: &Name) -> bool {
         match self {
-            Self::Application(app) => app.offers(method),
+            Self::Application(app) | Self::Client(app) => app.offers(method),
             Self::Administration => true,
         }
     }
+}
+
+/// The id of the page on which a program is let in to `app`: a code for it is of no use for anything else.
+fn client(app: &Application) -> AppId {
+    AppId::from_bytes(secret::hash("client", app.id.as_bytes()))
 }
 
 /// The id of the edge's own pages for administrators.

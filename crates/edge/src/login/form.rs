@@ -19,7 +19,7 @@ use super::{Answer, Ask, Desk};
 /// The largest body that any page of ours takes.
 pub(crate) const BODY_MAX: usize = 64 * 1024;
 /// How long a body may take to arrive.
-const BODY_PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The fields of a form.
 #[derive(Clone, Debug, Default)]

@@ -49,9 +49,9 @@ pub(super) async fn proceed(
 ) -> Answer<Response> {
     let life = match destination.judge(desk.snapshot, session.identity(), request.source) {
         Judged::Admitted(life) => life,
-        Judged::Denied(reason) => return Ok(desk.denied(ask, &request.host, Some(session), &reason)),
+        Judged::Denied(reason) => return Ok(desk.denied(ask, request.named(), Some(session), &reason)),
     };
-    if matches!(destination, Destination::Administration) {
+    if !matches!(destination, Destination::Application(_)) {
         // The login itself is the session here.
         return Ok(see_other(&request.url(&request.target)));
     }

@@ -76,7 +76,7 @@ impl<'a> Step<'a> {
         let mut context = desk.context(ask);
         context.query = Some(self.query(None, ask));
         let page = Login {
-            host: self.request.host.clone(),
+            host: self.request.named().clone(),
             form: self.form(desk, "login", login),
             email: email.to_owned(),
             problem,
@@ -97,7 +97,7 @@ impl<'a> Step<'a> {
         let mut context = desk.context(ask);
         context.query = Some(self.query(Some(sealed), ask));
         let page = Pin {
-            host: self.request.host.clone(),
+            host: self.request.named().clone(),
             email: challenge.email.to_string(),
             form: self.form(desk, "pin", login).with("challenge", sealed),
             again: self.form(desk, "login", login).with("challenge", sealed),
@@ -120,10 +120,10 @@ pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
     let mut response = match session {
         Some(session) => handover::proceed(desk, ask, step.destination, &step.request, &session).await?,
         None if step.destination.is_hopeless(desk.snapshot, step.request.source) => {
-            desk.denied(ask, &step.request.host, None, "no login could help from this address")
+            desk.denied(ask, step.request.named(), None, "no login could help from this address")
         }
         None if step.destination.pin_method(desk.snapshot).is_none() => {
-            desk.denied(ask, &step.request.host, None, "no login method is declared for it")
+            desk.denied(ask, step.request.named(), None, "no login method is declared for it")
         }
         None => {
             let sealed = ask.parameter("challenge");

@@ -79,7 +79,7 @@ pub(crate) async fn ask_for_code(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> 
         app: step.request.app,
         opens: Opens::Destination(step.request.app),
         name: step.destination.name().to_owned(),
-        host: step.request.host.clone(),
+        host: step.request.named().clone(),
         email,
         method,
         judged: step.request.source,

@@ -19,6 +19,9 @@ pub(crate) struct Request {
     pub(crate) app: AppId,
     /// Its host.
     pub(crate) host: Hostname,
+    /// The host that pages and mails name, when it is not the one to return to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) named: Option<Hostname>,
     /// The scheme that the visitor came by.
     pub(crate) https: bool,
     /// The port, unless it is the scheme's own.
@@ -46,6 +49,11 @@ impl Request {
         open(keys, REQUEST, &[], text)
     }
 
+    /// The host that pages and mails name.
+    pub(crate) fn named(&self) -> &Hostname {
+        self.named.as_ref().unwrap_or(&self.host)
+    }
+
     /// Whether the login may still go on.
     pub(crate) fn is_live(&self, now: UnixTime) -> bool {
         now.since(self.at).as_secs() < LOGIN_LIFE
@@ -70,6 +78,7 @@ impl Request {
         Self {
             app,
             host: visit.host.clone(),
+            named: None,
             https: visit.https,
             port: visit.port,
             target: target(raw).to_owned(),

@@ -85,10 +85,8 @@ struct ApprovePage<'a> {
 }
 
 impl ApprovePage<'_> {
-    /// The code letter by letter, for screen readers.
     fn spelled(&self) -> String {
-        let parts = self.p.code.split('-').map(|part| part.chars().map(String::from).collect::<Vec<_>>().join(" "));
-        parts.collect::<Vec<_>>().join(", ")
+        spelled(&self.p.code)
     }
 
     fn minutes_ago(&self) -> u64 {
@@ -107,6 +105,12 @@ impl ApprovePage<'_> {
     fn label<'h>(&self, choice: &'h HostChoice) -> &'h str {
         choice.host.split('.').next().unwrap_or_default()
     }
+}
+
+/// A code letter by letter, for screen readers.
+pub(super) fn spelled(code: &str) -> String {
+    let parts = code.split('-').map(|part| part.chars().map(String::from).collect::<Vec<_>>().join(" "));
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 /// What became of a machine's wish.

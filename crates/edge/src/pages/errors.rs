@@ -237,8 +237,8 @@ impl TcpOnly {
     pub fn render(&self, context: &PageContext) -> Response {
         let status = StatusCode::UPGRADE_REQUIRED;
         let mut response = if context.json {
-            let message = super::words::plain(context.lang, "tcp-text", &[("host", self.host.as_str())]);
-            reply::problem(context, status, "not_http", message, None)
+            let text = super::words::plain(context.lang, "tcp-text", &[("host", self.host.as_str())]);
+            reply::problem(context, status, "not_http", format!("{text} {}", self.command), None)
         } else {
             reply::page(context, status, TcpPage { c: context, p: self }.render(), None)
         };

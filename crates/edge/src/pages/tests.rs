@@ -79,6 +79,22 @@ fn every_page(hostile: &str) -> Vec<Case> {
             ticked: false,
         },
     ];
+    let client = |waiting| ApproveClient {
+        host: host("rdp.tnkeng.work"),
+        app: "rdp".parse().unwrap(),
+        email: email("staff@tnkeng.work"),
+        code: "7492".into(),
+        computer: format!("ann-laptop{text}"),
+        command: format!("access rdp --hostname rdp.tnkeng.work{text}"),
+        address: "198.51.100.7".parse().unwrap(),
+        same: true,
+        waiting,
+        until: UnixTime(AT.0 + 86_400),
+        form: form(),
+        target: Some("http://127.0.0.1:13389".into()),
+    };
+    let waiting = Waiting { asked: AT, lapses: UnixTime(AT.0 + 300), now: UnixTime(AT.0 + 60) };
+    let elsewhere = ApproveClient { same: false, target: None, code: "KXBT-3MRQ".into(), ..client(Some(waiting)) };
     let setup_pin = |in_terminal, problem| SetupPin {
         email: email("admin@tnkeng.work"),
         in_terminal,
@@ -214,6 +230,31 @@ fn every_page(hostile: &str) -> Vec<Case> {
         page!("refused", 200, EnrolResult::Refused, ["<h1>"]),
         page!("lapsed", 404, EnrolResult::Lapsed, ["connector login"]),
         page!(
+            "client",
+            200,
+            client(None),
+            [
+                "staff@tnkeng.work",
+                "rdp.tnkeng.work",
+                "7 4 9 2",
+                "198.51.100.7",
+                "tag ok",
+                "ann-laptop",
+                "<code>access rdp --hostname rdp.tnkeng.work",
+                r#"action="/.access/cli""#,
+                r#"name="answer" value="refuse""#
+            ]
+        ),
+        page!("client-elsewhere", 200, elsewhere, ["K X B T, 3 M R Q", "tag warn", "notice warn"]),
+        page!(
+            "client-approved",
+            200,
+            ClientResult::Approved { computer: format!("ann-laptop{text}"), host: www.clone() },
+            ["ann-laptop", "www.tnkeng.work"]
+        ),
+        page!("client-refused", 200, ClientResult::Refused, ["<h1>"]),
+        page!("client-lapsed", 404, ClientResult::Lapsed, ["<h1>"]),
+        page!(
             "setup-email",
             200,
             SetupEmail { form: form(), email: text.clone(), problem: None },
@@ -305,6 +346,8 @@ fn the_policy_is_exactly_the_strict_one_and_a_form_adds_one_origin() {
         let headers = response.headers();
         let expected = if name.starts_with("pin") {
             strict.replace("form-action 'self'", "form-action 'self' https://www.tnkeng.work:8443")
+        } else if name == "client" {
+            strict.replace("form-action 'self'", "form-action 'self' http://127.0.0.1:13389")
         } else {
             strict.to_owned()
         };

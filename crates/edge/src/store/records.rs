@@ -179,6 +179,12 @@ pub enum OnceKind {
     EnrolRequest,
     /// The answer to it, keyed by the machine's polling secret.
     EnrolAnswer,
+    /// The code that a browser brings back to the access client (60 s), bound to what the client proves.
+    ClientCode,
+    /// An access client's wish to be let in from another device, keyed by its public request id (5 min).
+    ClientRequest,
+    /// The answer to it, keyed by the client's polling secret.
+    ClientAnswer,
 }
 
 impl OnceKind {
@@ -189,6 +195,9 @@ impl OnceKind {
             Self::Setup => "setup",
             Self::EnrolRequest => "enrol_request",
             Self::EnrolAnswer => "enrol_answer",
+            Self::ClientCode => "client_code",
+            Self::ClientRequest => "client_request",
+            Self::ClientAnswer => "client_answer",
         }
     }
 }
@@ -391,6 +400,12 @@ pub enum AuditEvent {
     Enrolled,
     /// An administrator refused it.
     EnrolRefused,
+    /// An access client asked a person to let it in.
+    ClientAsked,
+    /// The person let it in.
+    ClientApproved,
+    /// The person refused it.
+    ClientRefused,
     /// A certificate was issued or renewed.
     CertificateIssued,
     /// A certificate, tunnel or operator was revoked.
@@ -421,6 +436,9 @@ impl AuditEvent {
             Self::EnrolRequested => "enrol_requested",
             Self::Enrolled => "enrolled",
             Self::EnrolRefused => "enrol_refused",
+            Self::ClientAsked => "client_asked",
+            Self::ClientApproved => "client_approved",
+            Self::ClientRefused => "client_refused",
             Self::CertificateIssued => "certificate_issued",
             Self::Revoked => "revoked",
             Self::ConfigurationChanged => "configuration_changed",

@@ -1,0 +1,185 @@
+//! `/.access/cli` at the login host: the page on which a person lets a program in. Looking grants nothing.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use axum::body::Body;
+use tunnel_policy::Application;
+use tunnel_proto::{UnixTime, access::CLI_PATH};
+
+use crate::{
+    Response,
+    login::{
+        Answer, Ask, Desk,
+        destination::{Destination, Judged},
+        form, see_other,
+    },
+    pages::{ApproveClient, BadRequest, ClientResult, Form, Missing, NotFound, Waiting},
+    session::Session,
+    store::{AuditEvent, AuditRecord},
+};
+
+use super::{
+    Consent, application,
+    ask::{Asked, Callback, ClientAsk},
+    device::{self, Said},
+    token,
+};
+
+/// The name of the form.
+const FORM: &str = "cli";
+
+/// What is asked for, by whom, of which application.
+struct Case<'a> {
+    ask: ClientAsk,
+    way: Way,
+    app: &'a Application,
+}
+
+/// How the program hears of the answer.
+enum Way {
+    /// By the browser, which goes to a port of this computer.
+    Here(Callback),
+    /// By polling, somewhere else.
+    Elsewhere { id: String, source: IpAddr, waiting: Waiting },
+}
+
+impl<'a> Case<'a> {
+    /// The case that a query names: a page instead when it makes no sense, or there is nothing to answer.
+    async fn read(desk: &Desk<'a>, ask: &Ask<'_>, query: &str) -> Answer<Self> {
+        let (reference, at) = (ask.visit.reference, ask.visit.now);
+        let context = desk.context(ask);
+        let (wanted, way) = match Asked::parse(query) {
+            Some(Asked::Here(wanted, callback)) => (wanted, Way::Here(callback)),
+            Some(Asked::Elsewhere(id)) => {
+                let wish = device::waiting(desk, &id, at).await.map_err(|error| desk.fault(ask, &error))?;
+                let wish = wish.ok_or_else(|| Box::new(ClientResult::Lapsed.render(&context)))?;
+                let waiting = Waiting { asked: wish.asked, lapses: wish.expires, now: at };
+                (wish.ask, Way::Elsewhere { id, source: wish.source, waiting })
+            }
+            None => return Err(Box::new(BadRequest { reference, at }.render(&context))),
+        };
+        let app = application(desk.snapshot, &wanted.app, &wanted.host).ok_or_else(|| {
+            let missing = Missing::Hostname(wanted.host.clone());
+            Box::new(NotFound { missing, reference, at }.render(&context))
+        })?;
+        Ok(Self { ask: wanted, way, app })
+    }
+
+    /// Who is logged in here and admitted to the application, and for how long; else the way to log in and come back to
+    /// `query`, or the page that turns them away.
+    fn person(&self, desk: &Desk<'_>, ask: &Ask<'_>, query: &str) -> Answer<(Arc<Session>, Duration)> {
+        let (destination, host) = (Destination::Client(self.app), &self.ask.host);
+        let accepted =
+            |session: &Arc<Session>| session.parent().is_none() && destination.accepts(&session.identity().method);
+        let Some(session) = desk.session(ask).filter(accepted) else {
+            let response = match destination.is_hopeless(desk.snapshot, ask.visit.source) {
+                true => desk.denied(ask, host, None, "no login could help from this address"),
+                false => desk.begin_client(ask, self.app, host, &format!("{CLI_PATH}?{query}")),
+            };
+            return Err(Box::new(response));
+        };
+        match destination.judge(desk.snapshot, session.identity(), ask.visit.source) {
+            Judged::Admitted(life) => Ok((session, life)),
+            Judged::Denied(reason) => Err(Box::new(desk.denied(ask, host, Some(&session), &reason))),
+        }
+    }
+
+    /// The address that the program asked from.
+    fn source(&self, ask: &Ask<'_>) -> IpAddr {
+        match &self.way {
+            Way::Here(_) => ask.visit.source,
+            Way::Elsewhere { source, .. } => *source,
+        }
+    }
+
+    fn record(&self, desk: &Desk<'_>, ask: &Ask<'_>, session: &Session, event: AuditEvent) -> AuditRecord {
+        let ClientAsk { command, computer, .. } = &self.ask;
+        AuditRecord {
+            actor: Some(session.identity().email.to_string()),
+            object: Some(self.app.name.to_string()),
+            detail: Some(format!("`{command}` on {computer}, asked from {}", self.source(ask))),
+            ..desk.record(ask, event)
+        }
+    }
+
+    fn page(&self, desk: &Desk<'_>, ask: &Ask<'_>, session: &Session, until: UnixTime, query: &str) -> ApproveClient {
+        let (target, waiting) = match &self.way {
+            Way::Here(callback) => (Some(callback.origin().to_owned()), None),
+            Way::Elsewhere { waiting, .. } => (None, Some(*waiting)),
+        };
+        ApproveClient {
+            host: self.ask.host.clone(),
+            app: self.app.name.clone(),
+            email: session.identity().email.clone(),
+            code: self.ask.code.clone(),
+            computer: self.ask.computer.clone(),
+            command: self.ask.command.clone(),
+            address: self.source(ask),
+            same: self.source(ask).to_canonical() == ask.visit.source.to_canonical(),
+            waiting,
+            until,
+            form: Form::new(form::token(desk.keys, FORM, session.id())).with("query", query),
+            target,
+        }
+    }
+}
+
+/// Shows it. Who is not logged in logs in for that application first.
+pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
+    let case = Case::read(desk, ask, ask.query).await?;
+    let (session, life) = case.person(desk, ask, ask.query)?;
+    if matches!(case.way, Way::Here(_)) {
+        // A wish from elsewhere was recorded when it came.
+        desk.audit.record(case.record(desk, ask, &session, AuditEvent::ClientAsked));
+    }
+    let mut context = desk.context(ask);
+    context.query = Some(ask.query.to_owned());
+    Ok(case.page(desk, ask, &session, ask.visit.now.plus(life), ask.query).render(&context))
+}
+
+/// Acts on its form. Everything but an explicit `approve` refuses.
+pub(crate) async fn submit(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer<Response> {
+    // Without a login the form cannot be ours, and its decision must not be kept for after one.
+    let session = desk.session(ask).ok_or_else(|| Box::new(form::refused(desk, ask, "/")))?;
+    let (_, fields) = form::bound_to(desk, ask, body, FORM, "/", &[*session.id()]).await?;
+    let query = fields.get("query");
+    let case = Case::read(desk, ask, query).await?;
+    let (session, _) = case.person(desk, ask, query)?;
+    let approved = fields.get("answer") == "approve";
+    let consent = || Consent {
+        app: case.app.id,
+        host: case.ask.host.clone(),
+        login: *session.id(),
+        identity: session.identity().clone(),
+        computer: case.ask.computer.clone(),
+    };
+    let event = if approved { AuditEvent::ClientApproved } else { AuditEvent::ClientRefused };
+    let record = || desk.audit.record(case.record(desk, ask, &session, event));
+    match &case.way {
+        Way::Here(callback) if approved => {
+            let code = token::code_for(desk, ask, &consent(), callback).await;
+            let code = code.map_err(|error| desk.fault(ask, &error))?;
+            record();
+            Ok(see_other(&callback.with("code", &code.reveal())))
+        }
+        Way::Here(callback) => {
+            record();
+            Ok(see_other(&callback.with("error", "access_denied")))
+        }
+        Way::Elsewhere { id, .. } => {
+            let said = if approved { Said::Yes(consent()) } else { Said::No };
+            let decided = device::decide(desk, id, &said, ask.visit.now).await;
+            let result = match decided.map_err(|error| desk.fault(ask, &error))? {
+                None => ClientResult::Lapsed,
+                Some(wish) => {
+                    record();
+                    match approved {
+                        true => ClientResult::Approved { computer: wish.ask.computer, host: wish.ask.host },
+                        false => ClientResult::Refused,
+                    }
+                }
+            };
+            Ok(result.render(&desk.context(ask)))
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! A program asks to open an application in a person's name, and the person answers.
+
+use std::net::IpAddr;
+
+use askama::Template;
+use http::StatusCode;
+use tunnel_proto::{EmailAddress, Hostname, Name, UnixTime};
+
+use super::{Form, Moment, PageContext, enroll::spelled, reply, short};
+use crate::Response;
+
+/// Let the access client in?
+#[derive(Clone, Debug)]
+pub struct ApproveClient {
+    /// The host that it wants to open.
+    pub host: Hostname,
+    /// The application there.
+    pub app: Name,
+    /// In whose name: who is logged in here.
+    pub email: EmailAddress,
+    /// The code to compare, for example `7492` or `KXBT-3MRQ`.
+    pub code: String,
+    /// What its computer calls itself; its own claim.
+    pub computer: String,
+    /// The command that was typed; its own claim.
+    pub command: String,
+    /// Where it asked from, as the edge saw it.
+    pub address: IpAddr,
+    /// Whether this browser comes from the same address.
+    pub same: bool,
+    /// Since when it waits; `None` when it sent this browser here itself.
+    pub waiting: Option<Waiting>,
+    /// Until when it would be let in.
+    pub until: UnixTime,
+    /// What `POST /.access/cli` needs; the page adds `answer` (`approve` or `refuse`).
+    pub form: Form,
+    /// The origin that the answer leads to, if it leads to another.
+    pub target: Option<String>,
+}
+
+/// How long a program waits on another device.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    /// When it asked.
+    pub asked: UnixTime,
+    /// When its wish lapses.
+    pub lapses: UnixTime,
+    /// Now.
+    pub now: UnixTime,
+}
+
+impl ApproveClient {
+    /// The page: 200.
+    pub fn render(&self, context: &PageContext) -> Response {
+        let moment = |at| Moment::new(at, context.lang);
+        let template = ApprovePage {
+            c: context,
+            p: self,
+            short: short(&self.host, &context.zone),
+            until: moment(self.until),
+            times: self.waiting.map(|waiting| (moment(waiting.asked), moment(waiting.lapses), waiting)),
+        };
+        reply::page(context, StatusCode::OK, template.render(), self.target.as_deref())
+    }
+}
+
+#[derive(Template)]
+#[template(path = "approve_client.html")]
+struct ApprovePage<'a> {
+    c: &'a PageContext,
+    p: &'a ApproveClient,
+    short: &'a str,
+    until: Moment,
+    times: Option<(Moment, Moment, Waiting)>,
+}
+
+impl ApprovePage<'_> {
+    fn spelled(&self) -> String {
+        spelled(&self.p.code)
+    }
+
+    fn minutes_ago(&self, waiting: &Waiting) -> u64 {
+        waiting.now.since(waiting.asked).as_secs() / 60
+    }
+}
+
+/// What became of a program's wish that came from another device.
+#[derive(Clone, Debug)]
+pub enum ClientResult {
+    /// It is let in.
+    Approved {
+        /// What its computer calls itself.
+        computer: String,
+        /// What it may open.
+        host: Hostname,
+    },
+    /// It is refused.
+    Refused,
+    /// Too late, answered already, or never asked.
+    Lapsed,
+}
+
+impl ClientResult {
+    /// The page: 200, or 404 when lapsed.
+    pub fn render(&self, context: &PageContext) -> Response {
+        let status = if matches!(self, Self::Lapsed) { StatusCode::NOT_FOUND } else { StatusCode::OK };
+        reply::page(context, status, ResultPage { c: context, p: self }.render(), None)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "client_result.html")]
+struct ResultPage<'a> {
+    c: &'a PageContext,
+    p: &'a ClientResult,
+}
