@@ -147,6 +147,14 @@ impl Client {
                     live.forget(host.hostname(), grant);
                     last = refused(host, StreamRefusal::NotGranted, text);
                 }
+                // Its word was faster than the Drain that goes with it.
+                Some(StreamRefused {
+                    code: code @ (StreamRefusal::Draining | StreamRefusal::TooManyStreams),
+                    text,
+                }) => {
+                    live.leave();
+                    last = refused(host, *code, text);
+                }
                 Some(refusal) => return Err(refused(host, refusal.code, &refusal.text)),
                 // Nothing was sent on it, so another link may do the same.
                 None if live.link.is_draining() || !live.is_usable() => {

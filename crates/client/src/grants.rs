@@ -44,6 +44,7 @@ struct Grants {
     live: HashMap<Hostname, (GrantId, UnixTime)>,
     waiting: HashMap<GrantId, oneshot::Sender<Result<UnixTime, Refused>>>,
     ended: HashMap<GrantId, RevokedReason>,
+    /// Nothing more is opened here.
     over: bool,
 }
 
@@ -66,6 +67,11 @@ impl LiveLink {
     /// Whether new streams may be opened here.
     pub(crate) fn is_usable(&self) -> bool {
         !self.link.is_draining() && self.link.room() > 0 && !self.grants().over && !self.slept()
+    }
+
+    /// Opens nothing more here. What is open goes on.
+    pub(crate) fn leave(&self) {
+        self.grants().over = true;
     }
 
     /// Whether the machine slept since the link came up. The other side has given it up, and nobody could tell us.

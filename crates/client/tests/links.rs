@@ -1,0 +1,13 @@
+//! The client against an edge that is made of the protocol crate: real sockets, real TLS.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+#[path = "links/carriers.rs"]
+mod carriers;
+#[path = "links/edge.rs"]
+mod edge;
+#[path = "links/forwarding.rs"]
+mod forwarding;
+#[path = "links/login.rs"]
+mod login;
+#[path = "links/stores.rs"]
+mod stores;

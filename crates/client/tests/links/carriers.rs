@@ -1,0 +1,104 @@
+//! Getting through: natively, inside a WebSocket, by a proxy.
+
+use std::{
+    sync::{Arc, Mutex, atomic::Ordering::SeqCst},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+use tunnel_client::{Auth, EdgeAddress, Error, Event, Proxy};
+use tunnel_proto::{Hostname, dial::SocketTarget};
+
+use super::{
+    edge::{Edge, PATIENCE},
+    login::echo,
+};
+
+#[tokio::test]
+async fn where_only_https_gets_through_a_websocket_carries_the_link() {
+    let edge = Edge::start().await;
+    edge.state.no_native.store(true, SeqCst);
+    let client = edge.client().auth(Auth::service_token("robot", "s3cret")).build().unwrap();
+    let mut events = client.events();
+    let host = edge.host("db.localhost");
+    let long = "long ".repeat(100_000);
+    assert_eq!(timeout(PATIENCE, echo(&client, &host, &long)).await.unwrap().unwrap(), format!("{long}!"));
+    assert!(matches!(events.try_recv(), Ok(Event::LinkUp { carrier: "websocket", .. })));
+    assert_eq!(edge.state.seen_websockets.load(SeqCst), 1);
+    // What was found out once is not tried again.
+    edge.state.links.lock().unwrap()[0].0.close();
+    edge.state.no_native.store(false, SeqCst);
+    assert_eq!(echo(&client, &host, "x").await.unwrap(), "x!");
+    assert_eq!(edge.state.seen_websockets.load(SeqCst), 2);
+}
+
+/// A proxy of a few lines, which leads every name to this machine. What it was asked is noted.
+async fn proxy(asked: Arc<Mutex<Vec<String>>>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut tcp, _)) = listener.accept().await {
+            let asked = asked.clone();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(tcp.read_u8().await.unwrap());
+                }
+                let head = String::from_utf8(head).unwrap();
+                let target = head.split(' ').nth(1).unwrap().to_owned();
+                asked.lock().unwrap().push(head.clone());
+                if !head.to_ascii_lowercase().contains("proxy-authorization: basic yw5uonbhc3m=") {
+                    let answer = b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n";
+                    return tcp.write_all(answer).await.unwrap();
+                }
+                let port = target.rsplit_once(':').unwrap().1;
+                let mut far = TcpStream::connect(format!("127.0.0.1:{port}")).await.unwrap();
+                tcp.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.unwrap();
+                copy_bidirectional(&mut tcp, &mut far).await.ok();
+            });
+        }
+    });
+    port
+}
+
+/// This edge, at a name that only a proxy finds.
+fn elsewhere(edge: &Edge) -> EdgeAddress {
+    let target = SocketTarget::new("edge.example", edge.state.port).unwrap();
+    EdgeAddress::new(target, Hostname::parse("access.localhost").unwrap())
+}
+
+#[tokio::test]
+async fn a_proxy_is_asked_for_everything_natively_and_for_websockets() {
+    for no_native in [false, true] {
+        let edge = Edge::start().await;
+        edge.state.no_native.store(no_native, SeqCst);
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let through: Proxy = format!("http://ann:pass@127.0.0.1:{}", proxy(asked.clone()).await).parse().unwrap();
+        let builder = edge.client().auth(Auth::service_token("robot", "s3cret")).edge(elsewhere(&edge));
+        let client = builder.proxy(through).build().unwrap();
+        assert_eq!(timeout(PATIENCE, echo(&client, "db.localhost", "p")).await.unwrap().unwrap(), "p!");
+        let asked = asked.lock().unwrap();
+        assert!(asked.len() >= 3 && asked.iter().all(|head| head.starts_with("CONNECT edge.example:")), "{asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_is_named_without_its_password() {
+    let edge = Edge::start().await;
+    let through: Proxy = format!("http://ann:wrong@127.0.0.1:{}", proxy(Arc::default()).await).parse().unwrap();
+    let builder = edge.client().auth(Auth::service_token("robot", "s3cret")).edge(elsewhere(&edge));
+    let client = builder.proxy(through.clone()).build().unwrap();
+    let error = echo(&client, "db.localhost", "p").await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("http://127.0.0.1:") && text.contains("a user and a password"), "{text}");
+    assert!(!text.contains("wrong"), "{text}");
+    // And what is excepted does not go there.
+    let builder = edge.client().auth(Auth::service_token("robot", "s3cret")).edge(elsewhere(&edge));
+    let client = builder.proxy(through.except("edge.example")).build().unwrap();
+    let direct = timeout(Duration::from_secs(15), echo(&client, "db.localhost", "p")).await.unwrap().unwrap_err();
+    assert!(matches!(direct, Error::Unreachable { .. }) && !direct.to_string().contains("proxy"), "{direct:?}");
+}
