@@ -61,6 +61,13 @@ pub async fn times(iterations: u64, mut once: impl AsyncFnMut() -> Result<()>) -
     Ok(times)
 }
 
+/// The memory that this process has resident now, in bytes; 0 where the system does not say (elsewhere than on Linux).
+pub fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()).unwrap_or_default() * 1024
+}
+
 /// What one run of a bench does.
 #[derive(Clone, Copy, Debug)]
 pub enum Amount {
@@ -76,6 +83,7 @@ pub enum Amount {
 #[derive(Debug)]
 pub struct Report {
     lines: Vec<Line>,
+    notes: Vec<String>,
     others: Others,
 }
 
@@ -90,7 +98,7 @@ struct Line {
 impl Report {
     /// An empty table.
     pub fn begin() -> Self {
-        Self { lines: Vec::new(), others: Others::watch() }
+        Self { lines: Vec::new(), notes: Vec::new(), others: Others::watch() }
     }
 
     /// Enters what was measured straight to the service; the number is for [`Report::path`].
@@ -102,6 +110,11 @@ impl Report {
     /// Enters what was measured over the path, to be held against `bare`.
     pub fn path(&mut self, what: impl Into<String>, amount: Amount, gauge: Gauge, bare: usize) {
         self.lines.push(Line { what: what.into(), amount, path: gauge, bare: Some(bare) });
+    }
+
+    /// Enters what is no time.
+    pub fn note(&mut self, line: String) {
+        self.notes.push(line);
     }
 
     /// Prints what was measured, unless this was only a test that the benches run.
@@ -141,7 +154,7 @@ impl fmt::Display for Report {
                 writeln!(f, "    CPU: path {path}; loopback {bare}")?;
             }
         }
-        Ok(())
+        self.notes.iter().try_for_each(|note| writeln!(f, "{note}"))
     }
 }
 

@@ -1,8 +1,9 @@
 //! The harness of the benches: every role in this process, real sockets on loopback, real TLS, a real policy.
 //!
-//! `cargo bench` goes two ways. One is that of a browser's request: HTTPS to an edge where somebody is logged in, over a
+//! `cargo bench` goes three ways. One is that of a browser's request: HTTPS to an edge where somebody is logged in, over a
 //! link to a connector, to a web server; it begins with a [`Site`]. The other is that of one stream that an edge opens to a
-//! TCP service, without the edge's HTTP around it; it begins with a [`Wire`]. Right before each figure of the path the same
+//! TCP service, without the edge's HTTP around it; it begins with a [`Wire`]. The third is that of a program that connects to the local port of an access client, which
+//! begins with a [`Reach`]. Right before each figure of the path the same
 //! thing is measured straight to the service. `cargo bench -- 'HTTP upload'` measures only what matches.
 //!
 //! Each role has a tokio runtime of its own, as it has in the programs, so that nothing passes between roles but bytes on
@@ -23,6 +24,7 @@
 pub mod bulk;
 pub mod gauge;
 pub mod plan;
+pub mod reach;
 pub mod role;
 pub mod site;
 pub mod visitor;
@@ -30,6 +32,7 @@ pub mod web;
 pub mod wire;
 
 pub use gauge::{Gauge, Report};
+pub use reach::Reach;
 pub use site::Site;
 pub use visitor::Visitor;
 pub use wire::Wire;

@@ -18,12 +18,14 @@ pub enum Role {
     Connector,
     /// The service behind the connector.
     Origin,
+    /// The access client.
+    Client,
     /// Whoever measures: the visitor, on the main thread.
     Visitor,
 }
 
 impl Role {
-    const ALL: [Self; 4] = [Self::Edge, Self::Connector, Self::Origin, Self::Visitor];
+    const ALL: [Self; 5] = [Self::Edge, Self::Connector, Self::Origin, Self::Client, Self::Visitor];
 
     /// The name of its threads.
     const fn name(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Role {
             Self::Edge => "edge",
             Self::Connector => "connector",
             Self::Origin => "origin",
+            Self::Client => "client",
             Self::Visitor => "visitor",
         }
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a bench that cannot run says so by panicking")]
 
+mod access;
 mod http;
 mod stream;
 
@@ -11,6 +12,7 @@ fn main() {
     let (mut criterion, mut report) = (plan::criterion(), Report::begin());
     http::all(&mut criterion, &mut report);
     stream::all(&mut criterion, &mut report);
+    access::all(&mut criterion, &mut report);
     criterion.final_summary();
     report.print();
 }
