@@ -1,0 +1,10 @@
+//! Logging the access client in over a real database: who gets a token, for what, how often, and when it ends.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod browser;
+mod descriptor;
+mod device;
+mod journey;
+mod site;
+mod tokens;

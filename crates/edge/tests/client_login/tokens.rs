@@ -1,0 +1,75 @@
+//! What a token opens, and how it ends.
+
+use http::{HeaderValue, StatusCode};
+use tunnel_auth::{ClientToken, SessionId};
+use tunnel_edge::{
+    pages::FORM_TOKEN,
+    session::{Sessions, cookie::SESSION_COOKIE},
+    store::AuditEvent,
+};
+use tunnel_proto::access::{TokenAnswer, TokenRequest};
+
+use crate::site::{HOME, LIFE, NOW, Site, answer, host};
+
+// S1
+#[tokio::test]
+async fn a_token_opens_its_own_host_and_no_other_and_neither_is_a_token_a_cookie_nor_a_cookie_a_token() {
+    let site = Site::open().await;
+    let login = site.log_in("ann").await;
+    let login = login.strip_prefix(&format!("{SESSION_COOKIE}=")).unwrap();
+    let tokens = [("rdp", site.issued("rdp").await.token), ("db", site.issued("db").await.token)];
+    for (of, token) in &tokens {
+        for at in ["rdp", "db", "access"] {
+            assert_eq!(site.opens(token, at).is_some(), *of == at, "{of} at {at}");
+            let cookie = HeaderValue::try_from(format!("{SESSION_COOKIE}={token}")).unwrap();
+            assert!(site.sessions.find(&host(at), [&cookie], NOW).is_none(), "{of} as a cookie at {at}");
+            assert!(site.opens(login, at).is_none());
+        }
+    }
+    assert!(SessionId::parse(login).is_some(), "it was a cookie's value");
+    let loaded = Sessions::load(site.store.clone(), NOW).await.unwrap();
+    let token = ClientToken::parse(&tokens[0].1).unwrap();
+    assert!(loaded.find_client(&host("rdp"), &token, NOW).is_some(), "also after a restart");
+    assert!(loaded.find_client(&host("db"), &token, NOW).is_none());
+}
+
+#[tokio::test]
+async fn a_token_ends_at_its_time() {
+    let site = Site::open().await;
+    let token = site.issued("rdp").await.token;
+    site.wait(LIFE - 1);
+    assert!(site.opens(&token, "rdp").is_some());
+    site.wait(1);
+    assert!(site.opens(&token, "rdp").is_none());
+}
+
+// S10
+#[tokio::test]
+async fn a_logout_ends_the_tokens_that_came_from_the_login() {
+    let site = Site::open().await;
+    let cookie = site.log_in("ann").await;
+    let back = site.decide(&crate::site::query("rdp", |_| ()), &cookie, "approve").await;
+    let code = back.location().split_once("?code=").unwrap().1.split('&').next().unwrap();
+    let token = crate::site::issued(&site.redeem(code).await).token;
+    let session = site.opens(&token, "rdp").unwrap();
+    let page = site.get("/.access/logout", &cookie).await;
+    let gone = site.post("/.access/logout", &cookie, &[(FORM_TOKEN, &page.field(FORM_TOKEN))]).await;
+    assert_eq!(gone.status, StatusCode::OK);
+    assert!(site.opens(&token, "rdp").is_none() && session.is_ended());
+}
+
+#[tokio::test]
+async fn whoever_holds_a_token_can_end_it_and_nothing_else() {
+    let site = Site::open().await;
+    let (token, other) = (site.issued("rdp").await.token, site.issued("db").await.token);
+    let end = async |token: &str| answer(&site.token(HOME, &TokenRequest::End { token: token.to_owned() }).await);
+    let login = site.log_in("ann").await;
+    for nothing in ["", "x", &"A".repeat(43), login.strip_prefix(&format!("{SESSION_COOKIE}=")).unwrap()] {
+        assert_eq!(end(nothing).await, TokenAnswer::Ended);
+    }
+    assert_eq!(site.sessions.list(NOW).len(), 5);
+    assert_eq!(end(&token).await, TokenAnswer::Ended);
+    assert_eq!(end(&token).await, TokenAnswer::Ended);
+    assert!(site.opens(&token, "rdp").is_none() && site.opens(&other, "db").is_some());
+    assert_eq!(site.audited(AuditEvent::Logout).await.len(), 1);
+}
