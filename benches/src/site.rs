@@ -15,7 +15,7 @@ use tunnel_edge::{
     edge::Screen,
     session::cookie::SESSION_COOKIE,
     socket::{Administration as _, Client},
-    store::{Grant, SessionRecord},
+    store::{Grant, SessionKind, SessionRecord},
 };
 use tunnel_origin::{Connector, Credentials, EdgeAddress, Service};
 use tunnel_proto::{
@@ -148,6 +148,8 @@ async fn log_in(state: &State, email: &str) -> Result<String> {
     let (login, session) = (SessionId::from_random(random()?), SessionId::from_random(random()?));
     let record = SessionRecord {
         id: login.hash(),
+        kind: SessionKind::Browser,
+        device: None,
         host: state.login_host().clone(),
         parent: None,
         identity,

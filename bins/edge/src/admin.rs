@@ -212,9 +212,13 @@ async fn session(command: SessionCommand, office: &dyn Administration, json: boo
                 let rows = sessions.iter().map(|session| {
                     let number = session.id.get(..12).unwrap_or(&session.id).to_owned();
                     let (began, ends) = (when(session.created), when(session.expires));
-                    vec![number, session.email.to_string(), session.host.to_string(), began, ends]
+                    let carrier = match &session.device {
+                        Some(device) => format!("{} on {}", session.kind.as_str(), device),
+                        None => session.kind.as_str().to_owned(),
+                    };
+                    vec![number, session.email.to_string(), session.host.to_string(), carrier, began, ends]
                 });
-                table(&["NUMBER", "PERSON", "HOST", "SINCE", "UNTIL"], rows)
+                table(&["NUMBER", "PERSON", "HOST", "IN", "SINCE", "UNTIL"], rows)
             })
         }
         SessionCommand::Revoke { which } => {

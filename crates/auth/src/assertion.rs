@@ -1,12 +1,15 @@
 //! The assertion: what an origin is told about a visitor, signed, for minutes (RFC 7519, ES256 of RFC 7518 §3.4).
 //!
-//! It is a statement to the origin and never a credential: the edge accepts none.
+//! It is a statement to the origin and never a credential: the edge accepts none. The same keys sign what is at a hostname,
+//! for the access client ([`verify_app`]), as tokens of another type.
 
+mod app;
 mod key;
 
 use serde::{Deserialize, Serialize};
 use tunnel_proto::{AppId, EmailAddress, PersonId, UnixTime};
 
+pub use app::{AppError, app_issuer, verify_app};
 pub use key::{Jwk, Jwks, KeyError, SigningKey};
 
 /// How long an assertion lives, in seconds.

@@ -26,8 +26,8 @@ pub mod pin;
 pub mod seal;
 pub mod secret;
 
-pub use assertion::{AssertionClaims, AssertionError, Jwks, SigningKey};
-pub use opaque::{ChallengeId, HandOverCode, LoginId, SessionId};
+pub use assertion::{AppError, AssertionClaims, AssertionError, Jwks, SigningKey, app_issuer, verify_app};
+pub use opaque::{ChallengeId, ClientToken, HandOverCode, LoginId, SessionId};
 pub use pin::Pin;
 pub use seal::{OpenError, SealKey};
 pub use secret::{HashKey, SecretBytes};

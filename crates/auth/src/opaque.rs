@@ -69,6 +69,10 @@ opaque! {
     /// The name of a PIN challenge.
     ChallengeId, "challenge"
 }
+opaque! {
+    /// What the access client presents for one application at one hostname.
+    ClientToken, "client-token"
+}
 
 #[cfg(test)]
 mod tests {
@@ -83,6 +87,7 @@ mod tests {
             LoginId::from_random([1; 32]).hash(),
             HandOverCode::from_random([1; 32]).hash(),
             ChallengeId::from_random([1; 32]).hash(),
+            ClientToken::from_random([1; 32]).hash(),
         ];
         for (i, a) in hashes.iter().enumerate() {
             assert!(hashes.iter().skip(i + 1).all(|b| a != b));

@@ -1,7 +1,8 @@
 //! Who is logged in: sessions in memory for every request, and in the store for the next start.
 //!
 //! A login at the login host is a session without parent; each application host has a session of its own, whose parent is
-//! the login it came from. Ending a login ends them all. A session never changes: a new login makes a new one.
+//! the login it came from. So has each token of the access client, which is a session of a kind of its own: neither is
+//! accepted in the place of the other. Ending a login ends them all. A session never changes: a new login makes a new one.
 
 pub mod cookie;
 
@@ -13,9 +14,10 @@ use std::{
 
 use http::HeaderValue;
 use tokio_util::sync::CancellationToken;
+use tunnel_auth::ClientToken;
 use tunnel_proto::{AppId, Hostname, Identity, PersonId, UnixTime};
 
-use crate::store::{SecretHash, SessionRecord, Store, StoreError};
+use crate::store::{SecretHash, SessionKind, SessionRecord, Store, StoreError};
 
 /// A session that counts now.
 pub struct Session {
@@ -35,7 +37,7 @@ impl Session {
         self.record.parent.as_ref()
     }
 
-    /// The host whose cookie carries it.
+    /// The host that it counts on.
     pub const fn host(&self) -> &Hostname {
         &self.record.host
     }
@@ -59,6 +61,11 @@ impl Session {
     pub fn grant(&self, app: &AppId, now: UnixTime) -> Option<UnixTime> {
         let grant = self.record.grants.iter().find(|grant| grant.app == *app && grant.expires > now)?;
         Some(grant.expires.min(self.record.expires))
+    }
+
+    /// Whether it counts at `now` when it comes to `host` in the way of `kind`.
+    fn counts(&self, kind: SessionKind, host: &Hostname, now: UnixTime) -> bool {
+        self.record.kind == kind && self.record.host == *host && self.record.expires > now
     }
 
     /// What is stored of it.
@@ -155,8 +162,14 @@ impl Sessions {
         }
         let hashes: Vec<SecretHash> = named.iter().map(tunnel_auth::SessionId::hash).collect();
         let table = self.read();
-        let counts = |session: &&Arc<Session>| session.host() == host && session.expires() > now;
+        let counts = |session: &&Arc<Session>| session.counts(SessionKind::Browser, host, now);
         hashes.iter().find_map(|hash| table.sessions.get(hash).filter(counts).cloned())
+    }
+
+    /// The session at `host` that this token of the access client stands for.
+    pub fn find_client(&self, host: &Hostname, token: &ClientToken, now: UnixTime) -> Option<Arc<Session>> {
+        let counts = |session: &&Arc<Session>| session.counts(SessionKind::Client, host, now);
+        self.read().sessions.get(&token.hash()).filter(counts).cloned()
     }
 
     /// Every session that counts at `now`, oldest first.
@@ -251,6 +264,7 @@ impl fmt::Debug for Sessions {
 
 #[cfg(test)]
 mod tests {
+    use tunnel_auth::SessionId;
     use tunnel_proto::{EmailAddress, Identity};
 
     use super::*;
@@ -259,6 +273,8 @@ mod tests {
     fn record(id: u8, host: &str, parent: Option<u8>, person: u8, expires: u64) -> SessionRecord {
         SessionRecord {
             id: [id; 32],
+            kind: SessionKind::Browser,
+            device: None,
             host: host.parse().unwrap(),
             parent: parent.map(|parent| [parent; 32]),
             identity: Identity {
@@ -270,6 +286,36 @@ mod tests {
             created: UnixTime(0),
             expires: UnixTime(expires),
             grants: Vec::new(),
+        }
+    }
+
+    // S1
+    #[tokio::test]
+    async fn a_cookie_is_no_token_and_a_token_no_cookie_and_each_is_for_one_host() {
+        let dir = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.path().join(DATABASE_NAME)).await.unwrap());
+        let sessions = Sessions::load(store.clone(), UnixTime(0)).await.unwrap();
+        let (a, b): (Hostname, Hostname) = ("a.example.com".parse().unwrap(), "b.example.com".parse().unwrap());
+        let now = UnixTime(1);
+        let (id, token) = (SessionId::from_random([7; 32]), ClientToken::from_random([7; 32]));
+        let cookie = |value: &str| [HeaderValue::try_from(format!("{}={value}", cookie::SESSION_COOKIE)).unwrap()];
+        let browser = SessionRecord { id: id.hash(), ..record(1, a.as_str(), None, 1, 10) };
+        let client = SessionRecord { id: token.hash(), kind: SessionKind::Client, ..browser.clone() };
+        sessions.start(browser.clone(), now).await.unwrap();
+        assert!(sessions.find(&a, &cookie(&id.reveal()), now).is_some());
+        assert!(sessions.find_client(&a, &token, now).is_none(), "the same bytes hash for one purpose only");
+        sessions.start(client.clone(), now).await.unwrap();
+        for sessions in [sessions, Sessions::load(store, now).await.unwrap()] {
+            assert!(sessions.find_client(&a, &token, now).is_some());
+            assert!(sessions.find_client(&b, &token, now).is_none(), "for another host");
+            assert!(sessions.find_client(&a, &token, UnixTime(10)).is_none(), "expired");
+            // Whatever the hashes say, the kind decides.
+            let odd = SessionRecord { id: SessionId::from_random([8; 32]).hash(), ..client.clone() };
+            sessions.start(odd, now).await.unwrap();
+            assert!(sessions.find(&a, &cookie(&SessionId::from_random([8; 32]).reveal()), now).is_none());
+            let odd = SessionRecord { id: ClientToken::from_random([9; 32]).hash(), ..browser.clone() };
+            sessions.start(odd, now).await.unwrap();
+            assert!(sessions.find_client(&a, &ClientToken::from_random([9; 32]), now).is_none());
         }
     }
 

@@ -23,7 +23,8 @@ use tunnel_proto::{
 use crate::{
     declare::{Report, Request},
     store::{
-        AuditEvent, AuditRecord, CertificateHolder, MailLogEntry, OperatorRecord, SessionRecord, Store, StoreError,
+        AuditEvent, AuditRecord, CertificateHolder, MailLogEntry, OperatorRecord, SessionKind, SessionRecord, Store,
+        StoreError,
     },
 };
 
@@ -145,6 +146,11 @@ pub struct SessionStatus {
     pub email: EmailAddress,
     /// By which method.
     pub method: Name,
+    /// What carries it.
+    pub kind: SessionKind,
+    /// What the computer of an access client calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// The host it counts on.
     pub host: Hostname,
     /// When it began.
@@ -161,6 +167,8 @@ impl From<&SessionRecord> for SessionStatus {
             id: data_encoding::HEXLOWER.encode(&session.id),
             email: session.identity.email.clone(),
             method: session.identity.method.clone(),
+            kind: session.kind,
+            device: session.device.clone(),
             host: session.host.clone(),
             created: session.created,
             expires: session.expires,

@@ -7,7 +7,7 @@ use aws_lc_rs::{
     signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey},
 };
 use data_encoding::BASE64URL_NOPAD;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tunnel_proto::{AppId, UnixTime};
 
 use super::{ASSERTION_LIFE, ASSERTION_MAX, AssertionClaims, AssertionError, LEEWAY};
@@ -55,7 +55,12 @@ impl SigningKey {
 
     /// The assertion that says `claims`.
     pub fn sign(&self, claims: &AssertionClaims) -> Result<String, KeyError> {
-        let header = Header { alg: ALG.into(), kid: self.public.kid.clone(), typ: TYP.into() };
+        self.sign_typed(TYP, claims)
+    }
+
+    /// The token of the type `typ` that says `claims`.
+    pub(super) fn sign_typed(&self, typ: &str, claims: &impl Serialize) -> Result<String, KeyError> {
+        let header = Header { alg: ALG.into(), kid: self.public.kid.clone(), typ: typ.into() };
         let header = serde_json::to_vec(&header).map_err(|_| KeyError::Crypto)?;
         self.sign_raw(&header, &serde_json::to_vec(claims).map_err(|_| KeyError::Crypto)?)
     }
@@ -150,6 +155,13 @@ impl Jwks {
         app: &AppId,
         now: UnixTime,
     ) -> Result<AssertionClaims, AssertionError> {
+        let claims: AssertionClaims = self.open(token, TYP)?;
+        judge(&claims, iss, app, now)?;
+        Ok(claims)
+    }
+
+    /// What a token of the type `typ` says, if a key of the set signed it. Neither of these types is accepted as another.
+    pub(super) fn open<T: DeserializeOwned>(&self, token: &str, typ: &str) -> Result<T, AssertionError> {
         if token.len() > ASSERTION_MAX {
             return Err(AssertionError::Malformed);
         }
@@ -160,7 +172,7 @@ impl Jwks {
             return Err(AssertionError::Malformed);
         }
         let header: Header = object(&header).ok_or(AssertionError::Header)?;
-        if header.alg != ALG || header.typ != TYP {
+        if header.alg != ALG || header.typ != typ {
             return Err(AssertionError::Header);
         }
         let key = self.keys.iter().find(|key| key.kid == header.kid).ok_or(AssertionError::UnknownKey)?;
@@ -168,9 +180,7 @@ impl Jwks {
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
             .verify(signed.as_bytes(), &signature)
             .map_err(|_| AssertionError::Signature)?;
-        let claims: AssertionClaims = object(&body).ok_or(AssertionError::Claims)?;
-        judge(&claims, iss, app, now)?;
-        Ok(claims)
+        object(&body).ok_or(AssertionError::Claims)
     }
 }
 
@@ -188,7 +198,7 @@ fn judge(claims: &AssertionClaims, iss: &str, app: &AppId, now: UnixTime) -> Res
     }
 }
 
-fn decode(part: &str) -> Result<Vec<u8>, AssertionError> {
+pub(super) fn decode(part: &str) -> Result<Vec<u8>, AssertionError> {
     match BASE64URL_NOPAD.decode(part.as_bytes()) {
         Ok(bytes) if !bytes.is_empty() => Ok(bytes),
         _ => Err(AssertionError::Malformed),
@@ -196,7 +206,7 @@ fn decode(part: &str) -> Result<Vec<u8>, AssertionError> {
 }
 
 /// A JSON object; serde would read a struct from a list, too.
-fn object<T: serde::de::DeserializeOwned>(json: &[u8]) -> Option<T> {
+pub(super) fn object<T: DeserializeOwned>(json: &[u8]) -> Option<T> {
     if json.first() == Some(&b'{') { serde_json::from_slice(json).ok() } else { None }
 }
 

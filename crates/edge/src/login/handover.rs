@@ -13,7 +13,7 @@ use crate::{
         Session, StartError,
         cookie::{self, SESSION_COOKIE},
     },
-    store::{AuditEvent, AuditRecord, Grant, OnceKind, OneTime, SecretHash, SessionRecord},
+    store::{AuditEvent, AuditRecord, Grant, OnceKind, OneTime, SecretHash, SessionKind, SessionRecord},
 };
 
 use super::{
@@ -138,6 +138,8 @@ async fn start(desk: &Desk<'_>, ask: &Ask<'_>, hand_over: &HandOver) -> Result<(
     let id = SessionId::from_random(crate::random());
     let record = SessionRecord {
         id: id.hash(),
+        kind: SessionKind::Browser,
+        device: None,
         host: hand_over.host.clone(),
         parent: Some(hand_over.login),
         identity: hand_over.identity.clone(),

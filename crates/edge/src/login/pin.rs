@@ -16,7 +16,7 @@ use crate::{
     },
     store::{
         AuditEvent, AuditRecord, PinAttempt, PinOutcome, PinRecord, RateLimit, SESSION_DEFAULT, SESSION_MAX,
-        SecretHash, SessionRecord,
+        SecretHash, SessionKind, SessionRecord,
     },
 };
 
@@ -209,6 +209,8 @@ pub(crate) async fn log_in(
     let id = SessionId::from_random(crate::random());
     let record = SessionRecord {
         id: id.hash(),
+        kind: SessionKind::Browser,
+        device: None,
         host: desk.login_host.clone(),
         parent: None,
         identity: Identity { person, email, method, authenticated: now },

@@ -118,9 +118,13 @@ pub struct RouteRecord {
 /// A session: a person's login at the login host, or its grants on one application host.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionRecord {
-    /// SHA-256 of the opaque id in the cookie; the id itself is stored nowhere.
+    /// SHA-256 of the opaque id in the cookie or of the client token; the secret itself is stored nowhere.
     pub id: SecretHash,
-    /// The host whose cookie carries it. A session counts on no other host.
+    /// What carries it. A session counts when it comes in no other way.
+    pub kind: SessionKind,
+    /// What the computer calls itself that a client token was made for; its own word, for people only.
+    pub device: Option<String>,
+    /// The host it counts on, and no other: the one whose cookie carries it, or that the client token is for.
     pub host: Hostname,
     /// The login this session came from; `None` for a login itself.
     pub parent: Option<SecretHash>,
@@ -132,6 +136,26 @@ pub struct SessionRecord {
     pub expires: UnixTime,
     /// The applications it opens, each until its own time.
     pub grants: Vec<Grant>,
+}
+
+/// What carries a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionKind {
+    /// A browser, in a cookie.
+    Browser,
+    /// The access client, as a token.
+    Client,
+}
+
+impl SessionKind {
+    /// The kind as it is stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Browser => "browser",
+            Self::Client => "client",
+        }
+    }
 }
 
 /// An application opened by a session.

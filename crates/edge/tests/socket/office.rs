@@ -9,7 +9,7 @@ use tunnel_edge::{
         Administration, Answer, AuditQuery, Exported, NamedOperator, NamedTunnel, OperatorRevoked, RouteTunnel,
         SessionStatus, SessionsEnded, SetupLink, TunnelRoutes, TunnelStatus, WhichSessions, problem,
     },
-    store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord},
+    store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord, SessionKind},
 };
 use tunnel_proto::{
     AppId, OperatorId, TunnelId, UnixTime,
@@ -104,6 +104,8 @@ impl Administration for Office {
             id: "ab".repeat(32),
             email: "a@example.com".parse().unwrap(),
             method: "pin".parse().unwrap(),
+            kind: SessionKind::Browser,
+            device: None,
             host: "www.localhost".parse().unwrap(),
             created: UnixTime(1),
             expires: UnixTime(2),

@@ -8,7 +8,7 @@ use tunnel_edge::{
     socket::{Administration, AuditQuery, Lock, NamedTunnel, Offline, WhichSessions},
     store::{
         AuditEvent, AuditRecord, CertificateHolder, CertificateRecord, DATABASE_NAME, Declared, RouteRecord,
-        SessionRecord, Store, TunnelRecord, sqlite::SqliteStore,
+        SessionKind, SessionRecord, Store, TunnelRecord, sqlite::SqliteStore,
     },
 };
 use tunnel_proto::{Identity, PersonId, Revision, TunnelId, UnixTime, enrol::SOCKET_NAME};
@@ -18,6 +18,8 @@ const NOW: UnixTime = UnixTime(1_800_000_000);
 fn session(id: u8, email: &str) -> SessionRecord {
     SessionRecord {
         id: [id; 32],
+        kind: SessionKind::Browser,
+        device: None,
         host: "www.example.com".parse().unwrap(),
         parent: None,
         identity: Identity {

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use tunnel_edge::store::{
     AuditEvent, AuditRecord, CertificateHolder, CertificateRecord, Declared, Grant, LoginMethod, LoginMethodKind,
     MailOutcome, MailRecord, OnceKind, OneTime, OperatorRecord, PinAttempt, PinOutcome, PinRecord, PreviousSecret,
-    Promise, RateLimit, RouteRecord, ServiceTokenRecord, SessionRecord, Store, StoreError, TunnelRecord,
+    Promise, RateLimit, RouteRecord, ServiceTokenRecord, SessionKind, SessionRecord, Store, StoreError, TunnelRecord,
 };
 use tunnel_policy::{Action, Application, Group, Policy, Rules, Selector, Target};
 use tunnel_proto::{AppId, Identity, OperatorId, PersonId, Revision, TunnelId, UnixTime};
@@ -149,6 +149,8 @@ pub(crate) async fn a_change_and_its_audit_are_one(store: Arc<impl Store>) {
 fn session(id: u8, parent: Option<u8>, expires: UnixTime) -> SessionRecord {
     SessionRecord {
         id: h(id),
+        kind: SessionKind::Browser,
+        device: None,
         host: "www.example.com".parse().unwrap(),
         parent: parent.map(h),
         identity: Identity {
@@ -175,7 +177,8 @@ pub(crate) async fn a_session_is_replaced_and_ends_with_its_login(store: Arc<imp
     }
     store.put_session(&session(4, None, at(60))).await.unwrap();
     store.put_session(&session(5, Some(4), at(60))).await.unwrap();
-    let wider = SessionRecord { grants: vec![], expires: at(90), ..session(2, Some(1), at(0)) };
+    let (kind, device) = (SessionKind::Client, Some("ann-laptop".to_owned()));
+    let wider = SessionRecord { kind, device, grants: vec![], expires: at(90), ..session(2, Some(1), at(0)) };
     store.put_session(&wider).await.unwrap();
     let stored = store.sessions(T0).await.unwrap().into_iter().find(|s| s.id == h(2));
     assert!(stored == Some(wider), "the later one counts");

@@ -8,7 +8,8 @@ use std::{
 
 use tempfile::TempDir;
 use tunnel_edge::store::{
-    AuditEvent, AuditRecord, MailRecord, OnceKind, OneTime, PinRecord, Store, StoreError, sqlite::SqliteStore,
+    AuditEvent, AuditRecord, MailRecord, OnceKind, OneTime, PinRecord, SessionKind, Store, StoreError,
+    sqlite::SqliteStore,
 };
 use tunnel_proto::{AppId, Revision, UnixTime};
 
@@ -124,8 +125,23 @@ async fn a_newer_schema_is_refused_and_untouched() {
     sql(&path, "UPDATE schema_version SET version = 99").await.unwrap();
     let error = SqliteStore::open(&path).await.unwrap_err();
     assert!(matches!(error, StoreError::NewerSchema { found: 99, .. }), "{error:?}");
-    sql(&path, "UPDATE schema_version SET version = 1").await.unwrap();
+    sql(&path, "UPDATE schema_version SET version = 2").await.unwrap();
     assert_eq!(SqliteStore::open(&path).await.unwrap().declared().await.unwrap().1, declared());
+}
+
+#[tokio::test]
+async fn sessions_from_before_the_access_client_are_browsers() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = written(dir.path()).await;
+    sql(&path, "ALTER TABLE sessions DROP COLUMN device; ALTER TABLE sessions DROP COLUMN kind").await.unwrap();
+    let identity =
+        r#"{"person":"03030303-0303-0303-0303-030303030303","email":"a@example.com","method":"pin","authenticated":1}"#;
+    let insert = format!("INSERT INTO sessions VALUES (zeroblob(32), 'a.example.com', NULL, '{identity}', 1, 9, '[]')");
+    sql(&path, insert.leak()).await.unwrap();
+    sql(&path, "UPDATE schema_version SET version = 1").await.unwrap();
+    let sessions = SqliteStore::open(&path).await.unwrap().sessions(UnixTime(1)).await.unwrap();
+    let [session] = sessions.as_slice() else { panic!("{} sessions", sessions.len()) };
+    assert!(session.kind == SessionKind::Browser && session.device.is_none());
 }
 
 async fn sql(path: &Path, statement: &'static str) -> Result<(), sqlx::Error> {

@@ -4,15 +4,19 @@ use sqlx::{Row as _, Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
 use tunnel_proto::{EmailAddress, PersonId, UnixTime};
 
 use super::values::{bytes_of, corrupt, json, json_of, text_of, time, time_of};
-use crate::store::{SecretHash, SessionRecord, StoreError};
+use crate::store::{SecretHash, SessionKind, SessionRecord, StoreError};
 
 pub(super) async fn put(pool: &SqlitePool, session: &SessionRecord) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO sessions (id, host, parent, identity, created, expires, grants) VALUES (?, ?, ?, ?, ?, ?, ?) \
-         ON CONFLICT (id) DO UPDATE SET host = excluded.host, parent = excluded.parent, identity = excluded.identity, \
-         created = excluded.created, expires = excluded.expires, grants = excluded.grants",
+        "INSERT INTO sessions (id, kind, device, host, parent, identity, created, expires, grants) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) \
+         ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, device = excluded.device, host = excluded.host, \
+         parent = excluded.parent, identity = excluded.identity, created = excluded.created, \
+         expires = excluded.expires, grants = excluded.grants",
     )
     .bind(session.id.as_slice())
+    .bind(session.kind.as_str())
+    .bind(session.device.as_deref())
     .bind(session.host.as_str())
     .bind(session.parent.as_ref().map(SecretHash::as_slice))
     .bind(json("session", &session.identity)?)
@@ -26,7 +30,8 @@ pub(super) async fn put(pool: &SqlitePool, session: &SessionRecord) -> Result<()
 
 pub(super) async fn live(pool: &SqlitePool, now: UnixTime) -> Result<Vec<SessionRecord>, StoreError> {
     let rows = sqlx::query(
-        "SELECT id, host, parent, identity, created, expires, grants FROM sessions WHERE expires > ? ORDER BY created, id",
+        "SELECT id, kind, device, host, parent, identity, created, expires, grants FROM sessions \
+         WHERE expires > ? ORDER BY created, id",
     )
     .bind(time(now))
     .fetch_all(pool)
@@ -38,6 +43,8 @@ fn session(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
     let parent: Option<&[u8]> = row.try_get("parent")?;
     Ok(SessionRecord {
         id: bytes_of(row, "id")?,
+        kind: kind(row)?,
+        device: row.try_get("device")?,
         host: text_of(row, "host")?,
         parent: parent.map(|_| bytes_of(row, "parent")).transpose()?,
         identity: json_of(row, "identity")?,
@@ -45,6 +52,14 @@ fn session(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
         expires: time_of(row, "expires")?,
         grants: json_of(row, "grants")?,
     })
+}
+
+fn kind(row: &SqliteRow) -> Result<SessionKind, StoreError> {
+    match row.try_get("kind")? {
+        "browser" => Ok(SessionKind::Browser),
+        "client" => Ok(SessionKind::Client),
+        _ => Err(corrupt("session", "of an unknown kind")),
+    }
 }
 
 pub(super) async fn end(tx: &mut Transaction<'_, Sqlite>, ids: &[SecretHash]) -> Result<(), StoreError> {
