@@ -76,6 +76,13 @@ mod tests {
     }
 
     #[test]
+    fn the_example_in_the_documentation_is_read() {
+        let document = include_str!("../../../docs/access.md");
+        let example = document.split("```yaml\n# forwards.yaml\n").nth(1).unwrap().split("```").next().unwrap();
+        assert_eq!(parse(example).unwrap().len(), 2);
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_its_place() {
         for (text, says) in [
             ("forwards:\n  - hostname: a.example.com\n    url: 127.0.0.1:1\n    colour: red\n", "line 4"),

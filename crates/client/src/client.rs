@@ -41,6 +41,9 @@ const ATTEMPTS: usize = 4;
 /// Time for the answer to an opening: what a connector gives a service, and some room.
 const OPEN_LIMIT: Duration = Duration::from_secs(40);
 
+/// How long the word that a link is over may be behind the end of its streams.
+const END_LAG: Duration = Duration::from_millis(100);
+
 /// Reaches protected services through an edge. Cheap to clone; everything it has brought up is shared by the clones and
 /// ends with the last of them.
 #[derive(Clone)]
@@ -132,6 +135,7 @@ impl Client {
                 Ok(stream) => stream,
                 Err(OpenError::Invalid(error)) => return Err(Error::internal(error)),
                 Err(OpenError::Closed) => {
+                    live.leave();
                     last = Error::Lost(live.link.closed().await);
                     continue;
                 }
@@ -156,11 +160,14 @@ impl Client {
                     last = refused(host, *code, text);
                 }
                 Some(refusal) => return Err(refused(host, refusal.code, &refusal.text)),
-                // Nothing was sent on it, so another link may do the same.
-                None if live.link.is_draining() || !live.is_usable() => {
-                    last = Error::Unreachable { at: host.to_string(), reason: error.to_string() };
-                }
-                None => return Err(Error::Unreachable { at: host.to_string(), reason: error.to_string() }),
+                // Nothing was sent on it, so if the link is over, another one may do the same.
+                None => match timeout(END_LAG, live.link.closed()).await {
+                    Ok(end) => {
+                        live.leave();
+                        last = Error::Lost(end);
+                    }
+                    Err(_) => return Err(Error::Unreachable { at: host.to_string(), reason: error.to_string() }),
+                },
             }
         }
         Err(last)

@@ -131,6 +131,10 @@ fn every_flag_is_documented() {
             .into_iter()
             .chain(
                 ["login", "run", "create", "list", "route", "rotate", "delete"].map(|command| ("connector", command)),
+            )
+            .chain(
+                ["tcp", "forward", "login", "logout", "token", "curl", "list", "ssh-config"]
+                    .map(|command| ("access", command)),
             );
     let mut seen = 0;
     for (program, command) in flags {

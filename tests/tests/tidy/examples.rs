@@ -42,7 +42,10 @@ fn every_example_says_which_file_it_is() {
     for (name, text) in files(&[".md"]) {
         for block in blocks(&text, &["toml", "yaml", "yml"]) {
             let first = block.lines().next().unwrap_or_default();
-            assert!(matches!(first, "# edge.toml" | "# access.yaml"), "{name}: which file is this?\n{block}");
+            assert!(
+                matches!(first, "# edge.toml" | "# access.yaml" | "# forwards.yaml"),
+                "{name}: which file is this?\n{block}"
+            );
         }
     }
 }

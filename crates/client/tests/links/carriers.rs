@@ -36,6 +36,44 @@ async fn where_only_https_gets_through_a_websocket_carries_the_link() {
     assert_eq!(edge.state.seen_websockets.load(SeqCst), 2);
 }
 
+/// A way to `port` of which all connections so far can be made to fall silent.
+async fn way(port: u16, silent: tokio::sync::watch::Receiver<u32>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let here = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut silent = silent.clone();
+            silent.mark_unchanged();
+            tokio::spawn(async move {
+                let mut far = TcpStream::connect(format!("127.0.0.1:{port}")).await.unwrap();
+                tokio::select! {
+                    _ = copy_bidirectional(&mut near, &mut far) => {}
+                    // Neither end hears anything more, not even an end.
+                    _ = silent.changed() => tokio::time::sleep(PATIENCE * 2).await,
+                }
+            });
+        }
+    });
+    here
+}
+
+#[tokio::test]
+async fn a_way_that_falls_silent_is_found_out_and_left_for_a_new_one() {
+    let edge = Edge::start().await;
+    let (silence, silent) = tokio::sync::watch::channel(0);
+    let target = SocketTarget::new("127.0.0.1", way(edge.state.port, silent).await).unwrap();
+    let address = EdgeAddress::new(target, Hostname::parse("access.localhost").unwrap());
+    let client = edge.client().auth(Auth::service_token("robot", "s3cret")).edge(address).build().unwrap();
+    assert_eq!(echo(&client, "db.localhost", "a").await.unwrap(), "a!");
+    let mut live = client.tcp("db.localhost").connect().await.unwrap();
+    live.write_all(b"x").await.unwrap();
+    live.read_exact(&mut [0]).await.unwrap();
+    silence.send_modify(|count| *count += 1);
+    // Three seconds without an answer, and then a new link; a busy machine gets some more.
+    assert_eq!(timeout(Duration::from_secs(8), echo(&client, "db.localhost", "b")).await.unwrap().unwrap(), "b!");
+    assert!(timeout(PATIENCE, live.read_u8()).await.unwrap().is_err(), "what was on the old one is cut");
+}
+
 /// A proxy of a few lines, which leads every name to this machine. What it was asked is noted.
 async fn proxy(asked: Arc<Mutex<Vec<String>>>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -17,7 +17,6 @@ use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rustls::{
     ServerConfig,
     server::{ClientHello, ResolvesServerCert},
@@ -31,10 +30,11 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::{WebSocketStream, tungstenite};
+use tunnel_auth::{Jwks, SigningKey};
 use tunnel_client::{Builder, Client, Prompt, Trust};
 use tunnel_proto::{
     AppId, GrantId, Hostname, LinkId, UnixTime,
-    access::{APP_PATH, APP_TYPE, AppClaims, CLI_DEVICE_PATH, CLI_TOKEN_PATH, LINK_PATH, LINK_PROTOCOL, TokenRequest},
+    access::{APP_PATH, AppClaims, CLI_DEVICE_PATH, CLI_TOKEN_PATH, LINK_PATH, LINK_PROTOCOL, TokenRequest},
     identity::{ALPN_ACCESS, Ca, provider},
     link::{self, ControlSender, Link, Settings},
     message::{
@@ -54,7 +54,7 @@ pub(crate) struct Edge {
 
 pub(crate) struct State {
     pub(crate) port: u16,
-    key: EncodingKey,
+    key: SigningKey,
     jwks: String,
     /// Host and token of every login.
     pub(crate) tokens: Mutex<HashSet<(String, String)>>,
@@ -101,15 +101,12 @@ impl Edge {
         config.alpn_protocols = vec![ALPN_ACCESS.to_vec(), b"http/1.1".to_vec()];
         let mut plain = config.clone();
         plain.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let (key, _) = SigningKey::generate().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (x, y) = key.public_key_raw()[1..].split_at(32);
-        let jwk = json!({"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "k1",
-            "x": BASE64URL_NOPAD.encode(x), "y": BASE64URL_NOPAD.encode(y)});
         let state = Arc::new(State {
             port: listener.local_addr().unwrap().port(),
-            key: EncodingKey::from_ec_pem(key.serialize_pem().as_bytes()).unwrap(),
-            jwks: json!({"keys": [jwk]}).to_string(),
+            jwks: Jwks::new([key.public()]).to_json(),
+            key,
             tokens: Mutex::default(),
             logins: AtomicUsize::new(0),
             presented: AtomicUsize::new(0),
@@ -248,9 +245,7 @@ impl State {
         let claims = json!({"iss": self.issuer(), "aud": app(&host), "hostname": host, "name": "database",
             "iat": now(), "exp": now().0 + 300});
         let claims: AppClaims = serde_json::from_value(claims).unwrap();
-        let mut header = Header::new(Algorithm::ES256);
-        (header.typ, header.kid) = (Some(APP_TYPE.to_owned()), Some("k1".to_owned()));
-        jsonwebtoken::encode(&header, &claims, &self.key).unwrap()
+        self.key.sign_app(&claims).unwrap()
     }
 
     fn token(&self, request: TokenRequest) -> Response<Full<Bytes>> {

@@ -1,0 +1,97 @@
+//! The program as it is run: what it says, and how it ends.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+use std::{
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+/// Runs the program in an empty home, with an environment of its own.
+fn access(home: &Path, words: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_access"));
+    command.args(words).env_clear().env("HOME", home).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.envs(variables.iter().copied()).current_dir(home).stdin(Stdio::null());
+    command.output().unwrap()
+}
+
+fn ends(words: &[&str], variables: &[(&str, &str)], code: i32, says: &str) {
+    let home = tempfile::tempdir().unwrap();
+    let output = access(home.path(), words, variables);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{words:?}: {text}");
+    assert!(text.contains(says), "{words:?} says `{says}`: {text}");
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_says_what_is_right() {
+    ends(&["tcp"], &[], 2, "--hostname");
+    ends(&["nothing"], &[], 2, "nothing");
+    ends(&["tcp", "--hostname", "http://a.example.com"], &[], 2, "db.example.com");
+    ends(&["tcp", "--hostname", "a.example.com", "--url", "127.0.0.1"], &[], 2, "127.0.0.1:PORT");
+    ends(&["tcp", "--hostname", "a.example.com", "--destination", "x"], &[], 2, "HOST:PORT");
+    ends(&["tcp", "--hostname", "a.example.com", "--id", "x"], &[], 2, "--service-token-secret-file");
+    ends(&["forward", "-f", "none.yaml"], &[], 2, "none.yaml");
+    ends(&["curl", "http://a.example.com"], &[], 2, "https://HOST/PATH");
+    ends(&["list", "--edge", "http://x"], &[("HTTPS_PROXY", "")], 0, "no logins yet");
+    let proxy = [("HTTPS_PROXY", "ftp://ann:secret@x")];
+    ends(&["login", "a.example.com"], &proxy, 2, "HTTPS_PROXY");
+}
+
+#[test]
+fn a_leading_word_is_a_habit_and_ignored() {
+    ends(&["access", "token", "--app", "https://a.example.com"], &[], 3, "access login a.example.com");
+    ends(&["token", "--app", "https://a.example.com"], &[], 3, "access login a.example.com");
+}
+
+#[test]
+fn secrets_are_not_repeated() {
+    let home = tempfile::tempdir().unwrap();
+    for (words, variables) in [
+        (vec!["login", "a.invalid"], vec![("HTTPS_PROXY", "ftp://ann:s3cret@x")]),
+        (vec!["login", "a.invalid", "--id", "x", "--secret", "s3cret"], vec![]),
+        (vec!["login", "a.invalid", "--id", "x"], vec![("TUNNEL_SERVICE_TOKEN_SECRET", "s3cret")]),
+    ] {
+        let output = access(home.path(), &words, &variables);
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+        assert!(!output.status.success() && !text.contains("s3cret"), "{words:?}: {text}");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_who_has_it() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let us = format!("process {}", std::process::id());
+    ends(&["tcp", "--hostname", "a.example.com", "--url", &address], &[], 1, &us);
+}
+
+// C1
+#[test]
+fn other_machines_are_not_listened_for_unless_that_is_meant() {
+    ends(&["tcp", "--hostname", "a.example.com", "--url", "0.0.0.0:0"], &[], 1, "--listen-anyone");
+}
+
+#[test]
+fn the_lines_for_ssh_name_this_program() {
+    let home = tempfile::tempdir().unwrap();
+    let output = access(home.path(), &["ssh-config", "--hostname", "shell.example.com:8443"], &[]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("Host shell.example.com\n  ProxyCommand \"/"), "{text}");
+    assert!(text.ends_with("access\" ssh --hostname shell.example.com:8443\n"), "{text}");
+}
+
+// C4
+#[test]
+fn nothing_in_the_current_directory_is_believed() {
+    let home = tempfile::tempdir().unwrap();
+    let entry = r#"{"host": "a.example.com", "issuer": "https://access.example.com", "login": {"token": "planted",
+        "app": "0000000000000000000000000000000000000000000000000000000000000000", "email": "a@example.com",
+        "expires": 4000000000}}"#;
+    for directory in ["access", "tunnel/access"] {
+        std::fs::create_dir_all(home.path().join(directory)).unwrap();
+        std::fs::write(home.path().join(directory).join("a.example.com.json"), entry).unwrap();
+    }
+    let output = access(home.path(), &["token", "--app", "a.example.com"], &[("XDG_CONFIG_HOME", "relative")]);
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stdout));
+}
