@@ -34,8 +34,10 @@ impl PolicySet {
             // A list of destinations narrows what the policy is about; an admitting policy without one leads nowhere.
             let elsewhere = listed == Some(false);
             let bare = subject.destination.is_some() && policy.destinations.is_empty();
+            // One that blocks some destinations says nothing where there is none yet, or never will be.
+            let not_about = subject.destination.is_none() && policy.blocks_some();
             verdict = match (policy.action, subject.caller) {
-                _ if !matched || (elsewhere && !bare) => continue,
+                _ if !matched || not_about || (elsewhere && !bare) => continue,
                 (Action::Block, _) => Some(deny(DenyReason::Blocked { policy: name() })),
                 (Action::Allow, Caller::Person(_)) | (Action::ServiceAuth, Caller::Service(_)) if bare => {
                     Some(deny(DenyReason::NoDestinations { policy: name() }))
@@ -69,6 +71,17 @@ impl PolicySet {
         Decision { verdict, trace }
     }
 
+    /// Whether any admitting policy that matches lists some destination at this port: for others a name is not even looked
+    /// up.
+    pub fn may_lead(&self, application: &Application, subject: &Subject<'_>, port: u16) -> bool {
+        let mut judge = Judge::new(self, Facts::of(subject));
+        self.policies_of(&application.id).any(|policy| {
+            policy.action != Action::Block
+                && policy.destinations.iter().any(|range| range.has_port(port))
+                && judge.holds(&policy.rules) == Tri::Yes
+        })
+    }
+
     /// Whether a PIN may be sent to this address: the application offers the method, some allow policy could be true of
     /// the address by what an e-mail address alone can decide, and no block before it certainly applies.
     pub fn eligible(&self, application: &Application, email: &EmailAddress, source: IpAddr, method: &Name) -> bool {
@@ -85,10 +98,10 @@ impl PolicySet {
         for policy in self.policies_of(&application.id) {
             match (policy.action, judge.holds(&policy.rules)) {
                 (Action::Allow, Tri::Yes | Tri::Maybe) => return true,
-                (Action::Block, Tri::Yes) => return false,
+                (Action::Block, Tri::Yes) if !policy.blocks_some() => return false,
                 // For machines, which do not log in.
                 (Action::ServiceAuth, _) => {}
-                (Action::Allow, Tri::No) | (Action::Block, Tri::No | Tri::Maybe) => {}
+                (Action::Allow, Tri::No) | (Action::Block, _) => {}
             }
         }
         false

@@ -59,6 +59,13 @@ pub(crate) struct CheckedPolicy {
     pub(crate) rules: Checked,
 }
 
+impl CheckedPolicy {
+    /// Whether it blocks the way to some destinations, and no more.
+    pub(crate) fn blocks_some(&self) -> bool {
+        self.action == Action::Block && !self.destinations.is_empty()
+    }
+}
+
 #[derive(Debug)]
 struct CheckedApplication {
     declared: Application,
@@ -129,6 +136,14 @@ impl PolicySet {
             all.extend(exact.into_iter().chain(any_case));
         }
         self.matched(raw, all, uncovered)
+    }
+
+    /// Every application that anything at the host falls under: for what is opened whole and has no path. The one to log in
+    /// to is that of `/`.
+    pub fn applications_of(&self, host: &Hostname) -> Matched<'_> {
+        let targets = self.hosts.targets(host);
+        let front = self.hosts.best(&targets, |path| path.covers("/"));
+        self.matched(front, targets.applications(), false)
     }
 
     fn matched(&self, raw: Vec<usize>, mut all: Vec<usize>, uncovered: bool) -> Matched<'_> {

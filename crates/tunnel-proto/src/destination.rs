@@ -128,6 +128,16 @@ impl DestinationRange {
         (self.first..=self.last).contains(&address.port()) && self.net.contains(&ip) && (literal || !is_special(ip))
     }
 
+    /// Whether the range is this one address, written out.
+    pub fn names(&self, address: SocketAddr) -> bool {
+        self.net.prefix_len() == self.net.max_prefix_len() && self.contains(address)
+    }
+
+    /// Whether any address may be reached at this port.
+    pub fn has_port(&self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+
     /// Whether every address is in the range: seldom meant.
     pub fn is_everything(&self) -> bool {
         self.net.prefix_len() == 0
@@ -153,11 +163,16 @@ pub fn is_special(ip: IpAddr) -> bool {
     }
 }
 
-/// Metadata services outside the link-local range: Alibaba's, and the one of Azure's platform.
-const METADATA_V4: [Ipv4Addr; 2] = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16)];
-/// Amazon's, Google's.
-const METADATA_V6: [Ipv6Addr; 2] =
-    [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)];
+/// Metadata services outside the link-local range: Alibaba's, that of Azure's platform, Oracle's.
+const METADATA_V4: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(192, 0, 0, 192)];
+/// Amazon's (metadata, names, time), Google's.
+const METADATA_V6: [Ipv6Addr; 4] = [
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x253),
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x123),
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+];
 
 impl FromStr for DestinationRange {
     type Err = DestinationRangeError;
@@ -313,6 +328,8 @@ mod tests {
             "255.255.255.255",
             "100.100.100.200",
             "168.63.129.16",
+            "192.0.0.192",
+            "fd00:ec2::253",
             "::1",
             "::",
             "::127.0.0.1",

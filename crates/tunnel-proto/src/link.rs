@@ -194,6 +194,12 @@ impl Link {
         self.shared().meter.buffered()
     }
 
+    /// Sets the memory budget anew ([`Settings::memory`]): what a peer may make this side hold can depend on what it has
+    /// shown itself to be.
+    pub fn set_memory(&self, bytes: usize) {
+        self.shared().meter.set_limit(bytes);
+    }
+
     /// The round-trip time of the last question answered, waiting in queues included. `None` until the first.
     pub fn rtt(&self) -> Option<Duration> {
         match self.shared().rtt_micros.load(Relaxed) {

@@ -95,4 +95,30 @@ fn an_admitting_policy_without_destinations_leads_nowhere_and_a_blocking_one_blo
     assert_eq!(judge(&some, &subject), Ok("wide".to_owned()));
     let low = Subject::person(&ann, HERE).to("192.168.1.5:3389".parse().unwrap());
     assert!(matches!(judge(&some, &low), Err(DenyReason::Blocked { .. })));
+    // Where no destination is known yet, what blocks some of them blocks nobody.
+    assert_eq!(judge(&some, &Subject::person(&ann, HERE)), Ok("wide".to_owned()));
+    let app = app("app", "app.example", &["block-some", "wide"]);
+    let set = PolicySet::new(&[], &some, std::slice::from_ref(&app)).unwrap();
+    assert!(!set.hopeless(&app, HERE));
+    assert!(set.may_lead(&app, &Subject::person(&ann, HERE), 22));
+    let narrow = [to(policy("narrow", "domain:corp.com"), &["192.168.0.0/16:22"])];
+    let app = crate::declare::app("app", "app.example", &["narrow"]);
+    let set = PolicySet::new(&[], &narrow, std::slice::from_ref(&app)).unwrap();
+    assert!(!set.may_lead(&app, &Subject::person(&ann, HERE), 23));
+    assert!(!set.may_lead(&app, &Subject::person(&person("eve@else.com"), HERE), 22));
+}
+
+// A stream reaches everything at its host, so every application there has a word.
+#[test]
+fn what_is_opened_whole_falls_under_every_application_of_the_host() {
+    let apps =
+        [app("front", "app.example", &[]), app("admin", "app.example/admin", &[]), app("other", "b.example", &[])];
+    let set = PolicySet::new(&[], &[], &apps).unwrap();
+    let host = tunnel_proto::Hostname::parse("app.example").unwrap();
+    let matched = set.applications_of(&host);
+    let (first, all) = matched.required().unwrap();
+    let mut all: Vec<_> = all.map(|app| app.name.as_str()).collect();
+    all.sort_unstable();
+    assert_eq!((first.name.as_str(), all), ("front", vec!["admin", "front"]));
+    assert!(set.applications_of(&tunnel_proto::Hostname::parse("c.example").unwrap()).required().is_none());
 }

@@ -150,7 +150,7 @@ impl Account {
 
 /// The books of one link.
 pub(super) struct Meter {
-    limit: usize,
+    limit: AtomicUsize,
     live: AtomicUsize,
     settling: AtomicUsize,
     blocked: AtomicBool,
@@ -172,7 +172,7 @@ struct Book {
 impl Meter {
     pub(super) fn new(limit: usize, now: Instant) -> Self {
         Self {
-            limit,
+            limit: AtomicUsize::new(limit),
             live: AtomicUsize::new(0),
             settling: AtomicUsize::new(0),
             blocked: AtomicBool::new(false),
@@ -200,14 +200,20 @@ impl Meter {
         self.live.load(Relaxed).saturating_add(self.settling.load(Relaxed))
     }
 
+    /// Sets the budget anew.
+    pub(super) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Relaxed);
+    }
+
     /// Whether the streams that are still open hold more than the budget.
     pub(super) fn is_over(&self) -> bool {
-        self.live.load(Relaxed) > self.limit
+        self.live.load(Relaxed) > self.limit.load(Relaxed)
     }
 
     /// Whether even closing streams did not bring the buffers down.
     pub(super) fn is_hopeless(&self) -> bool {
-        self.buffered() > self.limit.saturating_add(self.limit / 4)
+        let limit = self.limit.load(Relaxed);
+        self.buffered() > limit.saturating_add(limit / 4)
     }
 
     pub(super) fn set_blocked(&self, blocked: bool) {
