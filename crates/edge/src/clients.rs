@@ -14,12 +14,12 @@ use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, sleep},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tunnel_proto::{
     GrantId, LinkId,
-    link::{self, Carried, Control, Incoming, Link, Pending, Settings, Welcomed, relay},
+    link::{self, Carried, Control, Incoming, Link, MEMORY_MAX, Pending, Settings, Welcomed, relay},
     message::{
         Credential, DrainReason, GrantRefusal, Granted, Limits, Message, OpenGrant, Opening, Present, Refused, Revoked,
         RevokedReason, Role, StreamRefusal,
@@ -37,12 +37,16 @@ use crate::{
 const GRANTS_MAX: usize = 256;
 /// Numbers of grants that one link may use up in all: what is remembered of those that have ended.
 const GRANTS_EVER: usize = 4096;
-/// Bad credentials that one link may present before it is cut.
-const BAD_MAX: u32 = 16;
-/// How long a link may be without a grant: what it is for has ended, or never began.
+/// Presentations that one link may have refused before it is cut.
+const REFUSED_MAX: u32 = 64;
+/// How long a link may be without its first grant.
+const BEGIN_MAX: Duration = Duration::from_secs(30);
+/// How long a link may be without a grant later: what it was for has ended.
 const IDLE_MAX: Duration = Duration::from_secs(5 * 60);
-/// What a link may make the edge hold for services that do not read.
-const MEMORY_MAX: usize = 16 * 1024 * 1024;
+/// What a link may make the edge hold before its first grant: nothing that it sends then goes anywhere.
+const STRANGER_MEMORY: usize = 256 * 1024;
+/// How long a client may take nothing of what is said to it on the control stream.
+const SAY_TIME: Duration = Duration::from_secs(2);
 /// How often grants are held against the clock; everything else is noticed when it happens.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -51,7 +55,7 @@ pub(crate) async fn serve<T>(state: Arc<State>, io: T, source: IpAddr, stopping:
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let settings = Settings { memory: MEMORY_MAX, ..Settings::default() };
+    let settings = Settings { memory: STRANGER_MEMORY, ..Settings::default() };
     let greeting = match link::accept(io, Role::Access, settings).await {
         Ok(greeting) => greeting,
         Err(error) => return tracing::debug!(%source, %error, "an access client was not greeted"),
@@ -67,8 +71,9 @@ where
         grants: HashMap::new(),
         used: HashSet::new(),
         ends: FuturesUnordered::new(),
-        bad: 0,
+        refused: 0,
         since: Instant::now(),
+        begun: false,
     };
     client.run(incoming, control, stopping).await;
     link.close();
@@ -84,9 +89,11 @@ struct Client {
     used: HashSet<GrantId>,
     /// Sessions that somebody ended.
     ends: FuturesUnordered<BoxFuture<'static, GrantId>>,
-    bad: u32,
+    refused: u32,
     /// Since when there is no grant.
     since: Instant,
+    /// Whether there ever was one.
+    begun: bool,
 }
 
 /// A credential that was found good.
@@ -133,7 +140,8 @@ impl Client {
                 }
                 _ = changed.changed() => self.review(),
                 _ = look.tick() => {
-                    if self.grants.is_empty() && self.link.streams() == 0 && self.since.elapsed() > IDLE_MAX {
+                    let most = if self.begun { IDLE_MAX } else { BEGIN_MAX };
+                    if self.grants.is_empty() && self.since.elapsed() > most {
                         return;
                     }
                     self.review()
@@ -146,21 +154,37 @@ impl Client {
                 () = self.link.idle(), if leaving => return,
                 _ = self.link.closed() => return,
             };
+            // Whoever does not listen must not hold up what ends grants.
             for message in said {
-                if control.send(message).await.is_err() {
+                if !matches!(timeout(SAY_TIME, control.send(message)).await, Ok(Ok(()))) {
                     return;
                 }
             }
         }
     }
 
-    /// Judges a credential. `None` when the link has presented too many that are none.
+    /// Judges a credential. `None` when the link has presented too much that opens nothing.
     fn present(&mut self, present: &Present) -> Option<Message> {
+        let judged = self.judge(present);
+        if judged.is_err() {
+            self.refused = self.refused.saturating_add(1);
+            if self.refused > REFUSED_MAX {
+                return None;
+            }
+        }
+        Some(match judged {
+            Ok(granted) => granted.into(),
+            Err(refused) => refused.into(),
+        })
+    }
+
+    fn judge(&mut self, present: &Present) -> Result<Granted, Refused> {
         let grant = present.grant;
-        let refuse = |code, text: &str| Some(Refused { grant, code, text: text.to_owned() }.into());
+        let refuse = |code, text: &str| Refused { grant, code, text: text.to_owned() };
         let new = self.used.len() < GRANTS_EVER && self.used.insert(grant);
         if !new || self.grants.len() >= GRANTS_MAX {
-            return refuse(GrantRefusal::TooManyGrants, "the link has as many grants as it may; open another link");
+            let text = "the link has as many grants as it may; open another link";
+            return Err(refuse(GrantRefusal::TooManyGrants, text));
         }
         let visit = self.visit(present);
         let credential = match &present.credential {
@@ -170,38 +194,36 @@ impl Client {
             }
         };
         let snapshot = self.state.snapshot.load_full();
-        match gate::admit_credential(self.state.gate(&snapshot), &visit, &credential) {
-            Ok(permit) => {
-                let (holder, expires) = (permit.holder().clone(), permit.until());
-                let waits = holder.clone();
-                self.ends.push(Box::pin(async move {
-                    waits.ended().await;
-                    grant
-                }));
-                self.grants.insert(grant, Grant { holder, visit, permit, over: CancellationToken::new() });
-                Some(Granted { grant, expires }.into())
-            }
-            Err(Turnaway::Unknown) => {
-                self.bad = self.bad.saturating_add(1);
+        let admitted = gate::admit_credential(self.state.gate(&snapshot), &visit, &credential);
+        let permit = admitted.map_err(|turnaway| match (turnaway, &present.credential) {
+            (Turnaway::Unknown, _) => {
                 refuse(GrantRefusal::UnknownHostname, "the edge has no application with this hostname")
             }
-            Err(Turnaway::BadCredential | Turnaway::Login(_)) => {
-                self.bad = self.bad.saturating_add(1);
-                if self.bad > BAD_MAX {
-                    return None;
-                }
-                let what = match present.credential {
-                    Credential::ClientToken(_) => "the login has ended, or is for another application: log in again",
-                    Credential::ServiceToken { .. } => {
-                        "the service token is not known, has expired, or its secret is another one"
-                    }
-                };
-                refuse(GrantRefusal::BadCredential, what)
+            (Turnaway::BadCredential | Turnaway::Login(_), Credential::ClientToken(_)) => {
+                let text = "the login has ended, or is for another application: log in again";
+                refuse(GrantRefusal::BadCredential, text)
             }
-            Err(Turnaway::Denied(_) | Turnaway::ForeignOrigin) => {
+            (Turnaway::BadCredential | Turnaway::Login(_), Credential::ServiceToken { .. }) => {
+                let text = "the service token is not known, has expired, or its secret is another one";
+                refuse(GrantRefusal::BadCredential, text)
+            }
+            (Turnaway::Denied(_) | Turnaway::ForeignOrigin, _) => {
                 refuse(GrantRefusal::NotAdmitted, "the edge's policy does not admit you here")
             }
-        }
+        })?;
+        let (holder, expires) = (permit.holder().clone(), permit.until());
+        // Presented anew, it takes the place of the grant before. Streams of that one go on: each is judged for itself.
+        self.grants.retain(|_, other| other.visit.host != visit.host || other.holder.key() != holder.key());
+        let waits = holder.clone();
+        self.ends.push(Box::pin(async move {
+            waits.ended().await;
+            grant
+        }));
+        self.grants.insert(grant, Grant { holder, visit, permit, over: CancellationToken::new() });
+        // Somebody's from here on: it may carry what a link carries.
+        self.begun = true;
+        self.link.set_memory(MEMORY_MAX);
+        Ok(Granted { grant, expires })
     }
 
     fn visit(&self, present: &Present) -> Visit {

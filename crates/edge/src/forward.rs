@@ -11,6 +11,7 @@ use http::{
     HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header, request::Parts, uri::PathAndQuery,
 };
 use hyper::body::{Body as _, Incoming};
+use tunnel_proto::message::ServiceKind;
 
 use crate::{
     Response, State, Visit,
@@ -40,7 +41,9 @@ pub(crate) async fn forward(
     };
     let path = parts.uri.path();
     let candidates = permit.tunnel().map(|tunnel| state.registry.candidates(tunnel, &visit.host, path));
-    let candidates = candidates.unwrap_or_default();
+    let mut candidates = candidates.unwrap_or_default();
+    // Whatever else a tunnel's connectors announce for the host: a request goes to a web service and to nothing else.
+    candidates.retain(|candidate| candidate.rule.kind == ServiceKind::Http);
     if candidates.is_empty() {
         return failed(Failure::NoTunnel);
     }

@@ -19,7 +19,6 @@ use crate::{
     pages::{BadRequest, Denied, LoginRequired, Missing, NotFound, PageContext, StreamProblem, TcpOnly, wants_json},
     request::{self, Authority, Malformed},
     reserved::{self, Reserved},
-    snapshot::Snapshot,
     store::{AuditEvent, AuditRecord},
     tcp, websocket,
 };
@@ -64,8 +63,8 @@ fn presented(headers: &HeaderMap) -> Presented {
 }
 
 /// Whether what is behind a host and path is no web service, as far as a connector says so now.
-fn is_tcp(state: &State, snapshot: &Snapshot, host: &Hostname, path: &str) -> bool {
-    let kind = snapshot.tunnel_for(host).and_then(|tunnel| state.registry.kind(tunnel, host, path));
+fn is_tcp(state: &State, permit: &Permit, host: &Hostname, path: &str) -> bool {
+    let kind = permit.tunnel().and_then(|tunnel| state.registry.kind(tunnel, host, path));
     matches!(kind, Some(ServiceKind::Tcp | ServiceKind::Bastion))
 }
 
@@ -137,15 +136,15 @@ async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) ->
     let mut context = desk.context(&ask);
     // Whoever shows a token is a program: it gets an answer and no way to a login, and a cookie beside it does not count.
     context.json |= program;
-    let tcp = visit.host != *state.login_host() && is_tcp(state, &snapshot, &visit.host, path);
-    if tcp && websocket && !program {
-        // The door to TCP services takes no cookie.
-        return LoginRequired { reference: visit.reference }.render(&context);
-    }
     let asked = Asked { visit: &visit, path, headers: &parts.headers, credential: &credential, websocket };
     match gate::admit(state.gate(&snapshot), asked) {
-        Ok(permit) if tcp && websocket => return tcp_door(state, &visit, &context, permit, parts).await,
-        Ok(_) if tcp => TcpOnly::of(&visit).render(&context),
+        // Asked only of those who are admitted: nobody else learns what is there.
+        Ok(permit) if is_tcp(state, &permit, &visit.host, path) => match (websocket, program) {
+            (true, true) => tcp_door(state, &visit, &context, permit, parts).await,
+            // The door to TCP services takes no cookie.
+            (true, false) => LoginRequired { reference: visit.reference }.render(&context),
+            (false, _) => TcpOnly::of(&visit).render(&context),
+        },
         Ok(permit) => forward::forward(state, visit.clone(), &context, permit, parts, body).await,
         Err(Turnaway::BadCredential) => LoginRequired { reference: visit.reference }.render(&context),
         Err(Turnaway::Login(app)) => match snapshot.policies.application(&app) {

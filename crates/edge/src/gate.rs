@@ -16,7 +16,7 @@ use std::{
 use http::{HeaderMap, header};
 use moka::sync::Cache;
 use tunnel_auth::ClientToken;
-use tunnel_policy::{Application, Subject, Verdict};
+use tunnel_policy::{Application, Matched, Subject, Verdict};
 use tunnel_proto::{AppId, Hostname, Revision, TunnelId, UnixTime};
 
 use crate::{
@@ -102,11 +102,29 @@ pub struct Permit {
 /// What was admitted, to be judged again while a stream lives.
 struct Claim {
     host: Hostname,
-    path: String,
+    reach: Reach,
     source: IpAddr,
     destination: Option<SocketAddr>,
     /// The newest configuration by which it was judged.
     revision: AtomicU64,
+}
+
+/// How much of a host is opened.
+#[derive(Clone, Debug)]
+enum Reach {
+    /// What lies at this path, in any reading.
+    Path(String),
+    /// Everything: a stream has no path, so every application of the host has a word.
+    Whole,
+}
+
+impl Reach {
+    fn applications<'a>(&self, snapshot: &'a Snapshot, host: &Hostname) -> Matched<'a> {
+        match self {
+            Self::Path(path) => snapshot.policies.applications_for(host, path),
+            Self::Whole => snapshot.policies.applications_of(host),
+        }
+    }
 }
 
 impl Permit {
@@ -144,7 +162,7 @@ impl Permit {
         if revision == self.claim.revision.load(Relaxed) {
             return true;
         }
-        let matched = gate.snapshot.policies.applications_for(&self.claim.host, &self.claim.path);
+        let matched = self.claim.reach.applications(gate.snapshot, &self.claim.host);
         let Some((_, required)) = matched.required() else { return false };
         let (source, destination) = (self.claim.source, self.claim.destination);
         let subject = Subject { caller: self.holder.caller(), source, destination };
@@ -178,7 +196,8 @@ pub enum Turnaway {
 /// Decides on one request.
 pub fn admit(gate: Gate<'_>, asked: Asked<'_>) -> Result<Permit, Turnaway> {
     let Asked { visit, path, .. } = asked;
-    let (app, required) = gate.required(visit, path)?;
+    let reach = Reach::Path(path.to_owned());
+    let (app, required) = gate.required(visit, &reach)?;
     let holder = match gate.authenticate(visit, asked.headers, asked.credential) {
         Some(holder) => holder,
         None if matches!(asked.credential, Presented::Cookies) => return Err(gate.stranger(visit, app)),
@@ -192,7 +211,7 @@ pub fn admit(gate: Gate<'_>, asked: Asked<'_>) -> Result<Permit, Turnaway> {
         gate.refused(visit, app, Some(&holder), "a WebSocket from another origin");
         return Err(Turnaway::ForeignOrigin);
     }
-    gate.permit(visit, path, &required, holder, None, by_cookie)
+    gate.permit(visit, reach, &required, holder, None, by_cookie)
 }
 
 /// Decides on a stream that a credential was presented for before, to `destination` where the application is a bastion.
@@ -202,22 +221,29 @@ pub fn admit_stream(
     holder: &Holder,
     destination: Option<SocketAddr>,
 ) -> Result<Permit, Turnaway> {
-    let (_, required) = gate.required(visit, STREAM_PATH)?;
-    gate.permit(visit, STREAM_PATH, &required, holder.clone(), destination, false)
+    let (_, required) = gate.required(visit, &Reach::Whole)?;
+    gate.permit(visit, Reach::Whole, &required, holder.clone(), destination, false)
 }
 
 /// Decides on a credential for everything at the visit's host that is opened by streams. What it permits is judged again for
 /// each of them.
 pub fn admit_credential(gate: Gate<'_>, visit: &Visit, credential: &Presented) -> Result<Permit, Turnaway> {
-    let (app, required) = gate.required(visit, STREAM_PATH)?;
+    let (app, required) = gate.required(visit, &Reach::Whole)?;
     let Some(holder) = gate.authenticate(visit, &HeaderMap::new(), credential) else {
         gate.refused(visit, app, None, "a token that is not good here");
         return Err(Turnaway::BadCredential);
     };
-    gate.permit(visit, STREAM_PATH, &required, holder, None, false)
+    gate.permit(visit, Reach::Whole, &required, holder, None, false)
 }
 
-/// The path as which streams are judged, which have none: everything at the host.
+/// Whether a name is worth being looked up for `holder`: some policy that admits them lists a destination at this port.
+pub fn may_lead(gate: Gate<'_>, visit: &Visit, holder: &Holder, port: u16) -> bool {
+    let subject = Subject { caller: holder.caller(), source: visit.source, destination: None };
+    let may = |app: &&Application| gate.snapshot.policies.may_lead(app, &subject, port);
+    gate.required(visit, &Reach::Whole).is_ok_and(|(_, required)| required.iter().all(may))
+}
+
+/// The path by which the rule of a stream is found, which has none.
 pub(crate) const STREAM_PATH: &str = "/";
 
 /// Until when a holder may open an application, by its credential alone: a session holds a grant for each, and counts only
@@ -231,11 +257,12 @@ fn opens(holder: &Holder, app: &Application, now: UnixTime) -> Option<UnixTime> 
 
 impl<'a> Gate<'a> {
     /// The application of a host and path, and all that must admit.
-    fn required(&self, visit: &Visit, path: &str) -> Result<(&'a Application, Vec<&'a Application>), Turnaway> {
-        if visit.host == *self.login_host || tunnel_policy::is_reserved(path) {
+    fn required(&self, visit: &Visit, reach: &Reach) -> Result<(&'a Application, Vec<&'a Application>), Turnaway> {
+        let reserved = matches!(reach, Reach::Path(path) if tunnel_policy::is_reserved(path));
+        if visit.host == *self.login_host || reserved {
             return Err(Turnaway::Unknown);
         }
-        let matched = self.snapshot.policies.applications_for(&visit.host, path);
+        let matched = reach.applications(self.snapshot, &visit.host);
         let (app, required) = matched.required().ok_or(Turnaway::Unknown)?;
         Ok((app, required.collect()))
     }
@@ -258,7 +285,7 @@ impl<'a> Gate<'a> {
     fn permit(
         &self,
         visit: &Visit,
-        path: &str,
+        reach: Reach,
         required: &[&Application],
         holder: Holder,
         destination: Option<SocketAddr>,
@@ -287,7 +314,7 @@ impl<'a> Gate<'a> {
                 return Err(denied(&holder));
             }
         }
-        let (host, path) = (visit.host.clone(), path.to_owned());
+        let host = visit.host.clone();
         let revision = AtomicU64::new(self.snapshot.revision.0);
         Ok(Permit {
             app: app.id,
@@ -295,7 +322,7 @@ impl<'a> Gate<'a> {
             tunnel: self.snapshot.tunnel_for(&visit.host),
             holder,
             until,
-            claim: Claim { host, path, source: visit.source, destination, revision },
+            claim: Claim { host, reach, source: visit.source, destination, revision },
         })
     }
 

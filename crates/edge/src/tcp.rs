@@ -1,7 +1,7 @@
 //! The way to services that are no web pages: judged for every stream, opened on a link of the tunnel, and for bastions
 //! only after the destination's addresses are known.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tunnel_proto::{
     Destination,
@@ -26,9 +26,23 @@ pub(crate) struct Opened {
     pub(crate) permit: Permit,
 }
 
+/// How long all of it may take: whoever asked waits no longer.
+const OPEN_TIME: Duration = Duration::from_secs(40);
+
 /// Opens a stream for `holder` to the service at the visit's host, or, where that is a bastion, to `destination` behind it.
 /// What is refused says which side refused, and why, for the person who asked; it is in the audit record, too.
 pub(crate) async fn open(
+    state: &Arc<State>,
+    visit: &Visit,
+    holder: &Holder,
+    destination: Option<&str>,
+) -> Result<Opened, StreamRefused> {
+    let opening = tokio::time::timeout(OPEN_TIME, open_in_time(state, visit, holder, destination));
+    let late = |_| edge(StreamRefusal::ServiceTimeout, "the service did not answer in time");
+    opening.await.map_err(late)?
+}
+
+async fn open_in_time(
     state: &Arc<State>,
     visit: &Visit,
     holder: &Holder,
@@ -77,24 +91,21 @@ async fn bastion(
     candidates: &[Candidate],
     destination: &Destination,
 ) -> Result<Opened, StreamRefused> {
+    let snapshot = state.snapshot.load_full();
     let addresses = match destination.address() {
         Some(address) => vec![address],
+        // What names mean on the connector's network is not for everybody to find out.
+        None if !gate::may_lead(state.gate(&snapshot), visit, holder, destination.port()) => {
+            return Err(unwelcome(state, visit, holder, destination));
+        }
         None => resolve(state, visit, holder, candidates, destination).await?,
     };
-    let snapshot = state.snapshot.load_full();
     let mut permits = Vec::with_capacity(addresses.len());
     for address in addresses {
         let admitted = gate::admit_stream(state.gate(&snapshot), visit, holder, Some(address));
         let permit = admitted.map_err(|turnaway| match turnaway {
-            Turnaway::Denied(_) => {
-                let at = if destination.address().is_some() { String::new() } else { format!(" ({address})") };
-                edge(
-                    StreamRefusal::NotAdmitted,
-                    format!(
-                        "the edge's policy does not admit you to {destination}{at}; an administrator can change that"
-                    ),
-                )
-            }
+            // The address of a name is in the record, and not for whoever asked.
+            Turnaway::Denied(_) => edge(StreamRefusal::NotAdmitted, denial(destination)),
             other => not_admitted(other),
         })?;
         permits.push((address, permit));
@@ -120,6 +131,16 @@ async fn bastion(
         }
     }
     Err(last)
+}
+
+fn denial(destination: &Destination) -> String {
+    format!("the edge's policy does not admit you to {destination}; an administrator can change that")
+}
+
+/// Refuses a name that no policy could lead to, for the record as well.
+fn unwelcome(state: &State, visit: &Visit, holder: &Holder, destination: &Destination) -> StreamRefused {
+    refused(state, visit, holder, format!("to {destination}: no policy that admits lists this port"));
+    edge(StreamRefusal::NotAdmitted, denial(destination))
 }
 
 /// Asks the connector, on whose network the name means something, which addresses it has. All of them are on its list, or
@@ -183,23 +204,30 @@ fn told(state: &State, visit: &Visit, holder: &Holder, error: NotOpened) -> Stre
         }
         NotOpened::Refused(refused) => refused,
     };
-    let text = match refused.code {
+    self::refused(state, visit, holder, format!("by the connector: {} ({})", refused.code, refused.text));
+    let (code, text) = match refused.code {
         // About what the person asked for; everything else is about a network that is none of theirs.
-        StreamRefusal::DestinationDenied => format!("the connector refused: {}", refused.text),
-        StreamRefusal::ServiceRefused => "the service refused the connection; is it running?".to_owned(),
-        StreamRefusal::ServiceTimeout => "the service did not answer in time".to_owned(),
-        StreamRefusal::ServiceUnreachable => {
-            "the connector cannot reach the service, or its name has no address".to_owned()
+        StreamRefusal::DestinationDenied => (refused.code, format!("the connector refused: {}", refused.text)),
+        StreamRefusal::ServiceRefused => {
+            (refused.code, "the service refused the connection; is it running?".to_owned())
         }
-        code => format!("the connector refused ({code})"),
+        StreamRefusal::ServiceTimeout => (refused.code, "the service did not answer in time".to_owned()),
+        StreamRefusal::ServiceUnreachable => {
+            (refused.code, "the connector cannot reach the service, or its name has no address".to_owned())
+        }
+        // What only an edge says would mean something else to the client than a connector can mean by it.
+        code => (StreamRefusal::Internal, format!("the connector refused ({code})")),
     };
+    edge(code, text)
+}
+
+fn refused(state: &State, visit: &Visit, holder: &Holder, why: String) {
     state.audit.refused(AuditRecord {
         actor: Some(holder.actor()),
         source: Some(visit.source),
         object: Some(visit.host.to_string()),
-        detail: Some(format!("by the connector: {} ({})", refused.code, refused.text)),
+        detail: Some(why),
         reference: Some(visit.reference.to_string()),
         ..AuditRecord::new(visit.now, AuditEvent::Refused)
     });
-    edge(refused.code, text)
 }

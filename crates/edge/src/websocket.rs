@@ -213,7 +213,12 @@ where
     match end {
         End::Said(code, reason) => {
             let close = WsMessage::Close(Some(CloseFrame { code, reason: reason.into() }));
-            tokio::time::timeout(GOODBYE, to_visitor.send(close)).await.ok();
+            let goodbye = async {
+                to_visitor.send(close).await.ok();
+                // Input that is left unread would have the system reset the connection, and what was answered be lost.
+                while let Some(Ok(_)) = from_visitor.next().await {}
+            };
+            tokio::time::timeout(GOODBYE, goodbye).await.ok();
         }
         // A service that still reads must not be reset for the visitor's having said all; what it answers is nobody's.
         End::Visitor => {

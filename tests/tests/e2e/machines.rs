@@ -172,7 +172,12 @@ fn service_tokens_are_strict() {
         let cookie = person.session(DB)?;
         let table: Vec<(&str, Vec<(&'static str, &str)>, u16)> = vec![
             ("nothing", vec![], 401),
-            ("a cookie, which the door does not take", vec![("cookie", cookie.as_str())], 401),
+            ("a cookie of another page", vec![("cookie", cookie.as_str())], 403),
+            (
+                "a cookie, which the door does not take",
+                vec![("cookie", cookie.as_str()), ("origin", "https://db.example.test")],
+                401,
+            ),
             ("a wrong secret", vec![(i, id), (s, &none)], 401),
             ("a made-up id", vec![(i, "x.access"), (s, secret)], 401),
             ("another token's secret", vec![(i, id), (s, &other_secret)], 401),
