@@ -1,9 +1,15 @@
 //! Where a bastion leads. The edge judges who may go where; here the connector's own list decides again, whatever the
 //! edge says, and neither can widen the other.
 
-use std::{future::Future, io, net::IpAddr, net::SocketAddr, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    sync::Arc,
+    time::Duration,
+};
 
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 use tracing::debug;
 use tunnel_proto::{
     Destination, DestinationRange, Hostname,
@@ -84,9 +90,46 @@ where
     if addresses.is_empty() { Err(unreachable("has no address at the connector")) } else { Ok(addresses) }
 }
 
-/// Asks the system's resolver.
-pub(crate) async fn look_up(name: Hostname, port: u16) -> io::Result<Vec<SocketAddr>> {
-    Ok(tokio::net::lookup_host((name.as_str(), port)).await?.collect())
+/// Names that are looked up at a time. The system's resolver keeps a thread for each as long as it likes, and the connector
+/// needs some for itself.
+const LOOK_UPS_MAX: usize = 16;
+
+/// The system's resolver, asked by a few at a time.
+#[derive(Clone, Debug)]
+pub(crate) struct Resolver(Arc<Semaphore>);
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(LOOK_UPS_MAX)))
+    }
+}
+
+impl Resolver {
+    /// Looks a name up. The place is kept until the resolver has answered, whether or not anybody waits for it still.
+    pub(crate) async fn look_up(self, name: Hostname, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let place = self.0.try_acquire_owned();
+        let place = place.map_err(|_| io::Error::other("too many names are being looked up; try again"))?;
+        let asking = tokio::task::spawn_blocking(move || {
+            let found = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
+            drop(place);
+            found
+        });
+        asking.await.map_err(io::Error::other)?
+    }
+}
+
+/// Whether a connection to `peer` has stayed on this machine, by whichever of its addresses, and may: this machine's own
+/// services are in no range, and must be written out.
+pub(crate) fn stays_here(allow: &[DestinationRange], local: SocketAddr, peer: SocketAddr) -> bool {
+    local.ip().to_canonical() == peer.ip().to_canonical() && !allow.iter().any(|range| range.names(peer))
+}
+
+/// What is said of such a connection.
+pub(crate) fn own(asked: &dyn std::fmt::Display) -> Refused {
+    let text = format!(
+        "`{asked}` is the connector's own machine, which no range holds: its list (--allow) has to name that very address"
+    );
+    (StreamRefusal::DestinationDenied, text)
 }
 
 fn is_allowed(allow: &[DestinationRange], address: SocketAddr) -> bool {
@@ -288,5 +331,23 @@ mod tests {
         let silent = |_, _| std::future::pending();
         let (code, _) = resolve(&allow(), &"desk.lan".parse().unwrap(), 22, silent).await.unwrap_err();
         assert_eq!(code, StreamRefusal::ServiceTimeout);
+    }
+
+    #[test]
+    fn this_machine_is_in_no_range_by_any_of_its_addresses() {
+        let own: SocketAddr = "192.168.1.5:3389".parse().unwrap();
+        let from = "192.168.1.5:40000".parse().unwrap();
+        assert!(stays_here(&allow(), from, own));
+        assert!(!stays_here(&allow(), "192.168.1.9:40000".parse().unwrap(), own), "from another machine");
+        assert!(!stays_here(&["192.168.1.5:3389".parse().unwrap()], from, own), "written out");
+    }
+
+    #[tokio::test]
+    async fn no_more_than_a_few_names_are_looked_up_at_a_time() {
+        let resolver = Resolver::default();
+        let places: Vec<_> = (0..LOOK_UPS_MAX).map(|_| resolver.0.clone().try_acquire_owned().unwrap()).collect();
+        assert!(resolver.clone().look_up("localhost".parse().unwrap(), 1).await.is_err());
+        drop(places);
+        assert!(resolver.look_up("localhost".parse().unwrap(), 1).await.is_ok());
     }
 }

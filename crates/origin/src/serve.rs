@@ -12,7 +12,7 @@ use tunnel_proto::{
 };
 
 use crate::{
-    bastion::{self, Refused, Verdict},
+    bastion::{self, Refused, Resolver, Verdict},
     service::{self, Service, StreamHandler},
     status::Meters,
 };
@@ -24,12 +24,13 @@ pub const SERVICE_CONNECT_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) struct Rules {
     revision: Revision,
     rules: Vec<(RuleId, HostPattern, Service)>,
+    resolver: Resolver,
 }
 
 impl Rules {
     pub(crate) fn new(services: Vec<(HostPattern, Service)>) -> Self {
         let rules = (0..).map(RuleId).zip(services).map(|(id, (hostname, service))| (id, hostname, service)).collect();
-        Self { revision: Revision(1), rules }
+        Self { revision: Revision(1), rules, resolver: Resolver::default() }
     }
 
     /// The table as it is announced: hostnames and kinds, and nothing of where the services are.
@@ -83,12 +84,12 @@ pub(crate) async fn serve(pending: Pending, rules: Arc<Rules>, limit: Duration, 
         return refuse(pending, StreamRefusal::Malformed, "an edge opens services".to_owned(), &meters).await;
     };
     let trace = u128::from_be_bytes(open.trace);
-    let (hostname, service, destination) = match rules.find(&open) {
+    let (hostname, published, destination) = match rules.find(&open) {
         Ok((hostname, service, destination)) => (hostname.clone(), service.clone(), destination),
         Err((code, text)) => return refuse(pending, code, text, &meters).await,
     };
-    let service = match lead(service, destination.as_ref(), open.resolve).await {
-        Ok(Led::Service(service)) => service,
+    let service = match lead(&published, destination.as_ref(), open.resolve, &rules.resolver).await {
+        Ok(Led::Service(leads_to)) => leads_to,
         Ok(Led::Addresses(addresses)) => {
             // Whoever asked may have gone.
             pending.resolved(addresses).await.ok();
@@ -114,6 +115,13 @@ pub(crate) async fn serve(pending: Pending, rules: Arc<Rules>, limit: Duration, 
             return refuse(pending, StreamRefusal::ServiceTimeout, text, &meters).await;
         }
     };
+    if let Some(destination) = &destination
+        && connection.stays_here(&published)
+    {
+        let (code, text) = bastion::own(destination);
+        info!(%hostname, %destination, trace = format_args!("{trace:032x}"), "destination denied: this machine");
+        return refuse(pending, code, text, &meters).await;
+    }
     let opening = service::Opening {
         rule: hostname.clone(),
         source: open.source,
@@ -146,18 +154,24 @@ enum Led {
 }
 
 /// Leads a bastion's opening to its destination, and any other to its service.
-async fn lead(service: Service, destination: Option<&Destination>, resolve: bool) -> Result<Led, Refused> {
-    let (Service::Bastion(allow), Some(destination)) = (&service, destination) else {
+async fn lead(
+    service: &Service,
+    destination: Option<&Destination>,
+    resolve: bool,
+    resolver: &Resolver,
+) -> Result<Led, Refused> {
+    let (Service::Bastion(allow), Some(destination)) = (service, destination) else {
         // A handler that takes destinations judges them itself; of names it knows nothing.
         let text = || "this bastion resolves no names".to_owned();
-        return if resolve { Err((StreamRefusal::WrongKind, text())) } else { Ok(Led::Service(service)) };
+        return if resolve { Err((StreamRefusal::WrongKind, text())) } else { Ok(Led::Service(service.clone())) };
     };
     let allow: &[DestinationRange] = allow;
     match bastion::judge(allow, destination, resolve)? {
         Verdict::Connect(target) => Ok(Led::Service(Service::Tcp(target))),
         Verdict::Known(address) => Ok(Led::Addresses(vec![address])),
         Verdict::Resolve(name) => {
-            bastion::resolve(allow, &name, destination.port(), bastion::look_up).await.map(Led::Addresses)
+            let look_up = |name, port| resolver.clone().look_up(name, port);
+            bastion::resolve(allow, &name, destination.port(), look_up).await.map(Led::Addresses)
         }
     }
 }
@@ -183,6 +197,16 @@ async fn connect_tcp(target: &SocketTarget) -> Result<Connection, DialError> {
 }
 
 impl Connection {
+    /// Whether a bastion's connection has stayed on this machine without leave.
+    fn stays_here(&self, service: &Service) -> bool {
+        let (Service::Bastion(allow), Self::Tcp(tcp)) = (service, self) else { return false };
+        match (tcp.local_addr(), tcp.peer_addr()) {
+            (Ok(local), Ok(peer)) => bastion::stays_here(allow, local, peer),
+            // Gone already.
+            _ => true,
+        }
+    }
+
     async fn carry(self, mut stream: Stream, opening: service::Opening, meters: &Meters) -> io::Result<()> {
         let ended = match self {
             Self::Tcp(mut service) => {
