@@ -24,6 +24,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "axum08")]
+pub mod axum08;
 mod bastion;
 mod connector;
 mod credentials;
@@ -31,20 +33,31 @@ pub mod enrol;
 mod error;
 mod establish;
 pub mod hello;
+mod identity;
+mod listener;
 mod live;
 pub mod operator;
+mod origin;
+pub mod pem;
+mod published;
 mod renewal;
 mod serve;
 mod service;
 mod status;
+mod stored;
 mod supervise;
 
 pub use connector::{Builder, CONNECTIONS, CONNECTIONS_MAX, Connector, GRACE};
 pub use credentials::{CredentialStore, Credentials, CredentialsError};
 pub use error::Error;
+pub use identity::{ASSERTION_HEADER, Identity, IdentityError, Verifier};
+pub use listener::{Conn, Listener};
+pub use origin::{Builder as OriginBuilder, LINKS_EACH, Origin};
+pub use published::{Http, Published, Tcp};
 pub use serve::SERVICE_CONNECT_LIMIT;
 pub use service::{Opening, Service, ServiceError, StreamHandler};
 pub use status::{Counters, Status};
+pub use stored::{StoredError, StoredTunnel};
 pub use tunnel_proto::{
     Destination, DestinationRange,
     dial::{AddressError, Backoff, EDGE_PORT, EdgeAddress, FIRST_RETRY_JITTER, RETRY_BASE, RETRY_CAP, SocketTarget},
