@@ -115,7 +115,6 @@ async fn enrol(edge: &Edge) -> Result<(Credentials, String, String)> {
     let token = office.create_service_token(token).await.map_err(said)?;
     let access = declare::Request { file: "bench".into(), text: ACCESS.into(), dry_run: false, prune: false };
     office.apply(access).await.map_err(said)?;
-    let credentials =
-        Credentials::new(config.zone.clone(), &created.ca, &created.certificate, key.key_pem)?;
+    let credentials = Credentials::new(config.zone.clone(), &created.ca, &created.certificate, key.key_pem)?;
     Ok((credentials, token.id, token.secret))
 }

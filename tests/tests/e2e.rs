@@ -14,4 +14,5 @@ mod e2e {
     mod tcp;
     mod traffic;
     mod tunnels;
+    mod ways;
 }

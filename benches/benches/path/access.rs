@@ -53,7 +53,14 @@ pub(crate) fn all(criterion: &mut Criterion, report: &mut Report) {
     idle(criterion, report, reach);
 }
 
-fn bulk(criterion: &mut Criterion, report: &mut Report, reach: Set<'_>, what: &str, direction: Direction, streams: u64) {
+fn bulk(
+    criterion: &mut Criterion,
+    report: &mut Report,
+    reach: Set<'_>,
+    what: &str,
+    direction: Direction,
+    streams: u64,
+) {
     let mut group = criterion.benchmark_group(what);
     plan::few(&mut group);
     group.throughput(Throughput::Bytes(LARGE));

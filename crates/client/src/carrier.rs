@@ -70,7 +70,10 @@ impl Carrier {
     ) -> Result<T, tunnel_proto::dial::AskError> {
         use tunnel_proto::dial::AskError;
         let asking = async {
-            let unreachable = |error: Error| AskError::Unreachable { message: error.to_string() };
+            let unreachable = |error| match error {
+                Error::Unreachable { reason, .. } => AskError::Unreachable { message: reason },
+                other => AskError::Unreachable { message: other.to_string() },
+            };
             let io = self.tcp(at.target()).await.map_err(unreachable)?;
             let name = ServerName::try_from(at.name().as_str().to_owned()).map_err(|_| AskError::Name)?;
             let tls = TlsConnector::from(self.http.clone()).connect(name, io).await.map_err(AskError::Tls)?;

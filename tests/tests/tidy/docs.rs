@@ -125,17 +125,26 @@ fn known_words(program_name: &str, words: &[&str]) -> BTreeSet<String> {
 #[test]
 fn every_flag_is_documented() {
     let documents: String = files(&[".md"]).into_iter().map(|(_, text)| text).collect();
-    let flags =
-        ["run", "demo", "check", "apply", "export", "ca", "admin audit", "admin tunnel create", "admin session"]
-            .map(|command| ("edge", command))
-            .into_iter()
-            .chain(
-                ["login", "run", "create", "list", "route", "rotate", "delete"].map(|command| ("connector", command)),
-            )
-            .chain(
-                ["tcp", "forward", "login", "logout", "token", "curl", "list", "ssh-config"]
-                    .map(|command| ("access", command)),
-            );
+    let flags = [
+        "run",
+        "demo",
+        "check",
+        "apply",
+        "export",
+        "ca",
+        "admin audit",
+        "admin tunnel create",
+        "admin session",
+        "admin service-token create",
+        "admin service-token rotate",
+    ]
+    .map(|command| ("edge", command))
+    .into_iter()
+    .chain(["tcp", "forward", "login", "token", "curl", "list", "ssh-config"].map(|command| ("access", command)))
+    .chain(["login", "run", "create", "list", "route", "rotate", "delete"].map(|command| ("connector", command)))
+    .chain(
+        ["tcp", "forward", "login", "logout", "token", "curl", "list", "ssh-config"].map(|command| ("access", command)),
+    );
     let mut seen = 0;
     for (program, command) in flags {
         let words: Vec<_> = command.split(' ').collect();

@@ -15,6 +15,8 @@ use crate::platform;
 
 /// The longest file read here, in bytes: an entry has a tenth of it.
 const FILE_MAX: u64 = 16 * 1024;
+/// How often a file is looked at anew that was replaced while it was opened.
+const ATTEMPTS: u32 = 100;
 
 /// Keeps each host in `DIRECTORY/HOST.json`.
 ///
@@ -59,19 +61,29 @@ impl FileStore {
     fn read(path: &Path) -> Result<Option<Zeroizing<String>>, StoreError> {
         let failed = |error: io::Error| StoreError::file(path, &error);
         let exposed = |reason: String| StoreError::Exposed { path: path.to_owned(), reason };
-        let named = match fs::symlink_metadata(path) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Ok(None);
+        let mut attempts = 0;
+        let (file, opened) = loop {
+            let named = match fs::symlink_metadata(path) {
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                    return Ok(None);
+                }
+                other => other.map_err(failed)?,
+            };
+            if !named.is_file() || named.len() > FILE_MAX {
+                return Err(exposed("is not a file that belongs there: remove it, and log in anew".to_owned()));
             }
-            other => other.map_err(failed)?,
+            let file = fs::File::open(path).map_err(failed)?;
+            let opened = file.metadata().map_err(failed)?;
+            // What was looked at is what is read. Another process may have replaced it between the two.
+            if platform::is_same(&named, &opened) {
+                break (file, opened);
+            }
+            attempts += 1;
+            if attempts == ATTEMPTS {
+                return Err(exposed("changes while it is read: try again".to_owned()));
+            }
         };
-        if !named.is_file() || named.len() > FILE_MAX {
-            return Err(exposed("is not a file that belongs there: remove it, and log in anew".to_owned()));
-        }
-        let file = fs::File::open(path).map_err(failed)?;
-        let opened = file.metadata().map_err(failed)?;
-        // What was looked at is what is read.
-        if !platform::is_same(&named, &opened) || !platform::is_ours(&opened) {
+        if !platform::is_ours(&opened) {
             return Err(exposed("belongs to another user: remove it, and log in anew".to_owned()));
         }
         if platform::is_exposed(&opened) {
