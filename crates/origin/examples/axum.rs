@@ -4,7 +4,7 @@
 use axum::{Extension, Router, routing::get};
 use tunnel_origin::{Identity, Origin};
 
-pub async fn serve(origin: Origin) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+pub(crate) async fn serve(origin: Origin) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let listener = origin.http("app.localhost").listen().await?;
     let app = Router::new().route("/", get(hello)).layer(Extension(listener.verifier()));
     Ok(axum::serve(listener, app).await?)

@@ -4,7 +4,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tunnel_origin::{Conn, Origin};
 
-pub async fn serve(origin: Origin) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+pub(crate) async fn serve(origin: Origin) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut listener = origin.tcp("echo.localhost").listen().await?;
     loop {
         tokio::spawn(greet(listener.accept().await?));

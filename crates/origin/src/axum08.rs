@@ -5,7 +5,7 @@
 
 use std::io;
 
-use axum08::{
+use axum::{
     extract::FromRequestParts,
     http::{StatusCode, request::Parts},
     response::{IntoResponse, Response},
@@ -17,7 +17,7 @@ use crate::{
     listener::{Conn, Listener},
 };
 
-impl axum08::serve::Listener for Listener {
+impl axum::serve::Listener for Listener {
     type Io = Conn;
     type Addr = HostPattern;
 

@@ -20,6 +20,7 @@ use crate::{
     credentials::{CredentialStore, Credentials},
     error::Error,
     identity::Verifier,
+    listener::Listener,
     published::{Http, Published, Tcp},
     service::Service,
     status::Status,
@@ -60,6 +61,12 @@ enum Source {
 struct Live {
     stopper: Stopper,
     status: watch::Receiver<Status>,
+}
+
+/// Takes the connections of the web service `hostname`, by the edge of the same user that keeps its data in `data_dir`:
+/// the short form of [`Origin::builder`], [`Builder::local`] and [`Http::listen`].
+pub async fn listen(data_dir: impl Into<PathBuf>, hostname: &str) -> Result<Listener, Error> {
+    Origin::builder().local(data_dir).connect().await?.http(hostname).listen().await
 }
 
 impl Origin {

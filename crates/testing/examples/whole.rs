@@ -3,7 +3,7 @@
 use axum::{Router, routing::get};
 use tunnel_origin::Identity;
 
-pub async fn whole() -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+pub(crate) async fn whole() -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
     let edge = tunnel_testing::Edge::start().await?;
     edge.admit("app.localhost", &["ann@example.com"]).await?;
     let app = Router::new().route("/", get(async |who: Identity| format!("hi {}", who.email())));
