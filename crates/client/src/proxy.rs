@@ -51,8 +51,11 @@ impl Proxy {
         let (status, io) = self.ask(tcp, target).await.map_err(|error| said(error.to_string()))?;
         match io {
             Some(io) => Ok(io),
-            None if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-                Err(said("it wants a user and a password: http://USER:PASSWORD@HOST:PORT".to_owned()))
+            // Some say 401 to a wrong password.
+            None if matches!(status, StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED) => {
+                let given =
+                    if self.credentials.is_some() { "another user or password" } else { "a user and a password" };
+                Err(said(format!("it wants {given}: http://USER:PASSWORD@HOST:PORT")))
             }
             None => Err(said(format!("it answered HTTP {status}"))),
         }

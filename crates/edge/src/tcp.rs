@@ -175,7 +175,8 @@ fn not_admitted(turnaway: Turnaway) -> StreamRefused {
 fn told(state: &State, visit: &Visit, holder: &Holder, error: NotOpened) -> StreamRefused {
     let refused = match error {
         NotOpened::NoTunnel => return no_tunnel(),
-        NotOpened::Busy => return edge(StreamRefusal::TooManyStreams, "the connector is busy; try again later"),
+        // Not as the connector said it: to the client that would mean that this very link is full.
+        NotOpened::Busy => return edge(StreamRefusal::NoTunnel, "the connector is busy; try again later"),
         NotOpened::Slow => return edge(StreamRefusal::ServiceTimeout, "the connector did not answer in time"),
         NotOpened::Broken => {
             return edge(StreamRefusal::Internal, "something is wrong with the edge; its log says what");

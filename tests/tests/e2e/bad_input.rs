@@ -119,7 +119,10 @@ fn wrong_usage_of_connector_is_told() {
             (&["--hostname", WWW, "--url", "gopher://localhost:1"], &["gopher"]),
             (&["--hostname", WWW, "--url", "localhost"], &["localhost"]),
             (&["--hostname", WWW, "--url", "http://localhost:99999"], &["99999"]),
-            (&["--hostname", WWW, "--bastion"], &["--bastion"]),
+            (&["--hostname", WWW, "--bastion"], &["--allow", "192.168"]),
+            (&["--hostname", WWW, "--bastion", "--allow", "192.168.1.0/24"], &["CIDR:PORT"]),
+            (&["--hostname", WWW, "--url", "http://localhost:1", "--allow", "10.0.0.1:22"], &["--bastion"]),
+            (&["--hostname", WWW, "--url", "tcp://localhost"], &["port"]),
             (&["rnu"], &["rnu"]),
             (&["--hostname", WWW, "--url", "http://localhost:1", "--connections", "many"], &["many"]),
             (&["--hostname", WWW, "--url", "http://localhost:1", "--edge", "https://"], &["https://"]),
@@ -131,7 +134,7 @@ fn wrong_usage_of_connector_is_told() {
         // Built later, refused by name.
         for (args, word) in [
             (&["--hostname", WWW, "--url", "http://localhost:1", "--protocol", "quic"][..], "quic"),
-            (&["--hostname", WWW, "--url", "smb://localhost:445"], "smb"),
+            (&["--hostname", WWW, "--url", "https://localhost"], "https"),
             (&["service", "install"], "service"),
         ] {
             let args = [args, &["--config-dir", config]].concat();

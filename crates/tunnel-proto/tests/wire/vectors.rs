@@ -82,17 +82,3 @@ fn the_table_of_frames_is_the_codes() {
     let rows = SPECIFICATION.lines().filter(|line| line.starts_with("| `0x")).count();
     assert_eq!(rows, FrameType::ALL.len(), "no tag stands there twice");
 }
-
-#[test]
-#[ignore = "prints the vectors, for the specification"]
-fn print() {
-    for (label, message) in examples() {
-        let frame = message.encode().unwrap();
-        println!("{label}");
-        for line in frame.chunks(32) {
-            let words: Vec<String> =
-                line.chunks(4).map(|word| word.iter().map(|byte| format!("{byte:02x}")).collect()).collect();
-            println!("  {}", words.join(" "));
-        }
-    }
-}
