@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::time::sleep;
-use tunnel_origin::{EdgeAddress, enrol::EnrolClient};
+use tunnel_origin::{EdgeAddress, enrol::EnrolClient, pem};
 use tunnel_proto::{
     Hostname, UnixTime,
     enrol::{EnrolAnswer, EnrolRequest, Operator},
@@ -22,7 +22,7 @@ use crate::{
     failure::Failure,
     files, now, operator,
     paths::Paths,
-    pem, platform,
+    platform,
 };
 
 pub(crate) async fn login(args: LoginArgs, edge_args: &EdgeArgs) -> Result<(), Failure> {

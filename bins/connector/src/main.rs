@@ -13,7 +13,6 @@ mod metrics;
 mod not_built;
 mod operator;
 mod paths;
-mod pem;
 mod platform;
 mod publish;
 mod run;

@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 use tunnel_origin::{
     Credentials, EdgeAddress,
     operator::{OperatorError, OperatorLink},
+    pem,
 };
 use tunnel_proto::{HostPattern, Hostname, UnixTime};
 use zeroize::Zeroizing;
 
-use crate::{AGENT, edges, failure::Failure, files, paths::Paths, pem};
+use crate::{AGENT, edges, failure::Failure, files, paths::Paths};
 
 /// What is known about a login, no secret.
 #[derive(Clone, Debug, Serialize, Deserialize)]

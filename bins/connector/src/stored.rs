@@ -7,10 +7,10 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tunnel_origin::{CredentialStore, Credentials};
+use tunnel_origin::{CredentialStore, Credentials, pem};
 use tunnel_proto::{HostPattern, Hostname, Name, TunnelId};
 
-use crate::{failure::Failure, files, pem};
+use crate::{failure::Failure, files};
 
 const CREDENTIALS: &str = "credentials.pem";
 const ABOUT: &str = "tunnel.json";

@@ -17,7 +17,7 @@ use crate::{
     credentials::{CredentialStore, Credentials},
     error::Error,
     establish::establish,
-    live::Site,
+    live::{Grace, Site},
     renewal::keep_renewed,
     serve::{Rules, SERVICE_CONNECT_LIMIT},
     service::Service,
@@ -40,7 +40,7 @@ pub struct Connector {
     status: watch::Receiver<Status>,
     meters: Arc<Meters>,
     instance: InstanceId,
-    stop: CancellationToken,
+    stopper: Stopper,
     task: Task,
 }
 
@@ -84,9 +84,14 @@ impl Connector {
         }
     }
 
+    /// What asks it to stop, from elsewhere.
+    pub(crate) fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
     /// Stops in order: tells the edge, finishes what is in flight within the grace period, closes the links.
     pub async fn stop(mut self) -> Result<(), Error> {
-        self.stop.cancel();
+        self.stopper.stop();
         self.ended().await
     }
 
@@ -96,6 +101,24 @@ impl Connector {
             ended = self.ended() => ended,
             () = shutdown => self.stop().await,
         }
+    }
+}
+
+/// Asks a connector to stop in order. It outlives the connector, and then does nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct Stopper {
+    stop: CancellationToken,
+    grace: Grace,
+}
+
+impl Stopper {
+    fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    pub(crate) fn stop_within(&self, grace: Duration) {
+        self.grace.set(grace);
+        self.stop();
     }
 }
 
@@ -196,11 +219,12 @@ impl Builder {
         let instance = InstanceId::from_random(random);
         let stop = CancellationToken::new();
         let meters = Arc::new(Meters::default());
+        let grace = Grace::new(self.grace.unwrap_or(GRACE));
         let site = Arc::new(Site {
             rules: Arc::new(Rules::new(self.services)),
             meters: meters.clone(),
             service_limit: self.service_limit.unwrap_or(SERVICE_CONNECT_LIMIT),
-            grace: self.grace.unwrap_or(GRACE),
+            grace: grace.clone(),
             stop: stop.clone(),
         });
         let (sender, status) = watch::channel(Status::Connecting { problem: None });
@@ -220,7 +244,7 @@ impl Builder {
             state: std::sync::Mutex::default(),
         });
         let task = tokio::spawn(run(fleet, self.store));
-        Ok(Connector { status, meters, instance, stop, task: Task(Some(task)) })
+        Ok(Connector { status, meters, instance, stopper: Stopper { stop, grace }, task: Task(Some(task)) })
     }
 
     /// Starts the connector and waits for the first link. Fails when trying again would not help; until then it tries.

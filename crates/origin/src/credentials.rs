@@ -110,6 +110,12 @@ pub trait CredentialStore: Send + Sync + 'static {
     fn store(&self, credentials: &Credentials) -> io::Result<()>;
 }
 
+impl<S: CredentialStore + ?Sized> CredentialStore for Arc<S> {
+    fn store(&self, credentials: &Credentials) -> io::Result<()> {
+        (**self).store(credentials)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tunnel_proto::{

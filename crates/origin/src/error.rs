@@ -1,14 +1,15 @@
 //! Why a connector could not be made, or ended.
 
-use std::{io, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use tunnel_proto::{
     dial::{DialError, EdgeAddress},
+    hostname::HostnameError,
     link::{ConnectError, LinkEnd},
     message::{LinkRefusal, TableRefusal},
 };
 
-use crate::credentials::CredentialsError;
+use crate::{credentials::CredentialsError, enrol::EnrolError, service::ServiceError, stored::StoredError};
 
 /// Why a connector could not be made, could not reach its edge, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +101,24 @@ pub enum Error {
         /// What happened.
         reason: String,
     },
+    /// What should be published is written wrongly: its hostname.
+    #[error(transparent)]
+    Hostname(#[from] HostnameError),
+    /// What should be published is written wrongly: its service.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    /// No edge runs on this machine for this user.
+    #[error("no edge has its socket in `{}`: start one there, or name the data directory of the one that runs", data_dir.display())]
+    NoLocalEdge {
+        /// Where it was looked for.
+        data_dir: PathBuf,
+    },
+    /// The edge on this machine gave no credentials.
+    #[error("the edge on this machine gave no credentials: {0}")]
+    Enrol(#[source] EnrolError),
+    /// What is stored of a tunnel cannot be used.
+    #[error(transparent)]
+    Stored(#[from] StoredError),
     /// Something is wrong with this program or the system it runs on.
     #[error("internal error: {reason}")]
     Internal {
@@ -109,10 +128,37 @@ pub enum Error {
 }
 
 impl Error {
+    /// A stable name of the kind of error, for programs.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Incomplete { .. } => "incomplete",
+            Self::Limit { .. } => "limit",
+            Self::Credentials(_) => "credentials",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Late { .. } => "late",
+            Self::Untrusted { .. } => "untrusted",
+            Self::NotAnEdge { .. } => "not_an_edge",
+            Self::Certificate { .. } => "certificate",
+            Self::Refused { .. } => "refused",
+            Self::Table { .. } => "table_refused",
+            Self::Lost(_) => "lost",
+            Self::Protocol { .. } => "protocol",
+            Self::Hostname(_) => "hostname",
+            Self::Service(_) => "service",
+            Self::NoLocalEdge { .. } => "no_local_edge",
+            Self::Enrol(_) => "enrol",
+            Self::Stored(_) => "stored",
+            Self::Internal { .. } => "internal",
+        }
+    }
+
     /// Whether the same may succeed later without anything being changed here.
     pub const fn is_retryable(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Late { .. } | Self::Lost(_) => true,
+            Self::Unreachable { .. } | Self::Late { .. } | Self::Lost(_) | Self::NoLocalEdge { .. } => true,
+            Self::Enrol(error) => {
+                matches!(error, EnrolError::Socket { .. } | EnrolError::Timeout | EnrolError::Http(_))
+            }
             Self::Refused { retryable, .. } => *retryable,
             Self::Table { code, .. } => matches!(code, TableRefusal::Internal | TableRefusal::StaleRevision),
             _ => false,

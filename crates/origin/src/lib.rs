@@ -1,7 +1,22 @@
 //! The connector of Tunnel: it stands beside a service, dials out to an edge, and carries to the service what the edge
 //! lets through. Nothing listens towards the internet.
 //!
-//! Start from [`Connector::builder`]. A connector needs an [`EdgeAddress`], [`Credentials`] (from enrolling, see [`enrol`]
+//! A program that publishes something of its own starts from [`Origin::builder`]: it finds its edge and credentials, and
+//! publishes under one hostname after another. `crates/origin/examples` has a program of each kind.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let origin = tunnel_origin::Origin::builder().local("/var/lib/tunnel").connect().await?;
+//! let wiki = origin.http("wiki.example.com").forward("http://127.0.0.1:3000").await?; // until dropped
+//! let mut echo = origin.tcp("echo.example.com").listen().await?;
+//! let mut connection = echo.accept().await?; // AsyncRead + AsyncWrite
+//! println!("from {:?}", connection.identity());
+//! # drop((wiki, tokio::io::AsyncWriteExt::shutdown(&mut connection).await));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Below it, start from [`Connector::builder`]. A connector needs an [`EdgeAddress`], [`Credentials`] (from enrolling, see [`enrol`]
 //! and [`operator`]) and at least one [`Service`]: a web server at a port or a Unix socket, a TCP service, or a
 //! [`StreamHandler`] in this very program, which then needs no listening port at all. It runs inside any tokio runtime,
 //! installs nothing global and reads no environment.
@@ -24,6 +39,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "axum08")]
+pub mod axum08;
 mod bastion;
 mod connector;
 mod credentials;
@@ -31,20 +48,31 @@ pub mod enrol;
 mod error;
 mod establish;
 pub mod hello;
+mod identity;
+mod listener;
 mod live;
 pub mod operator;
+mod origin;
+pub mod pem;
+mod published;
 mod renewal;
 mod serve;
 mod service;
 mod status;
+mod stored;
 mod supervise;
 
 pub use connector::{Builder, CONNECTIONS, CONNECTIONS_MAX, Connector, GRACE};
 pub use credentials::{CredentialStore, Credentials, CredentialsError};
 pub use error::Error;
+pub use identity::{ASSERTION_HEADER, Identity, IdentityError, Verifier};
+pub use listener::{Conn, Listener};
+pub use origin::{Builder as OriginBuilder, LINKS_EACH, Origin, listen};
+pub use published::{Http, Published, Tcp};
 pub use serve::SERVICE_CONNECT_LIMIT;
 pub use service::{Opening, Service, ServiceError, StreamHandler};
 pub use status::{Counters, Status};
+pub use stored::{StoredError, StoredTunnel};
 pub use tunnel_proto::{
     Destination, DestinationRange,
     dial::{AddressError, Backoff, EDGE_PORT, EdgeAddress, FIRST_RETRY_JITTER, RETRY_BASE, RETRY_CAP, SocketTarget},

@@ -1,6 +1,9 @@
 //! A link that is up: announces the table, serves its streams, drains, renews the certificate.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -26,12 +29,30 @@ const TABLE_LIMIT: Duration = Duration::from_secs(10);
 /// When stopping, openings that the edge sent before it heard of it are waited for this long at most.
 const LINGER_MAX: Duration = Duration::from_millis(250);
 
+/// How long what is in flight may take when stopping. May be changed until then.
+#[derive(Clone, Debug)]
+pub(crate) struct Grace(Arc<Mutex<Duration>>);
+
+impl Grace {
+    pub(crate) fn new(grace: Duration) -> Self {
+        Self(Arc::new(Mutex::new(grace)))
+    }
+
+    pub(crate) fn get(&self) -> Duration {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set(&self, grace: Duration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = grace;
+    }
+}
+
 /// What all links of a connector share.
 pub(crate) struct Site {
     pub(crate) rules: Arc<Rules>,
     pub(crate) meters: Arc<Meters>,
     pub(crate) service_limit: Duration,
-    pub(crate) grace: Duration,
+    pub(crate) grace: Grace,
     /// Cancelled when the connector is to stop in order.
     pub(crate) stop: CancellationToken,
 }
@@ -120,7 +141,7 @@ impl Live {
                     None => renewals_open = false,
                 },
                 () = stop.cancelled(), if deadline.is_none() => {
-                    let grace = self.site.grace;
+                    let grace = self.site.grace.get();
                     self.link.drain(DrainReason::Shutdown, grace);
                     deadline = Some(Instant::now() + grace);
                     debug!(link = %id, streams = self.link.streams(), "draining");
@@ -144,7 +165,8 @@ impl Live {
         match message {
             Message::Drain(drain) => {
                 info!(link = %id, reason = %drain.reason, "the edge drains the link");
-                let ours = Instant::now() + Duration::from_secs(u64::from(drain.deadline_secs)).max(self.site.grace);
+                let ours =
+                    Instant::now() + Duration::from_secs(u64::from(drain.deadline_secs)).max(self.site.grace.get());
                 deadline.get_or_insert(ours);
             }
             Message::Renewed(renewed) => self.answer_renewal(Ok(renewed)),

@@ -242,7 +242,7 @@ mod tests {
                 rules: Arc::new(Rules::new(Vec::new())),
                 meters: Arc::new(Meters::default()),
                 service_limit: Duration::from_secs(1),
-                grace: Duration::from_secs(30),
+                grace: crate::live::Grace::new(Duration::from_secs(30)),
                 stop: CancellationToken::new(),
             }),
             credentials: watch::Sender::new(credentials()),

@@ -1,23 +1,24 @@
 //! PEM files that hold several things: a key, its certificate, the CA.
 
-use tunnel_origin::Credentials;
 use tunnel_proto::Hostname;
 use zeroize::Zeroizing;
 
+use crate::credentials::Credentials;
+
 /// Key, certificate and CA as one text.
-pub(crate) fn join(credentials: &Credentials) -> Zeroizing<String> {
+pub fn join(credentials: &Credentials) -> Zeroizing<String> {
     let parts = [credentials.key_pem(), credentials.certificate_pem(), credentials.ca_pem()];
     Zeroizing::new(parts.iter().map(|part| format!("{}\n", part.trim_end())).collect())
 }
 
 /// Reads back what [`join`] wrote.
-pub(crate) fn credentials(zone: Hostname, text: &str) -> Result<Credentials, String> {
+pub fn credentials(zone: Hostname, text: &str) -> Result<Credentials, String> {
     let key = sections(text, "PRIVATE KEY").next().ok_or("it holds no private key")?;
     with_key(zone, text, Zeroizing::new(key.to_owned()))
 }
 
 /// Credentials from a certificate followed by the CA, and the key from elsewhere.
-pub(crate) fn with_key(zone: Hostname, certificates: &str, key: Zeroizing<String>) -> Result<Credentials, String> {
+pub fn with_key(zone: Hostname, certificates: &str, key: Zeroizing<String>) -> Result<Credentials, String> {
     let mut certificates = sections(certificates, "CERTIFICATE");
     let certificate = certificates.next().ok_or("it holds no certificate")?;
     let ca = certificates.next().ok_or("it holds no CA certificate after the first one")?;

@@ -1,0 +1,10 @@
+//! Programs that publish what they have, against a real edge.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+#[path = "embedding/examples.rs"]
+mod examples;
+#[path = "embedding/identities.rs"]
+mod identities;
+#[path = "embedding/publishing.rs"]
+mod publishing;
