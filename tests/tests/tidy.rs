@@ -6,6 +6,7 @@ mod tidy {
     mod crates;
     mod docs;
     mod examples;
+    mod package;
     mod source;
 }
 

@@ -13,6 +13,7 @@ use tokio::{
 use tunnel_tests::{
     Connector, Echo, Edge, EdgeConfig, Lab, PATIENCE, Process, Smtp, Visitor,
     access::{Home, approve},
+    origin::Nginx,
     process::finish,
     run,
     services::{Desktop, Postgres, Samba, Sshd, iperf3, picture, redis, used},
@@ -464,6 +465,61 @@ fn another_user_of_the_machine_is_refused_at_the_local_port() {
         client.log.wait_for(r"65534").await?;
         let mut tcp = TcpStream::connect("127.0.0.1:7001").await?;
         say(&mut tcp, b"own").await?;
+        Ok(())
+    });
+}
+
+/// A web service, a TCP service and a bastion from one machine, each by a command of its own; one that dies takes no other
+/// with it.
+#[test]
+fn three_commands_run_side_by_side() {
+    run("three", async |lab| {
+        let mut site = site(&lab).await?;
+        let (nginx, echo) = (Nginx::start(&lab, 3000, "<h1>The private page</h1>").await?, Echo::start().await?);
+        site.edge
+            .apply(&format!("{ACCESS}  - {{name: www, hostnames: [www.example.test], policies: [staff-only]}}\n"))
+            .await?;
+        let _www = Connector::publish(&lab, "www.example.test", &nginx.url()).await?;
+        let tcp = Connector::publish(&lab, DB, &echo.url()).await?;
+        let mut command = Connector::command(&lab)?;
+        let allowed = echo.address().to_string();
+        command.args(["--hostname", RDP, "--bastion", "--allow", &allowed]);
+        let _bastion = Connector::start("bastion", command).await?;
+        let desktops = format!("destinations: [\"{allowed}\"]");
+        let policies = ACCESS.replace("destinations: [\"127.0.0.1:3389\", \"192.0.2.0/24:*\"]", &desktops);
+        assert!(policies.contains(&allowed), "{policies}");
+        site.edge
+            .apply(&format!("{policies}  - {{name: www, hostnames: [www.example.test], policies: [staff-only]}}\n"))
+            .await?;
+        for host in [DB, RDP] {
+            site.log_in(host).await?;
+        }
+        let listed: serde_json::Value =
+            serde_json::from_str(&site.edge.run(&["admin", "tunnel", "list", "--json"]).await?.ok()?)?;
+        assert_eq!(listed.as_array().map(Vec::len), Some(3), "three commands make three tunnels: {listed}");
+
+        let home = site.home.clone();
+        let ask = async |args: &[&str]| -> anyhow::Result<(String, String)> {
+            let mut command = home.command(args)?;
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+            let mut child = command.spawn()?;
+            child.stdin.take().unwrap().write_all(b"hello\n").await.ok();
+            let output = timeout(PATIENCE, child.wait_with_output()).await??;
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            Ok((text(&output.stdout), text(&output.stderr)))
+        };
+        let to_desk = ["rdp", "--hostname", RDP, "--destination", &allowed];
+        assert_eq!(ask(&["tcp", "--hostname", DB]).await?.0, "hello\n");
+        assert_eq!(ask(&to_desk).await?.0, "hello\n");
+        let page = site.visitor.browse("https://www.example.test/").await?;
+        assert!(page.text().contains("The private page"), "{}", page.text());
+
+        tcp.process.kill().await?;
+        assert_eq!(ask(&to_desk).await?.0, "hello\n", "the bastion goes on");
+        let page = site.visitor.browse("https://www.example.test/").await?;
+        assert!(page.text().contains("The private page"), "and so does the page: {}", page.text());
+        let (said, why) = ask(&["tcp", "--hostname", DB]).await?;
+        assert!(said.is_empty() && why.contains("no connector"), "{why}");
         Ok(())
     });
 }
