@@ -34,16 +34,23 @@ struct Asked {
 
 pub(crate) async fn curl(settings: &Settings, args: CurlArgs) -> Result<ExitCode, Failure> {
     let Asked { host, mut url, options } = understand(&args.words)?;
-    let secret = match settings.service_token()? {
+    let service_token = settings.service_token()?;
+    let (client, hosts) = settings.client(&format!("access curl {host}"), vec![host]).await?;
+    let host = hosts.into_iter().next().ok_or_else(|| Failure::failed("there is no host"))?;
+    // The edge on this machine may be at a port that was not written.
+    url.set_port(host.port()).ok();
+    let secret = match service_token {
         Some((id, secret)) => {
-            Zeroizing::new(format!("Cf-Access-Client-Id: {id}\nCf-Access-Client-Secret: {}\n", *secret))
+            // Nothing is sent before it is known whose host this is.
+            client.settle(&host).await?;
+            let lines = Zeroizing::new(format!("Cf-Access-Client-Id: {id}\nCf-Access-Client-Secret: {}\n", *secret));
+            if lines.lines().count() != 2 || lines.contains('\r') {
+                return Err(Failure::usage("the service token has several lines: an id and a secret have one each"));
+            }
+            lines
         }
         None => {
-            let (client, hosts) = settings.client(&format!("access curl {host}"), vec![host]).await?;
-            let host = hosts.into_iter().next().ok_or_else(|| Failure::failed("there is no host"))?;
             let login = client.login(&host).await?.login;
-            // The edge on this machine may be at a port that was not written.
-            url.set_port(host.port()).ok();
             let login = login.ok_or_else(|| Failure::refused(format!("there is no login for `{host}`")))?;
             Zeroizing::new(format!("Cf-Access-Token: {}\n", login.token.reveal()))
         }
@@ -52,6 +59,10 @@ pub(crate) async fn curl(settings: &Settings, args: CurlArgs) -> Result<ExitCode
     command.args(AT_FIRST).args(FROM_INPUT).args(options);
     if let Some(ca) = settings.edge_ca() {
         command.arg("--cacert").arg(ca);
+    }
+    if let Some(edge) = settings.edge()? {
+        // Where the host was asked for, too.
+        command.arg("--connect-to").arg(format!("::{}", edge.target()));
     }
     command.args(AT_LAST).arg("--url").arg(url.as_str()).stdin(Stdio::piped());
     for (name, _) in std::env::vars_os().filter(|(name, _)| is_kept_back(name)) {

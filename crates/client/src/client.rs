@@ -96,6 +96,7 @@ impl Client {
     }
 
     /// Connections for an HTTP client such as the one of `hyper-util`: the host of each request is opened as an application.
+    /// They go to hosts of one edge, the one of the first host: what a page leads to does not make another edge known.
     pub fn http_connector(&self) -> HttpConnector {
         HttpConnector::new(self.clone())
     }
@@ -109,6 +110,11 @@ impl Client {
     pub async fn app(&self, host: &AppHost) -> Result<App, Error> {
         let known = self.inner.store.load(host.hostname())?.map(|entry| entry.issuer);
         self.discover(host, known.as_deref()).await
+    }
+
+    /// The same, once it is settled that this client's credential may be shown for it: for a program that shows it itself.
+    pub async fn settle(&self, host: &AppHost) -> Result<App, Error> {
+        self.inner.place(host).lock().await.app(&self.inner, host).await
     }
 
     /// Logs in to `host`, if there is no login yet that lasts. Returns what is remembered then.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tunnel_proto::{
+    Hostname,
     access::{CLI_TOKEN_PATH, TokenAnswer, TokenRequest},
     message::Credential,
 };
@@ -23,6 +24,11 @@ use crate::{
 const LOCK_INTERVAL: Duration = Duration::from_millis(200);
 /// A login that ends sooner than this, in seconds, is not begun with.
 const LIFE_MIN: u64 = 5;
+
+/// What the name of a login host begins with.
+const LOGIN_LABEL: &str = "access.";
+/// The domain of this machine.
+const LOCAL_DOMAIN: &str = "localhost";
 
 /// What is known about one host. Held by one at a time: the others wait, and share what comes of it.
 #[derive(Default)]
@@ -51,6 +57,7 @@ impl Place {
         }
         let known = inner.store.load(host.hostname())?.map(|entry| entry.issuer);
         let app = inner.discover(host, known.as_deref()).await?;
+        bind(inner, &app)?;
         Ok(self.app.insert(app).clone())
     }
 
@@ -140,6 +147,67 @@ fn stored(inner: &Inner, app: &App) -> Result<Option<Entry>, Error> {
     }))
 }
 
+/// Sees to it that a service token is shown to one edge for a host. A host says itself which edge it belongs to, and whoever
+/// speaks for it once must not get a secret that opens other hosts.
+fn bind(inner: &Inner, app: &App) -> Result<(), Error> {
+    let Kind::Machine(token) = &inner.auth.0 else { return Ok(()) };
+    // Whoever gave the edge has said it; what is at the host was compared with that.
+    if inner.edge.is_some() {
+        return Ok(());
+    }
+    if inner.store.pinned(token.id(), &app.host)?.is_none() {
+        if !is_own_edge(app.edge.name(), &app.host) {
+            return Err(Error::UnknownEdge { host: app.host.to_string(), found: app.issuer.clone() });
+        }
+        inner.store.pin(token.id(), &app.host, &app.issuer)?;
+    }
+    // Read again: another process may have been first.
+    match inner.store.pinned(token.id(), &app.host)? {
+        Some(pinned) if pinned == app.issuer => Ok(()),
+        pinned => Err(Error::OtherEdge {
+            host: app.host.to_string(),
+            known: pinned.unwrap_or_default(),
+            found: app.issuer.clone(),
+        }),
+    }
+}
+
+/// Whether a login host is where a host's own edge has it: `access.` and the domain that the host is in. A domain of one
+/// label is everybody's, but for the one that never leaves this machine.
+fn is_own_edge(login_host: &Hostname, host: &Hostname) -> bool {
+    let Some(domain) = login_host.as_str().strip_prefix(LOGIN_LABEL) else { return false };
+    let within = host.as_str().strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    within && (domain.contains('.') || domain == LOCAL_DOMAIN)
+}
+
 fn entry(host: &AppHost, app: &App, login: Option<Login>) -> Entry {
     Entry { host: app.host.clone(), port: host.port(), issuer: app.issuer.clone(), login }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // C3
+    #[test]
+    fn a_hosts_own_edge_is_in_its_domain() {
+        for (host, login_host, own) in [
+            ("db.example.com", "access.example.com", true),
+            ("a.b.example.com", "access.example.com", true),
+            ("a.b.example.com", "access.b.example.com", true),
+            ("example.com", "access.example.com", true),
+            ("db.localhost", "access.localhost", true),
+            ("db.example.com", "access.evil.example", false),
+            ("db.example.com", "access.com", false),
+            ("db.lan", "access.lan", false),
+            ("db.example.com", "access.ample.com", false),
+            ("db.example.com", "access.other.example.com", false),
+            ("db.example.com", "login.example.com", false),
+            ("db.example.com", "xaccess.example.com", false),
+            ("db.example.com", "example.com", false),
+        ] {
+            let (host_name, login) = (Hostname::parse(host).unwrap(), Hostname::parse(login_host).unwrap());
+            assert_eq!(is_own_edge(&login, &host_name), own, "{host} {login_host}");
+        }
+    }
 }

@@ -128,6 +128,24 @@ async fn a_full_link_gets_another_one_beside_it() {
     assert_eq!(edge.state.links.lock().unwrap().len(), 2);
 }
 
+// C3
+#[tokio::test]
+async fn http_clients_open_the_hosts_of_one_edge() {
+    use tower::Service;
+    let (first, second) = (Edge::start().await, Edge::start().await);
+    let client = first.client_of_both(&second).auth(Auth::service_token("robot", "s3cret")).build().unwrap();
+    let uri = |edge: &Edge, name: &str| format!("http://{}/", edge.host(name)).parse::<http::Uri>().unwrap();
+    let mut connector = client.http_connector();
+    let mut clone = connector.clone();
+    connector.call(uri(&first, "db.localhost")).await.unwrap();
+    clone.call(uri(&first, "other.localhost")).await.unwrap();
+    let error = clone.call(uri(&second, "evil.localhost")).await.unwrap_err();
+    assert_eq!(error.code(), "bad_descriptor");
+    let error = clone.call(uri(&second, "db.localhost")).await.unwrap_err();
+    assert!(matches!(&error, Error::ForeignEdge { found, .. } if *found == second.state.issuer()), "{error:?}");
+    assert_eq!(second.state.presented.load(SeqCst), 0);
+}
+
 #[tokio::test]
 async fn http_clients_open_hosts() {
     use http_body_util::Empty;
