@@ -1,6 +1,6 @@
 //! What is known about one host, and how it is found out: one login for all who wait, in this process and in others.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
 use tunnel_proto::{
@@ -9,9 +9,9 @@ use tunnel_proto::{
     message::Credential,
 };
 
-use super::{Inner, now};
+use super::{Means, now, visit::Visit};
 use crate::{
-    auth::Kind,
+    auth::{Kind, LoginMethod},
     descriptor::App,
     error::Error,
     event::Event,
@@ -22,6 +22,10 @@ use crate::{
 
 /// How often another process is looked at that is logging in.
 const LOCK_INTERVAL: Duration = Duration::from_millis(200);
+/// How long a login goes on that nobody waits for: programs give up, and try again.
+const GRACE: Duration = Duration::from_secs(60);
+/// How often a login is begun again that was given up just then, or whose method failed badly.
+const VISITS: usize = 2;
 /// A login that ends sooner than this, in seconds, is not begun with.
 const LIFE_MIN: u64 = 5;
 
@@ -34,6 +38,8 @@ const LOCAL_DOMAIN: &str = "localhost";
 #[derive(Default)]
 pub(super) struct Place {
     app: Option<App>,
+    /// The person's login that is under way, and what it is to.
+    visit: Option<(App, Arc<Visit<Result<Entry, Error>>>)>,
     failed: Option<(Instant, Error)>,
 }
 
@@ -51,83 +57,74 @@ impl Place {
     }
 
     /// What is at the host: asked once, and remembered for this process.
-    pub(super) async fn app(&mut self, inner: &Inner, host: &AppHost) -> Result<App, Error> {
+    pub(super) async fn app(&mut self, means: &Means, host: &AppHost) -> Result<App, Error> {
         if let Some(app) = &self.app {
             return Ok(app.clone());
         }
-        let known = inner.store.load(host.hostname())?.map(|entry| entry.issuer);
-        let app = inner.discover(host, known.as_deref()).await?;
-        bind(inner, &app)?;
+        let known = means.store.load(host.hostname())?.map(|entry| entry.issuer);
+        let app = means.discover(host, known.as_deref()).await?;
+        bind(means, &app)?;
         Ok(self.app.insert(app).clone())
     }
 
     /// What opens the host: a service token, or a login that there is or is made now.
-    pub(super) async fn credential(&mut self, inner: &Inner, host: &AppHost) -> Result<Credential, Error> {
-        if let Kind::Machine(token) = &inner.auth.0 {
+    pub(super) async fn credential(&mut self, means: &Arc<Means>, host: &AppHost) -> Result<Credential, Error> {
+        if let Kind::Machine(token) = &means.auth.0 {
             return Ok(token.credential());
         }
-        let entry = self.login(inner, host).await?;
+        let entry = self.login(means, host).await?;
         let login = entry.login.ok_or_else(|| Error::NoLogin { host: host.to_string() })?;
         Ok(Credential::ClientToken(login.token.reveal().to_owned()))
     }
 
-    /// A login that lasts: from the store, from another process that is logging in, or from the person.
-    pub(super) async fn login(&mut self, inner: &Inner, host: &AppHost) -> Result<Entry, Error> {
-        let app = self.app(inner, host).await?;
-        if let Some(entry) = stored(inner, &app)? {
-            return Ok(entry);
-        }
-        let Kind::Person(method) = &inner.auth.0 else { return Err(Error::NoLogin { host: host.to_string() }) };
-        let mut told = false;
-        let _lock = loop {
-            if let Some(lock) = inner.store.lock(host.hostname())? {
-                break lock;
+    /// A login that lasts: from the store, from another process that is logging in, or from the person. Whoever gives up
+    /// waiting leaves the person's login to those who come next.
+    pub(super) async fn login(&mut self, means: &Arc<Means>, host: &AppHost) -> Result<Entry, Error> {
+        let app = self.app(means, host).await?;
+        for _ in 0..VISITS {
+            if let Some(entry) = stored(means, &app)? {
+                self.visit = None;
+                return Ok(entry);
             }
-            if !told {
-                inner.tell(Event::LoginElsewhere { host: host.hostname().clone() });
-                told = true;
+            let Kind::Person(method) = &means.auth.0 else { return Err(Error::NoLogin { host: host.to_string() }) };
+            let visit = match &self.visit {
+                Some((about, visit)) if *about == app && !visit.is_over() => visit.clone(),
+                _ => {
+                    let (means, method, host, app) = (means.clone(), method.clone(), host.clone(), app.clone());
+                    let about = app.clone();
+                    let visit = Visit::begin(GRACE, async move { log_in(&means, &*method, &host, &app).await });
+                    self.visit.insert((about, visit)).1.clone()
+                }
+            };
+            // Nothing comes of one that was given up in the very moment that we came.
+            if let Some(outcome) = visit.wait().await {
+                self.visit = None;
+                return outcome;
             }
-            sleep(LOCK_INTERVAL).await;
-        };
-        // Whoever had the lock may have logged in meanwhile.
-        if let Some(entry) = stored(inner, &app)? {
-            return Ok(entry);
         }
-        let desk = Desk {
-            app: &app,
-            carrier: &inner.carrier,
-            pages: inner.pages.as_deref(),
-            computer: &inner.computer,
-            command: &inner.command,
-            events: &inner.events,
-        };
-        let login = method.login(&desk).await?;
-        inner.tell(Event::LoggedIn { host: app.host.clone(), email: login.email.clone(), expires: login.expires });
-        let entry = entry(host, &app, Some(login));
-        inner.store.save(&entry)?;
-        Ok(entry)
+        Err(Error::internal("the login was given up"))
     }
 
     /// Forgets a login that the edge does not take any more. The edge itself stays known.
-    pub(super) fn forget_login(&mut self, inner: &Inner, host: &AppHost) -> Result<(), Error> {
+    pub(super) fn forget_login(&mut self, means: &Means, host: &AppHost) -> Result<(), Error> {
         // What is at the host may have become another application.
         self.app = None;
-        if let Some(entry) = inner.store.load(host.hostname())? {
-            inner.store.save(&Entry { login: None, ..entry })?;
+        if let Some(entry) = means.store.load(host.hostname())? {
+            means.store.save(&Entry { login: None, ..entry })?;
         }
         Ok(())
     }
 
     /// Ends the login, here and at the edge.
-    pub(super) async fn logout(&mut self, inner: &Inner, host: &AppHost) -> Result<bool, Error> {
-        let Some(known) = inner.store.load(host.hostname())? else { return Ok(false) };
+    pub(super) async fn logout(&mut self, means: &Means, host: &AppHost) -> Result<bool, Error> {
+        let Some(known) = means.store.load(host.hostname())? else { return Ok(false) };
         let Some(login) = known.login.clone() else { return Ok(false) };
         let host = &known.port.map_or_else(|| host.clone(), |port| host.clone().or_port(port));
         // Gone from here first, whether or not the edge can be told.
-        inner.store.save(&Entry { login: None, ..known })?;
-        let app = self.app(inner, host).await?;
+        means.store.save(&Entry { login: None, ..known })?;
+        let app = self.app(means, host).await?;
         let request = TokenRequest::End { token: login.token.reveal().to_owned() };
-        let answer: Result<TokenAnswer, _> = inner.carrier.ask(&app.edge, CLI_TOKEN_PATH, Some(&request)).await;
+        let answer: Result<TokenAnswer, _> = means.carrier.ask(&app.edge, CLI_TOKEN_PATH, Some(&request)).await;
         match answer {
             Ok(_) => Ok(true),
             // It was over already.
@@ -137,9 +134,41 @@ impl Place {
     }
 }
 
+/// Lets the person log in, or another process that is at it already.
+async fn log_in(means: &Means, method: &dyn LoginMethod, host: &AppHost, app: &App) -> Result<Entry, Error> {
+    let mut told = false;
+    let _lock = loop {
+        if let Some(lock) = means.store.lock(host.hostname())? {
+            break lock;
+        }
+        if !told {
+            means.tell(Event::LoginElsewhere { host: host.hostname().clone() });
+            told = true;
+        }
+        sleep(LOCK_INTERVAL).await;
+    };
+    // Whoever had the lock may have logged in meanwhile.
+    if let Some(entry) = stored(means, app)? {
+        return Ok(entry);
+    }
+    let desk = Desk {
+        app,
+        carrier: &means.carrier,
+        pages: means.pages.as_deref(),
+        computer: &means.computer,
+        command: &means.command,
+        events: &means.events,
+    };
+    let login = method.login(&desk).await?;
+    means.tell(Event::LoggedIn { host: app.host.clone(), email: login.email.clone(), expires: login.expires });
+    let entry = entry(host, app, Some(login));
+    means.store.save(&entry)?;
+    Ok(entry)
+}
+
 /// The login in the store, if it is for this application at this edge and lasts.
-fn stored(inner: &Inner, app: &App) -> Result<Option<Entry>, Error> {
-    let entry = inner.store.load(&app.host)?;
+fn stored(means: &Means, app: &App) -> Result<Option<Entry>, Error> {
+    let entry = means.store.load(&app.host)?;
     let lasting = now().0.saturating_add(LIFE_MIN);
     Ok(entry.filter(|entry| {
         let fits = |login: &Login| login.app == app.id && login.expires.0 > lasting;
@@ -149,20 +178,20 @@ fn stored(inner: &Inner, app: &App) -> Result<Option<Entry>, Error> {
 
 /// Sees to it that a service token is shown to one edge for a host. A host says itself which edge it belongs to, and whoever
 /// speaks for it once must not get a secret that opens other hosts.
-fn bind(inner: &Inner, app: &App) -> Result<(), Error> {
-    let Kind::Machine(token) = &inner.auth.0 else { return Ok(()) };
+fn bind(means: &Means, app: &App) -> Result<(), Error> {
+    let Kind::Machine(token) = &means.auth.0 else { return Ok(()) };
     // Whoever gave the edge has said it; what is at the host was compared with that.
-    if inner.edge.is_some() {
+    if means.edge.is_some() {
         return Ok(());
     }
-    if inner.store.pinned(token.id(), &app.host)?.is_none() {
+    if means.store.pinned(token.id(), &app.host)?.is_none() {
         if !is_own_edge(app.edge.name(), &app.host) {
             return Err(Error::UnknownEdge { host: app.host.to_string(), found: app.issuer.clone() });
         }
-        inner.store.pin(token.id(), &app.host, &app.issuer)?;
+        means.store.pin(token.id(), &app.host, &app.issuer)?;
     }
     // Read again: another process may have been first.
-    match inner.store.pinned(token.id(), &app.host)? {
+    match means.store.pinned(token.id(), &app.host)? {
         Some(pinned) if pinned == app.issuer => Ok(()),
         pinned => Err(Error::OtherEdge {
             host: app.host.to_string(),
