@@ -61,8 +61,9 @@ impl From<tunnel_client::Error> for Failure {
                 "; give the edge's CA with --edge-ca (`edge ca` prints it) or its fingerprint with --edge-pin"
             }
             E::OtherEdge { .. } => {
-                "; if the edge has really moved, remove the host's file below --config-dir and log in anew"
+                "; if the edge has really moved, remove the host's files below --config-dir and log in anew"
             }
+            E::UnknownEdge { .. } => "; if it is the right one, name it with --edge",
             E::NoLogin { .. } => "; `access login` makes one",
             E::LoginLapsed { .. } => "; run the command again",
             E::Refused { code: GrantRefusal::BadCredential, .. } => "; log in anew, or check the service token",
@@ -79,6 +80,7 @@ impl From<tunnel_client::Error> for Failure {
         let message = format!("{error}{mend}");
         match &error {
             E::Usage { .. } => Self::usage(message),
+            E::UnknownEdge { .. } | E::ForeignEdge { .. } => Self::refused(message),
             E::LoginRefused { .. } | E::LoginLapsed { .. } | E::NoLogin { .. } | E::Revoked { .. } => {
                 Self::refused(message)
             }

@@ -45,6 +45,12 @@ impl Settings {
         self.common.edge_ca.as_ref()
     }
 
+    /// The edge that was named.
+    pub(crate) fn edge(&self) -> Result<Option<EdgeAddress>, Failure> {
+        let edge = self.common.edge.as_ref().map(|edge| EdgeAddress::parse(edge, None)).transpose();
+        edge.map_err(|error| Failure::usage(format!("--edge: {error}")))
+    }
+
     /// A client for `hosts`, and these hosts as they are reached. `command` is shown to whoever approves a login.
     pub(crate) async fn client(&self, command: &str, hosts: Vec<AppHost>) -> Result<(Client, Vec<AppHost>), Failure> {
         let local = self.local_edge(&hosts).await?;
@@ -56,8 +62,7 @@ impl Settings {
             .trust(self.trust(local.as_ref())?)
             .auth(self.auth()?);
         let mut port = None;
-        if let Some(edge) = &self.common.edge {
-            let edge = EdgeAddress::parse(edge, None).map_err(|error| Failure::usage(format!("--edge: {error}")))?;
+        if let Some(edge) = self.edge()? {
             builder = builder.edge(edge);
         } else if let Some(local) = &local {
             let edge = EdgeAddress::parse(&local.edge, None).map_err(Failure::failed)?;

@@ -41,7 +41,9 @@ impl Auth {
         Self(Kind::Person(Arc::new(login::Device::new(show))))
     }
 
-    /// A machine with a service token.
+    /// A machine with a service token. It is shown to the edge that the client was given, or else to the one that the host
+    /// belonged to when the token was first used for it; the first time, that must be the edge at `access.` and the host's
+    /// own domain.
     pub fn service_token(id: impl Into<String>, secret: impl Into<String>) -> Self {
         Self(Kind::Machine(Arc::new(ServiceToken { id: id.into(), secret: Zeroizing::new(secret.into()) })))
     }
@@ -72,6 +74,10 @@ impl fmt::Debug for Auth {
 }
 
 impl ServiceToken {
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
     pub(crate) fn credential(&self) -> Credential {
         Credential::ServiceToken { id: self.id.clone(), secret: self.secret.to_string() }
     }

@@ -2,6 +2,7 @@
 
 mod builder;
 mod credentials;
+mod visit;
 
 use std::{
     collections::HashMap,
@@ -52,19 +53,24 @@ pub struct Client {
 }
 
 pub(crate) struct Inner {
+    means: Arc<Means>,
+    agent: String,
+    instance: InstanceId,
+    /// What is known about each host, and who is finding it out.
+    places: Mutex<HashMap<AppHost, Arc<tokio::sync::Mutex<Place>>>>,
+    hubs: Mutex<HashMap<EdgeAddress, Arc<Hub>>>,
+}
+
+/// What a client was made of: what a login takes, too, which may outlive whoever began it.
+struct Means {
     carrier: Carrier,
     edge: Option<EdgeAddress>,
     pages: Option<String>,
     auth: Auth,
     store: Arc<dyn TokenStore>,
-    agent: String,
     computer: String,
     command: String,
-    instance: InstanceId,
     events: broadcast::Sender<Event>,
-    /// What is known about each host, and who is finding it out.
-    places: Mutex<HashMap<AppHost, Arc<tokio::sync::Mutex<Place>>>>,
-    hubs: Mutex<HashMap<EdgeAddress, Arc<Hub>>>,
 }
 
 /// The links to one edge.
@@ -96,33 +102,35 @@ impl Client {
     }
 
     /// Connections for an HTTP client such as the one of `hyper-util`: the host of each request is opened as an application.
+    /// They go to hosts of one edge, the one of the first host: what a page leads to does not make another edge known.
     pub fn http_connector(&self) -> HttpConnector {
         HttpConnector::new(self.clone())
     }
 
     /// What happens from now on. A listener that is more than 64 events late misses some.
     pub fn events(&self) -> broadcast::Receiver<Event> {
-        self.inner.events.subscribe()
+        self.inner.means.events.subscribe()
     }
 
     /// What is at `host`, as its edge vouches for it. Needs no login.
     pub async fn app(&self, host: &AppHost) -> Result<App, Error> {
-        let known = self.inner.store.load(host.hostname())?.map(|entry| entry.issuer);
-        self.discover(host, known.as_deref()).await
+        let known = self.inner.means.store.load(host.hostname())?.map(|entry| entry.issuer);
+        self.inner.means.discover(host, known.as_deref()).await
+    }
+
+    /// The same, once it is settled that this client's credential may be shown for it: for a program that shows it itself.
+    pub async fn settle(&self, host: &AppHost) -> Result<App, Error> {
+        self.inner.place(host).lock().await.app(&self.inner.means, host).await
     }
 
     /// Logs in to `host`, if there is no login yet that lasts. Returns what is remembered then.
     pub async fn login(&self, host: &AppHost) -> Result<Entry, Error> {
-        self.inner.place(host).lock().await.login(&self.inner, host).await
+        self.inner.place(host).lock().await.login(&self.inner.means, host).await
     }
 
     /// Ends the login to `host`, here and at its edge; whether there was one.
     pub async fn logout(&self, host: &AppHost) -> Result<bool, Error> {
-        self.inner.place(host).lock().await.logout(&self.inner, host).await
-    }
-
-    async fn discover(&self, host: &AppHost, known: Option<&str>) -> Result<App, Error> {
-        self.inner.discover(host, known).await
+        self.inner.place(host).lock().await.logout(&self.inner.means, host).await
     }
 
     /// Opens a connection to `host`, and waits until it is one.
@@ -187,18 +195,18 @@ impl Client {
     async fn grant(&self, place: &mut Place, host: &AppHost) -> Result<(Arc<LiveLink>, GrantId), Error> {
         // A second time with a new login, when the one there was is over.
         for fresh in [false, true] {
-            let app = place.app(&self.inner, host).await?;
+            let app = place.app(&self.inner.means, host).await?;
             let live = self.link(&app.edge).await?;
             if let Some(grant) = live.grant(host.hostname(), now()) {
                 return Ok((live, grant));
             }
-            let credential = place.credential(&self.inner, host).await?;
+            let credential = place.credential(&self.inner.means, host).await?;
             match live.present(host.hostname(), credential).await {
                 Ok(grant) => return Ok((live, grant)),
                 Err(Error::Refused { code: GrantRefusal::BadCredential, .. })
-                    if !fresh && self.inner.auth.is_person() =>
+                    if !fresh && self.inner.means.auth.is_person() =>
                 {
-                    place.forget_login(&self.inner, host)?;
+                    place.forget_login(&self.inner.means, host)?;
                 }
                 Err(error) => return Err(error),
             }
@@ -217,24 +225,31 @@ impl Client {
             return Ok(live);
         }
         let hello = Hello::new(Role::Access, &self.inner.agent, self.inner.instance);
-        let (connected, carrier) = self.inner.carrier.link(edge, hello).await?;
-        let live = LiveLink::new(connected, edge.url(), self.inner.events.clone());
+        let (connected, carrier) = self.inner.means.carrier.link(edge, hello).await?;
+        let live = LiveLink::new(connected, edge.url(), self.inner.means.events.clone());
         hub.links.lock().unwrap_or_else(PoisonError::into_inner).push(live.clone());
-        self.inner.tell(Event::LinkUp { edge: edge.url(), carrier });
+        self.tell(Event::LinkUp { edge: edge.url(), carrier });
         drop(connecting);
         Ok(live)
     }
 
     pub(crate) fn tell(&self, event: Event) {
-        self.inner.tell(event);
+        self.inner.means.tell(event);
     }
 }
 
-impl Inner {
+impl Means {
     async fn discover(&self, host: &AppHost, known: Option<&str>) -> Result<App, Error> {
         discover(&self.carrier, host, known, self.edge.as_ref(), now()).await
     }
 
+    fn tell(&self, event: Event) {
+        // Nobody may be listening.
+        let _ = self.events.send(event);
+    }
+}
+
+impl Inner {
     fn place(&self, host: &AppHost) -> Arc<tokio::sync::Mutex<Place>> {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         places.entry(host.clone()).or_default().clone()
@@ -243,11 +258,6 @@ impl Inner {
     fn hub(&self, edge: &EdgeAddress) -> Arc<Hub> {
         let mut hubs = self.hubs.lock().unwrap_or_else(PoisonError::into_inner);
         hubs.entry(edge.clone()).or_default().clone()
-    }
-
-    fn tell(&self, event: Event) {
-        // Nobody may be listening.
-        let _ = self.events.send(event);
     }
 }
 
@@ -267,6 +277,6 @@ pub(crate) fn now() -> UnixTime {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("auth", &self.inner.auth).finish_non_exhaustive()
+        f.debug_struct("Client").field("auth", &self.inner.means.auth).finish_non_exhaustive()
     }
 }

@@ -73,13 +73,31 @@ pub enum Error {
         reason: String,
     },
     /// The hostname belongs to another edge than at the first login.
-    #[error("`{host}` belonged to the edge {known} at the first login, and now says {found}")]
+    #[error("`{host}` belongs to the edge {known}, as is known here, and now says {found}")]
     OtherEdge {
         /// The hostname.
         host: String,
         /// The edge that is remembered.
         known: String,
         /// The edge that it names now.
+        found: String,
+    },
+    /// A service token was not shown: nothing says that the edge is the host's own.
+    #[error("`{host}` names the edge {found}, which may be anybody's: the service token was not shown to it")]
+    UnknownEdge {
+        /// The hostname.
+        host: String,
+        /// The edge that it names.
+        found: String,
+    },
+    /// The connections that were asked for are for the hosts of one edge, and this one is of another.
+    #[error("`{host}` belongs to the edge {found}, and only hosts of {known} are connected to here")]
+    ForeignEdge {
+        /// The hostname.
+        host: String,
+        /// The edge whose hosts are connected to.
+        known: String,
+        /// The edge that it belongs to.
         found: String,
     },
     /// There is no login, and nobody was asked for one.
@@ -192,6 +210,8 @@ impl Error {
             Self::NoApplication { .. } => "no_application",
             Self::Descriptor { .. } => "bad_descriptor",
             Self::OtherEdge { .. } => "other_edge",
+            Self::UnknownEdge { .. } => "unknown_edge",
+            Self::ForeignEdge { .. } => "foreign_edge",
             Self::NoLogin { .. } => "no_login",
             Self::LoginRefused { .. } => "login_refused",
             Self::LoginLapsed { .. } => "login_lapsed",

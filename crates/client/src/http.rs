@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
 };
 
@@ -19,11 +20,13 @@ use crate::{client::Client, error::Error, stream::Stream};
 #[derive(Clone, Debug)]
 pub struct HttpConnector {
     client: Client,
+    /// The edge of the first host; shared by the clones.
+    issuer: Arc<OnceLock<String>>,
 }
 
 impl HttpConnector {
-    pub(crate) const fn new(client: Client) -> Self {
-        Self { client }
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client, issuer: Arc::default() }
     }
 }
 
@@ -37,10 +40,15 @@ impl Service<Uri> for HttpConnector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let client = self.client.clone();
+        let (client, issuer) = (self.client.clone(), self.issuer.clone());
         Box::pin(async move {
             let authority = uri.authority().map(ToString::to_string);
             let host = authority.ok_or_else(|| Error::Usage { what: format!("`{uri}` names no host") })?;
+            let found = client.settle(&host.parse()?).await?.issuer;
+            let known = issuer.get_or_init(|| found.clone());
+            if *known != found {
+                return Err(Error::ForeignEdge { host, known: known.clone(), found });
+            }
             client.tcp(&host).connect().await.map(TokioIo::new)
         })
     }

@@ -91,7 +91,8 @@ pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
 }
 
 /// Another user of this machine whose program holds the other end of a connection from `peer` to `local`; `None` where it
-/// is this user or root, and on systems that do not tell.
+/// is this user or root, and on systems that do not tell. An end that no program holds any more is an error: it could have
+/// been anybody's.
 pub(crate) fn foreign_user(local: SocketAddr, peer: SocketAddr) -> io::Result<Option<u32>> {
     #[cfg(target_os = "linux")]
     {
@@ -112,6 +113,12 @@ mod linux {
         io,
         net::{IpAddr, Ipv6Addr, SocketAddr},
     };
+
+    /// The states of a socket that may have a program at it: established, the two of one that has ended its own direction,
+    /// and the one whose other direction has ended.
+    const HELD_STATES: [&str; 4] = ["01", "04", "05", "08"];
+    /// What stands for the file of a socket that no program holds: the user beside it says nothing, and is that of root.
+    const NO_INODE: &str = "0";
 
     /// The user of the socket whose own address is `own` and which is connected to `other`.
     pub(super) fn owner(own: SocketAddr, other: SocketAddr) -> io::Result<u32> {
@@ -134,9 +141,12 @@ mod linux {
         table.lines().skip(1).find_map(|line| {
             let mut fields = line.split_ascii_whitespace().skip(1);
             let (local, remote) = (address(fields.next()?)?, address(fields.next()?)?);
-            // State, queues, timer and retransmissions stand before the user.
-            let user = fields.nth(4)?.parse().ok()?;
-            (plain(local) == own && plain(remote) == other).then_some(user)
+            let state = fields.next()?;
+            // Queues, timer and retransmissions stand before the user, one more timer before the inode.
+            let user = fields.nth(3)?.parse().ok()?;
+            let inode = fields.nth(1)?;
+            let held = HELD_STATES.contains(&state) && inode != NO_INODE;
+            (held && plain(local) == own && plain(remote) == other).then_some(user)
         })
     }
 
@@ -174,10 +184,53 @@ mod linux {
             assert_eq!(find(four, at("127.0.0.1:54321"), at("127.0.0.1:8080")), Some(1001));
             assert_eq!(find(four, at("127.0.0.1:54322"), at("127.0.0.1:8080")), None);
             let six = "  sl  local_address rem_address   st\n   \
-                0: 00000000000000000000000001000000:D431 00000000000000000000000001000000:1F90 01 0:0 00:0 0  1002 0 3\n   \
-                1: 0000000000000000FFFF00000100007F:D431 0000000000000000FFFF00000100007F:1F90 01 0:0 00:0 0  1003 0 4\n";
+                0: 00000000000000000000000001000000:D431 00000000000000000000000001000000:1F90 01 0:0 00:0 0  1002 0 3 1\n   \
+                1: 0000000000000000FFFF00000100007F:D431 0000000000000000FFFF00000100007F:1F90 01 0:0 00:0 0  1003 0 4 1\n";
             assert_eq!(find(six, at("[::1]:54321"), at("[::1]:8080")), Some(1002));
             assert_eq!(find(six, at("127.0.0.1:54321"), at("127.0.0.1:8080")), Some(1003));
+        }
+
+        // C1
+        #[test]
+        fn an_end_that_no_program_holds_is_nobodys() {
+            let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+            for (state, inode, user) in [
+                ("01", 7, Some(1001)),
+                ("04", 7, Some(1001)),
+                ("05", 7, Some(1001)),
+                ("08", 7, Some(1001)),
+                ("01", 0, None),
+                ("05", 0, None),
+                ("02", 7, None),
+                ("06", 0, None),
+                ("06", 7, None),
+                ("07", 7, None),
+            ] {
+                let table = format!(
+                    "  sl  local_address rem_address   st\n   \
+                    1: 0100007F:D431 0100007F:1F90 {state} 00000000:00000000 00:00000000 00000000  1001        0 {inode} 1\n"
+                );
+                assert_eq!(find(&table, at("127.0.0.1:54321"), at("127.0.0.1:8080")), user, "{state} {inode}");
+            }
+        }
+
+        // C1
+        #[test]
+        fn a_program_that_ended_its_direction_is_known_and_one_that_is_gone_is_not() {
+            use std::net::{Shutdown, TcpListener, TcpStream};
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let local = listener.local_addr().unwrap();
+            let client = TcpStream::connect(local).unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            let (_held, peer) = listener.accept().unwrap();
+            assert_eq!(super::super::foreign_user(local, peer).unwrap(), None);
+            drop(client);
+            // Its end takes a moment; until then it is this user's all the same.
+            let began = std::time::Instant::now();
+            while super::super::foreign_user(local, peer).is_ok() {
+                assert!(began.elapsed().as_secs() < 5, "an end that nobody holds is taken for somebody's");
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
         }
     }
 }

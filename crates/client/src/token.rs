@@ -90,6 +90,12 @@ pub trait TokenStore: Send + Sync + 'static {
     /// Everything known, in the order of hostnames.
     fn list(&self) -> Result<Vec<Entry>, StoreError>;
 
+    /// The edge that a service token is shown to for a host, if it was used for it before.
+    fn pinned(&self, token: &str, host: &Hostname) -> Result<Option<String>, StoreError>;
+
+    /// Remembers that edge, from the first use on.
+    fn pin(&self, token: &str, host: &Hostname, issuer: &str) -> Result<(), StoreError>;
+
     /// The right to log in to a host: `None` while another process has it. Given back when dropped.
     fn lock(&self, host: &Hostname) -> Result<Option<LoginLock>, StoreError>;
 }

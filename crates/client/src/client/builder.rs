@@ -11,7 +11,7 @@ use tunnel_proto::{
     dial::{EdgeAddress, Trust, random},
 };
 
-use super::{Client, EVENTS_MAX, Inner};
+use super::{Client, EVENTS_MAX, Inner, Means};
 use crate::{
     auth::Auth,
     carrier::Carrier,
@@ -106,17 +106,20 @@ impl Builder {
 
     /// The client. Nothing is connected before the first host is opened.
     pub fn build(self) -> Result<Client, Error> {
-        let inner = Inner {
+        let means = Means {
             carrier: Carrier::new(&self.trust, self.proxy)?,
             edge: self.edge,
             pages: self.pages,
             auth: self.auth,
             store: self.store,
-            agent: self.agent,
             computer: self.computer,
             command: self.command,
-            instance: InstanceId::from_random(random().map_err(Error::internal)?),
             events: broadcast::Sender::new(EVENTS_MAX),
+        };
+        let inner = Inner {
+            means: Arc::new(means),
+            agent: self.agent,
+            instance: InstanceId::from_random(random().map_err(Error::internal)?),
             places: Mutex::new(HashMap::new()),
             hubs: Mutex::new(HashMap::new()),
         };

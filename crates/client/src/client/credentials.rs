@@ -1,16 +1,17 @@
 //! What is known about one host, and how it is found out: one login for all who wait, in this process and in others.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
 use tunnel_proto::{
+    Hostname,
     access::{CLI_TOKEN_PATH, TokenAnswer, TokenRequest},
     message::Credential,
 };
 
-use super::{Inner, now};
+use super::{Means, now, visit::Visit};
 use crate::{
-    auth::Kind,
+    auth::{Kind, LoginMethod},
     descriptor::App,
     error::Error,
     event::Event,
@@ -21,13 +22,24 @@ use crate::{
 
 /// How often another process is looked at that is logging in.
 const LOCK_INTERVAL: Duration = Duration::from_millis(200);
+/// How long a login goes on that nobody waits for: programs give up, and try again.
+const GRACE: Duration = Duration::from_secs(60);
+/// How often a login is begun again that was given up just then, or whose method failed badly.
+const VISITS: usize = 2;
 /// A login that ends sooner than this, in seconds, is not begun with.
 const LIFE_MIN: u64 = 5;
+
+/// What the name of a login host begins with.
+const LOGIN_LABEL: &str = "access.";
+/// The domain of this machine.
+const LOCAL_DOMAIN: &str = "localhost";
 
 /// What is known about one host. Held by one at a time: the others wait, and share what comes of it.
 #[derive(Default)]
 pub(super) struct Place {
     app: Option<App>,
+    /// The person's login that is under way, and what it is to.
+    visit: Option<(App, Arc<Visit<Result<Entry, Error>>>)>,
     failed: Option<(Instant, Error)>,
 }
 
@@ -45,82 +57,74 @@ impl Place {
     }
 
     /// What is at the host: asked once, and remembered for this process.
-    pub(super) async fn app(&mut self, inner: &Inner, host: &AppHost) -> Result<App, Error> {
+    pub(super) async fn app(&mut self, means: &Means, host: &AppHost) -> Result<App, Error> {
         if let Some(app) = &self.app {
             return Ok(app.clone());
         }
-        let known = inner.store.load(host.hostname())?.map(|entry| entry.issuer);
-        let app = inner.discover(host, known.as_deref()).await?;
+        let known = means.store.load(host.hostname())?.map(|entry| entry.issuer);
+        let app = means.discover(host, known.as_deref()).await?;
+        bind(means, &app)?;
         Ok(self.app.insert(app).clone())
     }
 
     /// What opens the host: a service token, or a login that there is or is made now.
-    pub(super) async fn credential(&mut self, inner: &Inner, host: &AppHost) -> Result<Credential, Error> {
-        if let Kind::Machine(token) = &inner.auth.0 {
+    pub(super) async fn credential(&mut self, means: &Arc<Means>, host: &AppHost) -> Result<Credential, Error> {
+        if let Kind::Machine(token) = &means.auth.0 {
             return Ok(token.credential());
         }
-        let entry = self.login(inner, host).await?;
+        let entry = self.login(means, host).await?;
         let login = entry.login.ok_or_else(|| Error::NoLogin { host: host.to_string() })?;
         Ok(Credential::ClientToken(login.token.reveal().to_owned()))
     }
 
-    /// A login that lasts: from the store, from another process that is logging in, or from the person.
-    pub(super) async fn login(&mut self, inner: &Inner, host: &AppHost) -> Result<Entry, Error> {
-        let app = self.app(inner, host).await?;
-        if let Some(entry) = stored(inner, &app)? {
-            return Ok(entry);
-        }
-        let Kind::Person(method) = &inner.auth.0 else { return Err(Error::NoLogin { host: host.to_string() }) };
-        let mut told = false;
-        let _lock = loop {
-            if let Some(lock) = inner.store.lock(host.hostname())? {
-                break lock;
+    /// A login that lasts: from the store, from another process that is logging in, or from the person. Whoever gives up
+    /// waiting leaves the person's login to those who come next.
+    pub(super) async fn login(&mut self, means: &Arc<Means>, host: &AppHost) -> Result<Entry, Error> {
+        let app = self.app(means, host).await?;
+        for _ in 0..VISITS {
+            if let Some(entry) = stored(means, &app)? {
+                self.visit = None;
+                return Ok(entry);
             }
-            if !told {
-                inner.tell(Event::LoginElsewhere { host: host.hostname().clone() });
-                told = true;
+            let Kind::Person(method) = &means.auth.0 else { return Err(Error::NoLogin { host: host.to_string() }) };
+            let visit = match &self.visit {
+                Some((about, visit)) if *about == app && !visit.is_over() => visit.clone(),
+                _ => {
+                    let (means, method, host, app) = (means.clone(), method.clone(), host.clone(), app.clone());
+                    let about = app.clone();
+                    let visit = Visit::begin(GRACE, async move { log_in(&means, &*method, &host, &app).await });
+                    self.visit.insert((about, visit)).1.clone()
+                }
+            };
+            // Nothing comes of one that was given up in the very moment that we came.
+            if let Some(outcome) = visit.wait().await {
+                self.visit = None;
+                return outcome;
             }
-            sleep(LOCK_INTERVAL).await;
-        };
-        // Whoever had the lock may have logged in meanwhile.
-        if let Some(entry) = stored(inner, &app)? {
-            return Ok(entry);
         }
-        let desk = Desk {
-            app: &app,
-            carrier: &inner.carrier,
-            pages: inner.pages.as_deref(),
-            computer: &inner.computer,
-            command: &inner.command,
-            events: &inner.events,
-        };
-        let login = method.login(&desk).await?;
-        inner.tell(Event::LoggedIn { host: app.host.clone(), email: login.email.clone(), expires: login.expires });
-        let entry = entry(host, &app, Some(login));
-        inner.store.save(&entry)?;
-        Ok(entry)
+        Err(Error::internal("the login was given up"))
     }
 
     /// Forgets a login that the edge does not take any more. The edge itself stays known.
-    pub(super) fn forget_login(&mut self, inner: &Inner, host: &AppHost) -> Result<(), Error> {
+    pub(super) fn forget_login(&mut self, means: &Means, host: &AppHost) -> Result<(), Error> {
         // What is at the host may have become another application.
         self.app = None;
-        if let Some(entry) = inner.store.load(host.hostname())? {
-            inner.store.save(&Entry { login: None, ..entry })?;
+        if let Some(entry) = means.store.load(host.hostname())? {
+            means.store.save(&Entry { login: None, ..entry })?;
         }
         Ok(())
     }
 
     /// Ends the login, here and at the edge.
-    pub(super) async fn logout(&mut self, inner: &Inner, host: &AppHost) -> Result<bool, Error> {
-        let Some(known) = inner.store.load(host.hostname())? else { return Ok(false) };
+    pub(super) async fn logout(&mut self, means: &Means, host: &AppHost) -> Result<bool, Error> {
+        let Some(known) = means.store.load(host.hostname())? else { return Ok(false) };
         let Some(login) = known.login.clone() else { return Ok(false) };
         let host = &known.port.map_or_else(|| host.clone(), |port| host.clone().or_port(port));
         // Gone from here first, whether or not the edge can be told.
-        inner.store.save(&Entry { login: None, ..known })?;
-        let app = self.app(inner, host).await?;
+        means.store.save(&Entry { login: None, ..known })?;
+        let app = self.app(means, host).await?;
         let request = TokenRequest::End { token: login.token.reveal().to_owned() };
-        let answer: Result<TokenAnswer, _> = inner.carrier.ask(&app.edge, CLI_TOKEN_PATH, Some(&request)).await;
+        let answer: Result<TokenAnswer, _> = means.carrier.ask(&app.edge, CLI_TOKEN_PATH, Some(&request)).await;
         match answer {
             Ok(_) => Ok(true),
             // It was over already.
@@ -130,9 +134,41 @@ impl Place {
     }
 }
 
+/// Lets the person log in, or another process that is at it already.
+async fn log_in(means: &Means, method: &dyn LoginMethod, host: &AppHost, app: &App) -> Result<Entry, Error> {
+    let mut told = false;
+    let _lock = loop {
+        if let Some(lock) = means.store.lock(host.hostname())? {
+            break lock;
+        }
+        if !told {
+            means.tell(Event::LoginElsewhere { host: host.hostname().clone() });
+            told = true;
+        }
+        sleep(LOCK_INTERVAL).await;
+    };
+    // Whoever had the lock may have logged in meanwhile.
+    if let Some(entry) = stored(means, app)? {
+        return Ok(entry);
+    }
+    let desk = Desk {
+        app,
+        carrier: &means.carrier,
+        pages: means.pages.as_deref(),
+        computer: &means.computer,
+        command: &means.command,
+        events: &means.events,
+    };
+    let login = method.login(&desk).await?;
+    means.tell(Event::LoggedIn { host: app.host.clone(), email: login.email.clone(), expires: login.expires });
+    let entry = entry(host, app, Some(login));
+    means.store.save(&entry)?;
+    Ok(entry)
+}
+
 /// The login in the store, if it is for this application at this edge and lasts.
-fn stored(inner: &Inner, app: &App) -> Result<Option<Entry>, Error> {
-    let entry = inner.store.load(&app.host)?;
+fn stored(means: &Means, app: &App) -> Result<Option<Entry>, Error> {
+    let entry = means.store.load(&app.host)?;
     let lasting = now().0.saturating_add(LIFE_MIN);
     Ok(entry.filter(|entry| {
         let fits = |login: &Login| login.app == app.id && login.expires.0 > lasting;
@@ -140,6 +176,67 @@ fn stored(inner: &Inner, app: &App) -> Result<Option<Entry>, Error> {
     }))
 }
 
+/// Sees to it that a service token is shown to one edge for a host. A host says itself which edge it belongs to, and whoever
+/// speaks for it once must not get a secret that opens other hosts.
+fn bind(means: &Means, app: &App) -> Result<(), Error> {
+    let Kind::Machine(token) = &means.auth.0 else { return Ok(()) };
+    // Whoever gave the edge has said it; what is at the host was compared with that.
+    if means.edge.is_some() {
+        return Ok(());
+    }
+    if means.store.pinned(token.id(), &app.host)?.is_none() {
+        if !is_own_edge(app.edge.name(), &app.host) {
+            return Err(Error::UnknownEdge { host: app.host.to_string(), found: app.issuer.clone() });
+        }
+        means.store.pin(token.id(), &app.host, &app.issuer)?;
+    }
+    // Read again: another process may have been first.
+    match means.store.pinned(token.id(), &app.host)? {
+        Some(pinned) if pinned == app.issuer => Ok(()),
+        pinned => Err(Error::OtherEdge {
+            host: app.host.to_string(),
+            known: pinned.unwrap_or_default(),
+            found: app.issuer.clone(),
+        }),
+    }
+}
+
+/// Whether a login host is where a host's own edge has it: `access.` and the domain that the host is in. A domain of one
+/// label is everybody's, but for the one that never leaves this machine.
+fn is_own_edge(login_host: &Hostname, host: &Hostname) -> bool {
+    let Some(domain) = login_host.as_str().strip_prefix(LOGIN_LABEL) else { return false };
+    let within = host.as_str().strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    within && (domain.contains('.') || domain == LOCAL_DOMAIN)
+}
+
 fn entry(host: &AppHost, app: &App, login: Option<Login>) -> Entry {
     Entry { host: app.host.clone(), port: host.port(), issuer: app.issuer.clone(), login }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // C3
+    #[test]
+    fn a_hosts_own_edge_is_in_its_domain() {
+        for (host, login_host, own) in [
+            ("db.example.com", "access.example.com", true),
+            ("a.b.example.com", "access.example.com", true),
+            ("a.b.example.com", "access.b.example.com", true),
+            ("example.com", "access.example.com", true),
+            ("db.localhost", "access.localhost", true),
+            ("db.example.com", "access.evil.example", false),
+            ("db.example.com", "access.com", false),
+            ("db.lan", "access.lan", false),
+            ("db.example.com", "access.ample.com", false),
+            ("db.example.com", "access.other.example.com", false),
+            ("db.example.com", "login.example.com", false),
+            ("db.example.com", "xaccess.example.com", false),
+            ("db.example.com", "example.com", false),
+        ] {
+            let (host_name, login) = (Hostname::parse(host).unwrap(), Hostname::parse(login_host).unwrap());
+            assert_eq!(is_own_edge(&login, &host_name), own, "{host} {login_host}");
+        }
+    }
 }

@@ -7,6 +7,9 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
+use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::HEXLOWER;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tunnel_proto::Hostname;
 use zeroize::Zeroizing;
 
@@ -17,6 +20,15 @@ use crate::platform;
 const FILE_MAX: u64 = 16 * 1024;
 /// How often a file is looked at anew that was replaced while it was opened.
 const ATTEMPTS: u32 = 100;
+
+/// The edge that a service token is shown to for a host.
+#[derive(Serialize, Deserialize)]
+struct FilePin {
+    /// The id of the token, which is no secret.
+    token: String,
+    host: Hostname,
+    issuer: String,
+}
 
 /// Keeps each host in `DIRECTORY/HOST.json`.
 ///
@@ -97,7 +109,30 @@ impl FileStore {
         Ok(Some(text))
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Entry, StoreError> {
+    /// Writes a file about a host, whole or not at all.
+    fn place(&self, host: &Hostname, path: &Path, contents: &impl Serialize) -> Result<(), StoreError> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        self.prepare()?;
+        let failed = |error: io::Error| StoreError::file(path, &error);
+        let text = Zeroizing::new(serde_json::to_string_pretty(contents).map_err(|error| failed(error.into()))?);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let temporary = self.directory.join(format!(".{host}.{}-{count}.new", std::process::id()));
+        // Left by a process of the same number that was killed.
+        let _ = fs::remove_file(&temporary);
+        let mut file = platform::create_private(&temporary).map_err(failed)?;
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n"));
+        let placed = written.and_then(|()| file.sync_all()).and_then(|()| fs::rename(&temporary, path));
+        placed.inspect_err(|_| drop(fs::remove_file(&temporary))).map_err(failed)?;
+        platform::sync_dir(&self.directory).map_err(failed)
+    }
+
+    /// Where the edge is kept that a service token is shown to for a host. The token's id may be any text.
+    fn pin_path(&self, token: &str, host: &Hostname) -> PathBuf {
+        let name = HEXLOWER.encode(digest(&SHA256, token.as_bytes()).as_ref());
+        self.directory.join(format!("{host}.{name}.pin"))
+    }
+
+    fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, StoreError> {
         serde_json::from_str(text).map_err(|error| StoreError::File {
             path: path.to_owned(),
             // Not the parser's words: they may quote the token.
@@ -110,7 +145,7 @@ impl TokenStore for FileStore {
     fn load(&self, host: &Hostname) -> Result<Option<Entry>, StoreError> {
         let path = self.path(host);
         let Some(text) = Self::read(&path)? else { return Ok(None) };
-        let entry = Self::parse(&path, &text)?;
+        let entry: Entry = Self::parse(&path, &text)?;
         if entry.host != *host {
             let reason = format!("is about `{}`: remove it, and log in anew", entry.host);
             return Err(StoreError::Exposed { path, reason });
@@ -119,20 +154,7 @@ impl TokenStore for FileStore {
     }
 
     fn save(&self, entry: &Entry) -> Result<(), StoreError> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        self.prepare()?;
-        let path = self.path(&entry.host);
-        let failed = |error: io::Error| StoreError::file(&path, &error);
-        let text = Zeroizing::new(serde_json::to_string_pretty(entry).map_err(|error| failed(error.into()))?);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let temporary = self.directory.join(format!(".{}.{}-{count}.new", entry.host, std::process::id()));
-        // Left by a process of the same number that was killed.
-        let _ = fs::remove_file(&temporary);
-        let mut file = platform::create_private(&temporary).map_err(failed)?;
-        let written = file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n"));
-        let placed = written.and_then(|()| file.sync_all()).and_then(|()| fs::rename(&temporary, &path));
-        placed.inspect_err(|_| drop(fs::remove_file(&temporary))).map_err(failed)?;
-        platform::sync_dir(&self.directory).map_err(failed)
+        self.place(&entry.host, &self.path(&entry.host), entry)
     }
 
     fn list(&self) -> Result<Vec<Entry>, StoreError> {
@@ -153,6 +175,25 @@ impl TokenStore for FileStore {
         }
         entries.sort_by(|a, b| a.host.as_str().cmp(b.host.as_str()));
         Ok(entries)
+    }
+
+    fn pinned(&self, token: &str, host: &Hostname) -> Result<Option<String>, StoreError> {
+        let path = self.pin_path(token, host);
+        let Some(text) = Self::read(&path)? else { return Ok(None) };
+        let pin: FilePin = Self::parse(&path, &text)?;
+        if pin.token != token || pin.host != *host {
+            let reason = format!("is about `{}` and `{}`: remove it", pin.token.escape_debug(), pin.host);
+            return Err(StoreError::Exposed { path, reason });
+        }
+        Ok(Some(pin.issuer))
+    }
+
+    fn pin(&self, token: &str, host: &Hostname, issuer: &str) -> Result<(), StoreError> {
+        if self.pinned(token, host)?.is_some() {
+            return Ok(());
+        }
+        let pin = FilePin { token: token.to_owned(), host: host.clone(), issuer: issuer.to_owned() };
+        self.place(host, &self.pin_path(token, host), &pin)
     }
 
     fn lock(&self, host: &Hostname) -> Result<Option<LoginLock>, StoreError> {

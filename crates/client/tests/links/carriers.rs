@@ -132,7 +132,7 @@ async fn a_proxy_that_refuses_is_named_without_its_password() {
     let client = builder.proxy(through.clone()).build().unwrap();
     let error = echo(&client, "db.localhost", "p").await.unwrap_err();
     let text = error.to_string();
-    assert!(text.contains("http://127.0.0.1:") && text.contains("a user and a password"), "{text}");
+    assert!(text.contains("http://127.0.0.1:") && text.contains("another user or password"), "{text}");
     assert!(!text.contains("wrong"), "{text}");
     // And what is excepted does not go there.
     let builder = edge.client().auth(Auth::service_token("robot", "s3cret")).edge(elsewhere(&edge));

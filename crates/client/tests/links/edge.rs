@@ -137,6 +137,12 @@ impl Edge {
         Client::builder().trust(Trust::Ca(self.ca.certificate_pem().to_owned()))
     }
 
+    /// A client that believes this edge and another one.
+    pub(crate) fn client_of_both(&self, other: &Self) -> Builder {
+        let both = format!("{}\n{}", self.ca.certificate_pem(), other.ca.certificate_pem());
+        Client::builder().trust(Trust::Ca(both))
+    }
+
     /// A browser whose person approves everything.
     pub(crate) fn approving(&self) -> impl Fn(&Prompt) + Send + Sync + 'static {
         let state = self.state.clone();

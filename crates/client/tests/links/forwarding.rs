@@ -1,6 +1,13 @@
 //! Local ports, standard input and output, and how connections end.
 
-use std::{io, sync::atomic::Ordering::SeqCst, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -38,6 +45,35 @@ async fn the_first_connection_to_a_port_is_held_until_the_login_is_done() {
     drop(forward);
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(TcpStream::connect(address).await.is_err(), "the port is closed with its handle");
+}
+
+#[tokio::test]
+async fn a_program_that_gives_up_leaves_the_login_to_the_next_one() {
+    let edge = Edge::start().await;
+    let shown = Arc::new(AtomicUsize::new(0));
+    let (approve, count) = (Arc::new(edge.approving()), shown.clone());
+    let auth = Auth::browser(move |prompt| {
+        count.fetch_add(1, SeqCst);
+        let (approve, prompt) = (approve.clone(), prompt.clone());
+        tokio::spawn(async move {
+            // A person who takes longer than the first program waits.
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            approve(&prompt);
+        });
+    });
+    let client = edge.client().auth(auth).build().unwrap();
+    let forward = client.tcp(&edge.host("db.localhost")).forward("127.0.0.1:0").await.unwrap();
+    let first = TcpStream::connect(forward.local_addr()).await.unwrap();
+    let asked = async {
+        while shown.load(SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, asked).await.unwrap();
+    drop(first);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(timeout(PATIENCE, through(forward.local_addr(), "two")).await.unwrap().unwrap(), "two!");
+    assert_eq!((shown.load(SeqCst), edge.state.logins.load(SeqCst)), (1, 1));
 }
 
 #[tokio::test]
@@ -126,6 +162,24 @@ async fn a_full_link_gets_another_one_beside_it() {
         streams.push(timeout(PATIENCE, client.tcp(&host).connect()).await.unwrap().unwrap());
     }
     assert_eq!(edge.state.links.lock().unwrap().len(), 2);
+}
+
+// C3
+#[tokio::test]
+async fn http_clients_open_the_hosts_of_one_edge() {
+    use tower::Service;
+    let (first, second) = (Edge::start().await, Edge::start().await);
+    let client = first.client_of_both(&second).auth(Auth::service_token("robot", "s3cret")).build().unwrap();
+    let uri = |edge: &Edge, name: &str| format!("http://{}/", edge.host(name)).parse::<http::Uri>().unwrap();
+    let mut connector = client.http_connector();
+    let mut clone = connector.clone();
+    connector.call(uri(&first, "db.localhost")).await.unwrap();
+    clone.call(uri(&first, "db.localhost")).await.unwrap();
+    let error = clone.call(uri(&second, "evil.localhost")).await.unwrap_err();
+    assert_eq!(error.code(), "bad_descriptor");
+    let error = clone.call(uri(&second, "other.localhost")).await.unwrap_err();
+    assert!(matches!(&error, Error::ForeignEdge { found, .. } if *found == second.state.issuer()), "{error:?}");
+    assert_eq!(second.state.presented.load(SeqCst), 0);
 }
 
 #[tokio::test]

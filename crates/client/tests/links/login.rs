@@ -192,6 +192,29 @@ async fn a_machine_shows_its_service_token_and_no_page() {
     assert_eq!(edge.state.logins.load(SeqCst), 0);
 }
 
+// C3
+#[tokio::test]
+async fn a_service_token_goes_to_the_edge_that_it_first_went_to() {
+    let (first, second) = (Edge::start().await, Edge::start().await);
+    let dir = tempfile::tempdir().unwrap();
+    chmod(dir.path());
+    let robot = |secret: &str| Auth::service_token("robot", secret);
+    let builder = |edge: &Edge| edge.client().token_store(FileStore::new(dir.path()));
+    let client = builder(&first).auth(robot("s3cret")).build().unwrap();
+    assert_eq!(echo(&client, &first.host("db.localhost"), "m").await.unwrap(), "m!");
+    let client = builder(&second).auth(robot("s3cret")).build().unwrap();
+    let error = echo(&client, &second.host("db.localhost"), "m").await.unwrap_err();
+    assert!(matches!(&error, Error::OtherEdge { known, .. } if *known == first.state.issuer()), "{error:?}");
+    assert_eq!(second.state.presented.load(SeqCst), 0);
+    // Another host, and another token, are another matter.
+    assert_eq!(echo(&client, &second.host("other.localhost"), "m").await.unwrap(), "m!");
+    let client = builder(&second).auth(Auth::service_token("another", "x")).build().unwrap();
+    let error = echo(&client, &second.host("db.localhost"), "m").await.unwrap_err();
+    assert_eq!((error.code(), second.state.presented.load(SeqCst)), ("not_admitted", 2));
+    // These are no logins.
+    assert_eq!(FileStore::new(dir.path()).list().unwrap(), []);
+}
+
 #[tokio::test]
 async fn without_a_way_to_log_in_there_is_no_login() {
     let edge = Edge::start().await;
