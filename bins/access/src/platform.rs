@@ -1,6 +1,12 @@
 //! What differs between operating systems. Windows and macOS are written and untested.
 
-use std::{fs, io};
+use std::{
+    fs, io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::AsyncWrite;
 
 /// Whether a browser could show something to the person at this terminal.
 pub(crate) fn has_display() -> bool {
@@ -54,6 +60,40 @@ fn listeners(table: &str, port: u16) -> Vec<String> {
         here.then(|| fields.get(9).map(|inode| (*inode).to_owned())).flatten()
     });
     listening.collect()
+}
+
+/// Standard output, which ends when it is shut down: whoever reads it may wait for that before its own end.
+pub(crate) struct Output(tokio::io::Stdout);
+
+impl Output {
+    pub(crate) fn new() -> Self {
+        Self(tokio::io::stdout())
+    }
+}
+
+impl AsyncWrite for Output {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.0).poll_shutdown(cx))?;
+        Poll::Ready(close_output())
+    }
+}
+
+/// Puts nothing in the place of standard output, which closes it. Not on Windows, where it ends with the program.
+fn close_output() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        let nothing = fs::OpenOptions::new().write(true).open("/dev/null")?;
+        rustix::stdio::dup2_stdout(&nothing)?;
+    }
+    Ok(())
 }
 
 /// Waits for a request to stop: an interrupt at the terminal, or the system's request to terminate.
