@@ -200,13 +200,15 @@ impl Client {
             if let Some(grant) = live.grant(host.hostname(), now()) {
                 return Ok((live, grant));
             }
-            let credential = place.credential(&self.inner.means, host).await?;
+            let (credential, token) = place.credential(&self.inner.means, host).await?;
             match live.present(host.hostname(), credential).await {
                 Ok(grant) => return Ok((live, grant)),
                 Err(Error::Refused { code: GrantRefusal::BadCredential, .. })
                     if !fresh && self.inner.means.auth.is_person() =>
                 {
-                    place.forget_login(&self.inner.means, host)?;
+                    if let Some(token) = token {
+                        place.forget_login(&self.inner.means, host, &token).await?;
+                    }
                 }
                 Err(error) => return Err(error),
             }

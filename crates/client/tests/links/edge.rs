@@ -86,7 +86,7 @@ pub(crate) fn now() -> UnixTime {
     UnixTime(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs())
 }
 
-fn app(host: &str) -> AppId {
+pub(crate) fn app(host: &str) -> AppId {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest(&SHA256, host.as_bytes()).as_ref());
     AppId::from_bytes(bytes)
