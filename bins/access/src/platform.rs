@@ -96,6 +96,20 @@ fn close_output() -> io::Result<()> {
     Ok(())
 }
 
+/// Whether others than the owner can read what is there.
+pub(crate) fn is_exposed(metadata: &fs::Metadata) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        metadata.is_file() && metadata.permissions().mode() & 0o044 != 0
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        false
+    }
+}
+
 /// Waits for a request to stop: an interrupt at the terminal, or the system's request to terminate.
 pub(crate) async fn stopped() -> io::Result<()> {
     #[cfg(unix)]
@@ -114,6 +128,17 @@ pub(crate) async fn stopped() -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_others_can_read_is_known() {
+        use std::os::unix::fs::PermissionsExt;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (mode, exposed) in [(0o600, false), (0o400, false), (0o640, true), (0o604, true), (0o644, true)] {
+            fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_exposed(&fs::metadata(file.path()).unwrap()), exposed, "{mode:o}");
+        }
+    }
 
     #[cfg(target_os = "linux")]
     #[test]

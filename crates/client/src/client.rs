@@ -32,6 +32,7 @@ use crate::{
     http::HttpConnector,
     stream::Stream,
     tcp::Tcp,
+    text::plain,
     token::{Entry, TokenStore},
 };
 
@@ -265,11 +266,6 @@ impl Inner {
 
 fn refused(host: &AppHost, code: StreamRefusal, text: &str) -> Error {
     Error::Stream { host: host.to_string(), code, text: plain(text) }
-}
-
-/// What the other side says is shown in a terminal: nothing in it may move the cursor.
-pub(crate) fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// The wall clock.
