@@ -3,10 +3,10 @@
 use std::time::SystemTime;
 
 use serde::Serialize;
-use tunnel_client::{AppHost, Entry, TokenStore};
+use tunnel_client::{AppHost, Entry, TokenStore, plain};
 use tunnel_proto::UnixTime;
 
-use crate::{browser::plain, cli::ListArgs, failure::Failure, settings::Settings};
+use crate::{cli::ListArgs, failure::Failure, settings::Settings};
 
 pub(crate) async fn login(settings: &Settings, host: AppHost) -> Result<(), Failure> {
     let (client, hosts) = settings.client(&format!("access login {host}"), vec![host]).await?;

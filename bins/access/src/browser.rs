@@ -1,6 +1,6 @@
 //! Showing a person where to log in, and opening it in a browser.
 
-use tunnel_client::Prompt;
+use tunnel_client::{Prompt, plain};
 use url::{Host, Url};
 
 use crate::platform;
@@ -22,11 +22,6 @@ pub(crate) fn show(prompt: &Prompt) {
     if prompt.here && may_open(&prompt.url, prompt.login_host.as_str()) {
         open(&prompt.url);
     }
-}
-
-/// The terminal shows text of the edge: nothing in it may move the cursor.
-pub(crate) fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// Only a page of the login host that was verified, over HTTPS or on this machine.

@@ -29,13 +29,19 @@ fn main() -> ExitCode {
     match begin() {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("access: {failure}");
+            // Words of the other side may be in it.
+            eprintln!("access: {}", plain_lines(&failure.to_string()));
             if failure.kind == Kind::Usage {
                 eprintln!("`access --help` shows what there is.");
             }
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// Text for the terminal, of one line or of several.
+fn plain_lines(text: &str) -> String {
+    text.lines().map(tunnel_client::plain).collect::<Vec<_>>().join("\n")
 }
 
 fn begin() -> Result<ExitCode, Failure> {

@@ -26,7 +26,7 @@ pub(crate) async fn open(settings: &Settings, action: &str, args: OpenArgs) -> R
     let Some(host) = hosts.into_iter().next() else { return Err(Failure::failed("there is no host")) };
     let Some(local) = local else {
         let tcp = to(&client, &host, args.destination.as_ref());
-        return Ok(tcp.stdio(tokio::io::stdin(), tokio::io::stdout()).await?);
+        return Ok(tcp.stdio(tokio::io::stdin(), platform::Output::new()).await?);
     };
     let options = ForwardOptions::default();
     let options = if args.listen_anyone { options.dangerously_for_everyone() } else { options };

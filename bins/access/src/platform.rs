@@ -1,6 +1,12 @@
 //! What differs between operating systems. Windows and macOS are written and untested.
 
-use std::{fs, io};
+use std::{
+    fs, io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::AsyncWrite;
 
 /// Whether a browser could show something to the person at this terminal.
 pub(crate) fn has_display() -> bool {
@@ -56,6 +62,54 @@ fn listeners(table: &str, port: u16) -> Vec<String> {
     listening.collect()
 }
 
+/// Standard output, which ends when it is shut down: whoever reads it may wait for that before its own end.
+pub(crate) struct Output(tokio::io::Stdout);
+
+impl Output {
+    pub(crate) fn new() -> Self {
+        Self(tokio::io::stdout())
+    }
+}
+
+impl AsyncWrite for Output {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.0).poll_shutdown(cx))?;
+        Poll::Ready(close_output())
+    }
+}
+
+/// Puts nothing in the place of standard output, which closes it. Not on Windows, where it ends with the program.
+fn close_output() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        let nothing = fs::OpenOptions::new().write(true).open("/dev/null")?;
+        rustix::stdio::dup2_stdout(&nothing)?;
+    }
+    Ok(())
+}
+
+/// Whether others than the owner can read what is there.
+pub(crate) fn is_exposed(metadata: &fs::Metadata) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        metadata.is_file() && metadata.permissions().mode() & 0o044 != 0
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        false
+    }
+}
+
 /// Waits for a request to stop: an interrupt at the terminal, or the system's request to terminate.
 pub(crate) async fn stopped() -> io::Result<()> {
     #[cfg(unix)]
@@ -74,6 +128,17 @@ pub(crate) async fn stopped() -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_others_can_read_is_known() {
+        use std::os::unix::fs::PermissionsExt;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (mode, exposed) in [(0o600, false), (0o400, false), (0o640, true), (0o604, true), (0o644, true)] {
+            fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_exposed(&fs::metadata(file.path()).unwrap()), exposed, "{mode:o}");
+        }
+    }
 
     #[cfg(target_os = "linux")]
     #[test]

@@ -1,6 +1,11 @@
 //! From flags, variables and directories to a client. Nothing is looked for in the current directory.
 
-use std::{fs, path::PathBuf};
+use std::{
+    cell::OnceCell,
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 use tunnel_client::{AppHost, Auth, Client, EdgeAddress, FileStore, Proxy, Trust};
 use tunnel_proto::{dial::LocalEdge, enrol::EdgeInfo};
@@ -10,6 +15,8 @@ use crate::{AGENT, browser, cli::CommonArgs, failure::Failure, platform};
 
 /// The longest file read here, in bytes.
 const FILE_MAX: u64 = 256 * 1024;
+/// The longest file with a secret, in bytes: one has a hundredth of it.
+const SECRET_FILE_MAX: u64 = 4 * 1024;
 /// What a hostname in the base address of an edge's pages is written as.
 const HOST: &str = "HOST";
 
@@ -18,6 +25,8 @@ pub(crate) struct Settings {
     common: CommonArgs,
     logins: PathBuf,
     data: Option<PathBuf>,
+    /// The secret of the service token, once it was looked for.
+    secret: OnceCell<Option<Zeroizing<String>>>,
 }
 
 impl Settings {
@@ -32,7 +41,7 @@ impl Settings {
             Failure::usage("there is no home directory to keep logins in: name one with --config-dir")
         })?;
         let data = common.data_dir.clone().or_else(|| below("XDG_STATE_HOME", ".local/state"));
-        Ok(Self { common: common.clone(), logins: config.join("access"), data })
+        Ok(Self { common: common.clone(), logins: config.join("access"), data, secret: OnceCell::new() })
     }
 
     /// Where logins are kept.
@@ -129,7 +138,14 @@ impl Settings {
 
     /// The service token that was named: its id and its secret.
     pub(crate) fn service_token(&self) -> Result<Option<(String, Zeroizing<String>)>, Failure> {
-        let secret = self.secret()?;
+        // Once: a second look would warn twice, and a pipe is empty then.
+        let secret = match self.secret.get() {
+            Some(secret) => secret.clone(),
+            None => {
+                let secret = self.read_secret()?;
+                self.secret.get_or_init(|| secret).clone()
+            }
+        };
         match (&self.common.service_token_id, secret) {
             (Some(id), Some(secret)) => Ok(Some((id.clone(), secret))),
             (None, None) => Ok(None),
@@ -142,7 +158,7 @@ impl Settings {
         }
     }
 
-    fn secret(&self) -> Result<Option<Zeroizing<String>>, Failure> {
+    fn read_secret(&self) -> Result<Option<Zeroizing<String>>, Failure> {
         if let Some(secret) = &self.common.service_token_secret {
             eprintln!(
                 "access: other users of this machine can see --service-token-secret: better --service-token-secret-file or \
@@ -151,14 +167,29 @@ impl Settings {
             return Ok(Some(Zeroizing::new(secret.clone())));
         }
         if let Some(path) = &self.common.service_token_secret_file {
-            let text = fs::read_to_string(path).map(Zeroizing::new);
-            let text = text.map_err(|error| {
-                Failure::failed(format!("--service-token-secret-file: `{}`: {error}", path.display()))
-            })?;
-            return Ok(Some(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned())));
+            return read_secret(path).map(Some);
         }
         Ok(std::env::var("TUNNEL_SERVICE_TOKEN_SECRET").ok().filter(|secret| !secret.is_empty()).map(Zeroizing::new))
     }
+}
+
+/// Reads the file with the secret of a service token.
+fn read_secret(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let failed = |what: &dyn std::fmt::Display| {
+        Failure::failed(format!("--service-token-secret-file: `{}`: {what}", path.display()))
+    };
+    let file = fs::File::open(path).map_err(|error| failed(&error))?;
+    if platform::is_exposed(&file.metadata().map_err(|error| failed(&error))?) {
+        let path = path.display();
+        eprintln!("access: other users of this machine can read the secret in `{path}`: `chmod 600 {path}`");
+    }
+    let mut text = Zeroizing::new(String::new());
+    let mut limited = file.take(SECRET_FILE_MAX + 1);
+    limited.read_to_string(&mut text).map_err(|error| failed(&error))?;
+    if limited.limit() == 0 {
+        return Err(failed(&format!("it is longer than {SECRET_FILE_MAX} bytes, and no secret of a service token")));
+    }
+    Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 /// The proxy that the environment names, as other programs read it.

@@ -9,10 +9,10 @@ use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
     time::{Instant, interval},
 };
-use tunnel_client::{AppHost, Client, Event, Forward};
+use tunnel_client::{AppHost, Client, Event, Forward, plain};
 use tunnel_proto::message::RevokedReason;
 
-use crate::{browser::plain, failure::Failure, platform};
+use crate::{failure::Failure, platform};
 
 /// How often the lines are brought up to date.
 const TICK: Duration = Duration::from_secs(1);

@@ -59,6 +59,17 @@ fn secrets_are_not_repeated() {
 }
 
 #[test]
+fn a_file_that_is_too_long_for_a_secret_is_not_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("secret");
+    let words = ["login", "a.invalid", "--id", "x", "--service-token-secret-file", file.to_str().unwrap()];
+    std::fs::write(&file, vec![b'x'; 4097]).unwrap();
+    ends(&words, &[], 1, "longer than 4096 bytes");
+    std::fs::write(&file, vec![b'x'; 4096]).unwrap();
+    ends(&words, &[], 1, "a.invalid");
+}
+
+#[test]
 fn a_port_that_is_taken_is_named_with_who_has_it() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

@@ -32,6 +32,7 @@ use crate::{
     http::HttpConnector,
     stream::Stream,
     tcp::Tcp,
+    text::plain,
     token::{Entry, TokenStore},
 };
 
@@ -200,13 +201,15 @@ impl Client {
             if let Some(grant) = live.grant(host.hostname(), now()) {
                 return Ok((live, grant));
             }
-            let credential = place.credential(&self.inner.means, host).await?;
+            let (credential, token) = place.credential(&self.inner.means, host).await?;
             match live.present(host.hostname(), credential).await {
                 Ok(grant) => return Ok((live, grant)),
                 Err(Error::Refused { code: GrantRefusal::BadCredential, .. })
                     if !fresh && self.inner.means.auth.is_person() =>
                 {
-                    place.forget_login(&self.inner.means, host)?;
+                    if let Some(token) = token {
+                        place.forget_login(&self.inner.means, host, &token).await?;
+                    }
                 }
                 Err(error) => return Err(error),
             }
@@ -263,11 +266,6 @@ impl Inner {
 
 fn refused(host: &AppHost, code: StreamRefusal, text: &str) -> Error {
     Error::Stream { host: host.to_string(), code, text: plain(text) }
-}
-
-/// What the other side says is shown in a terminal: nothing in it may move the cursor.
-pub(crate) fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// The wall clock.

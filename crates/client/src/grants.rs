@@ -20,7 +20,7 @@ use tunnel_proto::{
     message::{Credential, Message, Present, Refused, RevokedReason},
 };
 
-use crate::{error::Error, event::Event};
+use crate::{error::Error, event::Event, text::plain};
 
 /// Time for the edge to answer a credential.
 const GRANT_LIMIT: Duration = Duration::from_secs(15);
@@ -104,7 +104,7 @@ impl LiveLink {
             match answer.await {
                 Ok(Ok(expires)) => Ok(expires),
                 Ok(Err(refused)) => {
-                    Err(Error::Refused { host: host.to_string(), code: refused.code, text: refused.text })
+                    Err(Error::Refused { host: host.to_string(), code: refused.code, text: plain(&refused.text) })
                 }
                 Err(_) => Err(Error::Lost(self.link.closed().await)),
             }

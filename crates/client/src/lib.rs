@@ -38,6 +38,7 @@ mod platform;
 mod proxy;
 mod stream;
 mod tcp;
+mod text;
 mod token;
 
 pub use self::http::HttpConnector;
@@ -52,5 +53,6 @@ pub use login::{Desk, Prompt};
 pub use proxy::Proxy;
 pub use stream::Stream;
 pub use tcp::Tcp;
+pub use text::plain;
 pub use token::{Entry, FileStore, Login, LoginLock, MemoryStore, StoreError, Token, TokenStore};
 pub use tunnel_proto::dial::{EdgeAddress, Pin, Trust};

@@ -22,6 +22,7 @@ use crate::{
     descriptor::App,
     error::Error,
     event::Event,
+    text::is_plain,
     token::{Login, Token},
 };
 
@@ -133,7 +134,7 @@ impl Desk<'_> {
     }
 }
 
-/// What is said about this computer, as long as it may be and without what moves a cursor.
+/// What is said about this computer, as long as it may be and without what moves a cursor or turns text around.
 pub(crate) fn claim(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(CLAIM_MAX).collect()
+    text.chars().filter(|c| is_plain(*c)).take(CLAIM_MAX).collect()
 }

@@ -40,6 +40,11 @@ impl Stream {
         Some(Error::Revoked { host: self.host.to_string(), reason })
     }
 
+    /// The link that it is on.
+    pub(crate) fn live(&self) -> Arc<LiveLink> {
+        self.live.clone()
+    }
+
     fn explain(&self, error: io::Error) -> io::Error {
         match self.why_ended() {
             Some(why) => io::Error::new(error.kind(), why),

@@ -14,6 +14,14 @@ use crate::{
 /// What one direction of standard input and output holds at a time.
 const BUFFER: usize = 64 * 1024;
 
+/// Why not all of the input was sent.
+enum Unsent {
+    /// It could not be read.
+    Input(std::io::Error),
+    /// The service does not take more.
+    Refused(std::io::Error),
+}
+
 /// A TCP service behind a host, to be connected to.
 #[derive(Clone, Debug)]
 #[must_use]
@@ -52,24 +60,29 @@ impl Tcp {
         Forward::begin(self.client.clone(), host, destination, address, options).await
     }
 
-    /// Connects, and carries `input` there and what comes back to `output`, until nothing more comes back. The end of the
-    /// input is passed on, and what is answered to it still arrives.
+    /// Connects, and carries `input` there and what comes back to `output`, until both have ended. The end of the input is
+    /// passed on, and what is answered to it still arrives; the end of the answer shuts `output` down, and what `input` still
+    /// brings is carried all the same. It fails if the connection was cut, or could not take all of the input; what was
+    /// answered before arrives in any case.
     pub async fn stdio(
         &self,
         mut input: impl AsyncRead + Unpin,
         mut output: impl AsyncWrite + Unpin,
     ) -> Result<(), Error> {
         let stream = self.connect().await?;
+        let live = stream.live();
         let (mut from, mut to) = tokio::io::split(stream);
         let inward = async {
             let mut buffer = vec![0; BUFFER];
             loop {
-                let count = input.read(&mut buffer).await?;
+                let count = input.read(&mut buffer).await.map_err(Unsent::Input)?;
                 let Some(piece) = buffer.get(..count).filter(|piece| !piece.is_empty()) else { break };
-                to.write_all(piece).await?;
-                to.flush().await?;
+                to.write_all(piece).await.map_err(Unsent::Refused)?;
+                to.flush().await.map_err(Unsent::Refused)?;
             }
-            to.shutdown().await
+            // Everything is on its way. If it was cut just now, the other direction says so.
+            to.shutdown().await.ok();
+            Ok(())
         };
         let outward = async {
             let mut buffer = vec![0; BUFFER];
@@ -79,19 +92,30 @@ impl Tcp {
                 output.write_all(piece).await?;
                 output.flush().await?;
             }
-            Ok::<_, std::io::Error>(())
+            output.shutdown().await
         };
         tokio::pin!(inward, outward);
-        let mut sending = true;
-        loop {
+        let (mut sending, mut receiving, mut unsent) = (true, true, None);
+        while sending || receiving {
             tokio::select! {
-                ended = &mut outward => return ended.map_err(cut),
+                ended = &mut outward, if receiving => match ended {
+                    Ok(()) => receiving = false,
+                    Err(error) => return Err(cut(unsent.unwrap_or(error))),
+                },
                 ended = &mut inward, if sending => {
-                    ended.map_err(cut)?;
                     sending = false;
+                    match ended {
+                        Ok(()) => {}
+                        // What the service said before it refused to hear more is on its way to the output.
+                        Err(Unsent::Refused(error)) => unsent = Some(error),
+                        Err(Unsent::Input(error)) => return Err(cut(error)),
+                    }
                 }
+                // There would be no word of it before the next piece of the input.
+                end = live.link.closed(), if sending && !receiving => return Err(Error::Lost(end)),
             }
         }
+        unsent.map_or(Ok(()), |error| Err(cut(error)))
     }
 
     fn checked(&self) -> Result<(AppHost, Option<Destination>), Error> {

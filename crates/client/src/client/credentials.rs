@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tunnel_proto::{
     Hostname,
     access::{CLI_TOKEN_PATH, TokenAnswer, TokenRequest},
@@ -17,11 +17,13 @@ use crate::{
     event::Event,
     host::AppHost,
     login::Desk,
-    token::{Entry, Login},
+    token::{Entry, Login, LoginLock, Token},
 };
 
 /// How often another process is looked at that is logging in.
 const LOCK_INTERVAL: Duration = Duration::from_millis(200);
+/// How long a logout waits for another process that is logging in.
+const LOGOUT_LIMIT: Duration = Duration::from_secs(5);
 /// How long a login goes on that nobody waits for: programs give up, and try again.
 const GRACE: Duration = Duration::from_secs(60);
 /// How often a login is begun again that was given up just then, or whose method failed badly.
@@ -67,14 +69,18 @@ impl Place {
         Ok(self.app.insert(app).clone())
     }
 
-    /// What opens the host: a service token, or a login that there is or is made now.
-    pub(super) async fn credential(&mut self, means: &Arc<Means>, host: &AppHost) -> Result<Credential, Error> {
+    /// What opens the host: a service token, or a login that there is or is made now, with its token.
+    pub(super) async fn credential(
+        &mut self,
+        means: &Arc<Means>,
+        host: &AppHost,
+    ) -> Result<(Credential, Option<Token>), Error> {
         if let Kind::Machine(token) = &means.auth.0 {
-            return Ok(token.credential());
+            return Ok((token.credential(), None));
         }
         let entry = self.login(means, host).await?;
         let login = entry.login.ok_or_else(|| Error::NoLogin { host: host.to_string() })?;
-        Ok(Credential::ClientToken(login.token.reveal().to_owned()))
+        Ok((Credential::ClientToken(login.token.reveal().to_owned()), Some(login.token)))
     }
 
     /// A login that lasts: from the store, from another process that is logging in, or from the person. Whoever gives up
@@ -105,23 +111,26 @@ impl Place {
         Err(Error::internal("the login was given up"))
     }
 
-    /// Forgets a login that the edge does not take any more. The edge itself stays known.
-    pub(super) fn forget_login(&mut self, means: &Means, host: &AppHost) -> Result<(), Error> {
+    /// Forgets a login that the edge does not take any more, and none that came in its place. The edge itself stays known.
+    pub(super) async fn forget_login(&mut self, means: &Means, host: &AppHost, refused: &Token) -> Result<(), Error> {
         // What is at the host may have become another application.
         self.app = None;
-        if let Some(entry) = means.store.load(host.hostname())? {
-            means.store.save(&Entry { login: None, ..entry })?;
-        }
-        Ok(())
+        let _lock = lock(means, host).await?;
+        erase(means, host, refused)
     }
 
     /// Ends the login, here and at the edge.
-    pub(super) async fn logout(&mut self, means: &Means, host: &AppHost) -> Result<bool, Error> {
+    pub(super) async fn logout(&mut self, means: &Arc<Means>, host: &AppHost) -> Result<bool, Error> {
+        // A login under way is not wanted any more, either.
+        self.visit = None;
         let Some(known) = means.store.load(host.hostname())? else { return Ok(false) };
-        let Some(login) = known.login.clone() else { return Ok(false) };
+        let Some(login) = known.login else { return Ok(false) };
         let host = &known.port.map_or_else(|| host.clone(), |port| host.clone().or_port(port));
         // Gone from here first, whether or not the edge can be told.
-        means.store.save(&Entry { login: None, ..known })?;
+        let lock = timeout(LOGOUT_LIMIT, lock(means, host)).await;
+        let lock = lock.map_err(|_| Error::Late { at: "another process that is logging in".to_owned() })??;
+        erase(means, host, &login.token)?;
+        drop(lock);
         let app = self.app(means, host).await?;
         let request = TokenRequest::End { token: login.token.reveal().to_owned() };
         let answer: Result<TokenAnswer, _> = means.carrier.ask(&app.edge, CLI_TOKEN_PATH, Some(&request)).await;
@@ -134,19 +143,34 @@ impl Place {
     }
 }
 
-/// Lets the person log in, or another process that is at it already.
-async fn log_in(means: &Means, method: &dyn LoginMethod, host: &AppHost, app: &App) -> Result<Entry, Error> {
+/// The right to change the login to a host. Another process may have it, which is logging in.
+async fn lock(means: &Means, host: &AppHost) -> Result<LoginLock, Error> {
     let mut told = false;
-    let _lock = loop {
+    loop {
         if let Some(lock) = means.store.lock(host.hostname())? {
-            break lock;
+            return Ok(lock);
         }
         if !told {
             means.tell(Event::LoginElsewhere { host: host.hostname().clone() });
             told = true;
         }
         sleep(LOCK_INTERVAL).await;
-    };
+    }
+}
+
+/// Erases the login with this token, under the lock. One that another process put in its place stays.
+fn erase(means: &Means, host: &AppHost, over: &Token) -> Result<(), Error> {
+    match means.store.load(host.hostname())? {
+        Some(entry) if entry.login.as_ref().is_some_and(|login| login.token == *over) => {
+            Ok(means.store.save(&Entry { login: None, ..entry })?)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Lets the person log in, or another process that is at it already.
+async fn log_in(means: &Means, method: &dyn LoginMethod, host: &AppHost, app: &App) -> Result<Entry, Error> {
+    let _lock = lock(means, host).await?;
     // Whoever had the lock may have logged in meanwhile.
     if let Some(entry) = stored(means, app)? {
         return Ok(entry);

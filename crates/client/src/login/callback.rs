@@ -14,12 +14,19 @@ use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use subtle::ConstantTimeEq;
-use tokio::{net::TcpListener, sync::oneshot, task::JoinSet, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::oneshot,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 /// How long one connection may last.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(10);
 /// Connections at a time: a browser opens one or two.
 const CONNECTIONS_MAX: usize = 16;
+/// The pause after the system could not accept a connection: most often for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What may be read before the end of a request's head, in bytes.
 const HEAD_MAX: usize = 16 * 1024;
 
@@ -80,7 +87,10 @@ impl Callback {
                     return came.map_err(io::Error::other);
                 }
                 accepted = self.listener.accept(), if connections.len() < CONNECTIONS_MAX => {
-                    let Ok((tcp, _)) = accepted else { continue };
+                    let Ok((tcp, _)) = accepted else {
+                        sleep(ACCEPT_PAUSE).await;
+                        continue;
+                    };
                     let (expected, sender) = (self.expected.clone(), sender.clone());
                     connections.spawn(timeout(CONNECTION_LIMIT, async move {
                         let service = service_fn(|request: Request<Incoming>| {

@@ -69,6 +69,8 @@ pub(crate) struct State {
     /// The host whose descriptor is shown at `evil.localhost`.
     pub(crate) copied: Mutex<String>,
     pub(crate) seen_websockets: AtomicUsize,
+    /// What a service was told after it had ended its own direction.
+    pub(crate) heard: Mutex<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -84,7 +86,7 @@ pub(crate) fn now() -> UnixTime {
     UnixTime(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs())
 }
 
-fn app(host: &str) -> AppId {
+pub(crate) fn app(host: &str) -> AppId {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest(&SHA256, host.as_bytes()).as_ref());
     AppId::from_bytes(bytes)
@@ -116,6 +118,7 @@ impl Edge {
             codes: Mutex::default(),
             copied: Mutex::new("db.localhost".to_owned()),
             seen_websockets: AtomicUsize::new(0),
+            heard: Mutex::default(),
         });
         let serving = state.clone();
         let (native, plain) = (TlsAcceptor::from(Arc::new(config)), TlsAcceptor::from(Arc::new(plain)));
@@ -321,6 +324,7 @@ impl State {
                     let Some(pending) = pending else { return };
                     let Opening::Grant(open) = pending.opening.clone() else { panic!("an access client opens grants") };
                     let known = granted.contains(&open.grant) && self.grants.lock().unwrap().contains(&open.grant);
+                    let this = self.clone();
                     tokio::spawn(async move {
                         match open.destination.as_deref() {
                             _ if !known => pending.refuse(StreamRefusal::NotGranted, "no such grant").await,
@@ -332,6 +336,21 @@ impl State {
                                 let mut stream = pending.accept().await.unwrap();
                                 stream.write_all(b"half").await.unwrap();
                                 tokio::time::sleep(Duration::from_millis(100)).await;
+                            }
+                            Some("192.0.2.3:22") => {
+                                // Has said everything, and listens on.
+                                let mut stream = pending.accept().await.unwrap();
+                                stream.write_all(b"first").await.unwrap();
+                                stream.shutdown().await.unwrap();
+                                let mut heard = Vec::new();
+                                stream.read_to_end(&mut heard).await.ok();
+                                this.heard.lock().unwrap().extend(heard);
+                            }
+                            Some("192.0.2.4:22") => {
+                                // Has said everything, and listens to no more than a little.
+                                let mut stream = pending.accept().await.unwrap();
+                                stream.shutdown().await.unwrap();
+                                stream.read_u8().await.unwrap();
                             }
                             _ => {
                                 let (mut from, mut to) = tokio::io::split(pending.accept().await.unwrap());

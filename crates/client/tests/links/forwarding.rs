@@ -141,6 +141,48 @@ async fn the_end_of_the_input_is_passed_on_and_the_answer_still_arrives() {
 }
 
 #[tokio::test]
+async fn a_service_that_has_said_everything_still_hears_the_rest_of_the_input() {
+    let edge = Edge::start().await;
+    let client = edge.client().auth(Auth::service_token("robot", "s3cret")).build().unwrap();
+    let tcp = client.tcp(&edge.host("db.localhost"));
+    let (mut input, near) = tokio::io::duplex(64);
+    let (far, mut output) = tokio::io::duplex(64);
+    let talking = tcp.clone().destination("192.0.2.3:22");
+    let talk = tokio::spawn(async move { talking.stdio(near, far).await });
+    let mut answer = String::new();
+    timeout(PATIENCE, output.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(answer, "first", "the end of the answer is passed on");
+    input.write_all(b"late").await.unwrap();
+    drop(input);
+    timeout(PATIENCE, talk).await.unwrap().unwrap().unwrap();
+    let heard = async {
+        while *edge.state.heard.lock().unwrap() != b"late" {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, heard).await.unwrap();
+    // One that does not hear it all is no success.
+    let talk = tcp.destination("192.0.2.4:22");
+    let ended = timeout(PATIENCE, talk.stdio(tokio::io::repeat(b'x'), tokio::io::sink())).await.unwrap();
+    assert!(ended.is_err());
+}
+
+#[tokio::test]
+async fn what_was_answered_before_a_cut_arrives_although_the_input_fails_first() {
+    let edge = Edge::start().await;
+    let client = edge.client().auth(Auth::service_token("robot", "s3cret")).build().unwrap();
+    let tcp = client.tcp(&edge.host("db.localhost")).destination("192.0.2.2:22");
+    // A reader that takes its time, and a service that is cut meanwhile.
+    let (far, mut output) = tokio::io::duplex(1);
+    let talk = tokio::spawn(async move { tcp.stdio(tokio::io::repeat(b'x'), far).await });
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let mut answer = String::new();
+    timeout(PATIENCE, output.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(answer, "half");
+    assert!(timeout(PATIENCE, talk).await.unwrap().unwrap().is_err());
+}
+
+#[tokio::test]
 async fn a_lost_link_is_replaced_for_the_next_connection() {
     let edge = Edge::start().await;
     let client = edge.client().auth(Auth::service_token("robot", "s3cret")).build().unwrap();

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -12,10 +12,13 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
 };
-use tunnel_client::{AppHost, Auth, Client, Error, Event, FileStore, MemoryStore, Refuser, TokenStore};
-use tunnel_proto::{Hostname, message::RevokedReason};
+use tunnel_client::{
+    AppHost, Auth, Client, Entry, Error, Event, FileStore, Login, LoginLock, MemoryStore, Refuser, StoreError, Token,
+    TokenStore,
+};
+use tunnel_proto::{Hostname, UnixTime, message::RevokedReason};
 
-use super::edge::{Edge, PATIENCE};
+use super::edge::{Edge, PATIENCE, app, now};
 
 /// Sends `text` and reads what comes back.
 pub(crate) async fn echo(client: &Client, host: &str, text: &str) -> Result<String, Error> {
@@ -114,6 +117,89 @@ async fn a_login_that_the_edge_ended_is_made_anew_for_the_next_connection() {
     assert!(matches!(live.why_ended(), Some(Error::Revoked { reason: RevokedReason::Ended, .. })));
     assert_eq!(echo(&client, &host, "new").await.unwrap(), "new!");
     assert_eq!(edge.state.logins.load(SeqCst), 2);
+}
+
+/// A store in which another process puts a new login, as soon as the edge was shown the old one.
+#[derive(Clone)]
+struct Replaced {
+    store: Arc<MemoryStore>,
+    state: Arc<super::edge::State>,
+    new: Entry,
+    done: Arc<AtomicBool>,
+}
+
+impl TokenStore for Replaced {
+    fn load(&self, host: &Hostname) -> Result<Option<Entry>, StoreError> {
+        if self.state.presented.load(SeqCst) > 0 && !self.done.swap(true, SeqCst) {
+            self.store.save(&self.new)?;
+        }
+        self.store.load(host)
+    }
+
+    fn save(&self, entry: &Entry) -> Result<(), StoreError> {
+        self.store.save(entry)
+    }
+
+    fn list(&self) -> Result<Vec<Entry>, StoreError> {
+        self.store.list()
+    }
+
+    fn pinned(&self, token: &str, host: &Hostname) -> Result<Option<String>, StoreError> {
+        self.store.pinned(token, host)
+    }
+
+    fn pin(&self, token: &str, host: &Hostname, issuer: &str) -> Result<(), StoreError> {
+        self.store.pin(token, host, issuer)
+    }
+
+    fn lock(&self, host: &Hostname) -> Result<Option<LoginLock>, StoreError> {
+        self.store.lock(host)
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_came_in_the_place_of_the_refused_one_is_kept() {
+    let edge = Edge::start().await;
+    let entry = |token: &str| Entry {
+        host: Hostname::parse("db.localhost").unwrap(),
+        port: Some(edge.state.port),
+        issuer: edge.state.issuer(),
+        login: Some(Login {
+            token: Token::new(token.to_owned()).unwrap(),
+            app: app("db.localhost"),
+            email: "ann@example.com".parse().unwrap(),
+            expires: UnixTime(now().0 + 3600),
+        }),
+    };
+    edge.state.tokens.lock().unwrap().insert(("db.localhost".to_owned(), "new".to_owned()));
+    let (state, new) = (edge.state.clone(), entry("new"));
+    let store = Replaced { store: Arc::new(MemoryStore::new()), state, new, done: Arc::default() };
+    store.store.save(&entry("old")).unwrap();
+    let auth = Auth::browser(edge.approving());
+    let client = edge.client().auth(auth).token_store(store.clone()).build().unwrap();
+    assert_eq!(echo(&client, &edge.host("db.localhost"), "x").await.unwrap(), "x!");
+    assert_eq!((edge.state.logins.load(SeqCst), edge.state.presented.load(SeqCst)), (0, 2));
+    assert_eq!(store.store.load(&entry("new").host).unwrap(), Some(entry("new")));
+}
+
+#[tokio::test]
+async fn a_logout_waits_for_whoever_is_logging_in() {
+    let edge = Edge::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    chmod(dir.path());
+    let store = FileStore::new(dir.path());
+    let auth = Auth::browser(edge.approving());
+    let client = edge.client().auth(auth).token_store(store.clone()).build().unwrap();
+    let host: AppHost = edge.host("db.localhost").parse().unwrap();
+    client.login(&host).await.unwrap();
+    let other = store.lock(host.hostname()).unwrap().unwrap();
+    let (logout, ()) = tokio::join!(client.logout(&host), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(store.load(host.hostname()).unwrap().unwrap().login.is_some(), "not without the lock");
+        drop(other);
+    });
+    assert!(logout.unwrap());
+    assert_eq!(store.load(host.hostname()).unwrap().unwrap().login, None);
 }
 
 #[tokio::test]
