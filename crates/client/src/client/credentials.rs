@@ -36,12 +36,15 @@ const LOGIN_LABEL: &str = "access.";
 /// The domain of this machine.
 const LOCAL_DOMAIN: &str = "localhost";
 
+/// A person's login under way.
+type LoginVisit = Visit<Result<Entry, Error>>;
+
 /// What is known about one host. Held by one at a time: the others wait, and share what comes of it.
 #[derive(Default)]
 pub(super) struct Place {
     app: Option<App>,
     /// The person's login that is under way, and what it is to.
-    visit: Option<(App, Arc<Visit<Result<Entry, Error>>>)>,
+    visit: Option<(App, Arc<LoginVisit>)>,
     failed: Option<(Instant, Error)>,
 }
 
