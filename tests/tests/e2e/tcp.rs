@@ -102,7 +102,7 @@ fn iperf3_runs_through_the_tunnel_after_one_login() {
         assert!(site.home.opened().is_empty(), "nobody logs in before it is needed");
         let iperf = |extra: &[&str]| {
             let mut command = lab.command("iperf3");
-            command.args(["-c", "127.0.0.1", "-p", "5202", "-n", "8M", "--json"]).args(extra);
+            command.args(["-c", "127.0.0.1", "-p", "5202", "-t", "1", "--json"]).args(extra);
             command
         };
         let first = tokio::spawn(finish(iperf(&[])));

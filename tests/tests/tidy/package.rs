@@ -16,7 +16,9 @@ fn package() -> PathBuf {
     let target = root().join("target/tmp/package");
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["package", "--quiet", "--offline", "--allow-dirty", "--no-verify", "--target-dir"]).arg(&target);
-    CRATES.iter().for_each(|name| drop(cargo.args(["-p", name])));
+    for name in CRATES {
+        cargo.args(["-p", name]);
+    }
     let output = cargo.current_dir(root()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let warnings = String::from_utf8_lossy(&output.stderr).into_owned();
