@@ -170,7 +170,8 @@ fn service_tokens_are_strict() {
         let (i, s, t) = ("cf-access-client-id", "cf-access-client-secret", "cf-access-token");
         let person = login(&site.ca, &site.smtp, DB, "staff@example.test").await?;
         let cookie = person.session(DB)?;
-        let table: Vec<(&str, Vec<(&'static str, &str)>, u16)> = vec![
+        type Headers<'a> = Vec<(&'static str, &'a str)>;
+        let table: Vec<(&str, Headers<'_>, u16)> = vec![
             ("nothing", vec![], 401),
             ("a cookie of another page", vec![("cookie", cookie.as_str())], 403),
             (
