@@ -12,7 +12,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AppId, EmailAddress, Hostname, Name, UnixTime};
+use crate::{AppId, EmailAddress, HostPattern, Hostname, Name, UnixTime};
 
 /// The path of the application descriptor, on every host of an application.
 pub const APP_PATH: &str = "/.access/app";
@@ -30,8 +30,12 @@ pub const LINK_PROTOCOL: &str = "tunnel-access.1";
 pub const APP_TYPE: &str = "tunnel-app+jwt";
 /// How long a descriptor may count, in seconds.
 pub const APP_LIFE: u64 = 10 * 60;
-/// The longest body of any request or answer here, in bytes.
+/// The longest body of any request or answer here, in bytes, but of [`TokenAnswer::Applications`].
 pub const ACCESS_BODY_MAX: usize = 16 * 1024;
+/// The longest body of [`TokenAnswer::Applications`], in bytes.
+pub const APPLICATIONS_BODY_MAX: usize = 256 * 1024;
+/// The most applications of [`TokenAnswer::Applications`].
+pub const APPLICATIONS_MAX: usize = 500;
 /// The longest text about the computer or the program that asks, in characters; longer ones are cut.
 pub const CLAIM_MAX: usize = 64;
 
@@ -101,7 +105,7 @@ pub struct DeviceRequest {
 pub struct DeviceStarted {
     /// Where a person decides, on any device.
     pub url: String,
-    /// The code shown on both sides, to be compared.
+    /// The code that whoever approves has to type: four digits, which the terminal alone shows.
     pub code: String,
     /// What the program polls with; secret, and useless without an approval.
     pub secret: String,
@@ -140,6 +144,11 @@ pub enum TokenRequest {
         /// The token.
         token: String,
     },
+    /// Asks what the person of a token may open from here.
+    List {
+        /// The token, of any application.
+        token: String,
+    },
 }
 
 impl fmt::Debug for TokenRequest {
@@ -148,6 +157,7 @@ impl fmt::Debug for TokenRequest {
             Self::Redeem { .. } => "Redeem(…)",
             Self::Poll { .. } => "Poll(…)",
             Self::End { .. } => "End(…)",
+            Self::List { .. } => "List(…)",
         })
     }
 }
@@ -168,6 +178,36 @@ pub enum TokenAnswer {
     },
     /// The token is ended.
     Ended,
+    /// What the person may open from the address that asks, at most [`APPLICATIONS_MAX`], by hostname.
+    Applications {
+        /// The person.
+        email: EmailAddress,
+        /// Their applications.
+        applications: Vec<Reachable>,
+    },
+}
+
+/// An application that somebody may open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reachable {
+    /// Its name.
+    pub name: Name,
+    /// Where it is.
+    pub host: HostPattern,
+    /// What is there; nothing while no connector is connected that serves it.
+    pub kind: Option<ReachableKind>,
+}
+
+/// How something is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReachableKind {
+    /// In a browser.
+    Http,
+    /// With the access client.
+    Tcp,
+    /// With the access client and a destination.
+    Bastion,
 }
 
 /// A client token: opens one application at one hostname, for as long as its session lives.
