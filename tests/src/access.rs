@@ -137,13 +137,16 @@ async fn listening(process: &mut Process, port: u16) -> Result<()> {
 }
 
 /// Opens the address that the client's browser was sent to, logs in by PIN if asked, and approves; gives the page that the
-/// browser ends on.
+/// browser ends on. `code` is what the terminal shows, for the page of a client without a browser.
 ///
 /// # Errors
 /// A page was not as expected.
-pub async fn approve(visitor: &mut Visitor, smtp: &Smtp, url: &str, email: &str) -> Result<Reply> {
+pub async fn approve(visitor: &mut Visitor, smtp: &Smtp, url: &str, email: &str, code: Option<&str>) -> Result<Reply> {
     let page = open_consent(visitor, smtp, url, email).await?;
-    let form = press(form_with(&page.text(), "answer")?, "answer", "approve");
+    let mut form = press(form_with(&page.text(), "answer")?, "answer", "approve");
+    if let Some(code) = code {
+        form = form.with("code", code);
+    }
     let reply = visitor.submit(&page.url, &form).await?;
     finish(visitor, reply).await
 }

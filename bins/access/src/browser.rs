@@ -13,12 +13,12 @@ pub(crate) fn is_here() -> bool {
 /// Shows where to log in; opens it, if the browser has to be here.
 pub(crate) fn show(prompt: &Prompt) {
     let (url, code) = (plain(&prompt.url), plain(&prompt.code));
-    eprintln!(
-        "Log in to `{}` ({}). Open\n\n    {url}\n\nand check that the page of {} shows the code\n\n    {code}\n",
-        plain(prompt.app.as_str()),
-        prompt.host,
-        prompt.login_host
-    );
+    let (app, host, login_host) = (plain(prompt.app.as_str()), &prompt.host, &prompt.login_host);
+    let what = match prompt.here {
+        true => format!("and check that the page of {login_host} shows the code"),
+        false => format!("on any device, and type there, at {login_host}, the code"),
+    };
+    eprintln!("Log in to `{app}` ({host}). Open\n\n    {url}\n\n{what}\n\n    {code}\n");
     if prompt.here && may_open(&prompt.url, prompt.login_host.as_str()) {
         open(&prompt.url);
     }

@@ -41,7 +41,7 @@ pub struct Prompt {
     pub login_host: Hostname,
     /// The address to open, of the login host.
     pub url: String,
-    /// The code that the page shows as well: to be compared.
+    /// The code: with a browser here the page shows it as well, to be compared; elsewhere it has to be typed there.
     pub code: String,
     /// Whether the browser has to be on this machine.
     pub here: bool,

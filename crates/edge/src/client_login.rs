@@ -13,6 +13,7 @@ mod ask;
 pub(crate) mod descriptor;
 mod device;
 pub(crate) mod endpoint;
+pub(crate) mod list;
 pub(crate) mod page;
 mod token;
 
@@ -58,6 +59,9 @@ enum ClientError {
     /// What it speaks of is not there: never made, used already, or too old.
     #[error("{0}")]
     Gone(&'static str),
+    /// The application does not let this be.
+    #[error("{0}")]
+    Refused(&'static str),
     /// Too many from this network, or in all.
     #[error("too many logins were begun lately; wait a few minutes and try again")]
     TooMany,

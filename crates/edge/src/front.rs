@@ -115,11 +115,16 @@ async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) ->
     if tunnel_policy::is_reserved(path) {
         let tunnels = state.tunnel_desk(Some(visit.source));
         let reload = || -> futures::future::BoxFuture<'_, ()> { Box::pin(state.reload_or_log()) };
+        let kind_at = |host: &Hostname| {
+            let tunnel = snapshot.tunnel_for(host)?;
+            state.registry.kind(tunnel, host, gate::STREAM_PATH)
+        };
         let reserved = Reserved {
             login: desk,
             tunnels,
             configured: &state.config.administrators,
             in_terminal: state.mail.is_terminal(),
+            kind_at: &kind_at,
             reload: &reload,
         };
         let request = Request::from_parts(parts, Body::new(body));

@@ -36,7 +36,7 @@ use crate::{Lang, Reference};
 
 pub(crate) use self::errors::StreamProblem;
 pub use self::{
-    client::{ApproveClient, ClientResult, Waiting},
+    client::{ApproveClient, ClientCode, ClientResult, Waiting},
     denied::Denied,
     enroll::{ApproveConnector, ApproveProblem, EnrolResult, HostChoice},
     errors::{

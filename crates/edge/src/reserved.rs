@@ -7,8 +7,9 @@ use axum::body::Body;
 use futures::future::BoxFuture;
 use http::{Method, header, request::Parts};
 use tunnel_proto::{
-    EmailAddress,
+    EmailAddress, Hostname,
     access::{APP_PATH, CLI_DEVICE_PATH, CLI_PATH, CLI_TOKEN_PATH},
+    message::ServiceKind,
 };
 
 use crate::{
@@ -35,6 +36,8 @@ pub struct Reserved<'a> {
     pub configured: &'a [EmailAddress],
     /// Whether codes appear in the terminal of the edge.
     pub in_terminal: bool,
+    /// What the services at a host speak, if any connector serves it now.
+    pub kind_at: &'a (dyn Fn(&Hostname) -> Option<ServiceKind> + Send + Sync),
     /// Replaces the snapshot by one of what is stored now.
     pub reload: &'a (dyn Fn() -> BoxFuture<'a, ()> + Send + Sync),
 }
@@ -129,7 +132,7 @@ async fn dispatch(reserved: &Reserved<'_>, ask: &Ask<'_>, parts: &Parts, body: B
             let base = reserved.tunnels.visit_url(desk.login_host);
             Ok(client_login::endpoint::device(desk, ask, body, &base).await)
         }
-        Endpoint::ClientToken => Ok(client_login::endpoint::token(desk, ask, body).await),
+        Endpoint::ClientToken => Ok(client_login::endpoint::token(desk, ask, body, reserved.kind_at).await),
         Endpoint::Setup if post => {
             let (response, changed) = setup::submit(desk, ask, &about, body).await?;
             if changed {

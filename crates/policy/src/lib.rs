@@ -29,6 +29,7 @@
 //!     policies: vec![staff.name.clone()],
 //!     websocket_origins: vec![],
 //!     compatible_headers: true,
+//!     device_login: true,
 //!     provisional: false,
 //! };
 //! let set = PolicySet::new(&[], &[staff], &[wiki])?;

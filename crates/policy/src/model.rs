@@ -122,6 +122,9 @@ pub struct Application {
     /// Whether the origin also gets the `Cf-Access-*` headers.
     #[serde(default = "yes")]
     pub compatible_headers: bool,
+    /// Whether a program may ask for a login that is approved on another device.
+    #[serde(default = "yes")]
+    pub device_login: bool,
     /// Made by the quick start when the hostname was published; gives way to any application declared for that hostname.
     #[serde(default)]
     pub provisional: bool,

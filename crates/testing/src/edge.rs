@@ -129,9 +129,10 @@ impl Edge {
     pub fn client(&self, email: &str) -> tunnel_client::Builder {
         let (visitor, email) = (self.visitor(), email.to_owned());
         let auth = Auth::device_code(move |prompt| {
-            let (mut visitor, url, email) = (visitor.clone(), prompt.url.clone(), email.clone());
+            let (mut visitor, email) = (visitor.clone(), email.clone());
+            let (url, code) = (prompt.url.clone(), prompt.code.clone());
             // Not approved is what the client is told of in any case.
-            tokio::spawn(async move { visitor.approve(&url, &email).await });
+            tokio::spawn(async move { visitor.approve(&url, &code, &email).await });
         });
         tunnel_client::Client::builder()
             .trust(Trust::Ca(self.info.ca.clone()))

@@ -83,13 +83,14 @@ impl Visitor {
         self.submit(&at, &form).await
     }
 
-    /// Lets a program in, by the address that it shows: logs in there as `email` if asked, and approves.
-    pub async fn approve(&mut self, url: &str, email: &str) -> Result<(), Error> {
+    /// Lets a program in, by the address and the code that it shows: logs in there as `email` if asked, and approves.
+    pub async fn approve(&mut self, url: &str, code: &str, email: &str) -> Result<(), Error> {
         let (mut at, mut page) = self.browse(url).await?;
         if Form::with_field(&text(&page), "email").is_some() {
             (at, page) = self.login_at(at, &page, email).await?;
         }
-        let form = form(&at, &page, "answer", "a page that asks for approval")?.with("answer", "approve");
+        let form =
+            form(&at, &page, "answer", "a page that asks for approval")?.with("answer", "approve").with("code", code);
         let (at, page) = self.submit(&at, &form).await?;
         if page.status().is_success() { Ok(()) } else { Err(unexpected(&at, &page, "an approval")) }
     }

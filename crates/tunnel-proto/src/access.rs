@@ -163,7 +163,7 @@ impl fmt::Debug for TokenRequest {
 }
 
 /// The answer to it. Anything but status 200 comes with an [`EnrolProblem`](crate::enrol::EnrolProblem), whose codes are
-/// `malformed` (400), `gone` (410), `too_many` (429) and `internal` (500).
+/// `malformed` (400), `refused` (403), `gone` (410), `too_many` (429) and `internal` (500).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum TokenAnswer {

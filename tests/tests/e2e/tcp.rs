@@ -68,7 +68,7 @@ impl Site {
 
     async fn let_in_as(&mut self, count: usize, email: &str) -> anyhow::Result<()> {
         let url = self.home.sent_to(count).await?;
-        let page = approve(&mut self.visitor, &self.smtp, &url, email).await?;
+        let page = approve(&mut self.visitor, &self.smtp, &url, email, None).await?;
         anyhow::ensure!(page.status() == 200, "{} at {}:\n{}", page.status(), page.url, page.text());
         Ok(())
     }
@@ -159,7 +159,13 @@ fn without_a_browser_another_device_lets_the_client_in() {
         let mut tcp = TcpStream::connect("127.0.0.1:7001").await?;
         tcp.write_all(b"held").await?;
         let url = client.log.wait_for(r"https://access\.example\.test/\.access/cli\S*").await?.remove(0);
-        let page = approve(&mut site.visitor, &site.smtp, &url, STAFF).await?;
+        let code = client.log.wait_for(r"(?m)^    (\d{4})$").await?.remove(1);
+        // Who was only sent the link does not see the terminal.
+        let wrong = if code == "0000" { "0001" } else { "0000" };
+        let page = approve(&mut site.visitor, &site.smtp, &url, STAFF, Some(wrong)).await?;
+        assert_eq!(page.status(), 422, "{}", page.text());
+        assert!(!page.text().contains(&code), "{}", page.text());
+        let page = approve(&mut site.visitor, &site.smtp, &url, STAFF, Some(&code)).await?;
         assert_eq!(page.status(), 200, "{}", page.text());
         let mut got = [0; 4];
         timeout(PATIENCE, tcp.read_exact(&mut got)).await??;

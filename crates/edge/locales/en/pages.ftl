@@ -195,6 +195,11 @@ client-program = access client
 client-as-you = as you
 client-title = Let the access client reach { $short } as you?
 client-text = A program asks to open <span class="mono">{ $host }</span> in the name of <b>{ $email }</b>. Its terminal must show this code:
+client-text-elsewhere = A program on another device asks to open <span class="mono">{ $host }</span> in the name of <b>{ $email }</b>. Its terminal shows a code of four digits.
+client-code-label = Code from the terminal
+client-code-hint = Four digits. Only the terminal of the program shows them.
+client-code-wrong = This is not the code in the terminal. After three tries the program has to ask anew.
+client-allow-elsewhere = Allow
 client-application = Application
 client-command = Command
 client-from = Asked from
@@ -208,6 +213,8 @@ client-not-you = You did not start this? Choose Refuse; nothing is opened, and t
 client-allowed-title = The program is let in
 client-allowed-text = The access client on <span class="mono">{ $computer }</span> can now open <span class="mono">{ $host }</span> as you, until you sign out.
 client-refused-title = You refused the program
+client-guessed-title = Too many wrong codes
+client-guessed-text = Nothing was opened. Start the access client again, and type the code that its terminal shows then.
 client-lapsed-title = There is nothing to allow
 client-lapsed-text = This request was answered already, or it lapsed. Start the access client again for a new one.
 

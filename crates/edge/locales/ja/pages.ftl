@@ -191,6 +191,11 @@ client-program = アクセスクライアント
 client-as-you = あなたとして
 client-title = アクセスクライアントが、あなたとして{ $short }に接続することを許可しますか
 client-text = プログラムが<b>{ $email }</b>として<span class="mono">{ $host }</span>を開こうとしています。そのプログラムの画面に、次と同じコードが表示されている必要があります。
+client-text-elsewhere = 別の機器のプログラムが<b>{ $email }</b>として<span class="mono">{ $host }</span>を開こうとしています。そのプログラムの画面に、4桁のコードが表示されています。
+client-code-label = プログラムの画面のコード
+client-code-hint = 4桁の数字です。プログラムの画面にだけ表示されます。
+client-code-wrong = プログラムの画面のコードと一致しません。3回間違えると、プログラムから申請し直す必要があります。
+client-allow-elsewhere = 許可する
 client-application = アプリケーション
 client-command = コマンド
 client-from = 申請元
@@ -204,6 +209,8 @@ client-not-you = 心当たりがない場合は、「拒否する」を選んで
 client-allowed-title = プログラムを許可しました
 client-allowed-text = <span class="mono">{ $computer }</span>のアクセスクライアントは、サインアウトするまで、あなたとして<span class="mono">{ $host }</span>を開くことができます。
 client-refused-title = プログラムを拒否しました
+client-guessed-title = コードを何度も間違えました
+client-guessed-text = 何も開かれていません。アクセスクライアントをもう一度起動し、その画面に表示されるコードを入力してください。
 client-lapsed-title = 許可を待つ申請はありません
 client-lapsed-text = この申請はすでに回答済みか、失効しています。新しく申請するには、アクセスクライアントをもう一度起動してください。
 

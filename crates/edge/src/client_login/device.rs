@@ -24,6 +24,8 @@ const PER_SOURCE: [RateLimit; 2] = [
 ];
 /// How many wishes may wait at a time, whoever asks: they live as long as this window.
 const IN_ALL: [RateLimit; 1] = [RateLimit { events: 200, window: DEVICE_LIFE }];
+/// How often a code may be typed for one wish.
+const TRIES: [RateLimit; 1] = [RateLimit { events: 3, window: DEVICE_LIFE }];
 /// The longest polling secret that is looked at; ours have 43 characters.
 const SECRET_MAX: usize = 64;
 
@@ -50,6 +52,17 @@ pub(super) enum Said {
     No,
 }
 
+/// What a person typed for the code of a wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Typed {
+    /// The code.
+    TheCode,
+    /// Something else.
+    Another,
+    /// The last of the tries is over, whatever it is.
+    TooOften,
+}
+
 /// How a wish stands.
 pub(super) enum Standing {
     /// Nobody has said anything.
@@ -74,6 +87,11 @@ pub(super) async fn begin(
     }
     let app = application(desk.snapshot, &request.app, &request.host)
         .ok_or(ClientError::Gone("this application is no longer at this hostname; start again"))?;
+    if !app.device_login {
+        return Err(ClientError::Refused(
+            "this application takes no login from another device; run `access` where a browser is, or use a service token",
+        ));
+    }
     let secret = data_encoding::BASE64URL_NOPAD.encode(&crate::random::<32>());
     let id = data_encoding::BASE64URL_NOPAD.encode(&crate::random::<16>());
     let code = enroll::code(&mut crate::random::<1>);
@@ -99,6 +117,21 @@ pub(super) async fn begin(
 pub(super) async fn waiting(desk: &Desk<'_>, id: &str, now: UnixTime) -> Result<Option<Wish>, StoreError> {
     let payload = desk.store.peek_once(OnceKind::ClientRequest, &wish_key(id), now).await?;
     payload.map(|bytes| read(&bytes)).transpose()
+}
+
+/// Compares what was typed to the code of a wish. Every try counts before it is looked at, so that many at once are no more
+/// than one after the other.
+pub(super) async fn compare(
+    desk: &Desk<'_>,
+    id: &str,
+    code: &str,
+    typed: &str,
+    now: UnixTime,
+) -> Result<Typed, StoreError> {
+    if !desk.store.count(&hash("client code typed", id.as_bytes()), now, &TRIES).await? {
+        return Ok(Typed::TooOften);
+    }
+    Ok(if typed.trim() == code { Typed::TheCode } else { Typed::Another })
 }
 
 /// Answers a wish, once: of any number of people, the first decides. `None` when somebody did, or it lapsed.

@@ -17,6 +17,7 @@ use crate::{
 use super::{
     ClientError,
     device::{self, Said, Standing},
+    list::{self, KindAt},
     token,
 };
 
@@ -26,8 +27,8 @@ pub(crate) async fn device(desk: &Desk<'_>, ask: &Ask<'_>, body: Body, base: &st
     respond(answered.await)
 }
 
-/// Turns codes and polling secrets into tokens, and ends tokens.
-pub(crate) async fn token(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Response {
+/// Turns codes and polling secrets into tokens, ends tokens, and says what their person may open.
+pub(crate) async fn token(desk: &Desk<'_>, ask: &Ask<'_>, body: Body, kind_at: KindAt<'_>) -> Response {
     let answered = async {
         match read(ask.headers, body).await? {
             TokenRequest::Redeem { code, verifier, redirect_uri } => {
@@ -41,6 +42,7 @@ pub(crate) async fn token(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Respons
                 }
             },
             TokenRequest::End { token } => token::end(desk, ask, &token).await,
+            TokenRequest::List { token } => list::list(desk, ask, &token, kind_at).await,
         }
     };
     respond(answered.await)
@@ -67,6 +69,7 @@ fn respond(answered: Result<impl Serialize, ClientError>) -> Response {
     let (status, code) = match error {
         ClientError::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed"),
         ClientError::Gone(_) => (StatusCode::GONE, "gone"),
+        ClientError::Refused(_) => (StatusCode::FORBIDDEN, "refused"),
         ClientError::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too_many"),
         ClientError::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
     };

@@ -1,6 +1,6 @@
 //! `/.access/cli` at the login host: the page on which a person lets a program in. Looking grants nothing.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc};
 
 use axum::body::Body;
 use tunnel_policy::Application;
@@ -13,7 +13,7 @@ use crate::{
         destination::{Destination, Judged},
         form, see_other,
     },
-    pages::{ApproveClient, BadRequest, ClientResult, Form, Missing, NotFound, Waiting},
+    pages::{ApproveClient, BadRequest, ClientCode, ClientResult, Form, Missing, NotFound, Waiting},
     session::Session,
     store::{AuditEvent, AuditRecord},
 };
@@ -21,7 +21,7 @@ use crate::{
 use super::{
     Consent, application,
     ask::{Asked, Callback, ClientAsk},
-    device::{self, Said},
+    device::{self, Said, Typed},
     token,
 };
 
@@ -62,12 +62,16 @@ impl<'a> Case<'a> {
             let missing = Missing::Hostname(wanted.host.clone());
             Box::new(NotFound { missing, reference, at }.render(&context))
         })?;
+        // Switched off since it asked.
+        if matches!(way, Way::Elsewhere { .. }) && !app.device_login {
+            return Err(Box::new(ClientResult::Lapsed.render(&context)));
+        }
         Ok(Self { ask: wanted, way, app })
     }
 
     /// Who is logged in here and admitted to the application, and for how long; else the way to log in and come back to
     /// `query`, or the page that turns them away.
-    fn person(&self, desk: &Desk<'_>, ask: &Ask<'_>, query: &str) -> Answer<(Arc<Session>, Duration)> {
+    fn person(&self, desk: &Desk<'_>, ask: &Ask<'_>, query: &str) -> Answer<Person> {
         let (destination, host) = (Destination::Client(self.app), &self.ask.host);
         let accepted =
             |session: &Arc<Session>| session.parent().is_none() && destination.accepts(&session.identity().method);
@@ -79,7 +83,7 @@ impl<'a> Case<'a> {
             return Err(Box::new(response));
         };
         match destination.judge(desk.snapshot, session.identity(), ask.visit.source) {
-            Judged::Admitted(life) => Ok((session, life)),
+            Judged::Admitted(life) => Ok(Person { session, until: ask.visit.now.plus(life) }),
             Judged::Denied(reason) => Err(Box::new(desk.denied(ask, host, Some(&session), &reason))),
         }
     }
@@ -102,39 +106,54 @@ impl<'a> Case<'a> {
         }
     }
 
-    fn page(&self, desk: &Desk<'_>, ask: &Ask<'_>, session: &Session, until: UnixTime, query: &str) -> ApproveClient {
-        let (target, waiting) = match &self.way {
-            Way::Here(callback) => (Some(callback.origin().to_owned()), None),
-            Way::Elsewhere { waiting, .. } => (None, Some(*waiting)),
+    /// The page; `wrong` when the code that was typed was another one.
+    fn page(&self, desk: &Desk<'_>, ask: &Ask<'_>, person: &Person, query: &str, wrong: bool) -> ApproveClient {
+        let Person { session, until } = person;
+        let (code, target, waiting, same) = match &self.way {
+            Way::Here(callback) => {
+                (ClientCode::Compare(self.ask.code.clone()), Some(callback.origin().to_owned()), None, None)
+            }
+            // Who was sent a link has the page, but not the terminal in which the code stands.
+            Way::Elsewhere { source, waiting, .. } => {
+                let same = source.to_canonical() == ask.visit.source.to_canonical();
+                (ClientCode::Type { wrong }, None, Some(*waiting), Some(same))
+            }
         };
         ApproveClient {
             host: self.ask.host.clone(),
             app: self.app.name.clone(),
             email: session.identity().email.clone(),
-            code: self.ask.code.clone(),
+            code,
             computer: self.ask.computer.clone(),
             command: self.ask.command.clone(),
             address: self.source(ask),
-            same: self.source(ask).to_canonical() == ask.visit.source.to_canonical(),
+            same,
             waiting,
-            until,
+            until: *until,
             form: Form::new(form::token(desk.keys, FORM, session.id())).with("query", query),
             target,
         }
     }
 }
 
+/// Who decides.
+struct Person {
+    session: Arc<Session>,
+    /// Until when the application admits them.
+    until: UnixTime,
+}
+
 /// Shows it. Who is not logged in logs in for that application first.
 pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
     let case = Case::read(desk, ask, ask.query).await?;
-    let (session, life) = case.person(desk, ask, ask.query)?;
+    let person = case.person(desk, ask, ask.query)?;
     if matches!(case.way, Way::Here(_)) {
         // A wish from elsewhere was recorded when it came.
-        desk.audit.record(case.record(desk, ask, &session, AuditEvent::ClientAsked));
+        desk.audit.record(case.record(desk, ask, &person.session, AuditEvent::ClientAsked));
     }
     let mut context = desk.context(ask);
     context.query = Some(ask.query.to_owned());
-    Ok(case.page(desk, ask, &session, ask.visit.now.plus(life), ask.query).render(&context))
+    Ok(case.page(desk, ask, &person, ask.query, false).render(&context))
 }
 
 /// Acts on its form. Everything but an explicit `approve` refuses.
@@ -144,7 +163,8 @@ pub(crate) async fn submit(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer
     let (_, fields) = form::bound_to(desk, ask, body, FORM, "/", &[*session.id()]).await?;
     let query = fields.get("query");
     let case = Case::read(desk, ask, query).await?;
-    let (session, _) = case.person(desk, ask, query)?;
+    let person = case.person(desk, ask, query)?;
+    let session = &person.session;
     let approved = fields.get("answer") == "approve";
     let consent = || Consent {
         app: case.app.id,
@@ -154,7 +174,7 @@ pub(crate) async fn submit(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer
         computer: case.ask.computer.clone(),
     };
     let event = if approved { AuditEvent::ClientApproved } else { AuditEvent::ClientRefused };
-    let record = || desk.audit.record(case.record(desk, ask, &session, event));
+    let record = || desk.audit.record(case.record(desk, ask, session, event));
     match &case.way {
         Way::Here(callback) if approved => {
             let code = token::code_for(desk, ask, &consent(), callback).await;
@@ -167,6 +187,23 @@ pub(crate) async fn submit(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer
             Ok(see_other(&callback.with("error", "access_denied")))
         }
         Way::Elsewhere { id, .. } => {
+            if approved {
+                let typed = device::compare(desk, id, &case.ask.code, fields.get("code"), ask.visit.now).await;
+                let typed = typed.map_err(|error| desk.fault(ask, &error))?;
+                if typed != Typed::TheCode {
+                    let record = case.record(desk, ask, session, AuditEvent::Refused);
+                    desk.audit.refused(AuditRecord {
+                        detail: record.detail.map(|is| format!("{is}: another code was typed")),
+                        ..record
+                    });
+                    let mut context = desk.context(ask);
+                    context.query = Some(query.to_owned());
+                    return Ok(match typed {
+                        Typed::TooOften => ClientResult::Guessed.render(&context),
+                        _ => case.page(desk, ask, &person, query, true).render(&context),
+                    });
+                }
+            }
             let said = if approved { Said::Yes(consent()) } else { Said::No };
             let decided = device::decide(desk, id, &said, ask.visit.now).await;
             let result = match decided.map_err(|error| desk.fault(ask, &error))? {

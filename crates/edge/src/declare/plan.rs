@@ -108,6 +108,7 @@ fn application(
         policies: item.body.policies.iter().map(|name| name.value.clone()).collect(),
         websocket_origins: item.body.websocket_origins.clone(),
         compatible_headers: item.body.compatible_headers,
+        device_login: item.body.device_login,
         provisional: false,
     }
 }

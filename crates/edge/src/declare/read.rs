@@ -46,6 +46,7 @@ pub(super) struct ApplicationText {
     pub(super) policies: Vec<At<Name>>,
     pub(super) websocket_origins: Vec<String>,
     pub(super) compatible_headers: bool,
+    pub(super) device_login: bool,
 }
 
 #[derive(Debug)]
@@ -64,7 +65,15 @@ const POLICY: Keys = Keys {
     later: &["purpose_justification", "approval_required", "mfa"],
 };
 const APPLICATION: Keys = Keys {
-    known: &["name", "hostnames", "login_methods", "policies", "websocket_origins", "compatible_headers"],
+    known: &[
+        "name",
+        "hostnames",
+        "login_methods",
+        "policies",
+        "websocket_origins",
+        "compatible_headers",
+        "device_login",
+    ],
     later: &["session_duration", "cors", "service_tokens", "assertion"],
 };
 const TUNNEL: Keys = Keys { known: &["name", "hostnames"], later: &["rules", "services"] };
@@ -196,10 +205,13 @@ impl Reader {
             fields.get("login_methods").map_or(Some(Vec::new()), |node| self.names(node, "login_methods"));
         let origins = fields.get("websocket_origins");
         let origins = origins.map_or(Some(Vec::new()), |node| self.many(node, "websocket_origins", scalar::origin));
-        let compatible_headers = fields.get("compatible_headers").map_or(Some(true), |node| match node.value {
-            Value::Bool(value) => Some(value),
-            _ => self.wrong(node.at, format!("`compatible_headers` is true or false, not {}", node.value.kind())),
-        });
+        let mut switch = |name: &str| {
+            fields.get(name).map_or(Some(true), |node| match node.value {
+                Value::Bool(value) => Some(value),
+                _ => self.wrong(node.at, format!("`{name}` is true or false, not {}", node.value.kind())),
+            })
+        };
+        let (compatible_headers, device_login) = (switch("compatible_headers"), switch("device_login"));
         Some(Item {
             name: name?,
             body: ApplicationText {
@@ -208,6 +220,7 @@ impl Reader {
                 policies: policies?,
                 websocket_origins: origins?.into_iter().map(|origin| origin.value).collect(),
                 compatible_headers: compatible_headers?,
+                device_login: device_login?,
             },
         })
     }

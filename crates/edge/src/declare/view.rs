@@ -63,6 +63,8 @@ pub(super) struct ApplicationView {
     websocket_origins: Vec<String>,
     #[serde(skip_serializing_if = "is_true")]
     compatible_headers: bool,
+    #[serde(skip_serializing_if = "is_true")]
+    device_login: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -72,7 +74,7 @@ pub(super) struct TunnelView {
 }
 
 /// The fields in the order in which they are told.
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 13] = [
     "type",
     "action",
     "hostnames",
@@ -85,6 +87,7 @@ const FIELDS: [&str; 12] = [
     "policies",
     "websocket_origins",
     "compatible_headers",
+    "device_login",
 ];
 
 impl File {
@@ -161,6 +164,7 @@ impl ApplicationView {
             policies: app.policies.clone(),
             websocket_origins: app.websocket_origins.clone(),
             compatible_headers: app.compatible_headers,
+            device_login: app.device_login,
         }
     }
 }

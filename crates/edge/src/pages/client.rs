@@ -18,16 +18,16 @@ pub struct ApproveClient {
     pub app: Name,
     /// In whose name: who is logged in here.
     pub email: EmailAddress,
-    /// The code to compare, for example `7492` or `KXBT-3MRQ`.
-    pub code: String,
+    /// How the person shows that the program's terminal is in front of them.
+    pub code: ClientCode,
     /// What its computer calls itself; its own claim.
     pub computer: String,
     /// The command that was typed; its own claim.
     pub command: String,
     /// Where it asked from, as the edge saw it.
     pub address: IpAddr,
-    /// Whether this browser comes from the same address.
-    pub same: bool,
+    /// Whether this browser comes from the same address, if it was not this browser that brought the wish.
+    pub same: Option<bool>,
     /// Since when it waits; `None` when it sent this browser here itself.
     pub waiting: Option<Waiting>,
     /// Until when it would be let in.
@@ -36,6 +36,18 @@ pub struct ApproveClient {
     pub form: Form,
     /// The origin that the answer leads to, if it leads to another.
     pub target: Option<String>,
+}
+
+/// How a person shows that a program's terminal is in front of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientCode {
+    /// By comparing this code, for example `7492`, to the one there.
+    Compare(String),
+    /// By typing the code from there, which the page does not show; whether what was typed last was another one.
+    Type {
+        /// What was typed was not the code.
+        wrong: bool,
+    },
 }
 
 /// How long a program waits on another device.
@@ -50,7 +62,7 @@ pub struct Waiting {
 }
 
 impl ApproveClient {
-    /// The page: 200.
+    /// The page: 200, or 422 when another code was typed.
     pub fn render(&self, context: &PageContext) -> Response {
         let moment = |at| Moment::new(at, context.lang);
         let template = ApprovePage {
@@ -60,7 +72,9 @@ impl ApproveClient {
             until: moment(self.until),
             times: self.waiting.map(|waiting| (moment(waiting.asked), moment(waiting.lapses), waiting)),
         };
-        reply::page(context, StatusCode::OK, template.render(), self.target.as_deref())
+        let wrong = self.code == ClientCode::Type { wrong: true };
+        let status = if wrong { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+        reply::page(context, status, template.render(), self.target.as_deref())
     }
 }
 
@@ -75,8 +89,8 @@ struct ApprovePage<'a> {
 }
 
 impl ApprovePage<'_> {
-    fn spelled(&self) -> String {
-        spelled(&self.p.code)
+    fn spelled(&self, code: &str) -> String {
+        spelled(code)
     }
 
     fn minutes_ago(&self, waiting: &Waiting) -> u64 {
@@ -96,14 +110,20 @@ pub enum ClientResult {
     },
     /// It is refused.
     Refused,
+    /// Other codes were typed too often.
+    Guessed,
     /// Too late, answered already, or never asked.
     Lapsed,
 }
 
 impl ClientResult {
-    /// The page: 200, or 404 when lapsed.
+    /// The page: 200, 404 when lapsed, or 429 after too many codes.
     pub fn render(&self, context: &PageContext) -> Response {
-        let status = if matches!(self, Self::Lapsed) { StatusCode::NOT_FOUND } else { StatusCode::OK };
+        let status = match self {
+            Self::Approved { .. } | Self::Refused => StatusCode::OK,
+            Self::Guessed => StatusCode::TOO_MANY_REQUESTS,
+            Self::Lapsed => StatusCode::NOT_FOUND,
+        };
         reply::page(context, status, ResultPage { c: context, p: self }.render(), None)
     }
 }

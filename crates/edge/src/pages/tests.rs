@@ -83,18 +83,23 @@ fn every_page(hostile: &str) -> Vec<Case> {
         host: host("rdp.tnkeng.work"),
         app: "rdp".parse().unwrap(),
         email: email("staff@tnkeng.work"),
-        code: "7492".into(),
+        code: ClientCode::Compare("7492".into()),
         computer: format!("ann-laptop{text}"),
         command: format!("access rdp --hostname rdp.tnkeng.work{text}"),
         address: "198.51.100.7".parse().unwrap(),
-        same: true,
+        same: None,
         waiting,
         until: UnixTime(AT.0 + 86_400),
         form: form(),
         target: Some("http://127.0.0.1:13389".into()),
     };
     let waiting = Waiting { asked: AT, lapses: UnixTime(AT.0 + 300), now: UnixTime(AT.0 + 60) };
-    let elsewhere = ApproveClient { same: false, target: None, code: "KXBT-3MRQ".into(), ..client(Some(waiting)) };
+    let elsewhere = |wrong| ApproveClient {
+        same: Some(false),
+        target: None,
+        code: ClientCode::Type { wrong },
+        ..client(Some(waiting))
+    };
     let setup_pin = |in_terminal, problem| SetupPin {
         email: email("admin@tnkeng.work"),
         in_terminal,
@@ -238,14 +243,15 @@ fn every_page(hostile: &str) -> Vec<Case> {
                 "rdp.tnkeng.work",
                 "7 4 9 2",
                 "198.51.100.7",
-                "tag ok",
                 "ann-laptop",
                 "<code>access rdp --hostname rdp.tnkeng.work",
                 r#"action="/.access/cli""#,
                 r#"name="answer" value="refuse""#
             ]
         ),
-        page!("client-elsewhere", 200, elsewhere, ["K X B T, 3 M R Q", "tag warn", "notice warn"]),
+        page!("client-elsewhere", 200, elsewhere(false), ["id=\"code\"", "tag warn", "notice warn"]),
+        page!("client-elsewhere-wrong", 422, elsewhere(true), ["aria-invalid=\"true\"", "tag warn"]),
+        page!("client-guessed", 429, ClientResult::Guessed, []),
         page!(
             "client-approved",
             200,

@@ -26,6 +26,7 @@ pub(super) fn offer(declared: &mut Declared, zone: &Hostname, hostname: &HostPat
         policies: vec![snapshot::administrators()],
         websocket_origins: Vec::new(),
         compatible_headers: true,
+        device_login: true,
         provisional: true,
     });
 }

@@ -20,14 +20,12 @@ async fn nothing_is_given_before_a_person_approves_and_the_answer_is_fetched_onc
     assert_eq!(answer(&site.poll(&started.secret).await), TokenAnswer::Pending);
     let cookie = site.log_in("ann").await;
     let page = site.get(&format!("{CLI_PATH}?{query}"), &cookie).await;
-    for shown in
-        ["db.example.com", "ann@example.com", &started.code, "build-host", "access tcp", "tag warn", "notice warn"]
-    {
+    for shown in ["db.example.com", "ann@example.com", "build-host", "access tcp", "tag warn", "notice warn"] {
         assert!(page.body.contains(shown), "{shown}");
     }
-    assert!(!page.body.contains(&started.secret));
+    assert!(!page.body.contains(&started.secret) && !page.body.contains(&started.code));
     assert_eq!(answer(&site.poll(&started.secret).await), TokenAnswer::Pending, "looking approves nothing");
-    let done = site.decide(&query, &cookie, "approve").await;
+    let done = site.approve(&query, &cookie, &started.code).await;
     assert_eq!(done.status, StatusCode::OK);
     let token = issued(&site.poll(&started.secret).await);
     assert_eq!((token.app, &token.host), (app("db"), &host("db")));
@@ -45,15 +43,68 @@ async fn two_hundred_decisions_and_polls_at_a_time_make_one_token() {
     let (query, started) = site.begin("rdp").await;
     let cookie = site.log_in("ann").await;
     let form = site.get(&format!("{CLI_PATH}?{query}"), &cookie).await.field(FORM_TOKEN);
-    let fields = [(FORM_TOKEN, form.as_str()), ("query", query.as_str()), ("answer", "approve")];
-    let decisions = join_all((0..200).map(|_| site.post(CLI_PATH, &cookie, &fields))).await;
+    let decisions = join_all((0..200).map(|_| site.type_code(&form, &query, &cookie, &started.code))).await;
     assert_eq!(decisions.iter().filter(|one| one.status == StatusCode::OK).count(), 1);
-    assert!(decisions.iter().all(|one| matches!(one.status.as_u16(), 200 | 404)));
+    assert!(decisions.iter().all(|one| matches!(one.status.as_u16(), 200 | 404 | 429)));
     let polls = join_all((0..200).map(|_| site.poll(&started.secret))).await;
     let tokens = polls.iter().filter(|one| one.status == StatusCode::OK && one.body.contains("\"token\""));
     assert_eq!(tokens.count(), 1);
     assert_eq!(site.sessions.list(NOW).len(), 2);
     assert_eq!(site.audited(AuditEvent::ClientApproved).await.len(), 1);
+}
+
+// C5: who was sent a link does not see the terminal in which the code stands.
+#[tokio::test]
+async fn only_the_code_from_the_terminal_lets_a_program_in_and_guessing_ends() {
+    let site = Site::open().await;
+    let cookie = site.log_in("ann").await;
+    let other = |code: &str| if code == "1234" { "1235" } else { "1234" };
+    // A slip costs nothing.
+    let (query, started) = site.begin("rdp").await;
+    let page = site.approve(&query, &cookie, other(&started.code)).await;
+    assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(page.body.contains("aria-invalid") && !page.body.contains(&started.code));
+    assert_eq!(answer(&site.poll(&started.secret).await), TokenAnswer::Pending);
+    let again = site.type_code(&page.field(FORM_TOKEN), &query, &cookie, &format!(" {} ", started.code)).await;
+    assert_eq!(again.status, StatusCode::OK, "{}", again.body);
+    issued(&site.poll(&started.secret).await);
+
+    // Ten thousand at a time are no more than one after the other.
+    let (query, started) = site.begin("rdp").await;
+    let form = site.get(&format!("{CLI_PATH}?{query}"), &cookie).await.field(FORM_TOKEN);
+    assert_eq!(
+        site.decide(&query, &cookie, "approve").await.status,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "no code at all"
+    );
+    let guesses = (0..60).map(|n| format!("{n:04}")).filter(|guess| *guess != started.code);
+    let guesses = join_all(guesses.map(|guess| {
+        let (site, form, query, cookie) = (&site, &form, &query, &cookie);
+        async move { site.type_code(form, query, cookie, &guess).await.status }
+    }));
+    let guesses = guesses.await;
+    assert_eq!(guesses.iter().filter(|status| **status == StatusCode::UNPROCESSABLE_ENTITY).count(), 2);
+    let late = site.type_code(&form, &query, &cookie, &started.code).await;
+    assert_eq!(late.status, StatusCode::TOO_MANY_REQUESTS, "{}", late.body);
+    assert_eq!(answer(&site.poll(&started.secret).await), TokenAnswer::Pending);
+    let noted = site.audited(AuditEvent::Refused).await;
+    assert!(noted.iter().any(|record| record.detail.as_deref().is_some_and(|why| why.contains("another code"))));
+    assert_eq!(site.audited(AuditEvent::ClientApproved).await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_application_may_take_no_login_from_another_device() {
+    let site = Site::open().await;
+    let (query, _) = site.begin("db").await;
+    site.change(|declared| declared.applications.iter_mut().for_each(|one| one.device_login = one.id != app("db")));
+    let answer = site.begin_from("db", HOME).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    let problem: EnrolProblem = serde_json::from_str(&answer.body).unwrap();
+    assert!(problem.code == "refused" && problem.message.contains("service token"), "{problem:?}");
+    let cookie = site.log_in("ann").await;
+    assert_eq!(site.get(&format!("{CLI_PATH}?{query}"), &cookie).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(site.begin_from("rdp", HOME).await.status, StatusCode::OK, "another one still does");
+    site.code("db").await;
 }
 
 #[tokio::test]
@@ -63,8 +114,7 @@ async fn a_refusal_is_final() {
     let cookie = site.log_in("ann").await;
     let form = site.get(&format!("{CLI_PATH}?{query}"), &cookie).await.field(FORM_TOKEN);
     assert_eq!(site.decide(&query, &cookie, "refuse").await.status, StatusCode::OK);
-    let fields = [(FORM_TOKEN, form.as_str()), ("query", query.as_str()), ("answer", "approve")];
-    assert_eq!(site.post(CLI_PATH, &cookie, &fields).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(site.type_code(&form, &query, &cookie, &started.code).await.status, StatusCode::NOT_FOUND);
     assert!(refused(&site.poll(&started.secret).await).contains("refused"));
     assert_eq!(site.poll(&started.secret).await.status, StatusCode::GONE);
     assert_eq!(site.audited(AuditEvent::ClientRefused).await.len(), 1);
@@ -77,7 +127,7 @@ async fn a_wish_lapses_after_five_minutes_and_an_answer_in_the_last_second_can_b
     let ((late, forgotten), (query, started)) = (site.begin("rdp").await, site.begin("rdp").await);
     let cookie = site.log_in("ann").await;
     site.wait(299);
-    assert_eq!(site.decide(&query, &cookie, "approve").await.status, StatusCode::OK);
+    assert_eq!(site.approve(&query, &cookie, &started.code).await.status, StatusCode::OK);
     site.wait(1);
     assert_eq!(site.get(&format!("{CLI_PATH}?{late}"), &cookie).await.status, StatusCode::NOT_FOUND);
     assert_eq!(site.poll(&forgotten.secret).await.status, StatusCode::GONE);
@@ -93,7 +143,7 @@ async fn whom_no_policy_admits_decides_nothing_and_the_wish_goes_on_waiting() {
     assert_eq!(site.get(&format!("{CLI_PATH}?{query}"), &eve).await.status, StatusCode::FORBIDDEN);
     assert_eq!(answer(&site.poll(&started.secret).await), TokenAnswer::Pending);
     let ann = site.log_in("ann").await;
-    assert_eq!(site.decide(&query, &ann, "approve").await.status, StatusCode::OK);
+    assert_eq!(site.approve(&query, &ann, &started.code).await.status, StatusCode::OK);
     issued(&site.poll(&started.secret).await);
 }
 

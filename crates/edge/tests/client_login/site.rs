@@ -37,6 +37,7 @@ use tunnel_proto::{
         TokenIssued, TokenRequest,
     },
     identity::Ca,
+    message::ServiceKind,
 };
 
 pub(crate) const NOW: UnixTime = UnixTime(1_800_000_000);
@@ -85,7 +86,7 @@ pub(crate) struct Site {
     pub(crate) keys: Keys,
     pub(crate) audit: Audit,
     pub(crate) mails: std::sync::Mutex<Vec<(Hostname, String)>>,
-    snapshot: Arc<Snapshot>,
+    snapshot: std::sync::Mutex<Arc<Snapshot>>,
     ca: Ca,
     zone: Hostname,
     login_host: Hostname,
@@ -103,6 +104,10 @@ pub(crate) fn app(name: &str) -> AppId {
     AppId::from_bytes([name.as_bytes()[0]; 32])
 }
 
+fn snapshot(declared: Declared) -> Arc<Snapshot> {
+    Arc::new(Snapshot::new(Revision(1), declared, &BuiltIn::default()).unwrap())
+}
+
 fn declared() -> Declared {
     let application = |name: &str| Application {
         id: app(name),
@@ -112,6 +117,7 @@ fn declared() -> Declared {
         policies: vec!["staff".parse().unwrap()],
         websocket_origins: vec![],
         compatible_headers: true,
+        device_login: true,
         provisional: false,
     };
     let rules = Rules {
@@ -149,7 +155,7 @@ impl Site {
         let site = Arc::new(Self {
             sessions: Sessions::load(store.clone(), NOW).await.unwrap(),
             audit: Audit::start(store.clone(), clock.clone()),
-            snapshot: Arc::new(Snapshot::new(Revision(1), declared(), &BuiltIn::default()).unwrap()),
+            snapshot: std::sync::Mutex::new(snapshot(declared())),
             ca: Ca::generate(&zone, NOW).unwrap(),
             login_host: LOGIN_HOST.parse().unwrap(),
             mails: std::sync::Mutex::default(),
@@ -177,6 +183,7 @@ impl Site {
             reference: Reference::from_random([7; 6]),
             lang: Lang::En,
         };
+        let snapshot = PinOffice::snapshot(self);
         let login = login::Desk {
             zone: &self.zone,
             login_host: &self.login_host,
@@ -187,7 +194,7 @@ impl Site {
             store: &*self.store,
             keys: &self.keys,
             sessions: &self.sessions,
-            snapshot: &self.snapshot,
+            snapshot: &snapshot,
             audit: &self.audit,
             pins: &self.pins,
         };
@@ -201,11 +208,20 @@ impl Site {
             source: Some(source),
         };
         let reload = || -> futures::future::BoxFuture<'_, ()> { Box::pin(async {}) };
-        let reserved = Reserved { login, tunnels, configured: &[], in_terminal: false, reload: &reload };
+        let kind_at = |host: &Hostname| (host.as_str() == "rdp.example.com").then_some(ServiceKind::Bastion);
+        let reserved =
+            Reserved { login, tunnels, configured: &[], in_terminal: false, kind_at: &kind_at, reload: &reload };
         let (parts, body) = reserved::answer(&reserved, &visit, request).await.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let body = String::from_utf8(body.to_vec()).unwrap();
         Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// An administrator changes what is declared.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Declared)) {
+        let mut declared = PinOffice::snapshot(self).declared.clone();
+        change(&mut declared);
+        *self.snapshot.lock().unwrap() = snapshot(declared);
     }
 
     /// A person navigates to a page of the login host.
@@ -261,6 +277,18 @@ impl Site {
     }
 
     /// The page that `query` leads to, answered by whoever has `cookie`.
+    /// Says so for a program elsewhere whose terminal is in front of the person.
+    pub(crate) async fn approve(&self, query: &str, cookie: &str, code: &str) -> Answer {
+        let page = self.get(&format!("{CLI_PATH}?{query}"), cookie).await;
+        assert_eq!(page.status, StatusCode::OK, "{}", page.body);
+        self.type_code(&page.field(FORM_TOKEN), query, cookie, code).await
+    }
+
+    pub(crate) async fn type_code(&self, token: &str, query: &str, cookie: &str, code: &str) -> Answer {
+        let fields = [(FORM_TOKEN, token), ("query", query), ("answer", "approve"), ("code", code)];
+        self.post(CLI_PATH, cookie, &fields).await
+    }
+
     pub(crate) async fn decide(&self, query: &str, cookie: &str, answer: &str) -> Answer {
         let page = self.get(&format!("{CLI_PATH}?{query}"), cookie).await;
         assert_eq!(page.status, StatusCode::OK, "{}", page.body);
@@ -330,7 +358,7 @@ impl Site {
 #[async_trait]
 impl PinOffice for Site {
     fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.clone()
+        self.snapshot.lock().unwrap().clone()
     }
 
     fn store(&self) -> &dyn Store {

@@ -7,9 +7,10 @@ use tunnel_edge::{
     session::{Sessions, cookie::SESSION_COOKIE},
     store::AuditEvent,
 };
-use tunnel_proto::access::{TokenAnswer, TokenRequest};
+use tunnel_policy::Selector;
+use tunnel_proto::access::{Reachable, ReachableKind, TokenAnswer, TokenRequest};
 
-use crate::site::{HOME, LIFE, NOW, Site, answer, host};
+use crate::site::{ELSEWHERE, HOME, LIFE, NOW, Site, answer, host};
 
 // S1
 #[tokio::test]
@@ -72,4 +73,44 @@ async fn whoever_holds_a_token_can_end_it_and_nothing_else() {
     assert_eq!(end(&token).await, TokenAnswer::Ended);
     assert!(site.opens(&token, "rdp").is_none() && site.opens(&other, "db").is_some());
     assert_eq!(site.audited(AuditEvent::Logout).await.len(), 1);
+}
+
+#[tokio::test]
+async fn whoever_holds_a_token_learns_what_its_person_may_open_and_no_more() {
+    let site = Site::open().await;
+    let token = site.issued("rdp").await.token;
+    let list = async |source, token: &str| site.token(source, &TokenRequest::List { token: token.to_owned() }).await;
+    let one =
+        |name: &str, kind| Reachable { name: name.parse().unwrap(), host: host(name).as_str().parse().unwrap(), kind };
+    let both = vec![one("db", None), one("rdp", Some(ReachableKind::Bastion))];
+    let applications = async |source| match answer(&list(source, &token).await) {
+        TokenAnswer::Applications { email, applications } => {
+            assert_eq!(email.as_str(), "ann@example.com");
+            applications
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(applications(HOME).await, both);
+    // Judged for this person and this place, each application by itself.
+    assert_eq!(applications(ELSEWHERE).await, vec![]);
+    site.change(|declared| {
+        let mut others = declared.policies[0].clone();
+        others.name = "others".parse().unwrap();
+        others.rules.include = vec![Selector::Email("bob@example.com".parse().unwrap())];
+        declared.policies.push(others);
+        declared.applications[1].policies = vec!["others".parse().unwrap()];
+    });
+    assert_eq!(applications(HOME).await, both[1..]);
+    // Nobody without a token that counts, and nobody without end.
+    let login = site.log_in("ann").await;
+    for nothing in ["", "x", &"A".repeat(43), login.strip_prefix(&format!("{SESSION_COOKIE}=")).unwrap()] {
+        assert_eq!(list(HOME, nothing).await.status, StatusCode::GONE);
+    }
+    let mut asked = 3;
+    while list(HOME, &token).await.status == StatusCode::OK {
+        asked += 1;
+    }
+    assert_eq!((asked, list(HOME, &token).await.status), (20, StatusCode::TOO_MANY_REQUESTS));
+    site.wait(LIFE);
+    assert_eq!(list(HOME, &token).await.status, StatusCode::GONE);
 }

@@ -86,6 +86,7 @@ impl Desk {
             policies: vec!["administrators".parse().unwrap()],
             websocket_origins: Vec::new(),
             compatible_headers: true,
+            device_login: true,
             provisional: true,
         });
         self.store.replace_declared(revision, &declared, &[]).await.unwrap();

@@ -125,7 +125,7 @@ fn files() -> impl Strategy<Value = String> {
         }
         text += "applications:\n";
         for (n, path) in paths.iter().enumerate() {
-            text += &format!("  - {{name: app-{n}, hostnames: [\"h{n}.example.com{path}\", \"*.h{n}.example.com\"], policies: [\"0\"], compatible_headers: false, websocket_origins: [\"https://x.example:8443\"]}}\n");
+            text += &format!("  - {{name: app-{n}, hostnames: [\"h{n}.example.com{path}\", \"*.h{n}.example.com\"], policies: [\"0\"], compatible_headers: false, device_login: false, websocket_origins: [\"https://x.example:8443\"]}}\n");
         }
         if paths.is_empty() { text.replace("applications:\n", "applications: []\n") } else { text }
     })

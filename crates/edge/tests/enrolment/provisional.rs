@@ -45,6 +45,7 @@ fn application(name: &str, host: &str, policy: &str) -> Application {
         policies: vec![policy.parse().unwrap()],
         websocket_origins: Vec::new(),
         compatible_headers: true,
+        device_login: true,
         provisional: false,
     }
 }

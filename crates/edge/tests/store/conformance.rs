@@ -100,6 +100,7 @@ pub(crate) fn declared() -> Declared {
             policies: vec![name("staff-only")],
             websocket_origins: vec!["https://www.example.com".into()],
             compatible_headers: false,
+            device_login: false,
             provisional: true,
         }],
         tunnels: vec![TunnelRecord { id: tunnel, name: name("office"), created: T0, owner: Some(operator) }],

@@ -66,6 +66,7 @@ pub(crate) fn app(name: &str, targets: &str, policies: &[&str]) -> Application {
         policies: policies.iter().map(|policy| policy.parse().expect(policy)).collect(),
         websocket_origins: vec![],
         compatible_headers: true,
+        device_login: true,
         provisional: false,
     }
 }
