@@ -3,7 +3,7 @@
 use tunnel_client::{Prompt, plain};
 use url::{Host, Url};
 
-use crate::platform;
+use crate::{platform, screen::Screen};
 
 /// Whether a browser on this machine could be opened for the person at this terminal.
 pub(crate) fn is_here() -> bool {
@@ -11,7 +11,7 @@ pub(crate) fn is_here() -> bool {
 }
 
 /// Shows where to log in; opens it, if the browser has to be here.
-pub(crate) fn show(prompt: &Prompt) {
+pub(crate) fn show(screen: &Screen, prompt: &Prompt) {
     let (url, code) = (plain(&prompt.url), plain(&prompt.code));
     let (app, host, login_host) = (plain(prompt.app.as_str()), &prompt.host, &prompt.login_host);
     let what = match prompt.here {

@@ -8,16 +8,19 @@ mod failure;
 mod file;
 mod open;
 mod platform;
+mod screen;
 mod settings;
 mod show;
+mod status;
 
-use std::{ffi::OsString, io::stderr, process::ExitCode, time::Duration};
+use std::{ffi::OsString, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Command, Level};
 use failure::{Failure, Kind};
+use screen::Screen;
 use settings::Settings;
 
 /// Program and version, as the edge shows them.
@@ -51,17 +54,18 @@ fn begin() -> Result<ExitCode, Failure> {
         arguments.remove(1);
     }
     let cli = Cli::try_parse_from(&arguments).unwrap_or_else(|error| error.exit());
-    log(cli.common.loglevel)?;
+    let screen = Screen::new();
+    log(cli.common.loglevel, screen.clone())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
-    let ended = runtime.block_on(dispatch(cli));
+    let ended = runtime.block_on(dispatch(cli, screen));
     // Standard input may still be waited for.
     runtime.shutdown_timeout(LINGER);
     ended
 }
 
-async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
-    let settings = Settings::new(&cli.common)?;
+async fn dispatch(cli: Cli, screen: Screen) -> Result<ExitCode, Failure> {
+    let settings = Settings::new(&cli.common, screen)?;
     let done = match cli.command {
         Command::Tcp(args) => open::open(&settings, "tcp", args).await,
         Command::Ssh(args) => open::open(&settings, "ssh", args).await,
@@ -78,7 +82,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     done.map(|()| ExitCode::SUCCESS)
 }
 
-fn log(level: Level) -> Result<(), Failure> {
+fn log(level: Level, screen: Screen) -> Result<(), Failure> {
     let level = match level {
         Level::Trace => "trace",
         Level::Debug => "debug",
@@ -90,5 +94,6 @@ fn log(level: Level) -> Result<(), Failure> {
         "warn,yamux=error,rustls_platform_verifier=off,access={level},tunnel_client={level},tunnel_proto={level}"
     );
     let filter = EnvFilter::try_new(filter).map_err(Failure::failed)?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).try_init().map_err(Failure::failed)
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(console::colors_enabled_stderr());
+    lines.with_writer(screen).try_init().map_err(Failure::failed)
 }

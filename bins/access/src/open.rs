@@ -12,7 +12,7 @@ use crate::{
     file::{self, Wanted},
     platform,
     settings::Settings,
-    show::Show,
+    show::{Port, Show},
 };
 
 /// Below this, a port takes rights that a user does not have.
@@ -36,7 +36,7 @@ pub(crate) async fn open(settings: &Settings, action: &str, args: OpenArgs) -> R
     } else if !cfg!(target_os = "linux") {
         eprintln!("access: other users of this machine could use {}, as you", forward.local_addr());
     }
-    Show::new(&client, vec![(host, forward)]).run().await
+    Show::new(&client, settings.screen(), vec![Port::new(&host, args.destination.as_ref(), forward)]).run().await
 }
 
 /// Opens what a file names.
@@ -45,12 +45,12 @@ pub(crate) async fn forward(settings: &Settings, args: ForwardArgs) -> Result<()
     let locals = wanted.iter().map(|Wanted { url, .. }| listen_address(url, "tcp")).collect::<Result<Vec<_>, _>>()?;
     let hosts = wanted.iter().map(|wanted| wanted.hostname.clone()).collect();
     let (client, hosts) = settings.client("access forward", hosts).await?;
-    let mut forwards = Vec::new();
+    let mut ports = Vec::new();
     for ((host, local), wanted) in hosts.into_iter().zip(&locals).zip(&wanted) {
         let forward = begin(&client, &host, wanted.destination.as_ref(), local, ForwardOptions::default()).await?;
-        forwards.push((host, forward));
+        ports.push(Port::new(&host, wanted.destination.as_ref(), forward));
     }
-    Show::new(&client, forwards).run().await
+    Show::new(&client, settings.screen(), ports).run().await
 }
 
 fn to(client: &Client, host: &AppHost, destination: Option<&Destination>) -> tunnel_client::Tcp {

@@ -7,11 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tunnel_client::{AppHost, Auth, Client, EdgeAddress, FileStore, Proxy, Trust};
+use tunnel_client::{AppHost, Auth, Client, EdgeAddress, FileStore, Prompt, Proxy, Trust};
 use tunnel_proto::{dial::LocalEdge, enrol::EdgeInfo};
 use zeroize::Zeroizing;
 
-use crate::{AGENT, browser, cli::CommonArgs, failure::Failure, platform};
+use crate::{AGENT, browser, cli::CommonArgs, failure::Failure, platform, screen::Screen};
 
 /// The longest file read here, in bytes.
 const FILE_MAX: u64 = 256 * 1024;
@@ -25,12 +25,13 @@ pub(crate) struct Settings {
     common: CommonArgs,
     logins: PathBuf,
     data: Option<PathBuf>,
+    screen: Screen,
     /// The secret of the service token, once it was looked for.
     secret: OnceCell<Option<Zeroizing<String>>>,
 }
 
 impl Settings {
-    pub(crate) fn new(common: &CommonArgs) -> Result<Self, Failure> {
+    pub(crate) fn new(common: &CommonArgs, screen: Screen) -> Result<Self, Failure> {
         let home = directories::BaseDirs::new().map(|dirs| dirs.home_dir().to_owned());
         let below = |variable: &str, rest: &str| {
             let base = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -41,7 +42,12 @@ impl Settings {
             Failure::usage("there is no home directory to keep logins in: name one with --config-dir")
         })?;
         let data = common.data_dir.clone().or_else(|| below("XDG_STATE_HOME", ".local/state"));
-        Ok(Self { common: common.clone(), logins: config.join("access"), data, secret: OnceCell::new() })
+        Ok(Self { common: common.clone(), logins: config.join("access"), data, screen, secret: OnceCell::new() })
+    }
+
+    /// Where people read what is going on.
+    pub(crate) const fn screen(&self) -> &Screen {
+        &self.screen
     }
 
     /// Where logins are kept.
@@ -130,9 +136,11 @@ impl Settings {
         if let Some((id, secret)) = self.service_token()? {
             return Ok(Auth::service_token(id, secret.as_str()));
         }
+        let screen = self.screen.clone();
+        let show = move |prompt: &Prompt| browser::show(&screen, prompt);
         Ok(match !self.common.no_browser && browser::is_here() {
-            true => Auth::browser(browser::show),
-            false => Auth::device_code(browser::show),
+            true => Auth::browser(show),
+            false => Auth::device_code(show),
         })
     }
 

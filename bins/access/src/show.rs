@@ -1,18 +1,20 @@
-//! What is going on: a few lines that stay up to date at a terminal, plain lines elsewhere.
+//! What is going on: a line for each port that stays up to date at a terminal, plain lines elsewhere.
 
-use std::{
-    io::{IsTerminal, Write, stderr},
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
-    time::{Instant, interval},
+    time::{Instant, MissedTickBehavior, interval},
 };
 use tunnel_client::{AppHost, Client, Event, Forward, plain};
-use tunnel_proto::message::RevokedReason;
+use tunnel_proto::{Destination, Hostname, message::RevokedReason};
 
-use crate::{failure::Failure, platform};
+use crate::{
+    failure::Failure,
+    platform,
+    screen::Screen,
+    status::{self, Row, State},
+};
 
 /// How often the lines are brought up to date.
 const TICK: Duration = Duration::from_secs(1);
@@ -22,102 +24,169 @@ pub(crate) struct Show {
     // Keeps the links while nobody is connected.
     _client: Client,
     events: Receiver<Event>,
-    forwards: Vec<(AppHost, Forward)>,
-    before: (Instant, u64),
-    drawn: bool,
+    screen: Screen,
+    ports: Vec<Port>,
+    /// When the lines were brought up to date.
+    before: Instant,
+}
+
+/// A local port, and what was seen of it.
+pub(crate) struct Port {
+    host: Hostname,
+    name: String,
+    forward: Forward,
+    /// Whether a person was asked to log in, and has not yet.
+    login: bool,
+    /// Why the last connection did not get through, and how many had until then.
+    failed: Option<(String, u64)>,
+    /// Bytes when the lines were last brought up to date.
+    bytes: u64,
+    /// Whether it was said that a connection got through.
+    told: bool,
+}
+
+impl Port {
+    pub(crate) fn new(host: &AppHost, destination: Option<&Destination>, forward: Forward) -> Self {
+        let through = destination.map(|destination| format!(" ({destination})")).unwrap_or_default();
+        let name = format!("{host}{through} → {}", forward.local_addr());
+        let host = host.hostname().clone();
+        Self { host, name, forward, login: false, failed: None, bytes: 0, told: false }
+    }
+
+    fn row(&mut self, passed: Duration) -> Row {
+        let counters = self.forward.counters();
+        let (up, down) = (counters.sent(), counters.received());
+        let bytes = up.saturating_add(down);
+        let since = bytes.saturating_sub(std::mem::replace(&mut self.bytes, bytes));
+        let state = state(self.login && counters.open() > 0, self.failed.as_ref(), counters.connected());
+        let (open, total, rate) = (counters.open(), counters.total(), rate(since, passed));
+        Row { name: self.name.clone(), open, total, up, down, rate, state }
+    }
+}
+
+/// How a port is of which `connected` connections got through.
+fn state(login: bool, failed: Option<&(String, u64)>, connected: u64) -> State {
+    match failed {
+        _ if login => State::Login,
+        Some((reason, until)) if *until == connected => State::Failed(reason.clone()),
+        _ if connected > 0 => State::Up,
+        _ => State::Ready,
+    }
+}
+
+/// Bytes in a second.
+fn rate(bytes: u64, passed: Duration) -> u64 {
+    let passed = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX).max(1);
+    bytes.saturating_mul(1000) / passed
 }
 
 impl Show {
-    pub(crate) fn new(client: &Client, forwards: Vec<(AppHost, Forward)>) -> Self {
-        let before = (Instant::now(), 0);
-        Self { _client: client.clone(), events: client.events(), forwards, before, drawn: false }
+    pub(crate) fn new(client: &Client, screen: &Screen, ports: Vec<Port>) -> Self {
+        let events = client.events();
+        Self { _client: client.clone(), events, screen: screen.clone(), ports, before: Instant::now() }
     }
 
     pub(crate) async fn run(mut self) -> Result<(), Failure> {
-        for (host, forward) in &self.forwards {
-            eprintln!("{} leads to {host}", forward.local_addr());
+        for port in &self.ports {
+            self.screen.say(&port.name);
         }
-        let live = stderr().is_terminal();
         let mut tick = interval(TICK);
+        // A machine that slept is no reason to hurry.
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stopped = platform::stopped();
         tokio::pin!(stopped);
-        loop {
+        let ended = loop {
             tokio::select! {
-                ended = &mut stopped => {
-                    self.clear();
-                    return ended.map_err(Failure::failed);
-                }
-                _ = tick.tick(), if live => self.draw(),
+                ended = &mut stopped => break ended.map_err(Failure::failed),
+                _ = tick.tick() => self.look(),
                 event = self.events.recv() => match event {
-                    Ok(event) => self.say(&event),
+                    Ok(event) => self.hear(&event),
                     Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return Ok(()),
+                    Err(RecvError::Closed) => break Ok(()),
                 },
             }
-        }
-    }
-
-    fn say(&mut self, event: &Event) {
-        let line = match event {
-            Event::LoginNeeded(_) => {
-                // It is shown already, by whoever asks; what is drawn comes below it.
-                self.drawn = false;
-                return;
-            }
-            Event::LoginElsewhere { host } => format!("{host}: waiting for a login that another process has begun"),
-            Event::LoggedIn { host, email, .. } => format!("{host}: logged in as {email}"),
-            Event::LinkUp { edge, carrier } => format!("{edge}: connected ({carrier})"),
-            Event::LinkDown { edge, reason } => format!("{edge}: the link is over: {reason}"),
-            Event::Revoked { host, reason: RevokedReason::Expired } => {
-                format!("{host}: the login is over; the next connection asks for a new one")
-            }
-            Event::Revoked { host, .. } => format!("{host}: the edge ended the access"),
-            Event::Failed { host, reason } => format!("{host}: {reason}"),
-            Event::Stranger { host, user } => format!("{host}: the user {user} tried to connect, and was refused"),
-            _ => return,
         };
-        self.clear();
-        eprintln!("{}", plain(&line));
+        self.screen.clear();
+        for port in &self.ports {
+            let counters = port.forward.counters();
+            let carried = status::carried(counters.total(), counters.sent(), counters.received());
+            self.screen.say(&format!("{}: {carried}", port.name));
+        }
+        ended
     }
 
-    fn clear(&mut self) {
-        if self.drawn {
-            eprint!("\r\x1b[K");
-            stderr().flush().ok();
-            self.drawn = false;
+    /// Brings the lines up to date.
+    fn look(&mut self) {
+        let passed = std::mem::replace(&mut self.before, Instant::now()).elapsed();
+        let rows: Vec<_> = self.ports.iter_mut().map(|port| port.row(passed)).collect();
+        if self.screen.is_live() {
+            return self.screen.draw(status::lines(&rows, self.screen.size()));
+        }
+        for port in self.ports.iter_mut().filter(|port| !port.told && port.forward.counters().connected() > 0) {
+            port.told = true;
+            self.screen.say(&format!("{}: the first connection is through", port.name));
         }
     }
 
-    fn draw(&mut self) {
-        let (mut open, mut total, mut sent, mut received) = (0_usize, 0_u64, 0_u64, 0_u64);
-        for (_, forward) in &self.forwards {
-            let counters = forward.counters();
-            open = open.saturating_add(counters.open());
-            total = total.saturating_add(counters.total());
-            sent = sent.saturating_add(counters.sent());
-            received = received.saturating_add(counters.received());
+    fn hear(&mut self, event: &Event) {
+        match event {
+            Event::LoginNeeded(prompt) => self.login(&prompt.host, true),
+            Event::LoginElsewhere { host } => self.login(host, true),
+            Event::LoggedIn { host, .. } | Event::LoginFailed { host, .. } => self.login(host, false),
+            Event::Revoked { host, .. } => {
+                let said = said(event).unwrap_or_default();
+                for port in self.ports.iter_mut().filter(|port| port.host == *host) {
+                    port.failed = Some((said.clone(), port.forward.counters().connected()));
+                }
+            }
+            Event::Failed { local, reason, .. } => {
+                for port in self.ports.iter_mut().filter(|port| port.forward.local_addr() == *local) {
+                    port.failed = Some((reason.clone(), port.forward.counters().connected()));
+                }
+            }
+            _ => {}
         }
-        let (then, bytes) = std::mem::replace(&mut self.before, (Instant::now(), sent.saturating_add(received)));
-        let passed = u64::try_from(then.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
-        let rate = sent.saturating_add(received).saturating_sub(bytes).saturating_mul(1000) / passed;
-        eprint!(
-            "\r\x1b[K{open} open, {total} in all, {} sent, {} received, {}/s",
-            size(sent),
-            size(received),
-            size(rate)
-        );
-        stderr().flush().ok();
-        self.drawn = true;
+        if let Some(line) = line(event) {
+            self.screen.say(&plain(&line));
+        }
+    }
+
+    fn login(&mut self, host: &Hostname, waiting: bool) {
+        for port in self.ports.iter_mut().filter(|port| port.host == *host) {
+            port.login = waiting;
+        }
     }
 }
 
-/// A number of bytes for people.
-fn size(bytes: u64) -> String {
-    let units = [("GB", 1_000_000_000_u64), ("MB", 1_000_000), ("kB", 1000)];
-    match units.into_iter().find(|(_, unit)| bytes >= *unit) {
-        Some((name, unit)) => format!("{}.{} {name}", bytes / unit, bytes % unit / (unit / 10)),
-        None => format!("{bytes} B"),
-    }
+/// What is said about an event, if anything.
+fn line(event: &Event) -> Option<String> {
+    let about: &dyn std::fmt::Display = match event {
+        Event::LinkUp { edge, .. } | Event::LinkDown { edge, .. } => edge,
+        Event::LoginElsewhere { host }
+        | Event::LoggedIn { host, .. }
+        | Event::Revoked { host, .. }
+        | Event::Failed { host, .. }
+        | Event::Stranger { host, .. } => host,
+        // Whoever asks for a login shows it; whoever waits for one that fails says so.
+        _ => return None,
+    };
+    said(event).map(|said| format!("{about}: {said}"))
+}
+
+fn said(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::LoginElsewhere { .. } => "waiting for a login that another process has begun".to_owned(),
+        Event::LoggedIn { email, .. } => format!("logged in as {email}"),
+        Event::LinkUp { carrier, .. } => format!("connected ({carrier})"),
+        Event::LinkDown { reason, .. } => format!("the link is over: {reason}"),
+        Event::Revoked { reason: RevokedReason::Expired, .. } => {
+            "the login is over; the next connection asks for a new one".to_owned()
+        }
+        Event::Revoked { .. } => "the edge ended the access".to_owned(),
+        Event::Failed { reason, .. } => reason.clone(),
+        Event::Stranger { user, .. } => format!("the user {user} tried to connect, and was refused"),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -125,11 +194,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_for_people() {
-        for (bytes, text) in
-            [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2_000_000, "2.0 MB"), (3_250_000_000, "3.2 GB")]
-        {
-            assert_eq!(size(bytes), text);
+    fn a_port_is_as_its_last_connection_was() {
+        let failed = ("no".to_owned(), 3);
+        for (login, failed, connected, expected) in [
+            (false, None, 0, State::Ready),
+            (true, None, 0, State::Login),
+            (false, None, 1, State::Up),
+            (false, Some(&failed), 3, State::Failed("no".to_owned())),
+            (true, Some(&failed), 3, State::Login),
+            (false, Some(&failed), 4, State::Up),
+        ] {
+            assert_eq!(state(login, failed, connected), expected);
         }
+    }
+
+    #[test]
+    fn a_rate_is_for_a_second_however_long_it_took() {
+        assert_eq!(rate(1000, Duration::from_millis(500)), 2000);
+        assert_eq!(rate(1000, Duration::from_secs(2)), 500);
+        assert_eq!(rate(5, Duration::ZERO), 5000);
     }
 }

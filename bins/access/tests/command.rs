@@ -106,3 +106,80 @@ fn nothing_in_the_current_directory_is_believed() {
     let output = access(home.path(), &["token", "--app", "a.example.com"], &[("XDG_CONFIG_HOME", "relative")]);
     assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stdout));
 }
+
+/// The program at a terminal of 70 columns and 12 rows, which `script` (util-linux) makes.
+#[cfg(target_os = "linux")]
+struct Terminal {
+    child: std::process::Child,
+    shown: std::sync::Arc<std::sync::Mutex<String>>,
+    _home: tempfile::TempDir,
+}
+
+#[cfg(target_os = "linux")]
+impl Terminal {
+    fn start(words: &str, variables: &[(&str, &str)]) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let program = env!("CARGO_BIN_EXE_access");
+        let line = format!("stty cols 70 rows 12; exec '{program}' {words}");
+        let mut command = Command::new("script");
+        command.args(["-qec", &line, "/dev/null"]).env_clear().env("HOME", home.path()).env("TERM", "xterm");
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("SHELL", "/bin/sh");
+        command.envs(variables.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut output = child.stdout.take().unwrap();
+        let shown = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+        let showing = shown.clone();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = std::io::Read::read(&mut output, &mut buffer) {
+                showing.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..count]));
+            }
+        });
+        Self { child, shown, _home: home }
+    }
+
+    /// Waits until the terminal was shown something, and returns all that it was shown.
+    fn wait(&self, enough: impl Fn(&str) -> bool) -> String {
+        let began = std::time::Instant::now();
+        loop {
+            let text = self.shown.lock().unwrap().clone();
+            if enough(&text) {
+                return text;
+            }
+            assert!(began.elapsed().as_secs() < 20, "{text}");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terminal_shows_each_port_anew_and_is_left_as_it_was() {
+    use std::io::Write;
+    for (variables, coloured) in [(&[][..], true), (&[("NO_COLOR", "1")][..], false)] {
+        let mut terminal = Terminal::start("tcp --hostname a.invalid --url 127.0.0.1:0", variables);
+        let text = terminal.wait(|text| text.matches("ready").count() >= 2);
+        let port = text.split("a.invalid → 127.0.0.1:").nth(1).unwrap().split_whitespace().next().unwrap();
+        std::net::TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+        let mut failed = std::net::TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+        std::io::Read::read_to_end(&mut failed, &mut Vec::new()).ok();
+        let text = terminal.wait(|text| {
+            text.contains("a.invalid: cannot reach") && text.contains("/s  \x1b[31mcan") || text.contains("/s  can")
+        });
+        assert_eq!(text.contains("\x1b[31m"), coloured, "{text:?}");
+        // Ctrl+C, as a terminal has it.
+        terminal.child.stdin.as_mut().unwrap().write_all(&[3]).unwrap();
+        let text = terminal.wait(|text| text.contains("connection, 0 B up") || text.contains("connections, 0 B up"));
+        assert!(terminal.child.wait().unwrap().success(), "{text}");
+        let end = text.rsplit("\x1b[0J").next().unwrap();
+        assert!(end.starts_with("a.invalid → 127.0.0.1:"), "nothing stays of what was drawn: {end:?}");
+    }
+}

@@ -1,5 +1,7 @@
 //! What a program may want to show while connections are made and carried.
 
+use std::net::SocketAddr;
+
 use tunnel_proto::{EmailAddress, Hostname, UnixTime, message::RevokedReason};
 
 use crate::login::Prompt;
@@ -45,10 +47,19 @@ pub enum Event {
         /// Why.
         reason: RevokedReason,
     },
+    /// A login that was asked for came to nothing.
+    LoginFailed {
+        /// The host.
+        host: Hostname,
+        /// Why, for a person.
+        reason: String,
+    },
     /// A connection to a forwarded port did not get through.
     Failed {
         /// The host.
         host: Hostname,
+        /// The local address of the port.
+        local: SocketAddr,
         /// Why, for a person.
         reason: String,
     },

@@ -59,6 +59,7 @@ pub struct Forward {
 pub struct Counters {
     open: AtomicUsize,
     total: AtomicU64,
+    connected: AtomicU64,
     carried: Carried,
 }
 
@@ -71,6 +72,11 @@ impl Counters {
     /// Connections since the beginning.
     pub fn total(&self) -> u64 {
         self.total.load(Ordering::Relaxed)
+    }
+
+    /// Those of them that got through to the service.
+    pub fn connected(&self) -> u64 {
+        self.connected.load(Ordering::Relaxed)
     }
 
     /// Bytes to the service.
@@ -108,6 +114,7 @@ impl Forward {
             client,
             host,
             destination,
+            local: address,
             counters: counters.clone(),
             open_to_all: options.dangerously_for_everyone,
         };
@@ -136,6 +143,7 @@ struct Port {
     client: Client,
     host: AppHost,
     destination: Option<Destination>,
+    local: SocketAddr,
     counters: Arc<Counters>,
     open_to_all: bool,
 }
@@ -181,6 +189,7 @@ impl Port {
                 return self.failed(&error);
             }
         };
+        self.counters.connected.fetch_add(1, Ordering::Relaxed);
         let ended = relay(&mut stream, &mut tcp, &self.counters.carried).await;
         if let Err(RelayError::Edge(error)) = ended {
             // The far side was cut: the program here must not take it for an orderly end.
@@ -214,7 +223,8 @@ impl Port {
     }
 
     fn failed(&self, error: &Error) {
-        self.client.tell(Event::Failed { host: self.host.hostname().clone(), reason: error.to_string() });
+        let host = self.host.hostname().clone();
+        self.client.tell(Event::Failed { host, local: self.local, reason: error.to_string() });
     }
 }
 

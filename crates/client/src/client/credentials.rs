@@ -186,7 +186,9 @@ async fn log_in(means: &Means, method: &dyn LoginMethod, host: &AppHost, app: &A
         command: &means.command,
         events: &means.events,
     };
-    let login = method.login(&desk).await?;
+    let login = method.login(&desk).await.inspect_err(|error| {
+        means.tell(Event::LoginFailed { host: app.host.clone(), reason: error.to_string() });
+    })?;
     means.tell(Event::LoggedIn { host: app.host.clone(), email: login.email.clone(), expires: login.expires });
     let entry = entry(host, app, Some(login));
     means.store.save(&entry)?;

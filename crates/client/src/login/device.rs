@@ -48,7 +48,7 @@ impl LoginMethod for Device {
                 Ok(TokenAnswer::Pending) => {}
                 Ok(TokenAnswer::Token(issued)) => return desk.accept(issued),
                 Ok(TokenAnswer::Refused { reason }) => return Err(desk.refused(reason)),
-                Ok(TokenAnswer::Ended) => return Err(desk.unexpected()),
+                Ok(TokenAnswer::Ended | TokenAnswer::Applications { .. }) => return Err(desk.unexpected()),
                 // The network may have a bad moment; the login lives on at the edge.
                 Err(error) if error.is_retryable() => tracing::debug!(%error, "asking again"),
                 Err(error) => return Err(desk.failed(error)),

@@ -71,6 +71,11 @@ pub(crate) struct State {
     pub(crate) seen_websockets: AtomicUsize,
     /// What a service was told after it had ended its own direction.
     pub(crate) heard: Mutex<Vec<u8>>,
+    /// What a person may open, and with which tokens that was asked for.
+    pub(crate) applications: Mutex<Vec<serde_json::Value>>,
+    pub(crate) lists: Mutex<Vec<String>>,
+    /// Whether the person refuses what is asked for elsewhere.
+    pub(crate) refuses: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -119,6 +124,9 @@ impl Edge {
             copied: Mutex::new("db.localhost".to_owned()),
             seen_websockets: AtomicUsize::new(0),
             heard: Mutex::default(),
+            applications: Mutex::default(),
+            lists: Mutex::default(),
+            refuses: AtomicBool::new(false),
         });
         let serving = state.clone();
         let (native, plain) = (TlsAcceptor::from(Arc::new(config)), TlsAcceptor::from(Arc::new(plain)));
@@ -269,11 +277,24 @@ impl State {
                 assert_eq!((login.0, login.1), (challenge, redirect_uri));
                 self.issue(&login.2)
             }
+            TokenRequest::Poll { .. } if self.refuses.load(SeqCst) => {
+                answer(StatusCode::OK, &json!({"answer": "refused", "reason": "Ann said no"}))
+            }
             TokenRequest::Poll { secret } if secret == "SECRET" => self.issue("db.localhost"),
             TokenRequest::Poll { .. } => answer(StatusCode::OK, &json!({"answer": "pending"})),
             TokenRequest::End { token } => {
                 self.tokens.lock().unwrap().retain(|(_, there)| *there != token);
                 answer(StatusCode::OK, &json!({"answer": "ended"}))
+            }
+            TokenRequest::List { token } => {
+                let counts = self.tokens.lock().unwrap().iter().any(|(_, there)| *there == token);
+                self.lists.lock().unwrap().push(token);
+                if !counts {
+                    return answer(StatusCode::GONE, &json!({"code": "gone", "message": "this login is over"}));
+                }
+                let applications = self.applications.lock().unwrap().clone();
+                let body = json!({"answer": "applications", "email": "ann@example.com", "applications": applications});
+                answer(StatusCode::OK, &body)
             }
         }
     }
