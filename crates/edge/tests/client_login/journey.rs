@@ -70,7 +70,7 @@ async fn a_wish_from_elsewhere_is_come_back_to_as_well() {
     let begun = site.get(&format!("{CLI_PATH}?{query}"), "").await;
     let (target, cookie) = log_in(&site, &begun, "bob@example.com").await.unwrap();
     assert_eq!(target, format!("{CLI_PATH}?{query}"));
-    assert_eq!(site.decide(&query, &cookie, "approve").await.status, StatusCode::OK);
+    assert_eq!(site.approve(&query, &cookie, &started.code).await.status, StatusCode::OK);
     assert_eq!(issued(&site.poll(&started.secret).await).email.as_str(), "bob@example.com");
 }
 

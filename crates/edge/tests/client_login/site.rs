@@ -86,6 +86,7 @@ pub(crate) struct Site {
     pub(crate) keys: Keys,
     pub(crate) audit: Audit,
     pub(crate) mails: std::sync::Mutex<Vec<(Hostname, String)>>,
+    declared: std::sync::Mutex<Declared>,
     snapshot: std::sync::Mutex<Arc<Snapshot>>,
     ca: Ca,
     zone: Hostname,
@@ -155,6 +156,7 @@ impl Site {
         let site = Arc::new(Self {
             sessions: Sessions::load(store.clone(), NOW).await.unwrap(),
             audit: Audit::start(store.clone(), clock.clone()),
+            declared: std::sync::Mutex::new(declared()),
             snapshot: std::sync::Mutex::new(snapshot(declared())),
             ca: Ca::generate(&zone, NOW).unwrap(),
             login_host: LOGIN_HOST.parse().unwrap(),
@@ -219,9 +221,9 @@ impl Site {
 
     /// An administrator changes what is declared.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Declared)) {
-        let mut declared = PinOffice::snapshot(self).declared.clone();
+        let mut declared = self.declared.lock().unwrap();
         change(&mut declared);
-        *self.snapshot.lock().unwrap() = snapshot(declared);
+        *self.snapshot.lock().unwrap() = snapshot(declared.clone());
     }
 
     /// A person navigates to a page of the login host.
