@@ -18,7 +18,7 @@ pub(crate) fn show(screen: &Screen, prompt: &Prompt) {
         true => format!("and check that the page of {login_host} shows the code"),
         false => format!("on any device, and type there, at {login_host}, the code"),
     };
-    eprintln!("Log in to `{app}` ({host}). Open\n\n    {url}\n\n{what}\n\n    {code}\n");
+    screen.say(&format!("Log in to `{app}` ({host}). Open\n\n    {url}\n\n{what}\n\n    {code}\n"));
     if prompt.here && may_open(&prompt.url, prompt.login_host.as_str()) {
         open(&prompt.url);
     }
