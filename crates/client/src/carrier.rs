@@ -19,7 +19,8 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tunnel_proto::{
-    dial::{EdgeAddress, SocketTarget, Trust, dial_edge, exchange},
+    dial::{AskError, EdgeAddress, SocketTarget, Trust, dial_edge, exchange_within},
+    enrol::ENROL_BODY_MAX,
     identity::ALPN_ACCESS,
     link::{self, ConnectError, Connected, Settings},
     message::Hello,
@@ -67,8 +68,18 @@ impl Carrier {
         at: &EdgeAddress,
         path: &str,
         question: Option<&impl Serialize>,
-    ) -> Result<T, tunnel_proto::dial::AskError> {
-        use tunnel_proto::dial::AskError;
+    ) -> Result<T, AskError> {
+        self.ask_within(ENROL_BODY_MAX, at, path, question).await
+    }
+
+    /// The same for an answer of at most `answer_max` bytes.
+    pub(crate) async fn ask_within<T: DeserializeOwned>(
+        &self,
+        answer_max: usize,
+        at: &EdgeAddress,
+        path: &str,
+        question: Option<&impl Serialize>,
+    ) -> Result<T, AskError> {
         let asking = async {
             let unreachable = |error| match error {
                 Error::Unreachable { reason, .. } => AskError::Unreachable { message: reason },
@@ -80,7 +91,7 @@ impl Carrier {
             let body = question.map(serde_json::to_vec).transpose();
             let body = body.map_err(|error| AskError::Answer { reason: error.to_string() })?;
             let method = if body.is_some() { Method::POST } else { Method::GET };
-            exchange(tls, method, &at.authority(), path, body.map(bytes::Bytes::from)).await
+            exchange_within(answer_max, tls, method, &at.authority(), path, body.map(bytes::Bytes::from)).await
         };
         timeout(ASK_LIMIT, asking).await.map_err(|_| AskError::Timeout)?
     }

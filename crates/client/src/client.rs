@@ -1,5 +1,6 @@
 //! The client: what it is made of, and how a host is opened.
 
+mod applications;
 mod builder;
 mod credentials;
 mod visit;
@@ -18,6 +19,7 @@ use tunnel_proto::{
     message::{GrantRefusal, Hello, OpenGrant, Role, StreamRefusal, StreamRefused},
 };
 
+pub use applications::Applications;
 pub use builder::Builder;
 use credentials::Place;
 
@@ -132,6 +134,12 @@ impl Client {
     /// Ends the login to `host`, here and at its edge; whether there was one.
     pub async fn logout(&self, host: &AppHost) -> Result<bool, Error> {
         self.inner.place(host).lock().await.logout(&self.inner.means, host).await
+    }
+
+    /// What the person of the stored logins may open at the edge `issuer` (`https://LOGIN-HOST[:port]`, as an
+    /// [`Entry`] has it). Asked with a login that this edge issued; [`Error::NoLogin`] where none is left.
+    pub async fn applications(&self, issuer: &str) -> Result<Applications, Error> {
+        self.inner.means.applications(issuer).await
     }
 
     /// Opens a connection to `host`, and waits until it is one.

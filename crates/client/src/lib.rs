@@ -43,7 +43,7 @@ mod token;
 
 pub use self::http::HttpConnector;
 pub use auth::{Auth, LoginMethod};
-pub use client::{Builder, Client};
+pub use client::{Applications, Builder, Client};
 pub use descriptor::App;
 pub use error::{Error, Refuser};
 pub use event::Event;
@@ -55,4 +55,7 @@ pub use stream::Stream;
 pub use tcp::Tcp;
 pub use text::plain;
 pub use token::{Entry, FileStore, Login, LoginLock, MemoryStore, StoreError, Token, TokenStore};
-pub use tunnel_proto::dial::{EdgeAddress, Pin, Trust};
+pub use tunnel_proto::{
+    access::{Reachable, ReachableKind},
+    dial::{EdgeAddress, Pin, Trust},
+};
