@@ -101,7 +101,7 @@ pub(crate) enum Command {
     Token(TokenArgs),
     /// Run curl with the login of the application at URL
     Curl(CurlArgs),
-    /// List the applications that this user has logged in to
+    /// List what this user may open at the edges that they are logged in to
     List(ListArgs),
     /// Print what belongs into ~/.ssh/config
     SshConfig(SshArgs),

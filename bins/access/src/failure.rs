@@ -34,6 +34,11 @@ impl Failure {
         Self { kind: Kind::Refused, message: message.to_string() }
     }
 
+    /// This one, and another one that came with it.
+    pub(crate) fn and(self, other: &Self) -> Self {
+        Self { message: format!("{}\n{}", self.message, other.message), ..self }
+    }
+
     pub(crate) const fn exit_code(&self) -> u8 {
         match self.kind {
             Kind::Failed => 1,

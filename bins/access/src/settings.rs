@@ -18,7 +18,7 @@ const FILE_MAX: u64 = 256 * 1024;
 /// The longest file with a secret, in bytes: one has a hundredth of it.
 const SECRET_FILE_MAX: u64 = 4 * 1024;
 /// What a hostname in the base address of an edge's pages is written as.
-const HOST: &str = "HOST";
+pub(crate) const HOST: &str = "HOST";
 
 /// What holds for the whole run.
 pub(crate) struct Settings {
@@ -91,6 +91,12 @@ impl Settings {
         }
         let hosts = hosts.into_iter().map(|host| port.map_or_else(|| host.clone(), |port| host.clone().or_port(port)));
         Ok((builder.build()?, hosts.collect()))
+    }
+
+    /// Where pages of `hosts` are, with [`HOST`] in the place of one, if they are of a quick start on this machine.
+    pub(crate) async fn visit(&self, hosts: &[AppHost]) -> Result<Option<String>, Failure> {
+        let local = if self.common.edge.is_some() { None } else { self.local_edge(hosts).await? };
+        Ok(local.filter(|info| info.quick_start).map(|info| info.visit))
     }
 
     /// The edge on this machine, if all hosts are of its zone, and it was named or is a quick start, whose certificates
