@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tunnel_client::{AppHost, Auth, Client, EdgeAddress, FileStore, Prompt, Proxy, Trust};
+use tunnel_client::{AppHost, Auth, Builder, Client, EdgeAddress, ExtraHeader, FileStore, Prompt, Proxy, Trust};
 use tunnel_proto::{dial::LocalEdge, enrol::EdgeInfo};
 use zeroize::Zeroizing;
 
@@ -68,6 +68,16 @@ impl Settings {
 
     /// A client for `hosts`, and these hosts as they are reached. `command` is shown to whoever approves a login.
     pub(crate) async fn client(&self, command: &str, hosts: Vec<AppHost>) -> Result<(Client, Vec<AppHost>), Failure> {
+        self.client_with(command, hosts, Vec::new()).await
+    }
+
+    /// The same, with header fields for the requests that open a WebSocket.
+    pub(crate) async fn client_with(
+        &self,
+        command: &str,
+        hosts: Vec<AppHost>,
+        headers: Vec<ExtraHeader>,
+    ) -> Result<(Client, Vec<AppHost>), Failure> {
         let local = self.local_edge(&hosts).await?;
         let mut builder = Client::builder()
             .agent(AGENT)
@@ -76,6 +86,7 @@ impl Settings {
             .token_store(self.store())
             .trust(self.trust(local.as_ref())?)
             .auth(self.auth()?);
+        builder = headers.into_iter().fold(builder, Builder::header);
         let mut port = None;
         if let Some(edge) = self.edge()? {
             builder = builder.edge(edge);

@@ -26,7 +26,7 @@ use tunnel_proto::{
     message::Hello,
 };
 
-use crate::{error::Error, proxy::Proxy};
+use crate::{error::Error, header::ExtraHeader, proxy::Proxy};
 
 /// Time to connect and to finish the TLS handshake.
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
@@ -48,18 +48,26 @@ pub(crate) struct Carrier {
     http: Arc<ClientConfig>,
     native: Arc<ClientConfig>,
     proxy: Option<Proxy>,
+    /// For requests that open a WebSocket.
+    headers: Vec<ExtraHeader>,
     /// The native link could not be had: not tried again.
     spoilt: AtomicBool,
 }
 
 impl Carrier {
-    pub(crate) fn new(trust: &Trust, proxy: Option<Proxy>) -> Result<Self, Error> {
+    pub(crate) fn new(trust: &Trust, proxy: Option<Proxy>, headers: Vec<ExtraHeader>) -> Result<Self, Error> {
         let config = |alpn: &[u8]| {
             let mut config = trust.client_config()?;
             config.alpn_protocols = vec![alpn.to_vec()];
             Ok::<_, Error>(Arc::new(config))
         };
-        Ok(Self { http: config(ALPN_HTTP)?, native: config(ALPN_ACCESS)?, proxy, spoilt: AtomicBool::new(false) })
+        Ok(Self {
+            http: config(ALPN_HTTP)?,
+            native: config(ALPN_ACCESS)?,
+            proxy,
+            headers,
+            spoilt: AtomicBool::new(false),
+        })
     }
 
     /// One question over HTTPS and its JSON answer.
@@ -131,7 +139,7 @@ impl Carrier {
 
     async fn websocket(&self, edge: &EdgeAddress, hello: Hello) -> Result<Connected, Trouble> {
         let tls = self.tls(edge, &self.http).await?;
-        let opened = timeout(CONNECT_LIMIT, websocket::open(edge, tls)).await;
+        let opened = timeout(CONNECT_LIMIT, websocket::open(edge, tls, &self.headers)).await;
         let socket = opened.map_err(|_| Trouble::Spoilt(Error::Late { at: edge.to_string() }))?;
         greet(edge, socket.map_err(Trouble::Spoilt)?, hello).await
     }

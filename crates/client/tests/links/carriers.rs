@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 use tunnel_client::{Auth, EdgeAddress, Error, Event, Proxy};
-use tunnel_proto::{Hostname, dial::SocketTarget};
+use tunnel_proto::{Hostname, access::LINK_PATH, dial::SocketTarget};
 
 use super::{
     edge::{Edge, PATIENCE},
@@ -34,6 +34,22 @@ async fn where_only_https_gets_through_a_websocket_carries_the_link() {
     edge.state.no_native.store(false, SeqCst);
     assert_eq!(echo(&client, &host, "x").await.unwrap(), "x!");
     assert_eq!(edge.state.seen_websockets.load(SeqCst), 2);
+}
+
+#[tokio::test]
+async fn header_fields_for_what_is_in_between_go_with_the_websocket_and_nowhere_else() {
+    let edge = Edge::start().await;
+    edge.state.no_native.store(true, SeqCst);
+    let builder = edge.client().auth(Auth::service_token("robot", "s3cret"));
+    let builder = builder.header("X-Gateway: one".parse().unwrap()).header("X-Gateway: two".parse().unwrap());
+    assert_eq!(echo(&builder.build().unwrap(), &edge.host("db.localhost"), "x").await.unwrap(), "x!");
+    let requests = edge.state.requests.lock().unwrap();
+    assert!(requests.len() >= 3, "{requests:?}");
+    for (path, headers) in requests.iter() {
+        let fields: Vec<_> = headers.get_all("x-gateway").iter().collect();
+        let expected = if path == LINK_PATH { &["one", "two"][..] } else { &[] };
+        assert_eq!(fields, expected, "{path}");
+    }
 }
 
 /// A way to `port` of which all connections so far can be made to fall silent.
