@@ -104,3 +104,25 @@ impl From<tunnel_client::StoreError> for Failure {
         Self::failed(format!("logins: {error}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tunnel_client::Error;
+
+    use super::*;
+
+    #[test]
+    fn whoever_is_refused_can_be_told_from_what_failed() {
+        let host = || "a.example.com".to_owned();
+        let reason = || "no".to_owned();
+        for (error, code) in [
+            (Error::LoginRefused { host: host(), reason: reason() }, 3),
+            (Error::LoginLapsed { host: host() }, 3),
+            (Error::NoLogin { host: host() }, 3),
+            (Error::Unreachable { at: host(), reason: reason() }, 1),
+            (Error::Usage { what: reason() }, 2),
+        ] {
+            assert_eq!(Failure::from(error.clone()).exit_code(), code, "{error}");
+        }
+    }
+}

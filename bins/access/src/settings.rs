@@ -101,7 +101,10 @@ impl Settings {
             builder = builder.proxy(proxy);
         }
         let hosts = hosts.into_iter().map(|host| port.map_or_else(|| host.clone(), |port| host.clone().or_port(port)));
-        Ok((builder.build()?, hosts.collect()))
+        let client = builder.build()?;
+        let screen = self.screen.clone();
+        tokio::spawn(browser::remind(client.events(), move |text| screen.say(text)));
+        Ok((client, hosts.collect()))
     }
 
     /// Where pages of `hosts` are, with [`HOST`] in the place of one, if they are of a quick start on this machine.
