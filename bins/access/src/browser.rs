@@ -1,9 +1,21 @@
 //! Showing a person where to log in, and opening it in a browser.
 
-use tunnel_client::{Prompt, plain};
+use std::time::Duration;
+
+use tokio::{
+    sync::broadcast::{Receiver, error::RecvError},
+    time::{Instant, sleep_until},
+};
+use tunnel_client::{Event, Prompt, plain};
+use tunnel_proto::Hostname;
 use url::{Host, Url};
 
 use crate::{platform, screen::Screen};
+
+/// How long a login is waited for in silence.
+const SILENCE: Duration = Duration::from_secs(20);
+const REMINDER: &str =
+    "access: waiting for the login in the browser; if it says that you are not admitted, press Ctrl+C";
 
 /// Whether a browser on this machine could be opened for the person at this terminal.
 pub(crate) fn is_here() -> bool {
@@ -21,6 +33,48 @@ pub(crate) fn show(screen: &Screen, prompt: &Prompt) {
     screen.say(&format!("Log in to `{app}` ({host}). Open\n\n    {url}\n\n{what}\n\n    {code}\n"));
     if prompt.here && may_open(&prompt.url, prompt.login_host.as_str()) {
         open(&prompt.url);
+    }
+}
+
+/// Says once, when a login takes its time, what to do if nothing will come of it: a browser that was turned away does not come
+/// back. Ends with the client whose events these are.
+pub(crate) async fn remind(events: Receiver<Event>, say: impl Fn(&str)) {
+    let login = |event: Event| match event {
+        Event::LoginNeeded(prompt) => Some((prompt.host, true)),
+        Event::LoggedIn { host, .. } | Event::LoginFailed { host, .. } => Some((host, false)),
+        _ => None,
+    };
+    remind_after(SILENCE, events, login, say).await;
+}
+
+/// The same; `login` says of which host something is, and whether a login to it is waited for from then on.
+async fn remind_after<E: Clone>(
+    after: Duration,
+    mut events: Receiver<E>,
+    login: impl Fn(E) -> Option<(Hostname, bool)>,
+    say: impl Fn(&str),
+) {
+    // The host whose login is waited for, and until when in silence.
+    let mut waiting: Option<(Hostname, Instant)> = None;
+    loop {
+        let silence = async {
+            match &waiting {
+                Some((_, until)) => sleep_until(*until).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            event = events.recv() => match event {
+                Ok(event) => match login(event) {
+                    Some((host, true)) => waiting = Some((host, Instant::now() + after)),
+                    Some((host, false)) => waiting = waiting.filter(|(other, _)| *other != host),
+                    None => {}
+                },
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            },
+            () = silence => return say(REMINDER),
+        }
     }
 }
 
@@ -46,7 +100,39 @@ fn open(url: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    use tokio::{sync::broadcast, time::timeout};
+
     use super::*;
+
+    #[tokio::test]
+    async fn who_waits_long_for_a_login_is_told_once_what_to_do() {
+        const AFTER: Duration = Duration::from_millis(100);
+        let read = |(host, waiting): (&str, bool)| Some((host.parse().unwrap(), waiting));
+        for (said, events) in [
+            (1, &[("a.example.com", true)][..]),
+            (
+                1,
+                &[("a.example.com", true), ("a.example.com", false), ("b.example.com", true), ("a.example.com", false)],
+            ),
+            (0, &[("a.example.com", true), ("a.example.com", false)]),
+            (0, &[]),
+        ] {
+            let sender = broadcast::Sender::new(10);
+            let told = AtomicUsize::new(0);
+            let reminding = remind_after(AFTER, sender.subscribe(), read, |text| {
+                assert!(text.contains("Ctrl+C"));
+                told.fetch_add(1, SeqCst);
+            });
+            events.iter().for_each(|event| drop(sender.send(*event)));
+            timeout(AFTER * 4, reminding).await.ok();
+            assert_eq!(told.load(SeqCst), said, "{events:?}");
+            let reminding = remind_after(AFTER, sender.subscribe(), read, |_| panic!("nothing is waited for"));
+            drop(sender);
+            timeout(Duration::from_secs(5), reminding).await.unwrap();
+        }
+    }
 
     // C4
     #[test]

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tunnel_client::{AppHost, Pin};
+use tunnel_client::{AppHost, ExtraHeader, Pin};
 use tunnel_proto::Destination;
 
 const EXAMPLES: &str = "\
@@ -101,7 +101,7 @@ pub(crate) enum Command {
     Token(TokenArgs),
     /// Run curl with the login of the application at URL
     Curl(CurlArgs),
-    /// List the applications that this user has logged in to
+    /// List what this user may open at the edges that they are logged in to
     List(ListArgs),
     /// Print what belongs into ~/.ssh/config
     SshConfig(SshArgs),
@@ -119,6 +119,9 @@ pub(crate) struct OpenArgs {
     /// Where to, for a bastion
     #[arg(long, value_name = "HOST:PORT", env = "TUNNEL_SERVICE_DESTINATION")]
     pub(crate) destination: Option<Destination>,
+    /// A header field for the request that opens a WebSocket, where nothing else gets through; other users see it here
+    #[arg(long, short = 'H', value_name = "NAME: VALUE")]
+    pub(crate) header: Vec<ExtraHeader>,
     /// Let other machines and users use the port, as you
     #[arg(long, requires = "url")]
     pub(crate) listen_anyone: bool,
@@ -179,11 +182,12 @@ mod tests {
 
     #[test]
     fn the_habits_of_other_programs_are_understood() {
-        let words = "access tcp -T db.example.com:8443 -L 127.0.0.1:1 --id x --destination rdp://10.0.0.5:22/some/path";
+        let words = "access tcp -T db.example.com:8443 -L 127.0.0.1:1 -H X-A:b --header X-C:d --id x --destination rdp://10.0.0.5:22/some/path";
         let cli = Cli::try_parse_from(words.split(' ')).unwrap();
         let Command::Tcp(open) = cli.command else { panic!("tcp") };
         assert_eq!(open.hostname.to_string(), "db.example.com:8443");
         assert_eq!(open.destination.unwrap().to_string(), "10.0.0.5:22");
+        assert_eq!(open.header, ["X-A: b".parse().unwrap(), "X-C: d".parse().unwrap()]);
         assert_eq!((open.url.as_deref(), cli.common.service_token_id.as_deref()), (Some("127.0.0.1:1"), Some("x")));
     }
 
@@ -195,6 +199,7 @@ mod tests {
             "access tcp --hostname http://x.example.com",
             "access tcp --hostname x.example.com --destination nowhere",
             "access tcp --hostname x.example.com --listen-anyone",
+            "access tcp --hostname x.example.com -H Host:x",
             "access forward",
             "access curl",
             "access login",

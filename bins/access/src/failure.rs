@@ -34,6 +34,11 @@ impl Failure {
         Self { kind: Kind::Refused, message: message.to_string() }
     }
 
+    /// This one, and another one that came with it.
+    pub(crate) fn and(self, other: &Self) -> Self {
+        Self { message: format!("{}\n{}", self.message, other.message), ..self }
+    }
+
     pub(crate) const fn exit_code(&self) -> u8 {
         match self.kind {
             Kind::Failed => 1,
@@ -97,5 +102,27 @@ impl From<tunnel_client::Error> for Failure {
 impl From<tunnel_client::StoreError> for Failure {
     fn from(error: tunnel_client::StoreError) -> Self {
         Self::failed(format!("logins: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tunnel_client::Error;
+
+    use super::*;
+
+    #[test]
+    fn whoever_is_refused_can_be_told_from_what_failed() {
+        let host = || "a.example.com".to_owned();
+        let reason = || "no".to_owned();
+        for (error, code) in [
+            (Error::LoginRefused { host: host(), reason: reason() }, 3),
+            (Error::LoginLapsed { host: host() }, 3),
+            (Error::NoLogin { host: host() }, 3),
+            (Error::Unreachable { at: host(), reason: reason() }, 1),
+            (Error::Usage { what: reason() }, 2),
+        ] {
+            assert_eq!(Failure::from(error.clone()).exit_code(), code, "{error}");
+        }
     }
 }

@@ -6,6 +6,7 @@ mod cli;
 mod curl;
 mod failure;
 mod file;
+mod list;
 mod open;
 mod platform;
 mod screen;
@@ -75,7 +76,7 @@ async fn dispatch(cli: Cli, screen: Screen) -> Result<ExitCode, Failure> {
         Command::Login(args) => account::login(&settings, args.url).await,
         Command::Logout(args) => account::logout(&settings, args.url).await,
         Command::Token(args) => account::token(&settings, &args.app),
-        Command::List(args) => account::list(&settings, &args).await,
+        Command::List(args) => list::list(&settings, &args).await,
         Command::SshConfig(args) => account::ssh_config(&args.hostname),
         Command::Curl(args) => return curl::curl(&settings, args).await,
     };

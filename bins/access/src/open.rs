@@ -22,7 +22,7 @@ const FIRST_FREE_PORT: u16 = 1024;
 pub(crate) async fn open(settings: &Settings, action: &str, args: OpenArgs) -> Result<(), Failure> {
     let command = format!("access {action} --hostname {}", args.hostname);
     let local = args.url.as_deref().map(|url| listen_address(url, action)).transpose()?;
-    let (client, hosts) = settings.client(&command, vec![args.hostname]).await?;
+    let (client, hosts) = settings.client_with(&command, vec![args.hostname], args.header).await?;
     let Some(host) = hosts.into_iter().next() else { return Err(Failure::failed("there is no host")) };
     let Some(local) = local else {
         let tcp = to(&client, &host, args.destination.as_ref());

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tunnel_client::{AppHost, Auth, Client, EdgeAddress, FileStore, Prompt, Proxy, Trust};
+use tunnel_client::{AppHost, Auth, Builder, Client, EdgeAddress, ExtraHeader, FileStore, Prompt, Proxy, Trust};
 use tunnel_proto::{dial::LocalEdge, enrol::EdgeInfo};
 use zeroize::Zeroizing;
 
@@ -18,7 +18,7 @@ const FILE_MAX: u64 = 256 * 1024;
 /// The longest file with a secret, in bytes: one has a hundredth of it.
 const SECRET_FILE_MAX: u64 = 4 * 1024;
 /// What a hostname in the base address of an edge's pages is written as.
-const HOST: &str = "HOST";
+pub(crate) const HOST: &str = "HOST";
 
 /// What holds for the whole run.
 pub(crate) struct Settings {
@@ -68,6 +68,16 @@ impl Settings {
 
     /// A client for `hosts`, and these hosts as they are reached. `command` is shown to whoever approves a login.
     pub(crate) async fn client(&self, command: &str, hosts: Vec<AppHost>) -> Result<(Client, Vec<AppHost>), Failure> {
+        self.client_with(command, hosts, Vec::new()).await
+    }
+
+    /// The same, with header fields for the requests that open a WebSocket.
+    pub(crate) async fn client_with(
+        &self,
+        command: &str,
+        hosts: Vec<AppHost>,
+        headers: Vec<ExtraHeader>,
+    ) -> Result<(Client, Vec<AppHost>), Failure> {
         let local = self.local_edge(&hosts).await?;
         let mut builder = Client::builder()
             .agent(AGENT)
@@ -76,6 +86,7 @@ impl Settings {
             .token_store(self.store())
             .trust(self.trust(local.as_ref())?)
             .auth(self.auth()?);
+        builder = headers.into_iter().fold(builder, Builder::header);
         let mut port = None;
         if let Some(edge) = self.edge()? {
             builder = builder.edge(edge);
@@ -90,7 +101,16 @@ impl Settings {
             builder = builder.proxy(proxy);
         }
         let hosts = hosts.into_iter().map(|host| port.map_or_else(|| host.clone(), |port| host.clone().or_port(port)));
-        Ok((builder.build()?, hosts.collect()))
+        let client = builder.build()?;
+        let screen = self.screen.clone();
+        tokio::spawn(browser::remind(client.events(), move |text| screen.say(text)));
+        Ok((client, hosts.collect()))
+    }
+
+    /// Where pages of `hosts` are, with [`HOST`] in the place of one, if they are of a quick start on this machine.
+    pub(crate) async fn visit(&self, hosts: &[AppHost]) -> Result<Option<String>, Failure> {
+        let local = if self.common.edge.is_some() { None } else { self.local_edge(hosts).await? };
+        Ok(local.filter(|info| info.quick_start).map(|info| info.visit))
     }
 
     /// The edge on this machine, if all hosts are of its zone, and it was named or is a quick start, whose certificates

@@ -6,7 +6,7 @@ use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
     time::{Instant, MissedTickBehavior, interval},
 };
-use tunnel_client::{AppHost, Client, Event, Forward, plain};
+use tunnel_client::{AppHost, Client, Error, Event, Forward, plain};
 use tunnel_proto::{Destination, Hostname, message::RevokedReason};
 
 use crate::{
@@ -100,7 +100,12 @@ impl Show {
                 ended = &mut stopped => break ended.map_err(Failure::failed),
                 _ = tick.tick() => self.look(),
                 event = self.events.recv() => match event {
-                    Ok(event) => self.hear(&event),
+                    Ok(event) => {
+                        self.hear(&event);
+                        if let Some(failure) = ends(self.ports.len(), &event) {
+                            break Err(failure);
+                        }
+                    }
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => break Ok(()),
                 },
@@ -158,6 +163,17 @@ impl Show {
     }
 }
 
+/// Why everything ends with an event, if so. A person who refuses the only login there is to be wants no more of it: the next
+/// connection would ask them again.
+fn ends(ports: usize, event: &Event) -> Option<Failure> {
+    match event {
+        Event::LoginFailed { error: error @ Error::LoginRefused { .. }, .. } if ports == 1 => {
+            Some(error.clone().into())
+        }
+        _ => None,
+    }
+}
+
 /// What is said about an event, if anything.
 fn line(event: &Event) -> Option<String> {
     let about: &dyn std::fmt::Display = match event {
@@ -206,6 +222,17 @@ mod tests {
         ] {
             assert_eq!(state(login, failed, connected), expected);
         }
+    }
+
+    #[test]
+    fn a_refused_login_ends_what_has_no_other_port() {
+        let host: Hostname = "a.example.com".parse().unwrap();
+        let failed = |error| Event::LoginFailed { host: host.clone(), error };
+        let refused = failed(Error::LoginRefused { host: host.to_string(), reason: "it was refused".to_owned() });
+        assert_eq!(ends(1, &refused).unwrap().exit_code(), 3);
+        assert!(ends(2, &refused).is_none());
+        // Nobody decided anything.
+        assert!(ends(1, &failed(Error::LoginLapsed { host: host.to_string() })).is_none());
     }
 
     #[test]

@@ -92,6 +92,38 @@ fn the_lines_for_ssh_name_this_program() {
     assert!(text.ends_with("access\" ssh --hostname shell.example.com:8443\n"), "{text}");
 }
 
+/// A login in `home` to `db.example.com` at an edge that nobody runs.
+#[cfg(unix)]
+fn stored_login(home: &Path) {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    let entry = r#"{"host": "db.example.com", "issuer": "https://access.localhost:9", "login": {"token": "s3cret",
+        "app": "0000000000000000000000000000000000000000000000000000000000000000", "email": "ann@example.com",
+        "expires": 4000000000}}"#;
+    let directory = home.join(".config/tunnel/access");
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory).unwrap();
+    let file = directory.join("db.example.com.json");
+    std::fs::write(&file, entry).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn logins_of_an_edge_that_cannot_be_reached_are_listed_all_the_same() {
+    let home = tempfile::tempdir().unwrap();
+    stored_login(home.path());
+    for words in [&["list"][..], &["list", "--json"]] {
+        let output = access(home.path(), words, &[]);
+        let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert!(out.contains("db.example.com") && out.contains("ann@example.com"), "{out}");
+        assert!(err.contains("cannot reach access.localhost:9"), "{err}");
+        assert!(!out.contains("s3cret") && !err.contains("s3cret"), "{out}{err}");
+    }
+    let output = access(home.path(), &["list", "--json"], &[]);
+    let json = String::from_utf8(output.stdout).unwrap();
+    assert!(json.contains("\"listed\": null") && json.contains("\"expires\": 4000000000"), "{json}");
+}
+
 // C4
 #[test]
 fn nothing_in_the_current_directory_is_believed() {

@@ -19,13 +19,14 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tunnel_proto::{
-    dial::{EdgeAddress, SocketTarget, Trust, dial_edge, exchange},
+    dial::{AskError, EdgeAddress, SocketTarget, Trust, dial_edge, exchange_within},
+    enrol::ENROL_BODY_MAX,
     identity::ALPN_ACCESS,
     link::{self, ConnectError, Connected, Settings},
     message::Hello,
 };
 
-use crate::{error::Error, proxy::Proxy};
+use crate::{error::Error, header::ExtraHeader, proxy::Proxy};
 
 /// Time to connect and to finish the TLS handshake.
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
@@ -47,18 +48,26 @@ pub(crate) struct Carrier {
     http: Arc<ClientConfig>,
     native: Arc<ClientConfig>,
     proxy: Option<Proxy>,
+    /// For requests that open a WebSocket.
+    headers: Vec<ExtraHeader>,
     /// The native link could not be had: not tried again.
     spoilt: AtomicBool,
 }
 
 impl Carrier {
-    pub(crate) fn new(trust: &Trust, proxy: Option<Proxy>) -> Result<Self, Error> {
+    pub(crate) fn new(trust: &Trust, proxy: Option<Proxy>, headers: Vec<ExtraHeader>) -> Result<Self, Error> {
         let config = |alpn: &[u8]| {
             let mut config = trust.client_config()?;
             config.alpn_protocols = vec![alpn.to_vec()];
             Ok::<_, Error>(Arc::new(config))
         };
-        Ok(Self { http: config(ALPN_HTTP)?, native: config(ALPN_ACCESS)?, proxy, spoilt: AtomicBool::new(false) })
+        Ok(Self {
+            http: config(ALPN_HTTP)?,
+            native: config(ALPN_ACCESS)?,
+            proxy,
+            headers,
+            spoilt: AtomicBool::new(false),
+        })
     }
 
     /// One question over HTTPS and its JSON answer.
@@ -67,8 +76,18 @@ impl Carrier {
         at: &EdgeAddress,
         path: &str,
         question: Option<&impl Serialize>,
-    ) -> Result<T, tunnel_proto::dial::AskError> {
-        use tunnel_proto::dial::AskError;
+    ) -> Result<T, AskError> {
+        self.ask_within(ENROL_BODY_MAX, at, path, question).await
+    }
+
+    /// The same for an answer of at most `answer_max` bytes.
+    pub(crate) async fn ask_within<T: DeserializeOwned>(
+        &self,
+        answer_max: usize,
+        at: &EdgeAddress,
+        path: &str,
+        question: Option<&impl Serialize>,
+    ) -> Result<T, AskError> {
         let asking = async {
             let unreachable = |error| match error {
                 Error::Unreachable { reason, .. } => AskError::Unreachable { message: reason },
@@ -80,7 +99,7 @@ impl Carrier {
             let body = question.map(serde_json::to_vec).transpose();
             let body = body.map_err(|error| AskError::Answer { reason: error.to_string() })?;
             let method = if body.is_some() { Method::POST } else { Method::GET };
-            exchange(tls, method, &at.authority(), path, body.map(bytes::Bytes::from)).await
+            exchange_within(answer_max, tls, method, &at.authority(), path, body.map(bytes::Bytes::from)).await
         };
         timeout(ASK_LIMIT, asking).await.map_err(|_| AskError::Timeout)?
     }
@@ -120,7 +139,7 @@ impl Carrier {
 
     async fn websocket(&self, edge: &EdgeAddress, hello: Hello) -> Result<Connected, Trouble> {
         let tls = self.tls(edge, &self.http).await?;
-        let opened = timeout(CONNECT_LIMIT, websocket::open(edge, tls)).await;
+        let opened = timeout(CONNECT_LIMIT, websocket::open(edge, tls, &self.headers)).await;
         let socket = opened.map_err(|_| Trouble::Spoilt(Error::Late { at: edge.to_string() }))?;
         greet(edge, socket.map_err(Trouble::Spoilt)?, hello).await
     }

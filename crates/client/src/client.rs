@@ -1,5 +1,6 @@
 //! The client: what it is made of, and how a host is opened.
 
+mod applications;
 mod builder;
 mod credentials;
 mod visit;
@@ -14,10 +15,11 @@ use tokio::{sync::broadcast, time::timeout};
 use tunnel_proto::{
     Destination, GrantId, InstanceId, UnixTime,
     dial::EdgeAddress,
-    link::OpenError,
+    link::{LinkEnd, OpenError},
     message::{GrantRefusal, Hello, OpenGrant, Role, StreamRefusal, StreamRefused},
 };
 
+pub use applications::Applications;
 pub use builder::Builder;
 use credentials::Place;
 
@@ -134,14 +136,34 @@ impl Client {
         self.inner.place(host).lock().await.logout(&self.inner.means, host).await
     }
 
+    /// What the person of the stored logins may open at the edge `issuer` (`https://LOGIN-HOST[:port]`, as an
+    /// [`Entry`] has it). Asked with a login that this edge issued; [`Error::NoLogin`] where none is left.
+    pub async fn applications(&self, issuer: &str) -> Result<Applications, Error> {
+        self.inner.means.applications(issuer).await
+    }
+
     /// Opens a connection to `host`, and waits until it is one.
     pub(crate) async fn open(&self, host: &AppHost, destination: Option<&Destination>) -> Result<Stream, Error> {
         let mut last = Error::Internal { reason: "no link would take the connection".to_owned() };
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             let (live, grant) = self.granted(host).await?;
             let opening = OpenGrant { grant, destination: destination.map(ToString::to_string) };
-            let mut stream = match live.link.open(opening).await {
-                Ok(stream) => stream,
+            let opened = async {
+                let mut stream = live.link.open(opening).await?;
+                let answered = timeout(OPEN_LIMIT, stream.accepted()).await;
+                Ok((stream, answered))
+            };
+            let opened = tokio::select! {
+                opened = opened => opened,
+                // The first time: a new link is given the time that it takes.
+                () = live.silence(), if attempt == 0 => {
+                    live.leave();
+                    last = Error::Lost(LinkEnd::PeerSilent);
+                    continue;
+                }
+            };
+            let (stream, answered) = match opened {
+                Ok(opened) => opened,
                 Err(OpenError::Invalid(error)) => return Err(Error::internal(error)),
                 Err(OpenError::Closed) => {
                     live.leave();
@@ -150,7 +172,6 @@ impl Client {
                 }
                 Err(_) => continue,
             };
-            let answered = timeout(OPEN_LIMIT, stream.accepted()).await;
             let Err(error) = answered.map_err(|_| Error::Late { at: host.to_string() })? else {
                 return Ok(Stream::new(stream, live, grant, host.hostname().clone()));
             };
@@ -194,27 +215,36 @@ impl Client {
     }
 
     async fn grant(&self, place: &mut Place, host: &AppHost) -> Result<(Arc<LiveLink>, GrantId), Error> {
-        // A second time with a new login, when the one there was is over.
-        for fresh in [false, true] {
+        // Each once: a new login when the one there was is over, and a new link when the one there was is dead.
+        let (mut renewed, mut relinked) = (false, false);
+        loop {
             let app = place.app(&self.inner.means, host).await?;
             let live = self.link(&app.edge).await?;
             if let Some(grant) = live.grant(host.hostname(), now()) {
                 return Ok((live, grant));
             }
             let (credential, token) = place.credential(&self.inner.means, host).await?;
-            match live.present(host.hostname(), credential).await {
+            let presented = tokio::select! {
+                presented = live.present(host.hostname(), credential) => presented,
+                () = live.silence(), if !relinked => Err(Error::Lost(LinkEnd::PeerSilent)),
+            };
+            match presented {
                 Ok(grant) => return Ok((live, grant)),
                 Err(Error::Refused { code: GrantRefusal::BadCredential, .. })
-                    if !fresh && self.inner.means.auth.is_person() =>
+                    if !renewed && self.inner.means.auth.is_person() =>
                 {
+                    renewed = true;
                     if let Some(token) = token {
                         place.forget_login(&self.inner.means, host, &token).await?;
                     }
                 }
+                Err(Error::Lost(_)) if !relinked => {
+                    relinked = true;
+                    live.leave();
+                }
                 Err(error) => return Err(error),
             }
         }
-        Err(Error::NoLogin { host: host.to_string() })
     }
 
     /// A link to `edge` that takes another stream.

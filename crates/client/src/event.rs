@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tunnel_proto::{EmailAddress, Hostname, UnixTime, message::RevokedReason};
 
-use crate::login::Prompt;
+use crate::{error::Error, login::Prompt};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -51,8 +51,8 @@ pub enum Event {
     LoginFailed {
         /// The host.
         host: Hostname,
-        /// Why, for a person.
-        reason: String,
+        /// Why.
+        error: Error,
     },
     /// A connection to a forwarded port did not get through.
     Failed {

@@ -28,6 +28,10 @@ const GRANT_LIMIT: Duration = Duration::from_secs(15);
 const ENDED_MAX: usize = 256;
 /// By how much two clocks of this machine may part before it must have slept: a link does not outlive a sleep.
 const SLEPT: Duration = Duration::from_secs(5);
+/// How long an edge may be silent when something is opened. Another link is up in as long, so that all is done in 3 s.
+const SILENCE: Duration = Duration::from_millis(1500);
+/// Round trips that it may be silent for, on a path on which they take long.
+const SLOW_PATH: u32 = 3;
 
 /// A link that is up.
 pub(crate) struct LiveLink {
@@ -69,6 +73,13 @@ impl LiveLink {
         !self.link.is_draining() && self.link.room() > 0 && !self.grants().over && !self.slept()
     }
 
+    /// Waits until it is plain that the link should not be waited for: the network changed under it, and nobody could tell us.
+    /// On a slow path an answer takes its time.
+    pub(crate) async fn silence(&self) {
+        let patience = self.link.rtt().map_or(SILENCE, |rtt| SILENCE.max(rtt.saturating_mul(SLOW_PATH)));
+        self.link.silence(patience).await;
+    }
+
     /// Opens nothing more here. What is open goes on.
     pub(crate) fn leave(&self) {
         self.grants().over = true;
@@ -77,8 +88,7 @@ impl LiveLink {
     /// Whether the machine slept since the link came up. The other side has given it up, and nobody could tell us.
     fn slept(&self) -> bool {
         let (monotonic, wall) = self.began;
-        let passed = wall.elapsed().unwrap_or_default();
-        passed.saturating_sub(monotonic.elapsed()) > SLEPT
+        slept(monotonic.elapsed(), wall.elapsed().unwrap_or_default())
     }
 
     /// The grant for a host, if there is one.
@@ -158,6 +168,11 @@ impl LiveLink {
     }
 }
 
+/// Whether a machine slept, by the time that passed on the clock that stands still meanwhile and on the other one.
+fn slept(awake: Duration, wall: Duration) -> bool {
+    wall.saturating_sub(awake) > SLEPT
+}
+
 impl Drop for LiveLink {
     fn drop(&mut self) {
         self.link.close();
@@ -191,5 +206,25 @@ async fn follow(
 impl fmt::Debug for LiveLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LiveLink").field("link", &self.link).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_slept_if_one_clock_stood_still() {
+        let seconds = Duration::from_secs;
+        for (awake, wall, expected) in [
+            (seconds(0), seconds(0), false),
+            (seconds(100), seconds(104), false),
+            (seconds(100), seconds(106), true),
+            (seconds(1), seconds(3600), true),
+            // A clock that was set back says nothing.
+            (seconds(100), seconds(0), false),
+        ] {
+            assert_eq!(slept(awake, wall), expected, "{awake:?} {wall:?}");
+        }
     }
 }

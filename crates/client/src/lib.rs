@@ -31,6 +31,7 @@ mod error;
 mod event;
 mod forward;
 mod grants;
+mod header;
 mod host;
 mod http;
 mod login;
@@ -43,11 +44,12 @@ mod token;
 
 pub use self::http::HttpConnector;
 pub use auth::{Auth, LoginMethod};
-pub use client::{Builder, Client};
+pub use client::{Applications, Builder, Client};
 pub use descriptor::App;
 pub use error::{Error, Refuser};
 pub use event::Event;
 pub use forward::{Counters, Forward, ForwardOptions};
+pub use header::ExtraHeader;
 pub use host::AppHost;
 pub use login::{Desk, Prompt};
 pub use proxy::Proxy;
@@ -55,4 +57,7 @@ pub use stream::Stream;
 pub use tcp::Tcp;
 pub use text::plain;
 pub use token::{Entry, FileStore, Login, LoginLock, MemoryStore, StoreError, Token, TokenStore};
-pub use tunnel_proto::dial::{EdgeAddress, Pin, Trust};
+pub use tunnel_proto::{
+    access::{Reachable, ReachableKind},
+    dial::{EdgeAddress, Pin, Trust},
+};

@@ -7,6 +7,8 @@ mod carriers;
 mod edge;
 #[path = "links/forwarding.rs"]
 mod forwarding;
+#[path = "links/list.rs"]
+mod list;
 #[path = "links/login.rs"]
 mod login;
 #[path = "links/stores.rs"]

@@ -15,7 +15,7 @@ pub use crate::link::{Carried, RelayError, relay};
 pub use address::{AddressError, EDGE_PORT, EdgeAddress, SocketTarget};
 pub use backoff::{Backoff, FIRST_RETRY_JITTER, RETRY_BASE, RETRY_CAP};
 pub use connect::{DialError, dial, dial_edge};
-pub use json::{ASK_TIMEOUT, AskError, JsonClient, LocalEdge, exchange};
+pub use json::{ASK_TIMEOUT, AskError, JsonClient, LocalEdge, exchange, exchange_within};
 pub use platform::{UnixStream, connect_unix};
 pub use trust::{Pin, PinError, Trust, TrustError};
 

@@ -89,6 +89,9 @@ pub const FRAME_PAYLOAD: usize = 16 * 1024 - 12;
 /// What the windows of all streams together may grow beyond the 256 KiB that each begins with.
 const WINDOW_POT: usize = 16 * 1024 * 1024;
 
+/// How long a peer is waited for before it is asked whether it is there: most answers are faster.
+const MOMENT: Duration = Duration::from_millis(250);
+
 /// How a link is run. The defaults are those of the protocol; tests change the times.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -267,6 +270,23 @@ impl Link {
     /// Ends the link now: what is queued is sent (for two seconds at most), then every stream is cut.
     pub fn close(&self) {
         self.shared().end(LinkEnd::Closed);
+    }
+
+    /// Waits until the peer has been silent for `patience` from now on; for ever, if it is heard before. It is asked for a sign
+    /// of life if it gives none by itself for a moment. The link goes on: for whoever can do without it, and sooner than by
+    /// [`Settings::liveness`].
+    pub async fn silence(&self, patience: Duration) {
+        let (shared, since) = (self.shared(), Instant::now());
+        let moment = (since + MOMENT).min(since + patience);
+        for (until, asks) in [(moment, true), (since + patience, false)] {
+            tokio::time::sleep_until(until).await;
+            if shared.meter.pulse().received() >= since {
+                return std::future::pending().await;
+            }
+            if asks && shared.meter.pulse().begin_asking(until) {
+                shared.ask(until);
+            }
+        }
     }
 
     /// Waits until the link is over; why.

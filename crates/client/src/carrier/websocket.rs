@@ -11,7 +11,7 @@ use futures::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
-    tungstenite::{self, ClientRequestBuilder, Message, protocol::WebSocketConfig},
+    tungstenite::{self, ClientRequestBuilder, Message, client::IntoClientRequest, protocol::WebSocketConfig},
 };
 use tunnel_proto::{
     access::{LINK_PATH, LINK_PROTOCOL},
@@ -19,7 +19,7 @@ use tunnel_proto::{
 };
 
 use super::Io;
-use crate::error::Error;
+use crate::{error::Error, header::ExtraHeader};
 
 /// The longest message that is taken: the longest frame of a link, and some room.
 const MESSAGE_MAX: usize = 2 * 1024 * 1024;
@@ -27,10 +27,12 @@ const MESSAGE_MAX: usize = 2 * 1024 * 1024;
 const MESSAGE_SENT: usize = 64 * 1024;
 
 /// Asks `edge` for a WebSocket that carries a link.
-pub(super) async fn open<T: Io>(edge: &EdgeAddress, io: T) -> Result<Bytestream<T>, Error> {
+pub(super) async fn open<T: Io>(edge: &EdgeAddress, io: T, headers: &[ExtraHeader]) -> Result<Bytestream<T>, Error> {
     let strange = |reason: String| Error::Protocol { at: edge.to_string(), reason };
     let uri = format!("wss://{}{LINK_PATH}", edge.authority()).parse().map_err(Error::internal)?;
-    let request = ClientRequestBuilder::new(uri).with_sub_protocol(LINK_PROTOCOL);
+    let request = ClientRequestBuilder::new(uri).with_sub_protocol(LINK_PROTOCOL).into_client_request();
+    let mut request = request.map_err(Error::internal)?;
+    request.headers_mut().extend(headers.iter().map(|header| (header.name.clone(), header.value.clone())));
     let config = WebSocketConfig::default().max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX));
     let opened = client_async_with_config(request, io, Some(config)).await;
     let (socket, _) = opened.map_err(|error| match error {

@@ -16,6 +16,7 @@ use crate::{
     auth::Auth,
     carrier::Carrier,
     error::Error,
+    header::ExtraHeader,
     login::claim,
     proxy::Proxy,
     token::{MemoryStore, TokenStore},
@@ -30,6 +31,7 @@ pub struct Builder {
     auth: Auth,
     store: Arc<dyn TokenStore>,
     proxy: Option<Proxy>,
+    headers: Vec<ExtraHeader>,
     agent: String,
     computer: String,
     command: String,
@@ -44,6 +46,7 @@ impl Builder {
             auth: Auth::stored(),
             store: Arc::new(MemoryStore::new()),
             proxy: None,
+            headers: Vec::new(),
             agent: concat!("tunnel-client ", env!("CARGO_PKG_VERSION")).to_owned(),
             computer: "a computer without a name".to_owned(),
             command: "a program".to_owned(),
@@ -80,6 +83,12 @@ impl Builder {
         self
     }
 
+    /// A header field for the requests that open a WebSocket, where a link needs one [default: none]. Repeatable.
+    pub fn header(mut self, header: ExtraHeader) -> Self {
+        self.headers.push(header);
+        self
+    }
+
     /// Program and version, as the edge shows them.
     pub fn agent(mut self, agent: impl Into<String>) -> Self {
         self.agent = agent.into();
@@ -107,7 +116,7 @@ impl Builder {
     /// The client. Nothing is connected before the first host is opened.
     pub fn build(self) -> Result<Client, Error> {
         let means = Means {
-            carrier: Carrier::new(&self.trust, self.proxy)?,
+            carrier: Carrier::new(&self.trust, self.proxy, self.headers)?,
             edge: self.edge,
             pages: self.pages,
             auth: self.auth,

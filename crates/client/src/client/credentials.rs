@@ -187,7 +187,7 @@ async fn log_in(means: &Means, method: &dyn LoginMethod, host: &AppHost, app: &A
         events: &means.events,
     };
     let login = method.login(&desk).await.inspect_err(|error| {
-        means.tell(Event::LoginFailed { host: app.host.clone(), reason: error.to_string() });
+        means.tell(Event::LoginFailed { host: app.host.clone(), error: error.clone() });
     })?;
     means.tell(Event::LoggedIn { host: app.host.clone(), email: login.email.clone(), expires: login.expires });
     let entry = entry(host, app, Some(login));

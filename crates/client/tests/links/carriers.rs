@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, atomic::Ordering::SeqCst},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -10,8 +10,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::timeout,
 };
-use tunnel_client::{Auth, EdgeAddress, Error, Event, Proxy};
-use tunnel_proto::{Hostname, dial::SocketTarget};
+use tunnel_client::{Auth, Client, EdgeAddress, Error, Event, Proxy};
+use tunnel_proto::{Hostname, access::LINK_PATH, dial::SocketTarget};
 
 use super::{
     edge::{Edge, PATIENCE},
@@ -36,6 +36,22 @@ async fn where_only_https_gets_through_a_websocket_carries_the_link() {
     assert_eq!(edge.state.seen_websockets.load(SeqCst), 2);
 }
 
+#[tokio::test]
+async fn header_fields_for_what_is_in_between_go_with_the_websocket_and_nowhere_else() {
+    let edge = Edge::start().await;
+    edge.state.no_native.store(true, SeqCst);
+    let builder = edge.client().auth(Auth::service_token("robot", "s3cret"));
+    let builder = builder.header("X-Gateway: one".parse().unwrap()).header("X-Gateway: two".parse().unwrap());
+    assert_eq!(echo(&builder.build().unwrap(), &edge.host("db.localhost"), "x").await.unwrap(), "x!");
+    let requests = edge.state.requests.lock().unwrap();
+    assert!(requests.len() >= 3, "{requests:?}");
+    for (path, headers) in requests.iter() {
+        let fields: Vec<_> = headers.get_all("x-gateway").iter().collect();
+        let expected = if path == LINK_PATH { &["one", "two"][..] } else { &[] };
+        assert_eq!(fields, expected, "{path}");
+    }
+}
+
 /// A way to `port` of which all connections so far can be made to fall silent.
 async fn way(port: u16, silent: tokio::sync::watch::Receiver<u32>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -57,21 +73,49 @@ async fn way(port: u16, silent: tokio::sync::watch::Receiver<u32>) -> u16 {
     here
 }
 
-#[tokio::test]
-async fn a_way_that_falls_silent_is_found_out_and_left_for_a_new_one() {
-    let edge = Edge::start().await;
+/// A client that reaches `edge` by a way that falls silent for what is on it whenever the other value changes.
+async fn by_a_way(edge: &Edge) -> (Client, tokio::sync::watch::Sender<u32>) {
     let (silence, silent) = tokio::sync::watch::channel(0);
     let target = SocketTarget::new("127.0.0.1", way(edge.state.port, silent).await).unwrap();
     let address = EdgeAddress::new(target, Hostname::parse("access.localhost").unwrap());
-    let client = edge.client().auth(Auth::service_token("robot", "s3cret")).edge(address).build().unwrap();
+    (edge.client().auth(Auth::service_token("robot", "s3cret")).edge(address).build().unwrap(), silence)
+}
+
+/// What a new connection may take on a network that has just changed; a busy machine gets some more.
+const NEW_CONNECTION: Duration = Duration::from_secs(3);
+
+#[tokio::test]
+async fn a_way_that_falls_silent_is_left_for_a_new_one_within_three_seconds() {
+    let edge = Edge::start().await;
+    let (client, silence) = by_a_way(&edge).await;
     assert_eq!(echo(&client, "db.localhost", "a").await.unwrap(), "a!");
     let mut live = client.tcp("db.localhost").connect().await.unwrap();
     live.write_all(b"x").await.unwrap();
     live.read_exact(&mut [0]).await.unwrap();
-    silence.send_modify(|count| *count += 1);
-    // Three seconds without an answer, and then a new link; a busy machine gets some more.
-    assert_eq!(timeout(Duration::from_secs(8), echo(&client, "db.localhost", "b")).await.unwrap().unwrap(), "b!");
+    // One application that has been opened on the link, and then one that has not.
+    for host in ["db.localhost", "other.localhost"] {
+        silence.send_modify(|count| *count += 1);
+        let began = Instant::now();
+        let many = futures::future::join_all((0..5).map(|_| echo(&client, host, "b")));
+        let answers = timeout(NEW_CONNECTION * 2, many).await.unwrap();
+        let took = began.elapsed();
+        println!("{host}: {took:?}");
+        assert!(answers.iter().all(|answer| answer.as_deref().ok() == Some("b!")), "{answers:?}");
+        assert!(took < NEW_CONNECTION, "{host}: {took:?}");
+    }
+    assert_eq!(edge.state.links.lock().unwrap().len(), 3, "one new link each time, for all who waited");
     assert!(timeout(PATIENCE, live.read_u8()).await.unwrap().is_err(), "what was on the old one is cut");
+}
+
+#[tokio::test]
+async fn a_service_that_takes_its_time_is_no_reason_to_leave_a_link() {
+    let edge = Edge::start().await;
+    let (client, _silence) = by_a_way(&edge).await;
+    let slow = client.tcp("db.localhost").destination("192.0.2.5:22");
+    for _ in 0..2 {
+        timeout(PATIENCE, slow.connect()).await.unwrap().unwrap();
+    }
+    assert_eq!(edge.state.links.lock().unwrap().len(), 1);
 }
 
 /// A proxy of a few lines, which leads every name to this machine. What it was asked is noted.

@@ -74,6 +74,8 @@ pub(crate) struct State {
     /// What a person may open, and with which tokens that was asked for.
     pub(crate) applications: Mutex<Vec<serde_json::Value>>,
     pub(crate) lists: Mutex<Vec<String>>,
+    /// Path and header of every request.
+    pub(crate) requests: Mutex<Vec<(String, http::HeaderMap)>>,
     /// Whether the person refuses what is asked for elsewhere.
     pub(crate) refuses: AtomicBool,
 }
@@ -126,6 +128,7 @@ impl Edge {
             heard: Mutex::default(),
             applications: Mutex::default(),
             lists: Mutex::default(),
+            requests: Mutex::default(),
             refuses: AtomicBool::new(false),
         });
         let serving = state.clone();
@@ -162,6 +165,17 @@ impl Edge {
             tokio::spawn(state.clone().approve(query));
         }
     }
+
+    /// A browser whose person refuses everything.
+    pub(crate) fn refusing(&self) -> impl Fn(&Prompt) + Send + Sync + 'static {
+        move |prompt| {
+            let query = prompt.url.split_once('?').unwrap().1.to_owned();
+            tokio::spawn(async move {
+                let (redirect, state) = (field(&query, "redirect_uri"), field(&query, "state"));
+                come_back(&redirect, &format!("error=access_denied&state={state}")).await;
+            });
+        }
+    }
 }
 
 impl Drop for Edge {
@@ -188,10 +202,7 @@ impl State {
 
     /// What a person's browser does with the page: approve, and follow to the program.
     async fn approve(self: Arc<Self>, query: String) {
-        let field = |name: &str| {
-            let mut fields = url::form_urlencoded::parse(query.as_bytes());
-            fields.find(|(field, _)| field == name).unwrap().1.into_owned()
-        };
+        let field = |name: &str| field(&query, name);
         let redirect = field("redirect_uri");
         assert_eq!(field("code_challenge_method"), "S256");
         let code = format!("code-{}", self.codes.lock().unwrap().len());
@@ -199,14 +210,7 @@ impl State {
         self.codes.lock().unwrap().push(login);
         // People take a moment.
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let (authority, path) = redirect.strip_prefix("http://").unwrap().split_once('/').unwrap();
-        let mut tcp = TcpStream::connect(authority).await.unwrap();
-        let target = format!("/{path}?code={code}&state={}", field("state"));
-        let request = format!("GET {target} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
-        tcp.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        tcp.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        come_back(&redirect, &format!("code={code}&state={}", field("state"))).await;
     }
 
     async fn serve(self: Arc<Self>, acceptor: TlsAcceptor, tcp: TcpStream) {
@@ -225,6 +229,7 @@ impl State {
         let host = request.headers()[header::HOST].to_str().unwrap();
         let host = host.split(':').next().unwrap().to_owned();
         let path = request.uri().path().to_owned();
+        self.requests.lock().unwrap().push((path.clone(), request.headers().clone()));
         match path.as_str() {
             APP_PATH => answer(StatusCode::OK, &json!({"descriptor": self.descriptor(&host)})),
             "/.access/certs" if host == "access.localhost" => Response::new(Full::from(self.jwks.clone())),
@@ -373,6 +378,11 @@ impl State {
                                 stream.shutdown().await.unwrap();
                                 stream.read_u8().await.unwrap();
                             }
+                            Some("192.0.2.5:22") => {
+                                // Is not reached at once.
+                                tokio::time::sleep(Duration::from_secs(3)).await;
+                                pending.accept().await.unwrap();
+                            }
                             _ => {
                                 let (mut from, mut to) = tokio::io::split(pending.accept().await.unwrap());
                                 tokio::io::copy(&mut from, &mut to).await.ok();
@@ -386,6 +396,22 @@ impl State {
             }
         }
     }
+}
+
+fn field(query: &str, name: &str) -> String {
+    let mut fields = url::form_urlencoded::parse(query.as_bytes());
+    fields.find(|(field, _)| field == name).unwrap().1.into_owned()
+}
+
+/// A browser follows to the program.
+async fn come_back(redirect: &str, query: &str) {
+    let (authority, path) = redirect.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut tcp = TcpStream::connect(authority).await.unwrap();
+    let request = format!("GET /{path}?{query} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
+    tcp.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tcp.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 fn answer(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes>> {

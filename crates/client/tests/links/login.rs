@@ -214,6 +214,23 @@ async fn a_code_is_compared_where_there_is_no_browser() {
     assert_eq!(*shown.lock().unwrap(), expected);
 }
 
+#[tokio::test]
+async fn whoever_refuses_in_the_browser_is_waited_for_no_longer() {
+    let edge = Edge::start().await;
+    for auth in [Auth::browser(edge.refusing()), Auth::device_code(|_| {})] {
+        edge.state.refuses.store(true, SeqCst);
+        let client = edge.client().auth(auth).build().unwrap();
+        let mut events = client.events();
+        let refused = timeout(Duration::from_secs(5), echo(&client, &edge.host("db.localhost"), "x")).await.unwrap();
+        let Err(error @ Error::LoginRefused { .. }) = refused else { panic!("{refused:?}") };
+        assert!(error.to_string().contains("refused in the browser") || error.to_string().contains("Ann said no"));
+        let told = std::iter::from_fn(|| events.try_recv().ok());
+        let told = told.filter(|event| matches!(event, Event::LoginFailed { error: Error::LoginRefused { .. }, .. }));
+        assert_eq!(told.count(), 1);
+    }
+    assert_eq!(edge.state.logins.load(SeqCst), 0);
+}
+
 // C3
 #[tokio::test]
 async fn a_login_is_for_one_host_and_what_is_issued_for_another_is_not_kept() {

@@ -100,6 +100,18 @@ pub async fn exchange<T: DeserializeOwned>(
     path: &str,
     body: Option<Bytes>,
 ) -> Result<T, AskError> {
+    exchange_within(ENROL_BODY_MAX, stream, method, host, path, body).await
+}
+
+/// [`exchange`] for an answer of at most `answer_max` bytes.
+pub async fn exchange_within<T: DeserializeOwned>(
+    answer_max: usize,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    method: Method,
+    host: &str,
+    path: &str,
+    body: Option<Bytes>,
+) -> Result<T, AskError> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::builder()
         .method(method)
@@ -112,7 +124,7 @@ pub async fn exchange<T: DeserializeOwned>(
     let answering = async {
         let response = sender.send_request(request).await?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), ENROL_BODY_MAX).collect().await;
+        let body = Limited::new(response.into_body(), answer_max).collect().await;
         let body = body.map_err(|error| AskError::Answer { reason: error.to_string() })?;
         understand(status, &body.to_bytes())
     };

@@ -56,6 +56,20 @@ impl Pulse {
         self.asked = None;
     }
 
+    /// When a byte was last received.
+    pub(super) const fn received(&self) -> Instant {
+        self.received
+    }
+
+    /// Notes a question, unless one waits for its answer already; whether it is to be sent.
+    pub(super) fn begin_asking(&mut self, now: Instant) -> bool {
+        let first = self.asked.is_none();
+        if first {
+            self.note_asked(now);
+        }
+        first
+    }
+
     pub(super) fn note_sent(&mut self) {
         if self.unanswered.is_none() {
             self.unanswered = Some(Instant::now());

@@ -76,6 +76,24 @@ async fn with_traffic_it_is_noticed_within_three() {
     assert_eq!(near.read(&mut [0; 1]).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_cannot_wait_learns_of_silence_sooner_and_of_a_living_peer_never() {
+    const PATIENCE: Duration = Duration::from_millis(1500);
+    let (near, far, silent) = path();
+    let (edge, connector) = pair_over(near, far, Settings::for_edge(), Settings::default()).await;
+    // It says nothing by itself, and is asked.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(tokio::time::timeout(PATIENCE * 2, edge.link.silence(PATIENCE)).await.is_err());
+    silent.send(true).unwrap();
+    let start = Instant::now();
+    edge.link.silence(PATIENCE).await;
+    assert!(start.elapsed() <= PATIENCE + Duration::from_millis(10), "{:?}", start.elapsed());
+    // The link itself has more patience.
+    silent.send(false).unwrap();
+    let over = async { tokio::join!(edge.link.closed(), connector.link.closed()) };
+    assert!(tokio::time::timeout(Duration::from_secs(60), over).await.is_err());
+}
+
 // F8: any byte counts, and one direction of traffic makes the other side answer.
 #[tokio::test(start_paused = true)]
 async fn traffic_in_one_direction_keeps_both_ends_alive() {
