@@ -113,7 +113,10 @@ impl Home {
 }
 
 /// Waits until a program listens on a port, without connecting to it: a connection would begin a login.
-async fn listening(process: &mut Process, port: u16) -> Result<()> {
+///
+/// # Errors
+/// It ended, or did not listen in time.
+pub async fn listening(process: &mut Process, port: u16) -> Result<()> {
     let wanted = format!(":{port:04X}");
     let waiting = async {
         loop {

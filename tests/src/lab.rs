@@ -84,6 +84,26 @@ impl Lab {
         self.dress(self.net().command(program))
     }
 
+    /// A command of [`Lab::command`] with mounts of its own, which `setup`, in the words of `sh`, makes beforehand; `$0` is
+    /// `path` there.
+    pub fn privately(&self, command: &Command, setup: &str, path: &Path) -> Command {
+        let command = command.as_std();
+        // What comes before the program enters the namespace, and would bring mounts of its own.
+        let inner = command.get_args().skip_while(|word| *word != "--").skip(1);
+        let mut wrapped = self.command("unshare");
+        wrapped.args(["-m", "sh", "-c", &format!("{setup} && exec \"$@\"")]).arg(path).args(inner);
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => wrapped.env(name, value),
+                None => wrapped.env_remove(name),
+            };
+        }
+        if let Some(folder) = command.get_current_dir() {
+            wrapped.current_dir(folder);
+        }
+        wrapped
+    }
+
     /// Gives a command the lab's home directory and takes the caller's settings away.
     pub fn dress(&self, mut command: Command) -> Command {
         let home = self.path("home");

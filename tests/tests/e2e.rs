@@ -4,15 +4,18 @@
 
 mod e2e {
     mod bad_input;
+    mod bytes;
     mod declare;
     mod enrol;
     mod login;
     mod machines;
     mod networks;
     mod pages;
+    mod planted;
     mod quick_start;
     mod tcp;
     mod traffic;
+    mod trouble;
     mod tunnels;
     mod ways;
 }

@@ -1,6 +1,6 @@
 //! Showing a person where to log in, and opening it in a browser.
 
-use std::time::Duration;
+use std::{ffi::OsStr, time::Duration};
 
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
@@ -19,7 +19,17 @@ const REMINDER: &str =
 
 /// Whether a browser on this machine could be opened for the person at this terminal.
 pub(crate) fn is_here() -> bool {
-    platform::has_display() || std::env::var_os("BROWSER").is_some_and(|value| !value.is_empty())
+    let named = std::env::var_os("BROWSER").is_some_and(|value| !value.is_empty());
+    (platform::has_display() || named) && SEARCHED.into_iter().all(|name| is_fixed(std::env::var_os(name).as_deref()))
+}
+
+/// The variables that lead to a browser.
+const SEARCHED: [&str; 2] = ["PATH", "XDG_DATA_DIRS"];
+
+/// Whether a list of directories leads to the same places wherever it is read. In an empty or relative one, which is the
+/// current directory or below it, somebody else may have left a browser.
+fn is_fixed(list: Option<&OsStr>) -> bool {
+    list.is_none_or(|list| list.is_empty() || std::env::split_paths(list).all(|place| place.is_absolute()))
 }
 
 /// Shows where to log in; opens it, if the browser has to be here.
@@ -100,7 +110,10 @@ fn open(url: &str) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::{
+        ffi::OsString,
+        sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    };
 
     use tokio::{sync::broadcast, time::timeout};
 
@@ -131,6 +144,18 @@ mod tests {
             let reminding = remind_after(AFTER, sender.subscribe(), read, |_| panic!("nothing is waited for"));
             drop(sender);
             timeout(Duration::from_secs(5), reminding).await.unwrap();
+        }
+    }
+
+    // C4
+    #[test]
+    fn a_browser_is_looked_for_at_fixed_places_only() {
+        let separator = if cfg!(windows) { ';' } else { ':' };
+        let list = |places: &[&str]| OsString::from(places.join(&separator.to_string()));
+        let (one, other) = if cfg!(windows) { (r"C:\bin", r"D:\bin") } else { ("/bin", "/usr/bin") };
+        assert!(is_fixed(None) && is_fixed(Some(&list(&[one, other]))) && is_fixed(Some(OsStr::new(""))));
+        for places in [&["", one][..], &[one, ""], &[one, "", other], &[".", one], &[one, "bin"]] {
+            assert!(!is_fixed(Some(&list(places))), "{places:?}");
         }
     }
 

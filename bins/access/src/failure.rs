@@ -65,6 +65,7 @@ impl From<tunnel_client::Error> for Failure {
             E::Untrusted { .. } => {
                 "; give the edge's CA with --edge-ca (`edge ca` prints it) or its fingerprint with --edge-pin"
             }
+            E::Clock { .. } => "; set the clock of this machine right; if it is, the edge's is wrong",
             E::OtherEdge { .. } => {
                 "; if the edge has really moved, remove the host's files below --config-dir and log in anew"
             }

@@ -151,7 +151,7 @@ impl Carrier {
             let name = name.map_err(|error| Trouble::Final(Error::internal(error)))?;
             let tls = TlsConnector::from(config.clone()).connect(name, io).await;
             tls.map_err(|error| match Error::handshake(&edge.to_string(), &error) {
-                untrusted @ Error::Untrusted { .. } => Trouble::Final(untrusted),
+                untrusted @ (Error::Untrusted { .. } | Error::Clock { .. }) => Trouble::Final(untrusted),
                 other => Trouble::Spoilt(other),
             })
         };

@@ -1,6 +1,6 @@
 //! What is at a hostname: asked there, and believed only when the edge that it names vouches for it.
 
-use tunnel_auth::{app_issuer, verify_app};
+use tunnel_auth::{AppError, AssertionError, app_issuer, verify_app};
 use tunnel_proto::{
     AppId, Hostname, Name, UnixTime,
     access::{APP_PATH, SignedApp},
@@ -57,7 +57,12 @@ pub(crate) async fn discover(
     let keys: serde_json::Value =
         carrier.ask(&edge, CERTS_PATH, None::<&()>).await.map_err(|error| Error::ask(&edge.to_string(), error))?;
     let claims = verify_app(&signed.descriptor, &keys.to_string(), hostname, now);
-    let claims = claims.map_err(|error| doubtful(error.to_string()))?;
+    let claims = claims.map_err(|error| match error {
+        AppError::Token(AssertionError::Time) => {
+            Error::Clock { at: hostname.to_string(), reason: "what its edge says of it now".to_owned() }
+        }
+        other => doubtful(other.to_string()),
+    })?;
     if claims.iss != issuer {
         return Err(doubtful("it names two edges".to_owned()));
     }

@@ -50,6 +50,14 @@ pub enum Error {
         /// What is wrong with its certificate.
         reason: String,
     },
+    /// What answered would be believed at another time: a clock is wrong, here or there.
+    #[error("{at} shows what is not valid now, by the clock of this machine: {reason}")]
+    Clock {
+        /// What shows it.
+        at: String,
+        /// What is not valid.
+        reason: String,
+    },
     /// What should be trusted cannot be used.
     #[error("{reason}")]
     Trust {
@@ -206,6 +214,7 @@ impl Error {
             Self::Late { .. } => "late",
             Self::Proxy { .. } => "proxy",
             Self::Untrusted { .. } => "untrusted",
+            Self::Clock { .. } => "clock",
             Self::Trust { .. } => "trust",
             Self::NoApplication { .. } => "no_application",
             Self::Descriptor { .. } => "bad_descriptor",
@@ -276,7 +285,11 @@ impl Error {
     pub(crate) fn handshake(at: &str, error: &std::io::Error) -> Self {
         let (at, reason) = (at.to_owned(), error.to_string());
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        use rustls::CertificateError as Bad;
         match inner {
+            Some(rustls::Error::InvalidCertificate(
+                Bad::NotValidYet | Bad::NotValidYetContext { .. } | Bad::Expired | Bad::ExpiredContext { .. },
+            )) => Self::Clock { at, reason },
             Some(rustls::Error::InvalidCertificate(_) | rustls::Error::Other(_)) => Self::Untrusted { at, reason },
             _ => Self::Unreachable { at, reason: format!("the secure connection failed: {reason}") },
         }

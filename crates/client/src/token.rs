@@ -141,7 +141,7 @@ pub enum StoreError {
 impl StoreError {
     fn file(path: &std::path::Path, error: &io::Error) -> Self {
         let reason = match error.kind() {
-            io::ErrorKind::StorageFull => "the disk is full: the login was not kept".to_owned(),
+            io::ErrorKind::StorageFull => "the disk is full: make room, or give another --config-dir".to_owned(),
             _ => error.to_string(),
         };
         Self::File { path: path.to_owned(), reason }

@@ -27,7 +27,6 @@ use crate::{
     Response, State, Visit,
     clients::{self, turned_away},
     forward,
-    gate::Permit,
     listen::Place,
     tcp::Opened,
 };
@@ -140,7 +139,7 @@ pub(crate) fn carry(state: &Arc<State>, parts: Parts, opened: Opened) -> Respons
         let socket = WebSocketStream::from_raw_socket(TokioIo::new(io), Role::Server, Some(config())).await;
         let Opened { stream, permit } = opened;
         tokio::select! {
-            () = relay(&state, socket, stream, &permit) => {}
+            () = relay(socket, stream, turned_away(&state, &permit)) => {}
             () = cut_by(place.as_deref()) => {}
         }
     });
@@ -157,9 +156,9 @@ enum End {
     Said(CloseCode, &'static str),
 }
 
-/// Carries bytes until either side ends: a WebSocket has no half-close. The visitor's end without a closing frame is an
-/// orderly one, too.
-async fn relay<S, T>(state: &State, socket: WebSocketStream<S>, service: T, permit: &Permit)
+/// Carries bytes until either side ends, or the right to it does: a WebSocket has no half-close. The visitor's end without a
+/// closing frame is an orderly one, too. Silence ends nothing, also of a client that does not answer when it is asked.
+async fn relay<S, T>(socket: WebSocketStream<S>, service: T, turned_away: impl Future<Output = ()>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
@@ -208,7 +207,7 @@ where
     let end = tokio::select! {
         end = inward => end,
         end = outward => end,
-        () = turned_away(state, permit) => End::Said(CloseCode::Policy, "not admitted any more"),
+        () = turned_away => End::Said(CloseCode::Policy, "not admitted any more"),
     };
     match end {
         End::Said(code, reason) => {
@@ -225,5 +224,57 @@ where
             tokio::time::timeout(LINGER, tokio::io::copy(&mut from_service, &mut tokio::io::sink())).await.ok();
         }
         End::Broken => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    /// A day, in which nobody says anything.
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    /// A client that people have: it sends no pings of its own. Reads the next payload, and counts the pings before it.
+    async fn hear<S: AsyncRead + AsyncWrite + Unpin>(client: &mut WebSocketStream<S>) -> (Bytes, u64) {
+        let mut pings = 0;
+        loop {
+            match client.next().await.unwrap().unwrap() {
+                WsMessage::Ping(_) => pings += 1,
+                WsMessage::Binary(bytes) => return (bytes, pings),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_idles_for_a_day_carries_on() {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let (service, mut end) = tokio::io::duplex(64 * 1024);
+        let door = WebSocketStream::from_raw_socket(far, Role::Server, Some(config())).await;
+        let mut client = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
+        let carrying = tokio::spawn(relay(door, service, pending()));
+        let mut word = [0; 5];
+        client.send(WsMessage::binary(&b"first"[..])).await.unwrap();
+        end.read_exact(&mut word).await.unwrap();
+        // One that reads meanwhile, and answers by itself to what keeps the way open.
+        let idle = timeout(DAY, hear(&mut client)).await;
+        assert!(idle.is_err(), "{idle:?}");
+        end.write_all(b"later").await.unwrap();
+        assert_eq!(hear(&mut client).await.0, "later");
+        // One that does not, for as long as what it is asked fits into what it does not read.
+        sleep(DAY).await;
+        end.write_all(b"still").await.unwrap();
+        let (bytes, pings) = hear(&mut client).await;
+        assert_eq!(bytes, "still");
+        let expected = DAY.as_secs() / PING_EVERY.as_secs();
+        assert!((expected - 1..=expected + 1).contains(&pings), "{pings} pings in a day");
+        client.send(WsMessage::binary(&b"there"[..])).await.unwrap();
+        end.read_exact(&mut word).await.unwrap();
+        assert_eq!(&word, b"there");
+        assert!(!carrying.is_finished());
     }
 }

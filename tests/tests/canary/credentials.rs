@@ -2,11 +2,19 @@
 
 use std::sync::Arc;
 
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::TlsConnector;
+use tunnel_proto::{
+    GrantId, InstanceId,
+    identity::ALPN_ACCESS,
+    link::{self, Connected, Settings},
+    message::{Credential, GrantRefusal, Hello, Message, OpenGrant, Present, Role},
+};
 use tunnel_tests::{
-    Canary, Stage,
+    Canary, Connector, PATIENCE, Stage,
     canary::{After, page},
     edge::{ACCESS, LOGIN_HOST},
-    raw::find,
+    raw::{find, trusting},
     run,
     stage::{APP, STAFF, WWW},
     visitor::SESSION_COOKIE,
@@ -238,4 +246,140 @@ fn a_connection_that_is_authenticated_is_one_persons() {
         }
         Ok(())
     });
+}
+
+/// S1b: nor is it one to any of the doors for programs, at any application, not even at the one that it is for.
+#[test]
+fn an_assertion_opens_no_service_to_a_program() {
+    run("assertion-tcp", async |lab| {
+        let access = format!("{ACCESS}  - {{name: db, hostnames: [{DB}], policies: [staff-only]}}\n");
+        let machines = "policies:\n  - {name: machines, action: service_auth, include: [{any_service_token: true}]}\n";
+        let access = access
+            .replacen("policies:\n", machines, 1)
+            .replace("policies: [staff-only]", "policies: [staff-only, machines]");
+        let stage = Stage::with(&lab, &access, Canary::start().await?).await?;
+        let (made, db) = (
+            stage.edge.run(&["admin", "service-token", "create", "robot", "--json"]).await?.ok()?,
+            Canary::start().await?,
+        );
+        let made: serde_json::Value = serde_json::from_str(&made)?;
+        let (id, secret) = (made["id"].as_str().unwrap_or_default(), made["secret"].as_str().unwrap_or_default());
+        let _db = Connector::publish(&lab, DB, &format!("tcp://{}", db.address())).await?;
+        // What the origin is given about a person and about a machine.
+        let mut visitor = stage.somebody(WWW, STAFF).await?;
+        visitor.get(&format!("https://{WWW}/")).await?;
+        let machine = format!("Cf-Access-Client-Id: {id}\r\nCf-Access-Client-Secret: {secret}\r\n");
+        assert_eq!(stage.door(WWW)?.ask(get(WWW, &machine).as_bytes()).await?.status, 200);
+        let heads = stage.www.wait_for_heads(2).await?;
+        let assertions: Vec<_> = heads.iter().map(|head| head.one("access-jwt-assertion").to_owned()).collect();
+        assert_ne!(assertions[0], assertions[1]);
+        stage.www.forget();
+
+        let mut tried = 0;
+        for assertion in &assertions {
+            // On a native link.
+            let mut link = Native::connect(&stage.ca).await?;
+            for host in [WWW, APP, DB, LOGIN_HOST] {
+                let token =
+                    |id: &str, secret: &str| Credential::ServiceToken { id: id.to_owned(), secret: secret.to_owned() };
+                for credential in [
+                    Credential::ClientToken(assertion.clone()),
+                    Credential::ClientToken(format!("Bearer {assertion}")),
+                    Credential::ClientToken(assertion.rsplit('.').next().unwrap_or_default().to_owned()),
+                    token(assertion, assertion),
+                    token(id, assertion),
+                    token(assertion, secret),
+                ] {
+                    let code = link.present(host, credential).await?.err();
+                    let known = host != LOGIN_HOST;
+                    let expected = if known { GrantRefusal::BadCredential } else { GrantRefusal::UnknownHostname };
+                    assert_eq!(code, Some(expected), "{host}");
+                    tried += 1;
+                }
+            }
+            // A stream on a grant that there is not.
+            assert!(link.open(1).await.is_err());
+            // At the door for the client that people have, and at the one for links inside a WebSocket.
+            let upgrade =
+                "Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
+            for host in [WWW, APP, DB] {
+                for fields in [
+                    format!("Cf-Access-Token: {assertion}\r\n"),
+                    format!("Cookie: {SESSION_COOKIE}={assertion}\r\nOrigin: https://{host}\r\n"),
+                    format!("Cookie: CF_Authorization={assertion}\r\nOrigin: https://{host}\r\n"),
+                    format!("Cf-Access-Jwt-Assertion: {assertion}\r\n"),
+                    format!("Access-Jwt-Assertion: {assertion}\r\n"),
+                    format!("Authorization: Bearer {assertion}\r\n"),
+                    format!("Cf-Access-Client-Id: {id}\r\nCf-Access-Client-Secret: {assertion}\r\n"),
+                    format!("Cf-Access-Client-Id: {assertion}\r\nCf-Access-Client-Secret: {assertion}\r\n"),
+                    format!("Cf-Access-Client-Id: {assertion}\r\nCf-Access-Client-Secret: {secret}\r\n"),
+                ] {
+                    for request in [
+                        get(host, &fields),
+                        get(host, &format!("{upgrade}{fields}")).replace("Connection: close", "Connection: Upgrade"),
+                    ] {
+                        let answer = stage.door(host)?.ask(request.as_bytes()).await?;
+                        assert!(
+                            matches!(answer.status, 302 | 303 | 401 | 403),
+                            "{} at {host} for {fields}",
+                            answer.status
+                        );
+                        stage.assert_silence(&fields);
+                        tried += 1;
+                    }
+                }
+            }
+        }
+        db.assert_heard_nothing("an assertion opens no TCP service");
+        assert_eq!(tried, 2 * (4 * 6 + 3 * 9 * 2));
+
+        // The doors were open ones: what each is for comes through.
+        let mut link = Native::connect(&stage.ca).await?;
+        for host in [WWW, APP, DB] {
+            let token = Credential::ServiceToken { id: id.to_owned(), secret: secret.to_owned() };
+            assert!(link.present(host, token).await?.is_ok(), "{host}");
+        }
+        Ok(())
+    });
+}
+
+/// The host of a TCP service.
+const DB: &str = "db.example.test";
+
+/// A native link of an access client, by hand.
+struct Native {
+    connected: Connected,
+    grants: u32,
+}
+
+impl Native {
+    async fn connect(ca: &str) -> anyhow::Result<Self> {
+        let mut config = trusting(ca)?.as_ref().clone();
+        config.alpn_protocols = vec![ALPN_ACCESS.to_vec()];
+        let tcp = TcpStream::connect("127.0.0.1:443").await?;
+        let tls = TlsConnector::from(Arc::new(config)).connect(LOGIN_HOST.to_owned().try_into()?, tcp).await?;
+        assert_eq!(tls.get_ref().1.alpn_protocol(), Some(ALPN_ACCESS));
+        let hello = Hello::new(Role::Access, "an origin", InstanceId::from_random([3; 16]));
+        Ok(Self { connected: link::connect(tls, hello, Settings::for_edge()).await?, grants: 0 })
+    }
+
+    /// The edge's answer to a credential.
+    async fn present(&mut self, host: &str, credential: Credential) -> anyhow::Result<Result<(), GrantRefusal>> {
+        self.grants += 1;
+        let present = Present { grant: GrantId(self.grants), hostname: host.parse()?, credential };
+        self.connected.control.sender().send(present).await?;
+        match timeout(PATIENCE, self.connected.control.next()).await? {
+            Some(Message::Granted(_)) => Ok(Ok(())),
+            Some(Message::Refused(refused)) => Ok(Err(refused.code)),
+            other => anyhow::bail!("{other:?}"),
+        }
+    }
+
+    /// A stream on a grant, once it is accepted.
+    async fn open(&self, grant: u32) -> anyhow::Result<link::Stream> {
+        let opening = OpenGrant { grant: GrantId(grant), destination: None };
+        let mut stream = self.connected.link.open(opening).await?;
+        timeout(PATIENCE, stream.accepted()).await??;
+        Ok(stream)
+    }
 }

@@ -4,13 +4,13 @@ use std::{fs, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     process::Command,
     time::timeout,
 };
 use tunnel_tests::{
-    Browser, Connector, Echo, Edge, EdgeConfig, Lab, PATIENCE, Process, Smtp, access::Home, browser::BrowserOptions,
-    edge::listens, process::finish, run, stage::STAFF,
+    Browser, Connector, Echo, Edge, EdgeConfig, Firewall, Lab, PATIENCE, Process, Smtp, access::Home,
+    browser::BrowserOptions, edge::listens, process::finish, run, stage::STAFF,
 };
 
 const DB: &str = "db.example.test";
@@ -113,50 +113,18 @@ fn the_client_goes_by_an_http_proxy_with_its_name_and_password() {
     });
 }
 
-/// Something that lets only browsers' TLS through: whoever offers another protocol is cut off.
-async fn firewall() -> anyhow::Result<tokio::task::JoinHandle<()>> {
-    let listener = TcpListener::bind("127.0.0.5:443").await?;
-    Ok(tokio::spawn(async move {
-        while let Ok((mut near, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut hello = vec![0; 4096];
-                let n = near.read(&mut hello).await.unwrap_or(0);
-                let spoilt = hello[..n].windows(13).any(|window| window == b"tunnel-access");
-                let Ok(mut far) = TcpStream::connect("127.0.0.1:443").await else { return };
-                if spoilt || far.write_all(&hello[..n]).await.is_err() {
-                    return;
-                }
-                tokio::io::copy_bidirectional(&mut near, &mut far).await.ok();
-            });
-        }
-    }))
-}
-
 #[test]
 fn where_the_native_link_is_spoilt_a_websocket_carries_it() {
     run("spoilt", async |lab| {
         let site = site(&lab).await?;
-        let firewall = firewall().await?;
-        let hosts = lab.write("hosts", "127.0.0.1 localhost\n127.0.0.5 access.example.test db.example.test\n")?;
-        // The client alone sees the names behind the firewall.
-        let behind = |command: Command| {
-            let command = command.as_std();
-            // What comes before enters the namespace, and would bring its own hosts file.
-            let inner = command.get_args().skip_while(|word| *word != "--").skip(1);
-            let mut wrapped = lab.command("unshare");
-            wrapped.args(["-m", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]).arg(&hosts);
-            wrapped.args(inner);
-            for (name, value) in command.get_envs() {
-                wrapped.env(name, value.unwrap_or_default());
-            }
-            wrapped
-        };
-        let (said, log, code) = echoed(behind(site.machine(&[])?)).await?;
+        let firewall = Firewall::start().await?;
+        let behind = |command: Command| firewall.behind(&lab, &command, DB);
+        let (said, log, code) = echoed(behind(site.machine(&[])?)?).await?;
         assert_eq!((said.as_str(), code), ("through\n", 0), "{log}");
         assert!(log.contains("WebSocket"), "{log}");
 
         // A good many bytes, both ways at once, over a port.
-        let mut command = behind(site.machine(&["--url", "127.0.0.1:7001"])?);
+        let mut command = behind(site.machine(&["--url", "127.0.0.1:7001"])?)?;
         command.current_dir("/");
         let client = Process::start("access", command)?;
         let mut tcp = None;
@@ -181,7 +149,6 @@ fn where_the_native_link_is_spoilt_a_websocket_carries_it() {
         timeout(PATIENCE, read.read_to_end(&mut got)).await??;
         sending.await??;
         assert!(got == block, "{} bytes of {}", got.len(), block.len());
-        firewall.abort();
         Ok(())
     });
 }

@@ -94,3 +94,84 @@ fn broken(error: tungstenite::Error) -> io::Error {
         other => io::Error::other(other.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        time::{sleep, timeout},
+    };
+    use tokio_tungstenite::tungstenite::{
+        handshake::server::{Request, Response},
+        http::HeaderValue,
+    };
+    use tunnel_proto::{
+        GrantId, InstanceId, LinkId,
+        link::{self, Settings},
+        message::{Hello, OpenGrant, Role},
+    };
+
+    use super::*;
+
+    /// The edge's end of it.
+    async fn accept<T: Io>(io: T) -> Bytestream<T> {
+        #[allow(clippy::result_large_err, reason = "the shape that is asked for")]
+        let choose = |_: &Request, mut answer: Response| {
+            answer.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(LINK_PROTOCOL));
+            Ok(answer)
+        };
+        let socket = tokio_tungstenite::accept_hdr_async(io, choose).await.unwrap();
+        Bytestream { socket, rest: Bytes::new() }
+    }
+
+    /// A way that forgets whoever says nothing for a minute and a half, as a NAT or a proxy does.
+    async fn forgetful(near: tokio::io::DuplexStream, far: tokio::io::DuplexStream) {
+        let ((mut from_near, mut to_near), (mut from_far, mut to_far)) =
+            (tokio::io::split(near), tokio::io::split(far));
+        let (mut near_bytes, mut far_bytes) = (vec![0; 65536], vec![0; 65536]);
+        loop {
+            let passed = async {
+                tokio::select! {
+                    Ok(count @ 1..) = from_near.read(&mut near_bytes) => to_far.write_all(&near_bytes[..count]).await,
+                    Ok(count @ 1..) = from_far.read(&mut far_bytes) => to_near.write_all(&far_bytes[..count]).await,
+                    else => Err(io::ErrorKind::UnexpectedEof.into()),
+                }
+            };
+            match timeout(Duration::from_secs(90), passed).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return,
+                Err(_) => std::future::pending().await,
+            }
+        }
+    }
+
+    // F8
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_inside_a_websocket_that_idles_for_a_day_carries_on() {
+        let ((near, a), (far, b)) = (tokio::io::duplex(64 * 1024), tokio::io::duplex(64 * 1024));
+        tokio::spawn(forgetful(a, b));
+        let edge = EdgeAddress::parse("https://access.example.com", None).unwrap();
+        let (near, far) = tokio::join!(open(&edge, near), accept(far));
+        let hello = Hello::new(Role::Access, "test", InstanceId::from_random([1; 16]));
+        let accepting = async {
+            let greeting = link::accept(far, Role::Access, Settings::default()).await.unwrap();
+            greeting.welcome(LinkId::from_random([2; 16]), Default::default(), vec![]).await.unwrap()
+        };
+        let (client, mut edge) = tokio::join!(link::connect(near.unwrap(), hello, Settings::for_edge()), accepting);
+        let client = client.unwrap();
+        let mut near = client.link.open(OpenGrant { grant: GrantId(1), destination: None }).await.unwrap();
+        let mut far = edge.incoming.next().await.unwrap().accept().await.unwrap();
+        for word in [b"first", b"later"] {
+            near.write_all(word).await.unwrap();
+            let mut heard = [0; 5];
+            far.read_exact(&mut heard).await.unwrap();
+            assert_eq!(&heard, word);
+            far.write_all(word).await.unwrap();
+            near.read_exact(&mut heard).await.unwrap();
+            assert_eq!(&heard, word);
+            sleep(Duration::from_secs(24 * 3600)).await;
+        }
+    }
+}

@@ -17,7 +17,7 @@ use crate::{
     event::Event,
     host::AppHost,
     login::Desk,
-    token::{Entry, Login, LoginLock, Token},
+    token::{Entry, Login, LoginLock, StoreError, Token},
 };
 
 /// How often another process is looked at that is logging in.
@@ -37,7 +37,15 @@ const LOGIN_LABEL: &str = "access.";
 const LOCAL_DOMAIN: &str = "localhost";
 
 /// A person's login under way.
-type LoginVisit = Visit<Result<Entry, Error>>;
+type LoginVisit = Visit<Result<Fresh, Error>>;
+
+/// A login as it was found or made.
+#[derive(Clone)]
+struct Fresh {
+    entry: Entry,
+    /// Why it is not in the store, if it is not: it serves this process, and no other.
+    unkept: Option<StoreError>,
+}
 
 /// What is known about one host. Held by one at a time: the others wait, and share what comes of it.
 #[derive(Default)]
@@ -45,6 +53,8 @@ pub(super) struct Place {
     app: Option<App>,
     /// The person's login that is under way, and what it is to.
     visit: Option<(App, Arc<LoginVisit>)>,
+    /// A login that the store did not take.
+    unkept: Option<Entry>,
     failed: Option<(Instant, Error)>,
 }
 
@@ -81,19 +91,31 @@ impl Place {
         if let Kind::Machine(token) = &means.auth.0 {
             return Ok((token.credential(), None));
         }
-        let entry = self.login(means, host).await?;
+        let Fresh { entry, unkept } = self.logged_in(means, host).await?;
+        if let Some(error) = unkept {
+            tracing::warn!("the login to {host} ends with this program, because it could not be kept: {error}");
+        }
         let login = entry.login.ok_or_else(|| Error::NoLogin { host: host.to_string() })?;
         Ok((Credential::ClientToken(login.token.reveal().to_owned()), Some(login.token)))
     }
 
+    /// A login that lasts and is kept, for this process and for others.
+    pub(super) async fn login(&mut self, means: &Arc<Means>, host: &AppHost) -> Result<Entry, Error> {
+        match self.logged_in(means, host).await? {
+            Fresh { unkept: Some(error), .. } => Err(error.into()),
+            Fresh { entry, .. } => Ok(entry),
+        }
+    }
+
     /// A login that lasts: from the store, from another process that is logging in, or from the person. Whoever gives up
     /// waiting leaves the person's login to those who come next.
-    pub(super) async fn login(&mut self, means: &Arc<Means>, host: &AppHost) -> Result<Entry, Error> {
+    async fn logged_in(&mut self, means: &Arc<Means>, host: &AppHost) -> Result<Fresh, Error> {
         let app = self.app(means, host).await?;
         for _ in 0..VISITS {
-            if let Some(entry) = stored(means, &app)? {
+            let here = self.unkept.as_ref().filter(|entry| lasts(entry, &app));
+            if let Some(entry) = stored(means, &app)?.or_else(|| here.cloned()) {
                 self.visit = None;
-                return Ok(entry);
+                return Ok(Fresh { entry, unkept: None });
             }
             let Kind::Person(method) = &means.auth.0 else { return Err(Error::NoLogin { host: host.to_string() }) };
             let visit = match &self.visit {
@@ -108,6 +130,9 @@ impl Place {
             // Nothing comes of one that was given up in the very moment that we came.
             if let Some(outcome) = visit.wait().await {
                 self.visit = None;
+                if let Ok(Fresh { entry, unkept: Some(_) }) = &outcome {
+                    self.unkept = Some(entry.clone());
+                }
                 return outcome;
             }
         }
@@ -118,6 +143,7 @@ impl Place {
     pub(super) async fn forget_login(&mut self, means: &Means, host: &AppHost, refused: &Token) -> Result<(), Error> {
         // What is at the host may have become another application.
         self.app = None;
+        self.unkept = None;
         let _lock = lock(means, host).await?;
         erase(means, host, refused)
     }
@@ -126,6 +152,7 @@ impl Place {
     pub(super) async fn logout(&mut self, means: &Arc<Means>, host: &AppHost) -> Result<bool, Error> {
         // A login under way is not wanted any more, either.
         self.visit = None;
+        self.unkept = None;
         let Some(known) = means.store.load(host.hostname())? else { return Ok(false) };
         let Some(login) = known.login else { return Ok(false) };
         let host = &known.port.map_or_else(|| host.clone(), |port| host.clone().or_port(port));
@@ -172,11 +199,11 @@ fn erase(means: &Means, host: &AppHost, over: &Token) -> Result<(), Error> {
 }
 
 /// Lets the person log in, or another process that is at it already.
-async fn log_in(means: &Means, method: &dyn LoginMethod, host: &AppHost, app: &App) -> Result<Entry, Error> {
+async fn log_in(means: &Means, method: &dyn LoginMethod, host: &AppHost, app: &App) -> Result<Fresh, Error> {
     let _lock = lock(means, host).await?;
     // Whoever had the lock may have logged in meanwhile.
     if let Some(entry) = stored(means, app)? {
-        return Ok(entry);
+        return Ok(Fresh { entry, unkept: None });
     }
     let desk = Desk {
         app,
@@ -191,18 +218,22 @@ async fn log_in(means: &Means, method: &dyn LoginMethod, host: &AppHost, app: &A
     })?;
     means.tell(Event::LoggedIn { host: app.host.clone(), email: login.email.clone(), expires: login.expires });
     let entry = entry(host, app, Some(login));
-    means.store.save(&entry)?;
-    Ok(entry)
+    // A person has done their part: what cannot be kept serves whoever waits for it all the same.
+    let unkept = means.store.save(&entry).err();
+    Ok(Fresh { entry, unkept })
 }
 
 /// The login in the store, if it is for this application at this edge and lasts.
 fn stored(means: &Means, app: &App) -> Result<Option<Entry>, Error> {
     let entry = means.store.load(&app.host)?;
+    Ok(entry.filter(|entry| lasts(entry, app)))
+}
+
+/// Whether a login is for this application at this edge, and goes on for a while.
+fn lasts(entry: &Entry, app: &App) -> bool {
     let lasting = now().0.saturating_add(LIFE_MIN);
-    Ok(entry.filter(|entry| {
-        let fits = |login: &Login| login.app == app.id && login.expires.0 > lasting;
-        entry.issuer == app.issuer && entry.login.as_ref().is_some_and(fits)
-    }))
+    let fits = |login: &Login| login.app == app.id && login.expires.0 > lasting;
+    entry.issuer == app.issuer && entry.login.as_ref().is_some_and(fits)
 }
 
 /// Sees to it that a service token is shown to one edge for a host. A host says itself which edge it belongs to, and whoever

@@ -48,6 +48,56 @@ async fn a_quiet_link_lives_on() {
     assert!(edge.link.rtt().is_some());
 }
 
+/// Two ends of a path that forgets whoever says nothing for `memory`, as a NAT does.
+fn forgetful(memory: Duration) -> (DuplexStream, DuplexStream) {
+    let (near, a) = tokio::io::duplex(64 * 1024);
+    let (far, b) = tokio::io::duplex(64 * 1024);
+    tokio::spawn(async move {
+        let ((mut from_near, mut to_near), (mut from_far, mut to_far)) = (tokio::io::split(a), tokio::io::split(b));
+        let (mut near_bytes, mut far_bytes) = (vec![0; 65536], vec![0; 65536]);
+        loop {
+            let passed = async {
+                tokio::select! {
+                    Ok(count @ 1..) = from_near.read(&mut near_bytes) => to_far.write_all(&near_bytes[..count]).await,
+                    Ok(count @ 1..) = from_far.read(&mut far_bytes) => to_near.write_all(&far_bytes[..count]).await,
+                    else => Err(io::ErrorKind::UnexpectedEof.into()),
+                }
+            };
+            match tokio::time::timeout(memory, passed).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return,
+                // Neither end is told.
+                Err(_) => std::future::pending().await,
+            }
+        }
+    });
+    (near, far)
+}
+
+/// A day, in which a person does not touch the terminal.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// The shortest memory of a NAT for TCP that is known to be in use: AWS's Global Accelerator has 90 seconds.
+const NAT_MEMORY: Duration = Duration::from_secs(90);
+
+// F8
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_idles_for_a_day_carries_on() {
+    let (near, far) = forgetful(NAT_MEMORY);
+    let (edge, mut connector) = pair_over(near, far, Settings::for_edge(), Settings::default()).await;
+    let (mut near, mut far) = stream(&edge, &mut connector).await;
+    for word in [b"first", b"later"] {
+        near.write_all(word).await.unwrap();
+        let mut heard = [0; 5];
+        far.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, word);
+        far.write_all(word).await.unwrap();
+        near.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, word);
+        tokio::time::sleep(DAY).await;
+    }
+    assert_eq!((edge.link.streams(), connector.link.streams()), (1, 1));
+}
+
 // F8
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_falls_silent_is_noticed_within_fifteen_seconds() {
