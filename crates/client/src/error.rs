@@ -166,6 +166,14 @@ pub enum Error {
         /// Whether trying again later can help.
         retryable: bool,
     },
+    /// The connection was cut, and the link that it was on goes on: by the service, or by somebody on the way to it.
+    #[error("the connection to `{host}` was cut before both sides had ended it: {reason}")]
+    Cut {
+        /// The hostname.
+        host: String,
+        /// What happened.
+        reason: String,
+    },
     /// The link was lost.
     #[error("the link to the edge was lost: {0}")]
     Lost(#[source] LinkEnd),
@@ -185,6 +193,14 @@ pub enum Error {
     Listen {
         /// The address.
         address: String,
+        /// What happened.
+        reason: String,
+    },
+    /// What the bytes come from here, or go to, does not work any more.
+    #[error("{what} failed: {reason}")]
+    Local {
+        /// What it is.
+        what: String,
         /// What happened.
         reason: String,
     },
@@ -228,10 +244,12 @@ impl Error {
             Self::Stream { .. } => "stream_refused",
             Self::Revoked { .. } => "revoked",
             Self::Link { .. } => "link_refused",
+            Self::Cut { .. } => "cut",
             Self::Lost(_) => "lost",
             Self::Protocol { .. } => "protocol",
             Self::Store(_) => "store",
             Self::Listen { .. } => "listen",
+            Self::Local { .. } => "local",
             Self::Internal { .. } => "internal",
         }
     }
@@ -239,7 +257,9 @@ impl Error {
     /// Whether the same may succeed later without anything being changed here.
     pub const fn is_retryable(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Late { .. } | Self::Proxy { .. } | Self::Lost(_) => true,
+            Self::Unreachable { .. } | Self::Late { .. } | Self::Proxy { .. } | Self::Cut { .. } | Self::Lost(_) => {
+                true
+            }
             Self::Link { retryable, .. } => *retryable,
             Self::Refused { code, .. } => matches!(code, GrantRefusal::Internal),
             Self::Stream { code, .. } => matches!(
@@ -310,15 +330,13 @@ impl From<TrustError> for Error {
     }
 }
 
+/// What an edge passes on of what a connector said; every other code it says itself.
 const fn by_connector(code: StreamRefusal) -> bool {
     matches!(
         code,
         StreamRefusal::ServiceRefused
             | StreamRefusal::ServiceTimeout
             | StreamRefusal::ServiceUnreachable
-            | StreamRefusal::UnknownRule
-            | StreamRefusal::WrongKind
-            | StreamRefusal::StaleTable
             | StreamRefusal::DestinationDenied
     )
 }

@@ -26,8 +26,6 @@ use crate::{client::Client, error::Error, event::Event, host::AppHost, platform}
 const CONNECTIONS_MAX: usize = 4096;
 /// The pause after the system could not accept a connection: most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long the word of why an access ended may be behind the end itself.
-const REASON_LAG: Duration = Duration::from_millis(100);
 
 /// How a local port is opened.
 #[derive(Clone, Copy, Debug, Default)]
@@ -195,13 +193,7 @@ impl Port {
             // The far side was cut: the program here must not take it for an orderly end.
             tcp.set_zero_linger().ok();
             drop(tcp);
-            if stream.why_ended().is_none() {
-                sleep(REASON_LAG).await;
-            }
-            match stream.why_ended() {
-                Some(why) => self.failed(&why),
-                None => tracing::debug!(%error, "a connection was cut"),
-            }
+            self.failed(&stream.inquest().why_cut(&error).await);
         }
     }
 

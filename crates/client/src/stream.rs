@@ -5,12 +5,19 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::timeout,
+};
 use tunnel_proto::{GrantId, Hostname, link};
 
 use crate::{error::Error, grants::LiveLink};
+
+/// How long the word of why a connection was cut may be behind the cut itself.
+const REASON_LAG: Duration = Duration::from_millis(100);
 
 /// A connection to a service: bytes in both directions, each of which ends by itself.
 ///
@@ -40,15 +47,46 @@ impl Stream {
         Some(Error::Revoked { host: self.host.to_string(), reason })
     }
 
-    /// The link that it is on.
-    pub(crate) fn live(&self) -> Arc<LiveLink> {
-        self.live.clone()
+    /// Tells why a connection was cut, for when it is not at hand any more.
+    pub(crate) fn inquest(&self) -> Inquest {
+        Inquest { live: self.live.clone(), grant: self.grant, host: self.host.clone() }
     }
 
     fn explain(&self, error: io::Error) -> io::Error {
         match self.why_ended() {
             Some(why) => io::Error::new(error.kind(), why),
             None => error,
+        }
+    }
+}
+
+/// Who knows why a connection was cut.
+pub(crate) struct Inquest {
+    live: Arc<LiveLink>,
+    grant: GrantId,
+    host: Hostname,
+}
+
+impl Inquest {
+    /// Waits until the link is over; why.
+    pub(crate) async fn link_over(&self) -> Error {
+        Error::Lost(self.live.link.closed().await)
+    }
+
+    /// Why the connection was cut. The word of it may come a moment after the cut.
+    pub(crate) async fn why_cut(&self, error: &io::Error) -> Error {
+        let revoked = || {
+            let reason = self.live.why_ended(self.grant)?;
+            Some(Error::Revoked { host: self.host.to_string(), reason })
+        };
+        if let Some(error) = revoked() {
+            return error;
+        }
+        match timeout(REASON_LAG, self.link_over()).await {
+            Ok(lost) => lost,
+            Err(_) => {
+                revoked().unwrap_or_else(|| Error::Cut { host: self.host.to_string(), reason: error.to_string() })
+            }
         }
     }
 }

@@ -22,6 +22,14 @@ enum Unsent {
     Refused(std::io::Error),
 }
 
+/// Why not all of the answer was passed on.
+enum Unheard {
+    /// The connection was cut.
+    Stream(std::io::Error),
+    /// It could not be written.
+    Output(std::io::Error),
+}
+
 /// A TCP service behind a host, to be connected to.
 #[derive(Clone, Debug)]
 #[must_use]
@@ -70,7 +78,7 @@ impl Tcp {
         mut output: impl AsyncWrite + Unpin,
     ) -> Result<(), Error> {
         let stream = self.connect().await?;
-        let live = stream.live();
+        let inquest = stream.inquest();
         let (mut from, mut to) = tokio::io::split(stream);
         let inward = async {
             let mut buffer = vec![0; BUFFER];
@@ -87,12 +95,12 @@ impl Tcp {
         let outward = async {
             let mut buffer = vec![0; BUFFER];
             loop {
-                let count = from.read(&mut buffer).await?;
+                let count = from.read(&mut buffer).await.map_err(Unheard::Stream)?;
                 let Some(piece) = buffer.get(..count).filter(|piece| !piece.is_empty()) else { break };
-                output.write_all(piece).await?;
-                output.flush().await?;
+                output.write_all(piece).await.map_err(Unheard::Output)?;
+                output.flush().await.map_err(Unheard::Output)?;
             }
-            output.shutdown().await
+            output.shutdown().await.map_err(Unheard::Output)
         };
         tokio::pin!(inward, outward);
         let (mut sending, mut receiving, mut unsent) = (true, true, None);
@@ -100,7 +108,8 @@ impl Tcp {
             tokio::select! {
                 ended = &mut outward, if receiving => match ended {
                     Ok(()) => receiving = false,
-                    Err(error) => return Err(cut(unsent.unwrap_or(error))),
+                    Err(Unheard::Stream(error)) => return Err(inquest.why_cut(&unsent.unwrap_or(error)).await),
+                    Err(Unheard::Output(error)) => return Err(local("standard output", &error)),
                 },
                 ended = &mut inward, if sending => {
                     sending = false;
@@ -108,14 +117,17 @@ impl Tcp {
                         Ok(()) => {}
                         // What the service said before it refused to hear more is on its way to the output.
                         Err(Unsent::Refused(error)) => unsent = Some(error),
-                        Err(Unsent::Input(error)) => return Err(cut(error)),
+                        Err(Unsent::Input(error)) => return Err(local("standard input", &error)),
                     }
                 }
                 // There would be no word of it before the next piece of the input.
-                end = live.link.closed(), if sending && !receiving => return Err(Error::Lost(end)),
+                lost = inquest.link_over(), if sending && !receiving => return Err(lost),
             }
         }
-        unsent.map_or(Ok(()), |error| Err(cut(error)))
+        match unsent {
+            Some(error) => Err(inquest.why_cut(&error).await),
+            None => Ok(()),
+        }
     }
 
     fn checked(&self) -> Result<(AppHost, Option<Destination>), Error> {
@@ -125,10 +137,7 @@ impl Tcp {
     }
 }
 
-/// A connection that was cut: by whom, where that is known.
-fn cut(error: std::io::Error) -> Error {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-        Some(why) => why.clone(),
-        None => Error::Unreachable { at: "the service".to_owned(), reason: error.to_string() },
-    }
+/// What is ours, and does not work.
+fn local(what: &str, error: &std::io::Error) -> Error {
+    Error::Local { what: what.to_owned(), reason: error.to_string() }
 }

@@ -157,7 +157,16 @@ async fn resolve(
         resolve: true,
         ..opening(on, visit, holder)
     };
-    let (_, stream) = upstream::open(candidates, opening).await.map_err(|error| told(state, visit, holder, error))?;
+    let (_, stream) = upstream::open(candidates, opening).await.map_err(|error| {
+        let refused = told(state, visit, holder, error);
+        match refused.code {
+            // Nothing else was to be reached.
+            StreamRefusal::ServiceUnreachable => {
+                edge(refused.code, format!("it finds no address for the name in {destination}"))
+            }
+            _ => refused,
+        }
+    })?;
     let lost = |_| edge(StreamRefusal::NoTunnel, "the connector went away; try again");
     let addresses = stream.resolved().await.map_err(lost)?;
     Ok(addresses.into_iter().map(|ip| SocketAddr::new(ip.to_canonical(), destination.port())).collect())
@@ -213,7 +222,7 @@ fn told(state: &State, visit: &Visit, holder: &Holder, error: NotOpened) -> Stre
         }
         StreamRefusal::ServiceTimeout => (refused.code, "the service did not answer in time".to_owned()),
         StreamRefusal::ServiceUnreachable => {
-            (refused.code, "the connector cannot reach the service, or its name has no address".to_owned())
+            (refused.code, "it cannot reach the service, or the service's name has no address".to_owned())
         }
         // What only an edge says would mean something else to the client than a connector can mean by it.
         code => (StreamRefusal::Internal, format!("the connector refused ({code})")),

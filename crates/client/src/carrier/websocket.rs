@@ -153,7 +153,7 @@ mod tests {
         let ((near, a), (far, b)) = (tokio::io::duplex(64 * 1024), tokio::io::duplex(64 * 1024));
         tokio::spawn(forgetful(a, b));
         let edge = EdgeAddress::parse("https://access.example.com", None).unwrap();
-        let (near, far) = tokio::join!(open(&edge, near), accept(far));
+        let (near, far) = tokio::join!(open(&edge, near, &[]), accept(far));
         let hello = Hello::new(Role::Access, "test", InstanceId::from_random([1; 16]));
         let accepting = async {
             let greeting = link::accept(far, Role::Access, Settings::default()).await.unwrap();
