@@ -159,9 +159,9 @@ fn without_a_browser_another_device_lets_the_client_in() {
         let mut tcp = TcpStream::connect("127.0.0.1:7001").await?;
         tcp.write_all(b"held").await?;
         let url = client.log.wait_for(r"https://access\.example\.test/\.access/cli\S*").await?.remove(0);
-        let code = client.log.wait_for(r"(?m)^    (\d{4})$").await?.remove(1);
+        let code = client.log.wait_for(r"(?m)^    ([0-9A-Z]{4}-[0-9A-Z]{4})$").await?.remove(1);
         // Who was only sent the link does not see the terminal.
-        let wrong = if code == "0000" { "0001" } else { "0000" };
+        let wrong = if code == "2222-2222" { "2222-2223" } else { "2222-2222" };
         let page = approve(&mut site.visitor, &site.smtp, &url, STAFF, Some(wrong)).await?;
         assert_eq!(page.status(), 422, "{}", page.text());
         assert!(!page.text().contains(&code), "{}", page.text());
