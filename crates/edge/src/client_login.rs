@@ -48,6 +48,8 @@ struct Consent {
     identity: Identity,
     /// What the computer calls itself.
     computer: String,
+    /// Whether the program is on another device than the browser in which they said so.
+    elsewhere: bool,
 }
 
 /// Why a program's request was not answered.
@@ -63,7 +65,7 @@ enum ClientError {
     #[error("{0}")]
     Refused(&'static str),
     /// Too many from this network, or in all.
-    #[error("too many logins were begun lately; wait a few minutes and try again")]
+    #[error("too many requests came lately from this network or for this login; wait a minute and try again")]
     TooMany,
     /// The edge is at fault.
     #[error("the edge could not do this; try again, and see its log if it lasts")]

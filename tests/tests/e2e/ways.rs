@@ -186,6 +186,17 @@ fn a_person_lets_the_client_in_with_a_real_browser() {
         assert!(url.starts_with("http://127.0.0.1:"), "{url}");
         assert!(browser.complaints().await?.is_empty(), "{:?}", browser.complaints().await?);
 
+        // From another device, the code in the terminal is typed, as people type.
+        let elsewhere = ["login", "https://db.example.test", "--config-dir", "elsewhere", "--no-browser"];
+        let mut elsewhere = Process::start("access login", site.home.command(&elsewhere)?)?;
+        let url = elsewhere.log.wait_for(r"https://access\.example\.test/\.access/cli\S*").await?.remove(0);
+        let code = elsewhere.log.wait_for(r"(?m)^    (\w{4}-\w{4})$").await?.remove(1);
+        browser.open(&url).await?;
+        browser.fill("code", &format!(" {} ", code.to_lowercase().replace('-', " "))).await?;
+        browser.press("button[name=answer][value=approve]").await?;
+        let status = elsewhere.wait().await?;
+        assert_eq!(status.code(), Some(0), "{}", elsewhere.log.text());
+
         // Refused, it gets nothing, and says so.
         let refused = site.home.command(&["login", "https://db.example.test", "--config-dir", "other"])?;
         let mut refused = Process::start("access login", refused)?;

@@ -195,9 +195,9 @@ client-program = access client
 client-as-you = as you
 client-title = Let the access client reach { $short } as you?
 client-text = A program asks to open <span class="mono">{ $host }</span> in the name of <b>{ $email }</b>. Its terminal must show this code:
-client-text-elsewhere = A program on another device asks to open <span class="mono">{ $host }</span> in the name of <b>{ $email }</b>. Its terminal shows a code of four digits.
+client-text-elsewhere = A program on another device asks to open <span class="mono">{ $host }</span> in the name of <b>{ $email }</b>. Its terminal shows a code such as KXBT-3MRQ.
 client-code-label = Code from the terminal
-client-code-hint = Four digits. Only the terminal of the program shows them.
+client-code-hint = Eight letters and digits. Only the terminal of the program shows them.
 client-code-wrong = This is not the code in the terminal. After three tries the program has to ask anew.
 client-allow-elsewhere = Allow
 client-application = Application

@@ -191,9 +191,9 @@ client-program = アクセスクライアント
 client-as-you = あなたとして
 client-title = アクセスクライアントが、あなたとして{ $short }に接続することを許可しますか
 client-text = プログラムが<b>{ $email }</b>として<span class="mono">{ $host }</span>を開こうとしています。そのプログラムの画面に、次と同じコードが表示されている必要があります。
-client-text-elsewhere = 別の機器のプログラムが<b>{ $email }</b>として<span class="mono">{ $host }</span>を開こうとしています。そのプログラムの画面に、4桁のコードが表示されています。
+client-text-elsewhere = 別の機器のプログラムが<b>{ $email }</b>として<span class="mono">{ $host }</span>を開こうとしています。そのプログラムの画面に、KXBT-3MRQ のようなコードが表示されています。
 client-code-label = プログラムの画面のコード
-client-code-hint = 4桁の数字です。プログラムの画面にだけ表示されます。
+client-code-hint = 8文字の英数字です。プログラムの画面にだけ表示されます。
 client-code-wrong = プログラムの画面のコードと一致しません。3回間違えると、プログラムから申請し直す必要があります。
 client-allow-elsewhere = 許可する
 client-application = アプリケーション

@@ -44,12 +44,32 @@ pub(super) struct Wish {
     answer: SecretHash,
 }
 
-/// What a person said.
+/// What became of a wish.
+#[derive(Serialize, Deserialize)]
 pub(super) enum Said {
-    /// The program may open it as them.
+    /// The program may open it as a person.
     Yes(Consent),
-    /// It may not.
-    No,
+    /// It may not, and why.
+    No(Refusal),
+}
+
+/// Why a wish came to nothing.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) enum Refusal {
+    /// A person said so.
+    Refused,
+    /// Other codes were typed too often.
+    Guessed,
+}
+
+impl Refusal {
+    /// For whoever runs the program.
+    pub(super) const fn reason(self) -> &'static str {
+        match self {
+            Self::Refused => "the person refused this login",
+            Self::Guessed => "another code was typed three times; begin anew, and type the one that is shown here",
+        }
+    }
 }
 
 /// What a person typed for the code of a wish.
@@ -131,18 +151,19 @@ pub(super) async fn compare(
     if !desk.store.count(&hash("client code typed", id.as_bytes()), now, &TRIES).await? {
         return Ok(Typed::TooOften);
     }
-    Ok(if typed.trim() == code { Typed::TheCode } else { Typed::Another })
+    Ok(if folded(typed) == folded(code) { Typed::TheCode } else { Typed::Another })
+}
+
+/// A code as people may type it: in small letters, and with or without what parts it.
+fn folded(code: &str) -> String {
+    code.chars().filter(|c| !c.is_whitespace() && *c != '-').map(|c| c.to_ascii_uppercase()).collect()
 }
 
 /// Answers a wish, once: of any number of people, the first decides. `None` when somebody did, or it lapsed.
 pub(super) async fn decide(desk: &Desk<'_>, id: &str, said: &Said, now: UnixTime) -> Result<Option<Wish>, StoreError> {
     let taken = desk.store.take_once(OnceKind::ClientRequest, &wish_key(id), &UNBOUND, now).await?;
     let Some(wish) = taken.map(|bytes| read(&bytes)).transpose()? else { return Ok(None) };
-    let consent = match said {
-        Said::Yes(consent) => Some(consent),
-        Said::No => None,
-    };
-    let plain = serde_json::to_vec(&consent).map_err(|error| corrupt(&error))?;
+    let plain = serde_json::to_vec(said).map_err(|error| corrupt(&error))?;
     let payload = desk.keys.seal(CONSENT, &wish.answer, &plain);
     let (kind, expires) = (OnceKind::ClientAnswer, now.plus(DEVICE_LIFE));
     desk.store.put_once(&OneTime { kind, key: wish.answer, bind: UNBOUND, payload, expires }).await?;
@@ -162,8 +183,7 @@ pub(super) async fn poll(desk: &Desk<'_>, secret: &str, now: UnixTime) -> Result
     {
         desk.store.take_once(kind, &pending, &UNBOUND, now).await?;
         let plain = desk.keys.open(CONSENT, &answer, &sealed).map_err(|_| ClientError::Internal)?;
-        let consent: Option<Consent> = serde_json::from_slice(plain.expose()).map_err(|error| corrupt(&error))?;
-        return Ok(Standing::Answered(consent.map_or(Said::No, Said::Yes)));
+        return Ok(Standing::Answered(serde_json::from_slice(plain.expose()).map_err(|error| corrupt(&error))?));
     }
     match desk.store.peek_once(kind, &pending, now).await? {
         Some(_) => Ok(Standing::Waits),

@@ -21,7 +21,7 @@ use crate::{
 use super::{
     Consent, application,
     ask::{Asked, Callback, ClientAsk},
-    device::{self, Said, Typed},
+    device::{self, Refusal, Said, Typed},
     token,
 };
 
@@ -172,6 +172,7 @@ pub(crate) async fn submit(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer
         login: *session.id(),
         identity: session.identity().clone(),
         computer: case.ask.computer.clone(),
+        elsewhere: matches!(case.way, Way::Elsewhere { .. }),
     };
     let event = if approved { AuditEvent::ClientApproved } else { AuditEvent::ClientRefused };
     let record = || desk.audit.record(case.record(desk, ask, session, event));
@@ -198,13 +199,16 @@ pub(crate) async fn submit(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer
                     });
                     let mut context = desk.context(ask);
                     context.query = Some(query.to_owned());
-                    return Ok(match typed {
-                        Typed::TooOften => ClientResult::Guessed.render(&context),
-                        _ => case.page(desk, ask, &person, query, true).render(&context),
-                    });
+                    if typed == Typed::Another {
+                        return Ok(case.page(desk, ask, &person, query, true).render(&context));
+                    }
+                    // The program is told, and need not wait for what cannot come any more.
+                    let told = device::decide(desk, id, &Said::No(Refusal::Guessed), ask.visit.now).await;
+                    told.map_err(|error| desk.fault(ask, &error))?;
+                    return Ok(ClientResult::Guessed.render(&context));
                 }
             }
-            let said = if approved { Said::Yes(consent()) } else { Said::No };
+            let said = if approved { Said::Yes(consent()) } else { Said::No(Refusal::Refused) };
             let decided = device::decide(desk, id, &said, ask.visit.now).await;
             let result = match decided.map_err(|error| desk.fault(ask, &error))? {
                 None => ClientResult::Lapsed,

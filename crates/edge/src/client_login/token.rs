@@ -81,7 +81,7 @@ fn bind(challenge: &str, redirect_uri: &str) -> SecretHash {
 
 /// A token for whoever was let in, if the application's policies admit the person also from where the program is.
 pub(super) async fn issue(desk: &Desk<'_>, ask: &Ask<'_>, consent: Consent) -> Result<TokenAnswer, ClientError> {
-    let Consent { app, host, login, identity, computer } = consent;
+    let Consent { app, host, login, identity, computer, elsewhere } = consent;
     let (visit, email) = (ask.visit, identity.email.clone());
     let refused = |name: &str, why: String, reason: String| {
         desk.audit.refused(AuditRecord {
@@ -100,6 +100,10 @@ pub(super) async fn issue(desk: &Desk<'_>, ask: &Ask<'_>, consent: Consent) -> R
     if !destination.accepts(&identity.method) {
         let why = format!("the application does not offer the login method {}", identity.method);
         return refused(name, why, "this way of logging in no longer counts here; log in again".to_owned());
+    }
+    if elsewhere && !found.device_login {
+        let why = "the application takes no login from another device any more";
+        return refused(name, why.to_owned(), why.to_owned());
     }
     let life = match destination.judge(desk.snapshot, &identity, visit.source) {
         Judged::Admitted(life) => life,
