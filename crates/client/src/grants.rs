@@ -17,7 +17,7 @@ use tokio::{
 use tunnel_proto::{
     GrantId, Hostname, UnixTime,
     link::{Connected, Control, ControlSender, Link, LinkEnd},
-    message::{Credential, Message, Present, Refused, RevokedReason},
+    message::{Credential, CutReason, Message, Present, Refused, RevokedReason},
 };
 
 use crate::{error::Error, event::Event, text::plain};
@@ -26,6 +26,8 @@ use crate::{error::Error, event::Event, text::plain};
 const GRANT_LIMIT: Duration = Duration::from_secs(15);
 /// Grants that a link remembers to have ended, to tell their streams why.
 const ENDED_MAX: usize = 256;
+/// How long ago the word of why a stream was cut may have come for it to be about the stream at hand.
+const CUT_RECENTLY: Duration = Duration::from_secs(2);
 /// By how much two clocks of this machine may part before it must have slept: a link does not outlive a sleep.
 const SLEPT: Duration = Duration::from_secs(5);
 /// How long an edge may be silent when something is opened. Another link is up in as long, so that all is done in 3 s.
@@ -48,6 +50,8 @@ struct Grants {
     live: HashMap<Hostname, (GrantId, UnixTime)>,
     waiting: HashMap<GrantId, oneshot::Sender<Result<UnixTime, Refused>>>,
     ended: HashMap<GrantId, RevokedReason>,
+    /// What the edge said last about a stream that it cut, and when.
+    cut: HashMap<GrantId, (Instant, CutReason)>,
     /// Nothing more is opened here.
     over: bool,
 }
@@ -99,6 +103,12 @@ impl LiveLink {
     /// Why a grant is over, if it is.
     pub(crate) fn why_ended(&self, grant: GrantId) -> Option<RevokedReason> {
         self.grants().ended.get(&grant).copied()
+    }
+
+    /// Why a stream on a grant was cut just now, if the edge said.
+    pub(crate) fn why_cut(&self, grant: GrantId) -> Option<CutReason> {
+        let grants = self.grants();
+        grants.cut.get(&grant).filter(|(said, _)| said.elapsed() < CUT_RECENTLY).map(|(_, reason)| *reason)
     }
 
     /// Presents a credential for a host.
@@ -157,6 +167,14 @@ impl LiveLink {
                     grants.ended.insert(revoked.grant, revoked.reason);
                 }
                 let _ = events.send(Event::Revoked { host, reason: revoked.reason });
+            }
+            Message::Cut(cut) if grants.live.values().any(|(grant, _)| *grant == cut.grant) => {
+                if grants.cut.len() >= ENDED_MAX {
+                    grants.cut.retain(|_, (said, _)| said.elapsed() < CUT_RECENTLY);
+                }
+                if grants.cut.len() < ENDED_MAX {
+                    grants.cut.insert(cut.grant, (Instant::now(), cut.reason));
+                }
             }
             // Drain is the link's own business.
             _ => {}

@@ -12,7 +12,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::timeout,
 };
-use tunnel_proto::{GrantId, Hostname, link};
+use tunnel_proto::{GrantId, Hostname, link, message::CutReason};
 
 use crate::{error::Error, grants::LiveLink};
 
@@ -84,9 +84,15 @@ impl Inquest {
         }
         match timeout(REASON_LAG, self.link_over()).await {
             Ok(lost) => lost,
-            Err(_) => {
-                revoked().unwrap_or_else(|| Error::Cut { host: self.host.to_string(), reason: error.to_string() })
-            }
+            Err(_) => revoked().unwrap_or_else(|| {
+                let reason = match self.live.why_cut(self.grant) {
+                    Some(CutReason::ConnectorGone) => {
+                        "the connector that leads to it stopped, or lost its connection to the edge".to_owned()
+                    }
+                    _ => error.to_string(),
+                };
+                Error::Cut { host: self.host.to_string(), reason }
+            }),
         }
     }
 }

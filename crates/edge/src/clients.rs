@@ -19,10 +19,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tunnel_proto::{
     GrantId, LinkId,
-    link::{self, Carried, Control, Incoming, Link, MEMORY_MAX, Pending, Settings, Welcomed, relay},
+    link::{
+        self, Carried, Control, ControlSender, Incoming, Link, MEMORY_MAX, Pending, RelayError, Settings, Welcomed,
+        relay,
+    },
     message::{
-        Credential, DrainReason, GrantRefusal, Granted, Limits, Message, OpenGrant, Opening, Present, Refused, Revoked,
-        RevokedReason, Role, StreamRefusal,
+        Credential, Cut, CutReason, DrainReason, GrantRefusal, Granted, Limits, Message, OpenGrant, Opening, Present,
+        Refused, Revoked, RevokedReason, Role, StreamRefusal,
     },
 };
 
@@ -47,6 +50,8 @@ const IDLE_MAX: Duration = Duration::from_secs(5 * 60);
 const STRANGER_MEMORY: usize = 256 * 1024;
 /// How long a client may take nothing of what is said to it on the control stream.
 const SAY_TIME: Duration = Duration::from_secs(2);
+/// How long the end of a connector's link may be behind the end of its streams.
+const LINK_LAG: Duration = Duration::from_millis(100);
 /// How often grants are held against the clock; everything else is noticed when it happens.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -68,6 +73,7 @@ where
         state,
         source,
         link: link.clone(),
+        sender: control.sender(),
         grants: HashMap::new(),
         used: HashSet::new(),
         ends: FuturesUnordered::new(),
@@ -85,6 +91,7 @@ struct Client {
     state: Arc<State>,
     source: IpAddr,
     link: Link,
+    sender: ControlSender,
     grants: HashMap<GrantId, Grant>,
     used: HashSet<GrantId>,
     /// Sessions that somebody ended.
@@ -254,9 +261,10 @@ impl Client {
         let reference = Reference::from_random(crate::random());
         let visit = Visit { now: self.state.now(), reference, ..grant.visit.clone() };
         let (state, holder, over) = (self.state.clone(), grant.holder.clone(), grant.over.clone());
+        let sender = self.sender.clone();
         streams.spawn(async move {
             tokio::select! {
-                () = stream(state, visit, holder, pending, asked) => {}
+                () = stream(state, visit, holder, pending, asked, sender) => {}
                 // Dropping what is under way resets it, on both sides.
                 () = over.cancelled() => {}
             }
@@ -299,19 +307,30 @@ impl Drop for Client {
 }
 
 /// One stream, from its opening to its end.
-async fn stream(state: Arc<State>, visit: Visit, holder: Holder, pending: Pending, asked: OpenGrant) {
+async fn stream(
+    state: Arc<State>,
+    visit: Visit,
+    holder: Holder,
+    pending: Pending,
+    asked: OpenGrant,
+    sender: ControlSender,
+) {
     let opened = match tcp::open(&state, &visit, &holder, asked.destination.as_deref()).await {
         Ok(opened) => opened,
         Err(refused) => return pending.refuse(refused.code, refused.text).await,
     };
-    let tcp::Opened { stream: mut service, permit } = opened;
+    let tcp::Opened { stream: mut service, permit, connector } = opened;
     let Ok(mut client) = pending.accept().await else { return };
     let carried = Carried::default();
     tokio::select! {
         // Broken on one side, it is dropped on both, which resets what has not ended.
         ended = relay(&mut client, &mut service, &carried) => {
-            if let Err(error) = ended {
-                tracing::debug!(host = %visit.host, %error, "a stream was cut");
+            let Err(error) = ended else { return };
+            tracing::debug!(host = %visit.host, %error, "a stream was cut");
+            if matches!(error, RelayError::Service(_)) && timeout(LINK_LAG, connector.closed()).await.is_ok() {
+                let cut = Cut { grant: asked.grant, reason: CutReason::ConnectorGone };
+                // Before the reset. Whoever does not listen does not learn why.
+                timeout(SAY_TIME, sender.send(cut)).await.ok();
             }
         }
         () = turned_away(&state, &permit) => tracing::debug!(host = %visit.host, "a stream is not admitted any more"),

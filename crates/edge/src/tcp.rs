@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tunnel_proto::{
     Destination,
-    link::Stream,
+    link::{Link, Stream},
     message::{Open, ServiceKind, StreamRefusal, StreamRefused, short_text},
 };
 
@@ -24,6 +24,8 @@ pub(crate) struct Opened {
     pub(crate) stream: Stream,
     /// Judged again while it lives.
     pub(crate) permit: Permit,
+    /// The connector's link that it is on.
+    pub(crate) connector: Link,
 }
 
 /// How long all of it may take: whoever asked waits no longer.
@@ -65,9 +67,9 @@ async fn open_in_time(
         )),
         (ServiceKind::Tcp, None) => {
             let opening = |on: &Candidate| opening(on, visit, holder);
-            let (_, stream) =
+            let (on, stream) =
                 upstream::open(&candidates, opening).await.map_err(|error| told(state, visit, holder, error))?;
-            Ok(Opened { stream, permit })
+            Ok(Opened { stream, permit, connector: on.uplink.link.clone() })
         }
         (ServiceKind::Bastion, None) => Err(edge(
             StreamRefusal::DestinationRequired,
@@ -117,7 +119,7 @@ async fn bastion(
             ..opening(on, visit, holder)
         };
         match upstream::open(candidates, opening).await {
-            Ok((_, stream)) => return Ok(Opened { stream, permit }),
+            Ok((on, stream)) => return Ok(Opened { stream, permit, connector: on.uplink.link.clone() }),
             Err(error) => {
                 last = told(state, visit, holder, error);
                 let next_may_do = matches!(

@@ -137,7 +137,7 @@ pub(crate) fn carry(state: &Arc<State>, parts: Parts, opened: Opened) -> Respons
     tokio::spawn(async move {
         let Ok(io) = visitor.await else { return };
         let socket = WebSocketStream::from_raw_socket(TokioIo::new(io), Role::Server, Some(config())).await;
-        let Opened { stream, permit } = opened;
+        let Opened { stream, permit, .. } = opened;
         tokio::select! {
             () = relay(socket, stream, turned_away(&state, &permit)) => {}
             () = cut_by(place.as_deref()) => {}

@@ -105,6 +105,8 @@ frame_types! {
     Refused = 0x32 max CONTROL_FRAME_MAX,
     /// A grant ended, and its streams with it.
     Revoked = 0x33 max CONTROL_FRAME_MAX,
+    /// A stream of a grant was cut, and why.
+    Cut = 0x34 max CONTROL_FRAME_MAX,
 
     /// The first frame of a stream from an edge.
     Open = 0x40 max STREAM_FRAME_MAX,

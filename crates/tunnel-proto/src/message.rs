@@ -14,7 +14,9 @@ use crate::{
     version::Version,
 };
 
-pub use grant::{Credential, GrantRefusal, Granted, OpenGrant, Present, Refused, Revoked, RevokedReason};
+pub use grant::{
+    Credential, Cut, CutReason, GrantRefusal, Granted, OpenGrant, Present, Refused, Revoked, RevokedReason,
+};
 
 /// The most rules in a [`Table`]; `Limits::rules` says what the edge at hand takes.
 pub const RULES_MAX: usize = 1024;
@@ -598,6 +600,7 @@ messages! {
     Granted(Granted),
     Refused(Refused),
     Revoked(Revoked),
+    Cut(Cut),
     Open(Open),
     Accepted(Accepted),
     StreamRefused(StreamRefused),
@@ -677,6 +680,7 @@ fn check(message: &Message) -> Result<(), &'static str> {
         Message::Refused(refused) => text(&refused.text, TEXT_MAX, "text"),
         Message::Granted(_)
         | Message::Revoked(_)
+        | Message::Cut(_)
         | Message::Ping(_)
         | Message::Pong(_)
         | Message::Drain(_)

@@ -122,6 +122,28 @@ coded! {
     }
 }
 
+/// A stream of a grant was cut, and the grant goes on: said just before the stream is reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Cut {
+    /// The grant that the stream stood on.
+    #[n(0)]
+    pub grant: GrantId,
+    /// Why.
+    #[n(1)]
+    pub reason: CutReason,
+}
+
+coded! {
+    /// Why a stream was cut.
+    pub enum CutReason else Unspecified {
+        /// Not said, or not known to this program.
+        Unspecified = 0 "unspecified",
+        /// The connector that led to the service stopped, or lost its link.
+        ConnectorGone = 1 "connector_gone",
+    }
+}
+
 /// The first frame of a stream from an access client.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]

@@ -139,6 +139,7 @@ fn granting() -> impl Strategy<Value = Message> {
             text
         }
         .into()),
+        (any::<u32>(), select(CutReason::ALL)).prop_map(|(grant, reason)| Cut { grant: GrantId(grant), reason }.into()),
         (any::<u32>(), select(RevokedReason::ALL)).prop_map(|(grant, reason)| Revoked {
             grant: GrantId(grant),
             reason

@@ -154,6 +154,7 @@ pub(super) fn examples() -> Vec<(&'static str, Message)> {
             Refused { grant: GrantId(2), code: GrantRefusal::BadCredential, text: "log in again".into() }.into(),
         ),
         ("Revoked", Revoked { grant: GrantId(1), reason: RevokedReason::Ended }.into()),
+        ("Cut", Cut { grant: GrantId(1), reason: CutReason::ConnectorGone }.into()),
         ("OpenGrant", OpenGrant { grant: GrantId(1), destination: Some("192.168.1.29:3389".into()) }.into()),
     ]
 }

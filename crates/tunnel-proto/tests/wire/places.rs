@@ -26,7 +26,7 @@ fn allowed(kind: F) -> Vec<(Role, Place)> {
         F::CreateTunnel | F::Route | F::List | F::Delete | F::Rotate => vec![to_edge(Operator)],
         F::TunnelCreated | F::Tunnels | F::Done => vec![from_edge(Operator)],
         F::Present => vec![to_edge(Access)],
-        F::Granted | F::Refused | F::Revoked => vec![from_edge(Access)],
+        F::Granted | F::Refused | F::Revoked | F::Cut => vec![from_edge(Access)],
         F::Open => vec![Connector, Operator, Edge].into_iter().map(|role| (role, Place::StreamOpening)).collect(),
         F::OpenGrant => vec![(Access, Place::StreamOpening)],
         F::Accepted | F::StreamRefused => everywhere(Place::StreamAnswer),
