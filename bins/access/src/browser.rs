@@ -19,8 +19,16 @@ const REMINDER: &str =
 
 /// Whether a browser on this machine could be opened for the person at this terminal.
 pub(crate) fn is_here() -> bool {
-    let named = std::env::var_os("BROWSER").is_some_and(|value| !value.is_empty());
-    (platform::has_display() || named) && SEARCHED.into_iter().all(|name| is_fixed(std::env::var_os(name).as_deref()))
+    could_be() && misleading().is_none()
+}
+
+fn could_be() -> bool {
+    platform::has_display() || std::env::var_os("BROWSER").is_some_and(|value| !value.is_empty())
+}
+
+/// The variable that would have a browser looked for in the current directory.
+fn misleading() -> Option<&'static str> {
+    SEARCHED.into_iter().find(|name| !is_fixed(std::env::var_os(name).as_deref()))
 }
 
 /// The variables that lead to a browser.
@@ -29,7 +37,7 @@ const SEARCHED: [&str; 2] = ["PATH", "XDG_DATA_DIRS"];
 /// Whether a list of directories leads to the same places wherever it is read. In an empty or relative one, which is the
 /// current directory or below it, somebody else may have left a browser.
 fn is_fixed(list: Option<&OsStr>) -> bool {
-    list.is_none_or(|list| list.is_empty() || std::env::split_paths(list).all(|place| place.is_absolute()))
+    list.is_none_or(|list| std::env::split_paths(list).all(|place| place.is_absolute()))
 }
 
 /// Shows where to log in; opens it, if the browser has to be here.
@@ -40,6 +48,11 @@ pub(crate) fn show(screen: &Screen, prompt: &Prompt) {
         true => format!("and check that the page of {login_host} shows the code"),
         false => format!("on any device, and type there, at {login_host}, the code"),
     };
+    if let Some(name) = misleading().filter(|_| !prompt.here && could_be()) {
+        screen.say(&format!(
+            "access: no browser is opened, because {name} would have one looked for in the current directory"
+        ));
+    }
     screen.say(&format!("Log in to `{app}` ({host}). Open\n\n    {url}\n\n{what}\n\n    {code}\n"));
     if prompt.here && may_open(&prompt.url, prompt.login_host.as_str()) {
         open(&prompt.url);
@@ -153,7 +166,8 @@ mod tests {
         let separator = if cfg!(windows) { ';' } else { ':' };
         let list = |places: &[&str]| OsString::from(places.join(&separator.to_string()));
         let (one, other) = if cfg!(windows) { (r"C:\bin", r"D:\bin") } else { ("/bin", "/usr/bin") };
-        assert!(is_fixed(None) && is_fixed(Some(&list(&[one, other]))) && is_fixed(Some(OsStr::new(""))));
+        assert!(is_fixed(None) && is_fixed(Some(&list(&[one, other]))));
+        assert!(!is_fixed(Some(OsStr::new(""))), "one place, which is the current directory");
         for places in [&["", one][..], &[one, ""], &[one, "", other], &[".", one], &[one, "bin"]] {
             assert!(!is_fixed(Some(&list(places))), "{places:?}");
         }

@@ -12,8 +12,10 @@ use tunnel_client::AppHost;
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::{cli::CurlArgs, failure::Failure, settings::Settings};
+use crate::{cli::CurlArgs, failure::Failure, platform, settings::Settings};
 
+/// Who gets the login: not whatever has this name in the current directory.
+const PROGRAM: &str = "curl";
 /// Before everything else: no file of options, and no pattern in the address.
 const AT_FIRST: [&str; 2] = ["-q", "-g"];
 /// What curl reads its secret from, so that nobody sees it in its arguments. Before what else it reads.
@@ -34,6 +36,9 @@ struct Asked {
 
 pub(crate) async fn curl(settings: &Settings, args: CurlArgs) -> Result<ExitCode, Failure> {
     let Asked { host, mut url, options } = understand(&args.words)?;
+    let program = platform::find(PROGRAM).ok_or_else(|| {
+        Failure::failed("there is no curl in the directories of PATH that are named from the root; install it")
+    })?;
     let service_token = settings.service_token()?;
     let (client, hosts) = settings.client(&format!("access curl {host}"), vec![host]).await?;
     let host = hosts.into_iter().next().ok_or_else(|| Failure::failed("there is no host"))?;
@@ -50,12 +55,11 @@ pub(crate) async fn curl(settings: &Settings, args: CurlArgs) -> Result<ExitCode
             lines
         }
         None => {
-            let login = client.login(&host).await?.login;
-            let login = login.ok_or_else(|| Failure::refused(format!("there is no login for `{host}`")))?;
+            let login = client.login_for_now(&host).await?;
             Zeroizing::new(format!("Cf-Access-Token: {}\n", login.token.reveal()))
         }
     };
-    let mut command = Command::new("curl");
+    let mut command = Command::new(program);
     command.args(AT_FIRST).args(FROM_INPUT).args(options);
     if let Some(ca) = settings.edge_ca() {
         command.arg("--cacert").arg(ca);

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -108,6 +109,25 @@ pub(crate) fn is_exposed(metadata: &fs::Metadata) -> bool {
         let _ = metadata;
         false
     }
+}
+
+/// Finds a program in the directories of `PATH`, but for those that are another place in every current directory.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let name = format!("{program}{}", std::env::consts::EXE_SUFFIX);
+    let places = std::env::var_os("PATH")?;
+    std::env::split_paths(&places)
+        .filter(|place| place.is_absolute())
+        .map(|place| place.join(&name))
+        .find(|path| is_program(path))
+}
+
+fn is_program(path: &Path) -> bool {
+    let Ok(metadata) = path.metadata() else { return false };
+    #[cfg(unix)]
+    let executable = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o111 != 0;
+    #[cfg(not(unix))]
+    let executable = true;
+    metadata.is_file() && executable
 }
 
 /// Waits for a request to stop: an interrupt at the terminal, or the system's request to terminate.

@@ -68,7 +68,7 @@ impl Settings {
 
     /// A client for `hosts`, and these hosts as they are reached. `command` is shown to whoever approves a login.
     pub(crate) async fn client(&self, command: &str, hosts: Vec<AppHost>) -> Result<(Client, Vec<AppHost>), Failure> {
-        self.client_with(command, hosts, Vec::new()).await
+        self.client_with(command, hosts, &[]).await
     }
 
     /// The same, with header fields for the requests that open a WebSocket.
@@ -76,7 +76,7 @@ impl Settings {
         &self,
         command: &str,
         hosts: Vec<AppHost>,
-        headers: Vec<ExtraHeader>,
+        headers: &[String],
     ) -> Result<(Client, Vec<AppHost>), Failure> {
         let local = self.local_edge(&hosts).await?;
         let mut builder = Client::builder()
@@ -86,7 +86,7 @@ impl Settings {
             .token_store(self.store())
             .trust(self.trust(local.as_ref())?)
             .auth(self.auth()?);
-        builder = headers.into_iter().fold(builder, Builder::header);
+        builder = read_headers(headers)?.into_iter().fold(builder, Builder::header);
         let mut port = None;
         if let Some(edge) = self.edge()? {
             builder = builder.edge(edge);
@@ -195,17 +195,34 @@ impl Settings {
             return Ok(Some(Zeroizing::new(secret.clone())));
         }
         if let Some(path) = &self.common.service_token_secret_file {
-            return read_secret(path).map(Some);
+            return read_secret("--service-token-secret-file", path).map(Some);
         }
         Ok(std::env::var("TUNNEL_SERVICE_TOKEN_SECRET").ok().filter(|secret| !secret.is_empty()).map(Zeroizing::new))
     }
 }
 
-/// Reads the file with the secret of a service token.
-fn read_secret(path: &Path) -> Result<Zeroizing<String>, Failure> {
-    let failed = |what: &dyn std::fmt::Display| {
-        Failure::failed(format!("--service-token-secret-file: `{}`: {what}", path.display()))
-    };
+/// Reads header fields: each as it is, or `@` and a file with a line for each. What is wrong is told without what may be a
+/// secret.
+fn read_headers(given: &[String]) -> Result<Vec<ExtraHeader>, Failure> {
+    let mut headers = Vec::new();
+    for (number, given) in (1..).zip(given) {
+        let bad = |error| Failure::usage(format!("--header, the {number}. one: {error}"));
+        match given.strip_prefix('@') {
+            Some(file) => {
+                let lines = read_secret("--header", Path::new(file))?;
+                for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+                    headers.push(line.parse().map_err(bad)?);
+                }
+            }
+            None => headers.push(given.parse().map_err(bad)?),
+        }
+    }
+    Ok(headers)
+}
+
+/// Reads the file with a secret that `flag` names.
+fn read_secret(flag: &str, path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let failed = |what: &dyn std::fmt::Display| Failure::failed(format!("{flag}: `{}`: {what}", path.display()));
     let file = fs::File::open(path).map_err(|error| failed(&error))?;
     if platform::is_exposed(&file.metadata().map_err(|error| failed(&error))?) {
         let path = path.display();
@@ -215,7 +232,7 @@ fn read_secret(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let mut limited = file.take(SECRET_FILE_MAX + 1);
     limited.read_to_string(&mut text).map_err(|error| failed(&error))?;
     if limited.limit() == 0 {
-        return Err(failed(&format!("it is longer than {SECRET_FILE_MAX} bytes, and no secret of a service token")));
+        return Err(failed(&format!("it is longer than {SECRET_FILE_MAX} bytes, as no secret is")));
     }
     Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))
 }

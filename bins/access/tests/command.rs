@@ -51,6 +51,8 @@ fn secrets_are_not_repeated() {
         (vec!["login", "a.invalid"], vec![("HTTPS_PROXY", "ftp://ann:s3cret@x")]),
         (vec!["login", "a.invalid", "--id", "x", "--secret", "s3cret"], vec![]),
         (vec!["login", "a.invalid", "--id", "x"], vec![("TUNNEL_SERVICE_TOKEN_SECRET", "s3cret")]),
+        (vec!["tcp", "--hostname", "a.invalid", "-H", "Host: s3cret"], vec![]),
+        (vec!["tcp", "--hostname", "a.invalid", "-H", "s3cret"], vec![]),
     ] {
         let output = access(home.path(), &words, &variables);
         let text = format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));

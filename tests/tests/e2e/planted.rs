@@ -192,6 +192,21 @@ fn nothing_that_lies_in_the_current_directory_is_run_or_read() {
         })
         .await?;
 
+        // A credential goes to the curl of the system, if there is one there, and to no other.
+        let secret = "s3cret-of-a-machine";
+        for path in [format!(".:{path}"), format!(":{path}"), ".:".to_owned()] {
+            trap.untouched_by(async {
+                let mut command = here(&["curl", &format!("https://{APP}/")])?;
+                command.env("TUNNEL_SERVICE_TOKEN_ID", "robot").env("TUNNEL_SERVICE_TOKEN_SECRET", secret);
+                let command = lab.privately(&command, "export PATH=\"$0\"", Path::new(&path));
+                let done = finish(command).await?;
+                let found = path != ".:";
+                assert_eq!(done.stderr.contains("there is no curl"), !found, "{}", done.said());
+                Ok(())
+            })
+            .await?;
+        }
+
         // Addresses and names that would be something else to a shell, or to the next program's command line.
         trap.untouched_by(async {
             for word in [
