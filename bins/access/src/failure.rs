@@ -65,7 +65,10 @@ impl From<tunnel_client::Error> for Failure {
             E::Untrusted { .. } => {
                 "; give the edge's CA with --edge-ca (`edge ca` prints it) or its fingerprint with --edge-pin"
             }
-            E::Clock { .. } => "; set the clock of this machine right; if it is, the edge's is wrong",
+            E::Clock { .. } => {
+                "; set the clock of this machine right; if it is, the edge's is wrong, or its certificate was not renewed in time"
+            }
+            E::TooMany { .. } => "; try again in a minute",
             E::OtherEdge { .. } => {
                 "; if the edge has really moved, remove the host's files below --config-dir and log in anew"
             }
@@ -86,7 +89,7 @@ impl From<tunnel_client::Error> for Failure {
         let message = format!("{error}{mend}");
         match &error {
             E::Usage { .. } => Self::usage(message),
-            E::UnknownEdge { .. } | E::ForeignEdge { .. } => Self::refused(message),
+            E::UnknownEdge { .. } => Self::refused(message),
             E::LoginRefused { .. } | E::LoginLapsed { .. } | E::NoLogin { .. } | E::Revoked { .. } => {
                 Self::refused(message)
             }

@@ -65,6 +65,10 @@ pub(crate) async fn list(settings: &Settings, args: &ListArgs) -> Result<(), Fai
     for entry in settings.store().list()? {
         edges.entry(entry.issuer.clone()).or_default().push(entry);
     }
+    if let Some(named) = settings.edge()? {
+        let is_named = |issuer: &str| EdgeAddress::parse(issuer, None).is_ok_and(|edge| edge.name() == named.name());
+        edges.retain(|issuer, _| is_named(issuer));
+    }
     let mut listing = Listing::default();
     let mut failures = Vec::new();
     for (edge, entries) in edges {
@@ -151,6 +155,8 @@ fn closest<'a>(listed: &'a [Reachable], host: &Hostname) -> Option<&'a Reachable
 
 /// The page, or the command that opens it.
 fn opened(kind: ReachableKind, hostname: &str, edge: &str, visit: Option<&str>) -> Option<String> {
+    // Of a pattern, whoever opens one of its hosts knows the name.
+    let hostname = &hostname.replacen('*', "NAME", 1);
     let port = EdgeAddress::parse(edge, None).ok().map(|edge| edge.target().port());
     let authority = match port.filter(|port| *port != tunnel_proto::dial::EDGE_PORT) {
         Some(port) => format!("{hostname}:{port}"),
@@ -251,7 +257,7 @@ mod tests {
                 "db db.example.com ann@example.com, for 2 hours access tcp --hostname db.example.com --url 127.0.0.1:PORT",
                 "wiki wiki.example.com not logged in https://wiki.example.com",
                 "off off.example.com not logged in offline",
-                "test *.test.example.com not logged in access tcp --hostname *.test.example.com --url 127.0.0.1:PORT",
+                "test *.test.example.com not logged in access tcp --hostname NAME.test.example.com --url 127.0.0.1:PORT",
                 "- gone.example.com ann@example.com, for 2 hours not listed any more",
                 "test a.test.example.com ann@example.com, for 2 hours access tcp --hostname a.test.example.com --url 127.0.0.1:PORT",
             ]

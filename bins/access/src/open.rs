@@ -22,7 +22,7 @@ const FIRST_FREE_PORT: u16 = 1024;
 pub(crate) async fn open(settings: &Settings, action: &str, args: OpenArgs) -> Result<(), Failure> {
     let command = format!("access {action} --hostname {}", args.hostname);
     let local = args.url.as_deref().map(|url| listen_address(url, action)).transpose()?;
-    let (client, hosts) = settings.client_with(&command, vec![args.hostname], args.header).await?;
+    let (client, hosts) = settings.client_with(&command, vec![args.hostname], &args.header).await?;
     let Some(host) = hosts.into_iter().next() else { return Err(Failure::failed("there is no host")) };
     let Some(local) = local else {
         let tcp = to(&client, &host, args.destination.as_ref());
@@ -33,7 +33,10 @@ pub(crate) async fn open(settings: &Settings, action: &str, args: OpenArgs) -> R
     let forward = begin(&client, &host, args.destination.as_ref(), &local, options).await?;
     if args.listen_anyone {
         eprintln!("access: anybody who reaches {} acts as you", forward.local_addr());
-    } else if !cfg!(target_os = "linux") {
+    } else if cfg!(target_os = "linux") {
+        let local = forward.local_addr();
+        eprintln!("access: all of your programs on this machine reach {local} as you; other users are refused");
+    } else {
         eprintln!("access: other users of this machine could use {}, as you", forward.local_addr());
     }
     Show::new(&client, settings.screen(), vec![Port::new(&host, args.destination.as_ref(), forward)]).run().await

@@ -144,9 +144,9 @@ impl Show {
                     port.failed = Some((said.clone(), port.forward.counters().connected()));
                 }
             }
-            Event::Failed { local, reason, .. } => {
+            Event::Failed { local, error, .. } => {
                 for port in self.ports.iter_mut().filter(|port| port.forward.local_addr() == *local) {
-                    port.failed = Some((reason.clone(), port.forward.counters().connected()));
+                    port.failed = Some((error.to_string(), port.forward.counters().connected()));
                 }
             }
             _ => {}
@@ -199,7 +199,7 @@ fn said(event: &Event) -> Option<String> {
             "the login is over; the next connection asks for a new one".to_owned()
         }
         Event::Revoked { .. } => "the edge ended the access".to_owned(),
-        Event::Failed { reason, .. } => reason.clone(),
+        Event::Failed { error, .. } => Failure::from(error.clone()).to_string(),
         Event::Stranger { user, .. } => format!("the user {user} tried to connect, and was refused"),
         _ => return None,
     })

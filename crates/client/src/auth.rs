@@ -36,7 +36,7 @@ impl Auth {
         Self(Kind::Person(Arc::new(login::Browser::new(show))))
     }
 
-    /// A person with a browser somewhere else: `show` gets an address and a code to compare.
+    /// A person with a browser somewhere else: `show` gets an address and a code, which is typed there.
     pub fn device_code(show: impl Fn(&Prompt) + Send + Sync + 'static) -> Self {
         Self(Kind::Person(Arc::new(login::Device::new(show))))
     }

@@ -3,11 +3,8 @@
 mod websocket;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use http::Method;
@@ -32,6 +29,8 @@ use crate::{error::Error, header::ExtraHeader, proxy::Proxy};
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 /// Time for one question over HTTPS, connecting included.
 const ASK_LIMIT: Duration = Duration::from_secs(30);
+/// How long a network is taken for one that spoils native links: a laptop is carried to others.
+const SPOILT: Duration = Duration::from_secs(10 * 60);
 /// The ALPN name of HTTPS.
 const ALPN_HTTP: &[u8] = b"http/1.1";
 
@@ -50,8 +49,8 @@ pub(crate) struct Carrier {
     proxy: Option<Proxy>,
     /// For requests that open a WebSocket.
     headers: Vec<ExtraHeader>,
-    /// The native link could not be had: not tried again.
-    spoilt: AtomicBool,
+    /// When a WebSocket was needed, because the native link could not be had.
+    spoilt: Mutex<Option<Instant>>,
 }
 
 impl Carrier {
@@ -61,13 +60,7 @@ impl Carrier {
             config.alpn_protocols = vec![alpn.to_vec()];
             Ok::<_, Error>(Arc::new(config))
         };
-        Ok(Self {
-            http: config(ALPN_HTTP)?,
-            native: config(ALPN_ACCESS)?,
-            proxy,
-            headers,
-            spoilt: AtomicBool::new(false),
-        })
+        Ok(Self { http: config(ALPN_HTTP)?, native: config(ALPN_ACCESS)?, proxy, headers, spoilt: Mutex::new(None) })
     }
 
     /// One question over HTTPS and its JSON answer.
@@ -107,9 +100,12 @@ impl Carrier {
     /// Brings up a link: as it is, or inside a WebSocket where something in between spoils that. Says which.
     pub(crate) async fn link(&self, edge: &EdgeAddress, hello: Hello) -> Result<(Connected, &'static str), Error> {
         let mut first = None;
-        if !self.spoilt.load(Ordering::Relaxed) {
+        if !self.spoilt().is_some_and(|since| since.elapsed() < SPOILT) {
             match self.native(edge, hello.clone()).await {
-                Ok(connected) => return Ok((connected, "tls")),
+                Ok(connected) => {
+                    *self.spoilt() = None;
+                    return Ok((connected, "tls"));
+                }
                 Err(Trouble::Final(error)) => return Err(error),
                 Err(Trouble::Spoilt(error)) => {
                     tracing::debug!(%error, "no native link; trying a WebSocket");
@@ -119,13 +115,19 @@ impl Carrier {
         }
         match self.websocket(edge, hello).await {
             Ok(connected) => {
-                self.spoilt.store(true, Ordering::Relaxed);
+                if first.is_some() {
+                    *self.spoilt() = Some(Instant::now());
+                }
                 Ok((connected, "websocket"))
             }
             Err(Trouble::Final(error)) => Err(error),
             // What the better way met says more.
             Err(Trouble::Spoilt(error)) => Err(first.unwrap_or(error)),
         }
+    }
+
+    fn spoilt(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.spoilt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn native(&self, edge: &EdgeAddress, hello: Hello) -> Result<Connected, Trouble> {

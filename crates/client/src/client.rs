@@ -35,7 +35,7 @@ use crate::{
     stream::Stream,
     tcp::Tcp,
     text::plain,
-    token::{Entry, TokenStore},
+    token::{Entry, Login, TokenStore},
 };
 
 /// Events that a slow listener may lag behind before it misses some.
@@ -129,6 +129,12 @@ impl Client {
     /// Logs in to `host`, if there is no login yet that lasts. Returns what is remembered then.
     pub async fn login(&self, host: &AppHost) -> Result<Entry, Error> {
         self.inner.place(host).lock().await.login(&self.inner.means, host).await
+    }
+
+    /// Logs in to `host`, if there is no login yet that lasts. The login may be one that the store did not take: it is good for
+    /// as long as this client lives, and [`Client::login`] would fail.
+    pub async fn login_for_now(&self, host: &AppHost) -> Result<Login, Error> {
+        self.inner.place(host).lock().await.login_for_now(&self.inner.means, host).await
     }
 
     /// Ends the login to `host`, here and at its edge; whether there was one.

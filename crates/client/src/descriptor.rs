@@ -72,8 +72,12 @@ pub(crate) async fn discover(
 fn nothing(host: &Hostname, at: &EdgeAddress, error: AskError) -> Error {
     let host = host.to_string();
     match error {
-        AskError::Refused(problem) => Error::NoApplication { host, reason: problem.message },
-        AskError::Status { status } => Error::NoApplication { host, reason: format!("the answer was HTTP {status}") },
+        AskError::Refused(problem) if !matches!(problem.code.as_str(), "too_many" | "internal") => {
+            Error::NoApplication { host, reason: problem.message }
+        }
+        AskError::Status { status } if !status.is_server_error() => {
+            Error::NoApplication { host, reason: format!("the answer was HTTP {status}") }
+        }
         AskError::Answer { reason } => Error::NoApplication { host, reason },
         other => Error::ask(&at.to_string(), other),
     }

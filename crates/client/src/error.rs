@@ -32,6 +32,14 @@ pub enum Error {
         /// Where it was tried.
         at: String,
     },
+    /// It was asked too often.
+    #[error("{at} answers no more questions for now: {reason}")]
+    TooMany {
+        /// Who was asked.
+        at: String,
+        /// Why, in its words.
+        reason: String,
+    },
     /// The proxy on the way does not let us through.
     #[error("the proxy {proxy} does not connect to {at}: {reason}")]
     Proxy {
@@ -228,6 +236,7 @@ impl Error {
             Self::Usage { .. } => "usage",
             Self::Unreachable { .. } => "unreachable",
             Self::Late { .. } => "late",
+            Self::TooMany { .. } => "too_many",
             Self::Proxy { .. } => "proxy",
             Self::Untrusted { .. } => "untrusted",
             Self::Clock { .. } => "clock",
@@ -257,9 +266,12 @@ impl Error {
     /// Whether the same may succeed later without anything being changed here.
     pub const fn is_retryable(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Late { .. } | Self::Proxy { .. } | Self::Cut { .. } | Self::Lost(_) => {
-                true
-            }
+            Self::Unreachable { .. }
+            | Self::Late { .. }
+            | Self::Proxy { .. }
+            | Self::TooMany { .. }
+            | Self::Cut { .. }
+            | Self::Lost(_) => true,
             Self::Link { retryable, .. } => *retryable,
             Self::Refused { code, .. } => matches!(code, GrantRefusal::Internal),
             Self::Stream { code, .. } => matches!(
@@ -296,6 +308,15 @@ impl Error {
             AskError::Timeout => Self::Late { at: at.to_owned() },
             AskError::Trust(error) => error.into(),
             AskError::Unreachable { message } => Self::Unreachable { at: at.to_owned(), reason: message },
+            AskError::Refused(problem) if problem.code == "too_many" => {
+                Self::TooMany { at: at.to_owned(), reason: problem.message }
+            }
+            AskError::Refused(problem) if problem.code == "internal" => {
+                Self::Unreachable { at: at.to_owned(), reason: problem.message }
+            }
+            AskError::Status { status } if status.is_server_error() => {
+                Self::Unreachable { at: at.to_owned(), reason: format!("the answer was HTTP {status}") }
+            }
             AskError::Http(error) => Self::Unreachable { at: at.to_owned(), reason: error.to_string() },
             other => Self::Protocol { at: at.to_owned(), reason: other.to_string() },
         }

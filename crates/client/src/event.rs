@@ -54,14 +54,14 @@ pub enum Event {
         /// Why.
         error: Error,
     },
-    /// A connection to a forwarded port did not get through.
+    /// A connection to a forwarded port did not get through, or was cut.
     Failed {
         /// The host.
         host: Hostname,
         /// The local address of the port.
         local: SocketAddr,
-        /// Why, for a person.
-        reason: String,
+        /// Why.
+        error: Error,
     },
     /// Another user of this machine tried to use a forwarded port, and was refused.
     Stranger {

@@ -27,6 +27,10 @@ const CONNECTIONS_MAX: usize = 4096;
 /// The pause after the system could not accept a connection: most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a program that has closed its side waits for a service: longer than one takes to be reached, and not so long that
+/// programs which try again and again pile up while a person logs in.
+const HALF_CLOSED_LIMIT: Duration = Duration::from_secs(20);
+
 /// How a local port is opened.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
@@ -176,8 +180,12 @@ impl Port {
         let _open = Open::new(&self.counters);
         let opened = tokio::select! {
             opened = self.client.open(&self.host, self.destination.as_ref()) => opened,
-            // Whoever came went away while we were logging in.
-            () = gone(&tcp) => return,
+            // Whoever came went away while we were logging in. To whoever did not, it must not look like a service that has
+            // nothing to say.
+            () = gone(&tcp) => {
+                tcp.set_zero_linger().ok();
+                return;
+            }
         };
         let mut stream = match opened {
             Ok(stream) => stream,
@@ -216,15 +224,17 @@ impl Port {
 
     fn failed(&self, error: &Error) {
         let host = self.host.hostname().clone();
-        self.client.tell(Event::Failed { host, local: self.local, reason: error.to_string() });
+        self.client.tell(Event::Failed { host, local: self.local, error: error.clone() });
     }
 }
 
-/// Waits until the other end of a connection is gone. Data that waits to be read is none of our business yet.
+/// Waits until the other end of a connection is gone. Data that waits to be read is none of our business yet; an end without
+/// any may be a program that has nothing to say and waits for an answer, and is gone if a service takes long to be reached.
 async fn gone(tcp: &TcpStream) {
     let mut byte = [0];
     match tcp.peek(&mut byte).await {
-        Ok(0) | Err(_) => {}
+        Ok(0) => sleep(HALF_CLOSED_LIMIT).await,
+        Err(_) => {}
         Ok(_) => std::future::pending().await,
     }
 }

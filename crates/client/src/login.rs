@@ -115,7 +115,8 @@ impl Desk<'_> {
 
     fn failed(&self, error: AskError) -> Error {
         match error {
-            AskError::Refused(problem) => self.refused(problem.message),
+            AskError::Refused(problem) if problem.code == "refused" => self.refused(problem.message),
+            AskError::Refused(problem) if problem.code == "gone" => self.lapsed(),
             other => Error::ask(&self.app.edge.to_string(), other),
         }
     }

@@ -87,7 +87,7 @@ pub trait TokenStore: Send + Sync + 'static {
     /// Remembers it, in the place of what was known before.
     fn save(&self, entry: &Entry) -> Result<(), StoreError>;
 
-    /// Everything known, in the order of hostnames.
+    /// Everything known, in the order of hostnames, but for what cannot be used.
     fn list(&self) -> Result<Vec<Entry>, StoreError>;
 
     /// The edge that a service token is shown to for a host, if it was used for it before.

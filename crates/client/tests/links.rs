@@ -11,5 +11,7 @@ mod forwarding;
 mod list;
 #[path = "links/login.rs"]
 mod login;
+#[path = "links/patience.rs"]
+mod patience;
 #[path = "links/stores.rs"]
 mod stores;

@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tunnel_proto::{
     Hostname,
     access::{CLI_TOKEN_PATH, TokenAnswer, TokenRequest},
+    dial::AskError,
     message::Credential,
 };
 
@@ -47,14 +48,22 @@ struct Fresh {
     unkept: Option<StoreError>,
 }
 
+impl Fresh {
+    const fn kept(entry: Entry) -> Self {
+        Self { entry, unkept: None }
+    }
+}
+
 /// What is known about one host. Held by one at a time: the others wait, and share what comes of it.
 #[derive(Default)]
 pub(super) struct Place {
     app: Option<App>,
     /// The person's login that is under way, and what it is to.
     visit: Option<(App, Arc<LoginVisit>)>,
-    /// A login that the store did not take.
-    unkept: Option<Entry>,
+    /// A login that the store did not take, and why.
+    unkept: Option<Fresh>,
+    /// A login that is over, which the store may still have.
+    over: Option<Token>,
     failed: Option<(Instant, Error)>,
 }
 
@@ -91,19 +100,33 @@ impl Place {
         if let Kind::Machine(token) = &means.auth.0 {
             return Ok((token.credential(), None));
         }
-        let Fresh { entry, unkept } = self.logged_in(means, host).await?;
-        if let Some(error) = unkept {
-            tracing::warn!("the login to {host} ends with this program, because it could not be kept: {error}");
-        }
-        let login = entry.login.ok_or_else(|| Error::NoLogin { host: host.to_string() })?;
+        let login = self.login_for_now(means, host).await?;
         Ok((Credential::ClientToken(login.token.reveal().to_owned()), Some(login.token)))
     }
 
-    /// A login that lasts and is kept, for this process and for others.
+    /// A login that lasts, kept or not.
+    pub(super) async fn login_for_now(&mut self, means: &Arc<Means>, host: &AppHost) -> Result<Login, Error> {
+        let told = self.unkept.is_some();
+        let Fresh { entry, unkept } = self.logged_in(means, host).await?;
+        if let Some(error) = unkept.filter(|_| !told) {
+            tracing::warn!("the login to {host} ends with this program, because it could not be kept: {error}");
+        }
+        entry.login.ok_or_else(|| Error::NoLogin { host: host.to_string() })
+    }
+
+    /// A login that lasts and is kept, for this process and for others. One that cannot be kept is ended.
     pub(super) async fn login(&mut self, means: &Arc<Means>, host: &AppHost) -> Result<Entry, Error> {
         match self.logged_in(means, host).await? {
-            Fresh { unkept: Some(error), .. } => Err(error.into()),
-            Fresh { entry, .. } => Ok(entry),
+            Fresh { entry, unkept: None } => Ok(entry),
+            Fresh { entry, unkept: Some(error) } => {
+                self.unkept = None;
+                if let (Some(login), Some(app)) = (entry.login, &self.app)
+                    && let Err(error) = end(means, app, &login.token).await
+                {
+                    tracing::warn!("the login to {host} could not be kept, and the edge could not be told: {error}");
+                }
+                Err(error.into())
+            }
         }
     }
 
@@ -112,31 +135,35 @@ impl Place {
     async fn logged_in(&mut self, means: &Arc<Means>, host: &AppHost) -> Result<Fresh, Error> {
         let app = self.app(means, host).await?;
         for _ in 0..VISITS {
-            let here = self.unkept.as_ref().filter(|entry| lasts(entry, &app));
-            if let Some(entry) = stored(means, &app)?.or_else(|| here.cloned()) {
+            let kept = stored(means, &app)?.filter(|entry| !self.is_over(entry)).map(Fresh::kept);
+            let here = self.unkept.as_ref().filter(|fresh| lasts(&fresh.entry, &app));
+            if let Some(fresh) = kept.or_else(|| here.cloned()) {
                 self.visit = None;
-                return Ok(Fresh { entry, unkept: None });
+                return Ok(fresh);
             }
             let Kind::Person(method) = &means.auth.0 else { return Err(Error::NoLogin { host: host.to_string() }) };
             let visit = match &self.visit {
                 Some((about, visit)) if *about == app && !visit.is_over() => visit.clone(),
                 _ => {
                     let (means, method, host, app) = (means.clone(), method.clone(), host.clone(), app.clone());
-                    let about = app.clone();
-                    let visit = Visit::begin(GRACE, async move { log_in(&means, &*method, &host, &app).await });
+                    let (about, over) = (app.clone(), self.over.clone());
+                    let visit =
+                        Visit::begin(GRACE, async move { log_in(&means, &*method, &host, &app, over.as_ref()).await });
                     self.visit.insert((about, visit)).1.clone()
                 }
             };
             // Nothing comes of one that was given up in the very moment that we came.
             if let Some(outcome) = visit.wait().await {
                 self.visit = None;
-                if let Ok(Fresh { entry, unkept: Some(_) }) = &outcome {
-                    self.unkept = Some(entry.clone());
-                }
+                self.unkept = outcome.as_ref().ok().filter(|fresh| fresh.unkept.is_some()).cloned();
                 return outcome;
             }
         }
         Err(Error::internal("the login was given up"))
+    }
+
+    fn is_over(&self, entry: &Entry) -> bool {
+        entry.login.as_ref().is_some_and(|login| self.over.as_ref() == Some(&login.token))
     }
 
     /// Forgets a login that the edge does not take any more, and none that came in its place. The edge itself stays known.
@@ -144,32 +171,45 @@ impl Place {
         // What is at the host may have become another application.
         self.app = None;
         self.unkept = None;
+        self.over = Some(refused.clone());
         let _lock = lock(means, host).await?;
-        erase(means, host, refused)
+        // A full disk keeps what is over; it is not used again here.
+        if let Err(error) = erase(means, host, refused) {
+            tracing::warn!("the login to {host} is over, and cannot be removed: {error}");
+        }
+        Ok(())
     }
 
     /// Ends the login, here and at the edge.
     pub(super) async fn logout(&mut self, means: &Arc<Means>, host: &AppHost) -> Result<bool, Error> {
         // A login under way is not wanted any more, either.
         self.visit = None;
-        self.unkept = None;
-        let Some(known) = means.store.load(host.hostname())? else { return Ok(false) };
+        let unkept = self.unkept.take().map(|fresh| fresh.entry);
+        let kept = means.store.load(host.hostname())?.filter(|entry| entry.login.is_some());
+        let Some(known) = kept.or(unkept) else { return Ok(false) };
         let Some(login) = known.login else { return Ok(false) };
         let host = &known.port.map_or_else(|| host.clone(), |port| host.clone().or_port(port));
         // Gone from here first, whether or not the edge can be told.
         let lock = timeout(LOGOUT_LIMIT, lock(means, host)).await;
         let lock = lock.map_err(|_| Error::Late { at: "another process that is logging in".to_owned() })??;
-        erase(means, host, &login.token)?;
+        let erased = erase(means, host, &login.token);
         drop(lock);
+        self.over = Some(login.token.clone());
         let app = self.app(means, host).await?;
-        let request = TokenRequest::End { token: login.token.reveal().to_owned() };
-        let answer: Result<TokenAnswer, _> = means.carrier.ask(&app.edge, CLI_TOKEN_PATH, Some(&request)).await;
-        match answer {
-            Ok(_) => Ok(true),
-            // It was over already.
-            Err(tunnel_proto::dial::AskError::Refused(problem)) if problem.code == "gone" => Ok(true),
-            Err(error) => Err(Error::ask(&app.edge.to_string(), error)),
-        }
+        end(means, &app, &login.token).await?;
+        // What cannot be removed here is worthless now.
+        erased.map(|()| true)
+    }
+}
+
+/// Ends a login at its edge.
+async fn end(means: &Means, app: &App, token: &Token) -> Result<(), Error> {
+    let request = TokenRequest::End { token: token.reveal().to_owned() };
+    match means.carrier.ask::<TokenAnswer>(&app.edge, CLI_TOKEN_PATH, Some(&request)).await {
+        Ok(_) => Ok(()),
+        // It was over already.
+        Err(AskError::Refused(problem)) if problem.code == "gone" => Ok(()),
+        Err(error) => Err(Error::ask(&app.edge.to_string(), error)),
     }
 }
 
@@ -199,11 +239,18 @@ fn erase(means: &Means, host: &AppHost, over: &Token) -> Result<(), Error> {
 }
 
 /// Lets the person log in, or another process that is at it already.
-async fn log_in(means: &Means, method: &dyn LoginMethod, host: &AppHost, app: &App) -> Result<Fresh, Error> {
+async fn log_in(
+    means: &Means,
+    method: &dyn LoginMethod,
+    host: &AppHost,
+    app: &App,
+    over: Option<&Token>,
+) -> Result<Fresh, Error> {
     let _lock = lock(means, host).await?;
     // Whoever had the lock may have logged in meanwhile.
-    if let Some(entry) = stored(means, app)? {
-        return Ok(Fresh { entry, unkept: None });
+    let is_over = |entry: &Entry| over.is_some() && entry.login.as_ref().map(|login| &login.token) == over;
+    if let Some(entry) = stored(means, app)?.filter(|entry| !is_over(entry)) {
+        return Ok(Fresh::kept(entry));
     }
     let desk = Desk {
         app,

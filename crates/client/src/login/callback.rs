@@ -110,17 +110,63 @@ impl Callback {
 
 type Sender = Arc<Mutex<Option<oneshot::Sender<Brought>>>>;
 
+/// What a person reads when their browser came back.
+#[derive(Clone, Copy)]
+enum Text {
+    Stranger,
+    Nothing,
+    LoggedIn,
+    Refused,
+    Another,
+    Over,
+}
+
+impl Text {
+    /// In the language of `lang`, `ja` or else English.
+    const fn in_words(self, lang: &str) -> &'static str {
+        let japanese = matches!(lang.as_bytes(), b"ja");
+        match (self, japanese) {
+            (Self::Stranger, false) => "This address is not for you.",
+            (Self::Stranger, true) => "このアドレスは利用できません。",
+            (Self::Nothing, false) => "There is nothing here.",
+            (Self::Nothing, true) => "ここには何もありません。",
+            (Self::LoggedIn, false) => "You are logged in. You can close this window.",
+            (Self::LoggedIn, true) => "ログインしました。このウィンドウを閉じてかまいません。",
+            (Self::Refused, false) => "The login was refused. You can close this window.",
+            (Self::Refused, true) => "ログインは拒否されました。このウィンドウを閉じてかまいません。",
+            (Self::Another, false) => "This is not the login that was begun in the terminal.",
+            (Self::Another, true) => "プログラムの画面で開始したログインではありません。",
+            (Self::Over, false) => "This login is over already.",
+            (Self::Over, true) => "このログインはすでに終了しています。",
+        }
+    }
+}
+
+/// The language of a browser, of those that there are. Browsers name what their person likes best first.
+fn language<B>(request: &Request<B>) -> &'static str {
+    let wanted =
+        request.headers().get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let known = wanted.split(',').find_map(|tag| match tag.split([';', '-']).next()?.trim() {
+        "ja" => Some("ja"),
+        "en" => Some("en"),
+        _ => None,
+    });
+    known.unwrap_or("en")
+}
+
 fn answer<B>(request: &Request<B>, expected: &Expected, sender: &Sender) -> Response<Full<Bytes>> {
+    let lang = language(request);
+    let page = |status, text: Text| page(status, lang, text);
     let hosts: Vec<_> = request.headers().get_all(header::HOST).iter().collect();
     // A name that leads here is somebody else's page (DNS rebinding).
     if hosts.len() != 1 || hosts.iter().any(|host| host.as_bytes() != expected.authority.as_bytes()) {
-        return page(StatusCode::FORBIDDEN, "This address is not for you.");
+        return page(StatusCode::FORBIDDEN, Text::Stranger);
     }
     if request.uri().path() != expected.path {
-        return page(StatusCode::NOT_FOUND, "There is nothing here.");
+        return page(StatusCode::NOT_FOUND, Text::Nothing);
     }
     if request.method() != Method::GET {
-        return page(StatusCode::METHOD_NOT_ALLOWED, "There is nothing to do here.");
+        return page(StatusCode::METHOD_NOT_ALLOWED, Text::Nothing);
     }
     let (mut code, mut error, mut state) = (Vec::new(), Vec::new(), Vec::new());
     for (name, value) in url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
@@ -132,28 +178,25 @@ fn answer<B>(request: &Request<B>, expected: &Expected, sender: &Sender) -> Resp
         }
     }
     let ours = matches!(state.as_slice(), [state] if bool::from(state.as_bytes().ct_eq(expected.state.as_bytes())));
-    let (brought, status, text) = match (ours, code.as_slice(), error.as_slice()) {
-        (true, [code], []) => {
-            (Brought::Code(code.clone()), StatusCode::OK, "You are logged in. You can close this window.")
-        }
-        (true, [], [error]) => {
-            (Brought::Refusal(error.clone()), StatusCode::OK, "The login was refused. You can close this window.")
-        }
-        _ => return page(StatusCode::BAD_REQUEST, "This is not the login that was begun in the terminal."),
+    let (brought, text) = match (ours, code.as_slice(), error.as_slice()) {
+        (true, [code], []) => (Brought::Code(code.clone()), Text::LoggedIn),
+        (true, [], [error]) => (Brought::Refusal(error.clone()), Text::Refused),
+        _ => return page(StatusCode::BAD_REQUEST, Text::Another),
     };
     match sender.lock().unwrap_or_else(PoisonError::into_inner).take() {
         Some(sender) => {
             // Nobody may be waiting any more.
             let _ = sender.send(brought);
-            page(status, text)
+            page(StatusCode::OK, text)
         }
-        None => page(StatusCode::GONE, "This login is over already."),
+        None => page(StatusCode::GONE, Text::Over),
     }
 }
 
-fn page(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+fn page(status: StatusCode, lang: &'static str, text: Text) -> Response<Full<Bytes>> {
+    let text = text.in_words(lang);
     let html = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+        "<!doctype html><html lang=\"{lang}\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>access</title><p>{text}</p></html>"
     );
     let mut response = Response::new(Full::from(html));
@@ -214,6 +257,25 @@ mod tests {
         assert_eq!(ask(&authority, &authority, good).await, "200");
         assert!(matches!(waiting.await.unwrap().unwrap(), Brought::Code(code) if code == "C"));
         assert!(TcpStream::connect(&authority).await.is_err(), "the port is closed");
+    }
+
+    #[test]
+    fn a_person_reads_it_in_the_language_that_their_browser_likes_best() {
+        for (accepted, lang) in [
+            (None, "en"),
+            (Some("ja"), "ja"),
+            (Some("ja-JP,ja;q=0.9,en;q=0.8"), "ja"),
+            (Some("en-GB, ja;q=0.5"), "en"),
+            (Some("fr,de;q=0.9,ja;q=0.3"), "ja"),
+            (Some("jab"), "en"),
+            (Some(";,"), "en"),
+        ] {
+            let mut request = Request::new(());
+            if let Some(accepted) = accepted {
+                request.headers_mut().insert(header::ACCEPT_LANGUAGE, accepted.parse().unwrap());
+            }
+            assert_eq!(language(&request), lang, "{accepted:?}");
+        }
     }
 
     #[tokio::test]

@@ -1,10 +1,13 @@
-//! A browser somewhere else: a person opens an address, compares a code and decides (after RFC 8628).
+//! A browser somewhere else: a person opens an address, types the code that is shown here and decides (after RFC 8628).
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
-use tunnel_proto::access::{CLI_DEVICE_PATH, CLI_TOKEN_PATH, DeviceRequest, DeviceStarted, TokenAnswer, TokenRequest};
+use tunnel_proto::{
+    access::{CLI_DEVICE_PATH, CLI_TOKEN_PATH, DeviceRequest, DeviceStarted, TokenAnswer, TokenRequest},
+    dial::AskError,
+};
 use url::{Host, Url};
 
 use super::{Desk, LOGIN_LIMIT, Prompt};
@@ -33,7 +36,12 @@ impl LoginMethod for Device {
             computer: desk.computer.to_owned(),
             command: desk.command.to_owned(),
         };
-        let started: DeviceStarted = desk.ask(CLI_DEVICE_PATH, &request).await.map_err(|error| desk.failed(error))?;
+        let started: DeviceStarted = match desk.ask(CLI_DEVICE_PATH, &request).await {
+            Ok(started) => started,
+            // Nothing was begun that could lapse.
+            Err(AskError::Refused(problem)) if problem.code == "gone" => return Err(desk.refused(problem.message)),
+            Err(error) => return Err(desk.failed(error)),
+        };
         if !is_page_of(&started.url, desk) {
             let reason = "it names a page of somebody else".to_owned();
             return Err(Error::Protocol { at: desk.app.edge.to_string(), reason });

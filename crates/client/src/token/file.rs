@@ -167,10 +167,11 @@ impl TokenStore for FileStore {
         for file in files {
             let name = file.map_err(failed)?.file_name();
             let host = name.to_str().and_then(|name| name.strip_suffix(".json")).map(Hostname::parse);
-            if let Some(Ok(host)) = host
-                && let Some(entry) = self.load(&host)?
-            {
-                entries.push(entry);
+            let Some(Ok(host)) = host else { continue };
+            match self.load(&host) {
+                Ok(entry) => entries.extend(entry),
+                // One file that cannot be used hides no other.
+                Err(error) => tracing::warn!("a login is left out: {error}"),
             }
         }
         entries.sort_by(|a, b| a.host.as_str().cmp(b.host.as_str()));

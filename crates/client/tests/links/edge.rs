@@ -1,7 +1,7 @@
 //! An edge made of the protocol crate: descriptors, logins, links; what it was asked is counted.
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     convert::Infallible,
     sync::{
         Arc, Mutex,
@@ -38,8 +38,8 @@ use tunnel_proto::{
     identity::{ALPN_ACCESS, Ca, provider},
     link::{self, ControlSender, Link, Settings},
     message::{
-        Credential, GrantRefusal, Granted, Limits, Message, Opening, Refused, Revoked, RevokedReason, Role,
-        StreamRefusal,
+        Credential, Cut, CutReason, GrantRefusal, Granted, Limits, Message, Opening, Refused, Revoked, RevokedReason,
+        Role, StreamRefusal,
     },
 };
 
@@ -78,6 +78,8 @@ pub(crate) struct State {
     pub(crate) requests: Mutex<Vec<(String, http::HeaderMap)>>,
     /// Whether the person refuses what is asked for elsewhere.
     pub(crate) refuses: AtomicBool,
+    /// Status and code of the problems that the next polls are answered with.
+    pub(crate) problems: Mutex<VecDeque<(u16, &'static str)>>,
 }
 
 #[derive(Debug)]
@@ -130,6 +132,7 @@ impl Edge {
             lists: Mutex::default(),
             requests: Mutex::default(),
             refuses: AtomicBool::new(false),
+            problems: Mutex::default(),
         });
         let serving = state.clone();
         let (native, plain) = (TlsAcceptor::from(Arc::new(config)), TlsAcceptor::from(Arc::new(plain)));
@@ -282,6 +285,14 @@ impl State {
                 assert_eq!((login.0, login.1), (challenge, redirect_uri));
                 self.issue(&login.2)
             }
+            TokenRequest::Poll { .. } if let Some((status, code)) = self.problems.lock().unwrap().pop_front() => {
+                let status = StatusCode::from_u16(status).unwrap();
+                match code {
+                    // Something in between.
+                    "" => answer(status, &json!("Bad Gateway")),
+                    code => answer(status, &json!({"code": code, "message": "not now"})),
+                }
+            }
             TokenRequest::Poll { .. } if self.refuses.load(SeqCst) => {
                 answer(StatusCode::OK, &json!({"answer": "refused", "reason": "Ann said no"}))
             }
@@ -350,7 +361,7 @@ impl State {
                     let Some(pending) = pending else { return };
                     let Opening::Grant(open) = pending.opening.clone() else { panic!("an access client opens grants") };
                     let known = granted.contains(&open.grant) && self.grants.lock().unwrap().contains(&open.grant);
-                    let this = self.clone();
+                    let (this, sender) = (self.clone(), link.control.sender());
                     tokio::spawn(async move {
                         match open.destination.as_deref() {
                             _ if !known => pending.refuse(StreamRefusal::NotGranted, "no such grant").await,
@@ -378,12 +389,21 @@ impl State {
                                 stream.shutdown().await.unwrap();
                                 stream.read_u8().await.unwrap();
                             }
+                            Some("192.0.2.7:22") => {
+                                // What led to it goes away.
+                                let _stream = pending.accept().await.unwrap();
+                                let cut = Cut { grant: open.grant, reason: CutReason::ConnectorGone };
+                                sender.send(cut).await.unwrap();
+                            }
                             Some("192.0.2.5:22") => {
                                 // Is not reached at once.
                                 tokio::time::sleep(Duration::from_secs(3)).await;
                                 pending.accept().await.unwrap();
                             }
-                            _ => {
+                            other => {
+                                if other == Some("192.0.2.6:22") {
+                                    tokio::time::sleep(Duration::from_secs(1)).await;
+                                }
                                 let (mut from, mut to) = tokio::io::split(pending.accept().await.unwrap());
                                 tokio::io::copy(&mut from, &mut to).await.ok();
                                 // What comes after the end of the question.

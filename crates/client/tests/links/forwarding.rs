@@ -77,15 +77,44 @@ async fn a_program_that_gives_up_leaves_the_login_to_the_next_one() {
 }
 
 #[tokio::test]
+async fn a_program_that_has_nothing_to_say_hears_the_answer() {
+    let edge = Edge::start().await;
+    let client = edge.client().auth(Auth::service_token("robot", "s3cret")).build().unwrap();
+    // At once, and where the service takes a while to be reached.
+    for destination in [None, Some("192.0.2.6:22")] {
+        let tcp = client.tcp(&edge.host("db.localhost"));
+        let tcp = match destination {
+            Some(destination) => tcp.destination(destination),
+            None => tcp,
+        };
+        let forward = tcp.forward("127.0.0.1:0").await.unwrap();
+        let mut local = TcpStream::connect(forward.local_addr()).await.unwrap();
+        local.shutdown().await.unwrap();
+        let mut answer = String::new();
+        timeout(PATIENCE, local.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(answer, "!", "{destination:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_cut_connection_is_not_taken_for_an_orderly_end() {
     let edge = Edge::start().await;
     let client = edge.client().auth(Auth::service_token("robot", "s3cret")).build().unwrap();
     let tcp = client.tcp(&edge.host("db.localhost")).destination("192.0.2.2:22");
     let forward = tcp.forward("127.0.0.1:0").await.unwrap();
+    let mut events = client.events();
     let mut local = TcpStream::connect(forward.local_addr()).await.unwrap();
     let mut answer = Vec::new();
     let error = timeout(PATIENCE, local.read_to_end(&mut answer)).await.unwrap().unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    let told =
+        async { while !matches!(events.recv().await.unwrap(), Event::Failed { error: Error::Cut { .. }, .. }) {} };
+    timeout(PATIENCE, told).await.unwrap();
+    // And why, where the edge knows it.
+    let tcp = client.tcp(&edge.host("db.localhost")).destination("192.0.2.7:22");
+    let (_open, input) = tokio::io::duplex(64);
+    let error = timeout(PATIENCE, tcp.stdio(input, tokio::io::sink())).await.unwrap().unwrap_err();
+    assert!(matches!(&error, Error::Cut { reason, .. } if reason.contains("the connector")), "{error}");
 }
 
 #[tokio::test]
@@ -101,8 +130,8 @@ async fn whoever_is_refused_learns_by_whom_and_the_program_is_not_fooled() {
     assert!(through(forward.local_addr(), "x").await.is_err());
     let failed = async {
         loop {
-            if let Event::Failed { reason, .. } = events.recv().await.unwrap() {
-                return reason;
+            if let Event::Failed { error, .. } = events.recv().await.unwrap() {
+                return error.to_string();
             }
         }
     };

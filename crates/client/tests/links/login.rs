@@ -203,7 +203,7 @@ async fn a_logout_waits_for_whoever_is_logging_in() {
 }
 
 #[tokio::test]
-async fn a_code_is_compared_where_there_is_no_browser() {
+async fn a_code_is_shown_where_there_is_no_browser() {
     let edge = Edge::start().await;
     let shown = Arc::new(std::sync::Mutex::new(String::new()));
     let show = shown.clone();

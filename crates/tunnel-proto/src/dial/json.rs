@@ -200,8 +200,14 @@ pub enum AskError {
 
 impl AskError {
     /// Whether the same question may succeed a little later.
-    pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Timeout | Self::Http(_) | Self::Socket { .. })
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Timeout | Self::Http(_) | Self::Socket { .. } => true,
+            Self::Refused(problem) => matches!(problem.code.as_str(), "too_many" | "internal"),
+            // Something in front of an edge that is not there just now.
+            Self::Status { status } => status.is_server_error(),
+            _ => false,
+        }
     }
 }
 
