@@ -7,6 +7,7 @@ mod e2e {
     mod bytes;
     mod declare;
     mod enrol;
+    mod guides;
     mod login;
     mod machines;
     mod networks;

@@ -16,7 +16,7 @@ use tunnel_tests::{
     origin::Nginx,
     process::finish,
     run,
-    services::{Desktop, Postgres, Samba, Sshd, iperf3, picture, redis, used},
+    services::{Desktop, Postgres, Samba, Sshd, freerdp, iperf3, picture, redis, used},
     stage::STAFF,
 };
 
@@ -229,7 +229,7 @@ fn a_desktop_is_seen_through_the_bastion_and_nothing_else_is() {
         site.log_in(RDP).await?;
         let args = ["rdp", "--hostname", RDP, "--url", "localhost:2244", "--destination", "127.0.0.1:3389"];
         let _client = site.home.forward(&args, 2244).await?;
-        let picture = picture(&lab, 2244, 12, "desktop.png").await?;
+        let picture = picture(&lab, freerdp(&lab, 2244), 12, "desktop.png").await?;
         assert!(std::fs::metadata(picture)?.len() > 100);
 
         // Either side alone is not enough, and each refusal says whose it is.
@@ -263,18 +263,21 @@ fn a_desktop_is_seen_through_the_bastion_and_nothing_else_is() {
 }
 
 #[test]
-fn ssh_scp_rsync_and_git_work_through_a_proxy_command() {
+fn ssh_scp_rsync_and_git_work_by_the_lines_that_ssh_config_prints() {
     run("ssh", async |lab| {
         let mut site = site(&lab).await?;
-        let sshd = Sshd::start(&lab, 2022).await?;
+        let sshd = Sshd::start(&lab, "127.0.0.1:2022".parse()?, &lab.path("root")).await?;
         let _connector = Connector::publish(&lab, SSH, "ssh://127.0.0.1:2022").await?;
         site.log_in(SSH).await?;
-        let block = finish(site.home.command(&["ssh-config", "--hostname", SSH])?).await?.ok()?;
-        assert!(block.contains(&format!("Host {SSH}")) && block.contains("ProxyCommand"), "{block}");
-        let proxy = site.home.words(&format!("ssh --hostname {SSH}"))?;
+        // What is said to the command must reach `ssh`, which has neither this home nor these variables.
+        let ca = lab.write("it's 100%h of \"$HOME\"/ca.pem", &site.edge.ca().await?)?;
+        let logins = site.home.folder().join(".config/tunnel");
+        let mut block = site.home.command(&["ssh-config", "--hostname", SSH, "--no-browser"])?;
+        block.arg("--edge-ca").arg(&ca).arg("--config-dir").arg(&logins);
+        let block = finish(block).await?.ok()?;
         let config = format!(
-            "Host {SSH}\n  User root\n  ProxyCommand {proxy}\n  IdentityFile {}\n  StrictHostKeyChecking no\n  \
-             UserKnownHostsFile /dev/null\n  LogLevel ERROR\n",
+            "{block}  User root\n  IdentityFile {}\n  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  \
+             LogLevel ERROR\n",
             sshd.key.display()
         );
         let config = lab.write("ssh_config", &config)?;
@@ -327,7 +330,7 @@ fn ssh_scp_rsync_and_git_work_through_a_proxy_command() {
 fn files_databases_and_caches_are_used_through_local_ports() {
     run("nas", async |lab| {
         let mut site = site(&lab).await?;
-        let samba = Samba::start(&lab, 1445).await?;
+        let samba = Samba::start(&lab, "127.0.0.1:1445".parse()?).await?;
         let postgres = Postgres::start(&lab, 15432).await?;
         let _redis = redis(&lab, 16379).await?;
         let _smb = Connector::publish(&lab, SMB, "smb://127.0.0.1:1445").await?;
