@@ -11,6 +11,7 @@ mod e2e {
     mod login;
     mod machines;
     mod networks;
+    mod office;
     mod pages;
     mod planted;
     mod quick_start;
