@@ -1,6 +1,7 @@
 //! Services that are no web pages, used with the programs that people already have, through the access client.
 
 use std::{
+    collections::HashMap,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -20,6 +21,7 @@ use tunnel_tests::{
     stage::STAFF,
 };
 
+const WWW: &str = "www.example.test";
 const APP: &str = "app.example.test";
 const DB: &str = "db.example.test";
 const RDP: &str = "rdp.example.test";
@@ -488,12 +490,21 @@ fn three_commands_run_side_by_side() {
         site.edge
             .apply(&format!("{ACCESS}  - {{name: www, hostnames: [www.example.test], policies: [staff-only]}}\n"))
             .await?;
-        let _www = Connector::publish(&lab, "www.example.test", &nginx.url()).await?;
-        let tcp = Connector::publish(&lab, DB, &echo.url()).await?;
-        let mut command = Connector::command(&lab)?;
-        let allowed = echo.address().to_string();
-        command.args(["--hostname", RDP, "--bastion", "--allow", &allowed]);
-        let _bastion = Connector::start("bastion", command).await?;
+        let (allowed, [www_url, tcp_url]) = (echo.address().to_string(), [nginx.url(), echo.url()]);
+        let start = async |host: &str| -> anyhow::Result<Connector> {
+            let mut command = Connector::command(&lab)?;
+            command.args(["--hostname", host]);
+            match host {
+                WWW => command.args(["--url", &www_url]),
+                DB => command.args(["--url", &tcp_url]),
+                _ => command.args(["--bastion", "--allow", &allowed]),
+            };
+            Connector::start(&format!("connector {host}"), command).await
+        };
+        let mut running = HashMap::new();
+        for host in [WWW, DB, RDP] {
+            running.insert(host, start(host).await?);
+        }
         let desktops = format!("destinations: [\"{allowed}\"]");
         let policies = ACCESS.replace("destinations: [\"127.0.0.1:3389\", \"192.0.2.0/24:*\"]", &desktops);
         assert!(policies.contains(&allowed), "{policies}");
@@ -517,18 +528,31 @@ fn three_commands_run_side_by_side() {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             Ok((text(&output.stdout), text(&output.stderr)))
         };
-        let to_desk = ["rdp", "--hostname", RDP, "--destination", &allowed];
-        assert_eq!(ask(&["tcp", "--hostname", DB]).await?.0, "hello\n");
-        assert_eq!(ask(&to_desk).await?.0, "hello\n");
-        let page = site.visitor.browse("https://www.example.test/").await?;
-        assert!(page.text().contains("The private page"), "{}", page.text());
-
-        tcp.process.kill().await?;
-        assert_eq!(ask(&to_desk).await?.0, "hello\n", "the bastion goes on");
-        let page = site.visitor.browse("https://www.example.test/").await?;
-        assert!(page.text().contains("The private page"), "and so does the page: {}", page.text());
-        let (said, why) = ask(&["tcp", "--hostname", DB]).await?;
-        assert!(said.is_empty() && why.contains("no connector"), "{why}");
+        let works = async |visitor: &mut Visitor, host: &str| -> anyhow::Result<(bool, String)> {
+            let (said, why) = match host {
+                WWW => {
+                    let page = visitor.browse("https://www.example.test/").await?;
+                    return Ok((page.text().contains("The private page"), page.text()));
+                }
+                DB => ask(&["tcp", "--hostname", DB]).await?,
+                _ => ask(&["rdp", "--hostname", RDP, "--destination", &allowed]).await?,
+            };
+            anyhow::ensure!(said.is_empty() || said == "hello\n", "{said}");
+            Ok((!said.is_empty(), why))
+        };
+        for dying in [DB, RDP, WWW] {
+            for host in [WWW, DB, RDP] {
+                let (works, why) = works(&mut site.visitor, host).await?;
+                assert!(works, "{host} before {dying} dies: {why}");
+            }
+            running.remove(dying).unwrap().process.kill().await?;
+            for host in [WWW, DB, RDP] {
+                let (works, why) = works(&mut site.visitor, host).await?;
+                assert_eq!(works, host != dying, "{host} after {dying} has died: {why}");
+                assert!(works || host == WWW || why.contains("no connector"), "{why}");
+            }
+            running.insert(dying, start(dying).await?);
+        }
         Ok(())
     });
 }
