@@ -23,9 +23,9 @@ const GUIDES: &[&str] = &["databases", "iperf3", "rdp", "smb", "ssh"];
 /// What is not typed here, by its beginning, and why.
 const NOT_HERE: &[(&str, &str)] = &[
     ("mount -t cifs", "needs the module cifs of the kernel, which machines for tests do not have"),
-    ("mstsc", "a program of Windows"),
-    ("New-SmbMapping", "a command of Windows"),
-    ("net use", "a command of Windows"),
+    ("mstsc", "is a program of Windows"),
+    ("New-SmbMapping", "is a command of Windows"),
+    ("net use", "is a command of Windows"),
 ];
 
 /// What a reader has in the place of the guides' examples, in all of them.
