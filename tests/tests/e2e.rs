@@ -6,6 +6,7 @@ mod e2e {
     mod bad_input;
     mod bytes;
     mod declare;
+    mod ends;
     mod enrol;
     mod guides;
     mod login;
