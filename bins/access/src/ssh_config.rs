@@ -93,7 +93,8 @@ fn written(word: String) -> Result<String, Failure> {
     Ok(format!("'{}'", word.replace('\'', r"'\''").replace('%', "%%")))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use clap::Parser;
 
