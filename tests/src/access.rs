@@ -72,16 +72,6 @@ impl Home {
         Ok(command)
     }
 
-    /// The words of [`Home::command`] for a shell or an `ssh` configuration.
-    ///
-    /// # Errors
-    /// It has not been built.
-    pub fn words(&self, args: &str) -> Result<String> {
-        let (home, browser) = (self.folder.display(), self.browser());
-        let (ca, access) = (self.ca.display(), program("access")?);
-        Ok(format!("env HOME={home} BROWSER={} {} --edge-ca {ca} {args}", browser.display(), access.display()))
-    }
-
     /// Starts the program and waits until it listens.
     ///
     /// # Errors

@@ -80,8 +80,16 @@ impl Edge {
     /// # Errors
     /// It ended or did not listen in time.
     pub async fn start(lab: &Lab, config: EdgeConfig) -> Result<Self> {
+        Self::start_as(lab, config, |command| command).await
+    }
+
+    /// [`Edge::start`] by another command, made of the usual one.
+    ///
+    /// # Errors
+    /// It ended or did not listen in time.
+    pub async fn start_as(lab: &Lab, config: EdgeConfig, by: impl FnOnce(Command) -> Command) -> Result<Self> {
         lab.write("edge.toml", &config.toml(&lab.path("edge")))?;
-        let mut process = Process::start("edge", Self::command(lab, &["run"])?)?;
+        let mut process = Process::start("edge", by(Self::command(lab, &["run"])?))?;
         listens(&mut process, config.listen.first().context("a listener")?.parse()?).await?;
         Ok(Self { process, config, lab: lab.clone() })
     }

@@ -15,13 +15,8 @@ use crate::netns::{self, Netns};
 /// A temporary directory and a network namespace, with nothing in them yet.
 #[derive(Clone, Debug)]
 pub struct Lab {
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    net: Netns,
-    dir: TempDir,
+    net: Arc<Netns>,
+    dir: Arc<TempDir>,
 }
 
 /// Runs a test in a lab of its own. The test's sockets and every program it starts are inside.
@@ -42,7 +37,7 @@ where
         net.hosts(&[("127.0.0.1", "access.example.test www.example.test app.example.test db.example.test rdp.example.test ssh.example.test smb.example.test")]).expect("a hosts file");
         net.enter().expect("entering the namespace");
         let dir = tempfile::Builder::new().prefix("tunnel-test-").tempdir().expect("a temporary directory");
-        let lab = Lab { inner: Arc::new(Inner { net, dir }) };
+        let lab = Lab { net: Arc::new(net), dir: Arc::new(dir) };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let outcome = runtime.expect("a runtime").block_on(test(lab.clone()));
         drop(lab);
@@ -56,14 +51,19 @@ where
 }
 
 impl Lab {
-    /// The namespace that the test itself is in.
+    /// Another machine of this laboratory: the same directory, and a namespace of its own.
+    pub fn beside(&self, net: Netns) -> Self {
+        Self { net: Arc::new(net), dir: self.dir.clone() }
+    }
+
+    /// The namespace of this machine; that of the lab which [`run`] gives is the test's own.
     pub fn net(&self) -> &Netns {
-        &self.inner.net
+        &self.net
     }
 
     /// A path below the lab's directory.
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
-        self.inner.dir.path().join(name)
+        self.dir.path().join(name)
     }
 
     /// Writes a file below the lab's directory.
@@ -108,7 +108,7 @@ impl Lab {
     pub fn dress(&self, mut command: Command) -> Command {
         let home = self.path("home");
         let _ = fs::create_dir_all(&home);
-        command.env_clear().current_dir(self.inner.dir.path());
+        command.env_clear().current_dir(self.dir.path());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", &home).env("LANG", "C.UTF-8").env("RUST_BACKTRACE", "1");
         command

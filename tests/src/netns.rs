@@ -128,7 +128,7 @@ impl Drop for Netns {
     }
 }
 
-/// Joins two namespaces by a cable; the ends are named and addressed as given (`name`, `address/prefix`).
+/// Joins two namespaces by a cable; the ends are named and addressed as given (`name`, `address/prefix` or nothing).
 ///
 /// # Errors
 /// The system refused.
@@ -139,7 +139,9 @@ pub fn cable(a: (&Netns, &str, &str), b: (&Netns, &str, &str)) -> Result<()> {
         if address.contains(':') {
             add.push("nodad");
         }
-        ns.ip(&add)?;
+        if !address.is_empty() {
+            ns.ip(&add)?;
+        }
         // Checksums are otherwise left to hardware that is not there, which NAT and tunnels in software stumble over.
         blocking("ip", &["netns", "exec", ns.name(), "ethtool", "-K", device, "tx", "off", "rx", "off"])?;
         ns.ip(&["link", "set", device, "up"])?;

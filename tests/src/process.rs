@@ -253,6 +253,18 @@ pub fn program(name: &str) -> Result<std::path::PathBuf> {
     Ok(path)
 }
 
+/// The library that gives a program another time, for programs of several threads.
+///
+/// # Errors
+/// `tests/run` has not installed it.
+pub fn faketime() -> Result<std::path::PathBuf> {
+    let mut found = std::fs::read_dir("/usr/lib")?.filter_map(|entry| {
+        let path = entry.ok()?.path().join("faketime/libfaketimeMT.so.1");
+        path.is_file().then_some(path)
+    });
+    found.next().context("libfaketime is missing: `tests/run --tools`")
+}
+
 /// A file or folder that `tests/run` put under target/tools.
 ///
 /// # Errors

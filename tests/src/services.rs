@@ -1,12 +1,19 @@
-//! Real services that are no web pages, each on 127.0.0.1 of the lab: iPerf3, OpenSSH, Samba, PostgreSQL, Redis, a desktop.
+//! Real services that are no web pages, on a machine of the lab: iPerf3, OpenSSH, Samba, PostgreSQL, Redis, desktops by VNC
+//! and RDP.
 
-use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{
+    fs,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
+use tokio::process::Command;
 
 use crate::{
     Lab, Process,
-    edge::listens,
+    edge::listens_in,
     process::{Finished, finish},
 };
 
@@ -22,7 +29,7 @@ pub async fn iperf3(lab: &Lab, port: u16) -> Result<Process> {
     let mut command = lab.command("iperf3");
     command.args(["-s", "-B", "127.0.0.1", "-p", &port.to_string()]);
     let mut server = Process::start("iperf3 server", command)?;
-    listens(&mut server, here(port)).await?;
+    listens_in(lab.net(), &mut server, here(port)).await?;
     Ok(server)
 }
 
@@ -36,16 +43,17 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// Starts it on 127.0.0.1:`port`.
+    /// Starts it on `address`, with root's home at `home`.
     ///
     /// # Errors
     /// It did not start.
-    pub async fn start(lab: &Lab, port: u16) -> Result<Self> {
+    pub async fn start(lab: &Lab, address: SocketAddr, home: &Path) -> Result<Self> {
         let dir = lab.path("sshd");
         fs::create_dir_all(&dir)?;
+        fs::create_dir_all(home)?;
         fs::create_dir_all("/run/sshd")?;
         let (host, key) = (dir.join("host"), dir.join("user"));
-        for path in [&host, &key] {
+        for path in [&host, &key].into_iter().filter(|path| !path.exists()) {
             let mut make = lab.command("ssh-keygen");
             make.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path);
             finish(make).await?.ok()?;
@@ -53,9 +61,9 @@ impl Sshd {
         let keys = dir.join("authorized_keys");
         fs::copy(key.with_extension("pub"), &keys)?;
         let mut command = lab.command("/usr/sbin/sshd");
-        command.args(["-f", "/dev/null", "-D", "-e", "-p", &port.to_string(), "-h"]).arg(&host);
+        command.args(["-f", "/dev/null", "-D", "-e", "-p", &address.port().to_string(), "-h"]).arg(&host);
         for option in [
-            "ListenAddress=127.0.0.1".to_owned(),
+            format!("ListenAddress={}", address.ip()),
             "StrictModes=no".to_owned(),
             "PermitRootLogin=prohibit-password".to_owned(),
             "UsePAM=no".to_owned(),
@@ -66,8 +74,9 @@ impl Sshd {
         ] {
             command.arg("-o").arg(option);
         }
+        let command = lab.privately(&command, "mount --bind \"$0\" /root", home);
         let mut process = Process::start("sshd", command)?;
-        listens(&mut process, here(port)).await?;
+        listens_in(lab.net(), &mut process, address).await?;
         Ok(Self { process, key })
     }
 }
@@ -82,20 +91,20 @@ pub struct Samba {
 }
 
 impl Samba {
-    /// Starts it on 127.0.0.1:`port`.
+    /// Starts it on `address`.
     ///
     /// # Errors
     /// It did not start.
-    pub async fn start(lab: &Lab, port: u16) -> Result<Self> {
+    pub async fn start(lab: &Lab, address: SocketAddr) -> Result<Self> {
         let dir = lab.path("samba");
         let folder = dir.join("nas");
         for sub in ["nas", "private", "lock", "state", "cache", "pid", "ncalrpc"] {
             fs::create_dir_all(dir.join(sub))?;
         }
         // The lab's directory is the owner's; the share is used as root, who owns it.
-        let at = dir.display();
+        let (at, ip, port) = (dir.display(), address.ip(), address.port());
         let config = format!(
-            "[global]\n  interfaces = lo\n  bind interfaces only = yes\n  smb ports = {port}\n  server role = standalone\n  \
+            "[global]\n  interfaces = {ip}\n  bind interfaces only = yes\n  smb ports = {port}\n  server role = standalone\n  \
              map to guest = Bad User\n  guest account = root\n  log level = 0\n  disable netbios = yes\n  \
              private dir = {at}/private\n  lock directory = {at}/lock\n  state directory = {at}/state\n  \
              cache directory = {at}/cache\n  pid directory = {at}/pid\n  ncalrpc dir = {at}/ncalrpc\n  \
@@ -106,7 +115,7 @@ impl Samba {
         let mut command = lab.command("/usr/sbin/smbd");
         command.args(["-F", "--debug-stdout", "-s"]).arg(file);
         let mut process = Process::start("smbd", command)?;
-        listens(&mut process, here(port)).await?;
+        listens_in(lab.net(), &mut process, address).await?;
         Ok(Self { process, folder })
     }
 }
@@ -118,6 +127,8 @@ pub struct Postgres {
     pub process: Process,
     /// Where its client programs are.
     pub programs: PathBuf,
+    /// Its certificate, for the name `db.internal`.
+    pub certificate: PathBuf,
 }
 
 impl Postgres {
@@ -133,17 +144,47 @@ impl Postgres {
         let dir = tempfile::Builder::new().prefix("tunnel-postgres-").tempdir()?.keep();
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o777))?;
         let data = dir.join("data");
-        let mut init = lab.command("setpriv");
-        init.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(programs.join("initdb"));
-        init.arg("-D").arg(&data).args(["-A", "trust", "-U", "app", "--no-sync"]).current_dir("/");
+        let as_postgres = |program: &Path| {
+            let mut command = lab.command("setpriv");
+            command
+                .args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"])
+                .arg(program)
+                .current_dir("/");
+            command
+        };
+        let mut init = as_postgres(&programs.join("initdb"));
+        init.arg("-D").arg(&data).args(["-A", "trust", "-U", "app", "--no-sync"]);
         finish(init).await?.ok()?;
-        let mut command = lab.command("setpriv");
-        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(programs.join("postgres"));
-        command.arg("-D").arg(&data).args(["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-p"]);
-        command.arg(port.to_string()).arg("-k").arg(&dir).current_dir("/");
+        let (key, certificate) = (data.join("server.key"), data.join("server.crt"));
+        let mut make = as_postgres("openssl".as_ref());
+        make.args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=db.internal",
+            "-addext",
+        ]);
+        make.args(["subjectAltName=DNS:db.internal", "-keyout"]).arg(&key).arg("-out").arg(&certificate);
+        finish(make).await?.ok()?;
+        let mut command = as_postgres(&programs.join("postgres"));
+        command.arg("-D").arg(&data).args([
+            "-c",
+            "fsync=off",
+            "-c",
+            "listen_addresses=127.0.0.1",
+            "-c",
+            "ssl=on",
+            "-p",
+        ]);
+        command.arg(port.to_string()).arg("-k").arg(&dir);
         let mut process = Process::start("postgres", command)?;
-        listens(&mut process, here(port)).await?;
-        Ok(Self { process, programs })
+        listens_in(lab.net(), &mut process, here(port)).await?;
+        Ok(Self { process, programs, certificate })
     }
 }
 
@@ -155,20 +196,36 @@ pub async fn redis(lab: &Lab, port: u16) -> Result<Process> {
     let mut command = lab.command("redis-server");
     command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &port.to_string()]);
     let mut server = Process::start("redis", command)?;
-    listens(&mut server, here(port)).await?;
+    listens_in(lab.net(), &mut server, here(port)).await?;
     Ok(server)
 }
 
-/// A desktop by RDP: xrdp before a VNC server whose screen has one colour.
+/// The colour of a desktop's screen.
+pub const DESKTOP_COLOUR: &str = "#d2691e";
+
+/// A desktop by VNC, whose screen has one colour: the X server `display` on 127.0.0.1:`port`, for everybody.
+///
+/// # Errors
+/// It did not start.
+pub async fn vnc(lab: &Lab, display: u16, port: u16) -> Result<Process> {
+    let mut command = lab.command("Xvnc");
+    command.arg(format!(":{display}")).args(["-geometry", "640x480", "-depth", "24", "-SecurityTypes", "None"]);
+    command.args(["-localhost", "-rfbport", &port.to_string(), "-nolisten", "unix", "-listen", "tcp", "-ac"]);
+    let mut screen = Process::start("Xvnc", command)?;
+    listens_in(lab.net(), &mut screen, here(port)).await?;
+    let mut paint = lab.command("xsetroot");
+    paint.args(["-display", &format!("127.0.0.1:{display}"), "-solid", DESKTOP_COLOUR]);
+    finish(paint).await?.ok()?;
+    Ok(screen)
+}
+
+/// A desktop by RDP: xrdp before a VNC server.
 #[derive(Debug)]
 pub struct Desktop {
     /// The RDP server.
     pub rdp: Process,
     _screen: Process,
 }
-
-/// The colour of the desktop's screen.
-pub const DESKTOP_COLOUR: &str = "#d2691e";
 
 impl Desktop {
     /// Starts it on `address`, in the lab.
@@ -178,15 +235,8 @@ impl Desktop {
     pub async fn start(lab: &Lab, address: SocketAddr, display: u16) -> Result<Self> {
         let dir = lab.path("desktop");
         fs::create_dir_all(&dir)?;
-        let vnc = 5900 + display;
-        let mut command = lab.command("Xvnc");
-        command.arg(format!(":{display}")).args(["-geometry", "640x480", "-depth", "24", "-SecurityTypes", "None"]);
-        command.args(["-localhost", "-rfbport", &vnc.to_string(), "-nolisten", "unix", "-listen", "tcp", "-ac"]);
-        let mut screen = Process::start("Xvnc", command)?;
-        listens(&mut screen, here(vnc)).await?;
-        let mut paint = lab.command("xsetroot");
-        paint.args(["-display", &format!("127.0.0.1:{display}"), "-solid", DESKTOP_COLOUR]);
-        finish(paint).await?.ok()?;
+        let port = 5900 + display;
+        let screen = vnc(lab, display, port).await?;
         let (key, certificate) = (dir.join("key.pem"), dir.join("cert.pem"));
         let mut make = lab.command("openssl");
         make.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=desktop", "-keyout"]);
@@ -198,7 +248,7 @@ impl Desktop {
              allow_channels=true\nmax_bpp=24\n\
              [Logging]\nLogFile={}\nLogLevel=INFO\nEnableSyslog=false\n\
              [Channels]\n\
-             [screen]\nname=screen\nlib=libvnc.so\nip=127.0.0.1\nport={vnc}\nusername=na\npassword=\n",
+             [screen]\nname=screen\nlib=libvnc.so\nip=127.0.0.1\nport={port}\nusername=na\npassword=\n",
             certificate.display(),
             key.display(),
             dir.join("xrdp.log").display(),
@@ -207,16 +257,25 @@ impl Desktop {
         let mut command = lab.command("/usr/sbin/xrdp");
         command.args(["-n", "-c"]).arg(file);
         let mut rdp = Process::start("xrdp", command)?;
-        listens(&mut rdp, address).await?;
+        listens_in(lab.net(), &mut rdp, address).await?;
         Ok(Self { rdp, _screen: screen })
     }
 }
 
-/// Looks at a desktop through `port` of this machine with FreeRDP in a virtual screen, and takes a picture of what it shows.
+/// FreeRDP at `port` of this machine.
+pub fn freerdp(lab: &Lab, port: u16) -> Command {
+    let mut client = lab.command("xfreerdp");
+    client.arg(format!("/v:127.0.0.1:{port}"));
+    client.args(["/cert:ignore", "/sec:tls", "/u:na", "/p:na", "/w:640", "/h:480", "/bpp:24", "-decorations"]);
+    client.arg("/log-level:WARN");
+    client
+}
+
+/// Looks at a desktop with a program for it, in a virtual screen, and takes a picture of what that shows.
 ///
 /// # Errors
 /// There is no desktop, or no picture of it.
-pub async fn picture(lab: &Lab, port: u16, display: u16, file: &str) -> Result<PathBuf> {
+pub async fn picture(lab: &Lab, mut viewer: Command, display: u16, file: &str) -> Result<PathBuf> {
     let mut command = lab.command("Xvfb");
     command.arg(format!(":{display}")).args([
         "-screen",
@@ -229,27 +288,15 @@ pub async fn picture(lab: &Lab, port: u16, display: u16, file: &str) -> Result<P
         "-ac",
     ]);
     let mut screen = Process::start("Xvfb", command)?;
-    listens(&mut screen, here(6000 + display)).await?;
+    listens_in(lab.net(), &mut screen, here(6000 + display)).await?;
     let name = format!("127.0.0.1:{display}");
-    let mut client = lab.command("xfreerdp");
-    client.env("DISPLAY", &name).arg(format!("/v:127.0.0.1:{port}"));
-    client.args([
-        "/cert:ignore",
-        "/sec:tls",
-        "/u:na",
-        "/p:na",
-        "/w:640",
-        "/h:480",
-        "/bpp:24",
-        "-decorations",
-        "/log-level:WARN",
-    ]);
-    let mut client = Process::start("xfreerdp", client)?;
+    viewer.env("DISPLAY", &name);
+    let mut client = Process::start("viewer", viewer)?;
     let path = lab.path(file);
     for _ in 0..100 {
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         if let Some(status) = client.ended()? {
-            bail!("xfreerdp ended with {status}:\n{}", client.log.tail(20));
+            bail!("the viewer ended with {status}:\n{}", client.log.tail(20));
         }
         let mut shot = lab.command("import");
         shot.args(["-display", &name, "-window", "root"]).arg(&path);
@@ -262,7 +309,7 @@ pub async fn picture(lab: &Lab, port: u16, display: u16, file: &str) -> Result<P
 }
 
 /// Whether most of a picture has the desktop's colour.
-async fn has_colour(lab: &Lab, picture: &std::path::Path) -> Result<bool> {
+async fn has_colour(lab: &Lab, picture: &Path) -> Result<bool> {
     let mut measure = lab.command("convert");
     measure.arg(picture).args([
         "-fuzz",

@@ -6,10 +6,13 @@ mod e2e {
     mod bad_input;
     mod bytes;
     mod declare;
+    mod ends;
     mod enrol;
+    mod guides;
     mod login;
     mod machines;
     mod networks;
+    mod office;
     mod pages;
     mod planted;
     mod quick_start;

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use tunnel_client::{AppHost, TokenStore};
 use tunnel_proto::UnixTime;
 
-use crate::{failure::Failure, settings::Settings};
+use crate::{failure::Failure, print::print, settings::Settings};
 
 pub(crate) async fn login(settings: &Settings, host: AppHost) -> Result<(), Failure> {
     let (client, hosts) = settings.client(&format!("access login {host}"), vec![host]).await?;
@@ -34,22 +34,9 @@ pub(crate) fn token(settings: &Settings, host: &AppHost) -> Result<(), Failure> 
     let entry = settings.store().load(host.hostname())?;
     let login = entry.and_then(|entry| entry.login).filter(|login| login.expires > now());
     match login {
-        Some(login) => {
-            println!("{}", login.token.reveal());
-            Ok(())
-        }
+        Some(login) => print(login.token.reveal()),
         None => Err(Failure::refused(format!("there is no login for `{host}`: `access login {host}` makes one"))),
     }
-}
-
-/// Prints the lines for `~/.ssh/config` that lead `ssh HOST` through the edge.
-pub(crate) fn ssh_config(host: &AppHost) -> Result<(), Failure> {
-    let program = std::env::current_exe().map_err(|error| Failure::failed(format!("where am I? {error}")))?;
-    let program = program.to_str().filter(|path| !path.contains(['"', '\n', '%']));
-    let program =
-        program.ok_or_else(|| Failure::failed("the path of this program cannot be written into a configuration"))?;
-    println!("Host {}\n  ProxyCommand \"{program}\" ssh --hostname {host}", host.hostname());
-    Ok(())
 }
 
 /// How long a login lasts.

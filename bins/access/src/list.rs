@@ -11,6 +11,7 @@ use crate::{
     account::{left, now},
     cli::ListArgs,
     failure::Failure,
+    print::print,
     settings::Settings,
 };
 
@@ -88,9 +89,9 @@ pub(crate) async fn list(settings: &Settings, args: &ListArgs) -> Result<(), Fai
         failures.extend(failure);
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&listing).map_err(Failure::failed)?);
+        print(&serde_json::to_string_pretty(&listing).map_err(Failure::failed)?)?;
     } else if !listing.applications.is_empty() {
-        table(&listing.applications, now()).iter().for_each(|line| println!("{line}"));
+        print(&table(&listing.applications, now()).join("\n"))?;
     }
     if failures.is_empty() && listing.edges.iter().all(|edge| edge.email.is_none()) {
         eprintln!("There are no logins yet, or no more: `access login https://APP` makes one.");

@@ -9,9 +9,11 @@ mod file;
 mod list;
 mod open;
 mod platform;
+mod print;
 mod screen;
 mod settings;
 mod show;
+mod ssh_config;
 mod status;
 
 use std::{ffi::OsString, process::ExitCode, time::Duration};
@@ -77,7 +79,7 @@ async fn dispatch(cli: Cli, screen: Screen) -> Result<ExitCode, Failure> {
         Command::Logout(args) => account::logout(&settings, args.url).await,
         Command::Token(args) => account::token(&settings, &args.app),
         Command::List(args) => list::list(&settings, &args).await,
-        Command::SshConfig(args) => account::ssh_config(&args.hostname),
+        Command::SshConfig(args) => ssh_config::ssh_config(&cli.common, &args.hostname),
         Command::Curl(args) => return curl::curl(&settings, args).await,
     };
     done.map(|()| ExitCode::SUCCESS)

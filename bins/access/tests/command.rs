@@ -86,12 +86,46 @@ fn other_machines_are_not_listened_for_unless_that_is_meant() {
 }
 
 #[test]
-fn the_lines_for_ssh_name_this_program() {
+fn the_lines_for_ssh_name_this_program_and_the_edge_but_no_secret() {
     let home = tempfile::tempdir().unwrap();
-    let output = access(home.path(), &["ssh-config", "--hostname", "shell.example.com:8443"], &[]);
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.starts_with("Host shell.example.com\n  ProxyCommand \"/"), "{text}");
-    assert!(text.ends_with("access\" ssh --hostname shell.example.com:8443\n"), "{text}");
+    let words = ["ssh-config", "--hostname", "shell.example.com:8443"];
+    let printed = |more: &[&str], variables: &[(&str, &str)]| access(home.path(), &[&words, more].concat(), variables);
+    let text = String::from_utf8(printed(&["--edge-ca", "my ca.pem"], &[]).stdout).unwrap();
+    assert!(text.starts_with("Host shell.example.com\n  ProxyCommand /"), "{text}");
+    let folder = home.path().canonicalize().unwrap();
+    let end = format!("access ssh --hostname shell.example.com:8443 --edge-ca '{}/my ca.pem'\n", folder.display());
+    assert!(text.ends_with(&end), "{text}");
+
+    let refused = printed(&["--id", "x", "--secret", "s3cret"], &[]);
+    assert_eq!((refused.status.code(), refused.stdout.len()), (Some(2), 0));
+    let told = printed(&["--id", "x"], &[("TUNNEL_SERVICE_TOKEN_SECRET", "s3cret")]);
+    let said = [told.stdout, told.stderr, refused.stderr].concat();
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("--service-token-id x\n") && said.contains("TUNNEL_SERVICE_TOKEN_SECRET is set"), "{said}");
+    assert!(!said.contains("s3cret"), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_who_has_gone_is_no_reason_to_panic() {
+    let home = tempfile::tempdir().unwrap();
+    stored_login(home.path());
+    for (words, code) in [
+        (&["ssh-config", "--hostname", "db.example.com"][..], 0),
+        (&["token", "--app", "db.example.com"], 0),
+        // Its edge cannot be reached, which is said all the same.
+        (&["list"], 1),
+        (&["list", "--json"], 1),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_access"));
+        command.args(words).env_clear().env("HOME", home.path()).stdin(Stdio::null()).stdout(writer);
+        let output = command.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
+        assert!(!said.contains("panicked") && !said.contains("standard output"), "{words:?}: {said}");
+    }
 }
 
 /// A login in `home` to `db.example.com` at an edge that nobody runs.

@@ -1,6 +1,7 @@
 //! Services that are no web pages, used with the programs that people already have, through the access client.
 
 use std::{
+    collections::HashMap,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -16,10 +17,11 @@ use tunnel_tests::{
     origin::Nginx,
     process::finish,
     run,
-    services::{Desktop, Postgres, Samba, Sshd, iperf3, picture, redis, used},
+    services::{Desktop, Postgres, Samba, Sshd, freerdp, iperf3, picture, redis, used},
     stage::STAFF,
 };
 
+const WWW: &str = "www.example.test";
 const APP: &str = "app.example.test";
 const DB: &str = "db.example.test";
 const RDP: &str = "rdp.example.test";
@@ -229,7 +231,7 @@ fn a_desktop_is_seen_through_the_bastion_and_nothing_else_is() {
         site.log_in(RDP).await?;
         let args = ["rdp", "--hostname", RDP, "--url", "localhost:2244", "--destination", "127.0.0.1:3389"];
         let _client = site.home.forward(&args, 2244).await?;
-        let picture = picture(&lab, 2244, 12, "desktop.png").await?;
+        let picture = picture(&lab, freerdp(&lab, 2244), 12, "desktop.png").await?;
         assert!(std::fs::metadata(picture)?.len() > 100);
 
         // Either side alone is not enough, and each refusal says whose it is.
@@ -263,18 +265,21 @@ fn a_desktop_is_seen_through_the_bastion_and_nothing_else_is() {
 }
 
 #[test]
-fn ssh_scp_rsync_and_git_work_through_a_proxy_command() {
+fn ssh_scp_rsync_and_git_work_by_the_lines_that_ssh_config_prints() {
     run("ssh", async |lab| {
         let mut site = site(&lab).await?;
-        let sshd = Sshd::start(&lab, 2022).await?;
+        let sshd = Sshd::start(&lab, "127.0.0.1:2022".parse()?, &lab.path("root")).await?;
         let _connector = Connector::publish(&lab, SSH, "ssh://127.0.0.1:2022").await?;
         site.log_in(SSH).await?;
-        let block = finish(site.home.command(&["ssh-config", "--hostname", SSH])?).await?.ok()?;
-        assert!(block.contains(&format!("Host {SSH}")) && block.contains("ProxyCommand"), "{block}");
-        let proxy = site.home.words(&format!("ssh --hostname {SSH}"))?;
+        // What is said to the command must reach `ssh`, which has neither this home nor these variables.
+        let ca = lab.write("it's 100%h of \"$HOME\"/ca.pem", &site.edge.ca().await?)?;
+        let logins = site.home.folder().join(".config/tunnel");
+        let mut block = site.home.command(&["ssh-config", "--hostname", SSH, "--no-browser"])?;
+        block.arg("--edge-ca").arg(&ca).arg("--config-dir").arg(&logins);
+        let block = finish(block).await?.ok()?;
         let config = format!(
-            "Host {SSH}\n  User root\n  ProxyCommand {proxy}\n  IdentityFile {}\n  StrictHostKeyChecking no\n  \
-             UserKnownHostsFile /dev/null\n  LogLevel ERROR\n",
+            "{block}  User root\n  IdentityFile {}\n  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  \
+             LogLevel ERROR\n",
             sshd.key.display()
         );
         let config = lab.write("ssh_config", &config)?;
@@ -327,7 +332,7 @@ fn ssh_scp_rsync_and_git_work_through_a_proxy_command() {
 fn files_databases_and_caches_are_used_through_local_ports() {
     run("nas", async |lab| {
         let mut site = site(&lab).await?;
-        let samba = Samba::start(&lab, 1445).await?;
+        let samba = Samba::start(&lab, "127.0.0.1:1445".parse()?).await?;
         let postgres = Postgres::start(&lab, 15432).await?;
         let _redis = redis(&lab, 16379).await?;
         let _smb = Connector::publish(&lab, SMB, "smb://127.0.0.1:1445").await?;
@@ -485,12 +490,21 @@ fn three_commands_run_side_by_side() {
         site.edge
             .apply(&format!("{ACCESS}  - {{name: www, hostnames: [www.example.test], policies: [staff-only]}}\n"))
             .await?;
-        let _www = Connector::publish(&lab, "www.example.test", &nginx.url()).await?;
-        let tcp = Connector::publish(&lab, DB, &echo.url()).await?;
-        let mut command = Connector::command(&lab)?;
-        let allowed = echo.address().to_string();
-        command.args(["--hostname", RDP, "--bastion", "--allow", &allowed]);
-        let _bastion = Connector::start("bastion", command).await?;
+        let (allowed, [www_url, tcp_url]) = (echo.address().to_string(), [nginx.url(), echo.url()]);
+        let start = async |host: &str| -> anyhow::Result<Connector> {
+            let mut command = Connector::command(&lab)?;
+            command.args(["--hostname", host]);
+            match host {
+                WWW => command.args(["--url", &www_url]),
+                DB => command.args(["--url", &tcp_url]),
+                _ => command.args(["--bastion", "--allow", &allowed]),
+            };
+            Connector::start(&format!("connector {host}"), command).await
+        };
+        let mut running = HashMap::new();
+        for host in [WWW, DB, RDP] {
+            running.insert(host, start(host).await?);
+        }
         let desktops = format!("destinations: [\"{allowed}\"]");
         let policies = ACCESS.replace("destinations: [\"127.0.0.1:3389\", \"192.0.2.0/24:*\"]", &desktops);
         assert!(policies.contains(&allowed), "{policies}");
@@ -514,18 +528,31 @@ fn three_commands_run_side_by_side() {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             Ok((text(&output.stdout), text(&output.stderr)))
         };
-        let to_desk = ["rdp", "--hostname", RDP, "--destination", &allowed];
-        assert_eq!(ask(&["tcp", "--hostname", DB]).await?.0, "hello\n");
-        assert_eq!(ask(&to_desk).await?.0, "hello\n");
-        let page = site.visitor.browse("https://www.example.test/").await?;
-        assert!(page.text().contains("The private page"), "{}", page.text());
-
-        tcp.process.kill().await?;
-        assert_eq!(ask(&to_desk).await?.0, "hello\n", "the bastion goes on");
-        let page = site.visitor.browse("https://www.example.test/").await?;
-        assert!(page.text().contains("The private page"), "and so does the page: {}", page.text());
-        let (said, why) = ask(&["tcp", "--hostname", DB]).await?;
-        assert!(said.is_empty() && why.contains("no connector"), "{why}");
+        let works = async |visitor: &mut Visitor, host: &str| -> anyhow::Result<(bool, String)> {
+            let (said, why) = match host {
+                WWW => {
+                    let page = visitor.browse("https://www.example.test/").await?;
+                    return Ok((page.text().contains("The private page"), page.text()));
+                }
+                DB => ask(&["tcp", "--hostname", DB]).await?,
+                _ => ask(&["rdp", "--hostname", RDP, "--destination", &allowed]).await?,
+            };
+            anyhow::ensure!(said.is_empty() || said == "hello\n", "{said}");
+            Ok((!said.is_empty(), why))
+        };
+        for dying in [DB, RDP, WWW] {
+            for host in [WWW, DB, RDP] {
+                let (works, why) = works(&mut site.visitor, host).await?;
+                assert!(works, "{host} before {dying} dies: {why}");
+            }
+            running.remove(dying).unwrap().process.kill().await?;
+            for host in [WWW, DB, RDP] {
+                let (works, why) = works(&mut site.visitor, host).await?;
+                assert_eq!(works, host != dying, "{host} after {dying} has died: {why}");
+                assert!(works || host == WWW || why.contains("no connector"), "{why}");
+            }
+            running.insert(dying, start(dying).await?);
+        }
         Ok(())
     });
 }

@@ -11,7 +11,7 @@ use tokio::{
 use tunnel_tests::{
     Connector, Echo, Edge, EdgeConfig, Lab, PATIENCE, Process, Smtp, Visitor,
     access::{Home, approve, listening},
-    process::{Finished, finish, signal},
+    process::{Finished, faketime, finish, signal},
     run,
     stage::STAFF,
 };
@@ -88,13 +88,8 @@ impl Site {
 
     /// A command whose clock is wrong by `seconds`.
     fn at_another_time(&self, command: &Command, seconds: i64) -> anyhow::Result<Command> {
-        let mut found = std::fs::read_dir("/usr/lib")?.filter_map(|entry| {
-            let path = entry.ok()?.path().join("faketime/libfaketime.so.1");
-            path.is_file().then_some(path)
-        });
-        let library = found.next().ok_or_else(|| anyhow::anyhow!("libfaketime is missing: `tests/run --tools`"))?;
         let setup = format!("export LD_PRELOAD=\"$0\" FAKETIME={seconds:+} FAKETIME_DONT_FAKE_MONOTONIC=1");
-        Ok(self.lab.privately(command, &setup, &library))
+        Ok(self.lab.privately(command, &setup, &faketime()?))
     }
 }
 

@@ -215,22 +215,19 @@ fn the_commands_around_it_say_what_they_did() {
         let site = site(&lab).await?;
         let none = finish(site.home.command(&["token", "--app", "https://db.example.test"])?).await?;
         assert_eq!(none.code, 3, "{}", none.said());
+        let wrong_file = "forwards:\n  - {hostname: db.example.test, url: \"127.0.0.1:7003\", port: 7003}\n";
+        let wrong_file = lab.write("wrong.yaml", wrong_file)?;
         for (args, words, code) in [
-            (&["tcp", "--hostname", "nothing.example.test", "--url", "127.0.0.1:7002"][..], "", 0),
-            (&["login", "https://nowhere.invalid"][..], "nowhere.invalid", 1),
-            (&["tcp", "--hostname", DB, "--url", "0.0.0.0:7003"][..], "other machines", 1),
-            (&["tcp", "--hostname", DB, "--url", "127.0.0.1:443"][..], "443", 1),
-            (&["forward", "-f", "/nowhere.yaml"][..], "/nowhere.yaml", 1),
+            (&["tcp", "--hostname", "nothing.example.test"][..], "nothing.example.test", 1),
+            (&["login", "https://nowhere.invalid"], "nowhere.invalid", 1),
+            (&["tcp", "--hostname", DB, "--url", "0.0.0.0:7003"], "other machines", 1),
+            (&["tcp", "--hostname", DB, "--url", "127.0.0.1:443"], "443", 1),
+            (&["forward", "-f", "/nowhere.yaml"], "/nowhere.yaml", 2),
+            (&["forward", "-f", wrong_file.to_str().unwrap()], "port", 2),
         ] {
-            if words.is_empty() {
-                continue;
-            }
             let done = finish(site.home.command(args)?).await?;
-            assert!(
-                done.code != 0 && done.said().contains(words),
-                "{args:?}: {} (wanted {code}, {words})",
-                done.said()
-            );
+            assert_eq!(done.code, code, "{args:?}: {}", done.said());
+            assert!(done.stderr.contains(words), "{args:?} says `{words}`: {}", done.stderr);
         }
         let mut wrong = site.home.command(&["tcp", "--hostname", DB])?;
         wrong.env_remove("TUNNEL_EDGE_CA").stdin(std::process::Stdio::null());

@@ -49,6 +49,17 @@ const OTHERS: &[&str] = &[
     "dig",
     "cp",
     "useradd",
+    "iperf3",
+    "mount",
+    "pg_dump",
+    "psql",
+    "redis-cli",
+    "rsync",
+    "scp",
+    "smbclient",
+    "ssh",
+    "vncviewer",
+    "xfreerdp",
 ];
 
 /// Every command is one of ours with a subcommand and flags that its own `--help` knows, or a well-known program.

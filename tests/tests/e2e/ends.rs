@@ -1,0 +1,155 @@
+//! What ends while somebody uses it, and what their terminal tells them.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+use tunnel_tests::{
+    Connector, Echo, Edge, EdgeConfig, Lab, PATIENCE, Process, Smtp, Visitor,
+    access::{Home, approve},
+    process::{faketime, signal},
+    run,
+    stage::STAFF,
+};
+
+const DB: &str = "db.example.test";
+
+const ACCESS: &str = "\
+login_methods:
+  - {name: pin, type: one_time_pin}
+policies:
+  - {name: staff-only, action: allow, include: [{email_domain: example.test}], session_duration: 1m}
+applications:
+  - {name: db, hostnames: [db.example.test], policies: [staff-only]}
+";
+
+struct Site {
+    smtp: Smtp,
+    _edge: Edge,
+    home: Home,
+    visitor: Visitor,
+}
+
+/// An edge whose clock is ahead by what stands in the file `ahead`, in seconds.
+async fn site(lab: &Lab) -> Result<Site> {
+    let smtp = Smtp::start(lab).await?;
+    let ahead = lab.write("ahead", "+0\n")?;
+    let clock = format!(
+        "export LD_PRELOAD=\"$0\" FAKETIME_TIMESTAMP_FILE={} FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1 \
+         NO_FAKE_STAT=1",
+        ahead.display()
+    );
+    let library = faketime()?;
+    let edge =
+        Edge::start_as(lab, EdgeConfig::with_mail(&smtp), |command| lab.privately(&command, &clock, &library)).await?;
+    edge.apply(ACCESS).await?;
+    let ca = edge.ca().await?;
+    let (home, visitor) = (Home::new(lab, "laptop", &ca)?, Visitor::new(&ca)?);
+    Ok(Site { smtp, _edge: edge, home, visitor })
+}
+
+impl Site {
+    async fn let_in(&mut self, count: usize) -> Result<()> {
+        let url = self.home.sent_to(count).await?;
+        let page = approve(&mut self.visitor, &self.smtp, &url, STAFF, None).await?;
+        anyhow::ensure!(page.status() == 200, "{} at {}:\n{}", page.status(), page.url, page.text());
+        Ok(())
+    }
+}
+
+async fn said_back(tcp: &mut TcpStream) -> Result<()> {
+    tcp.write_all(b"hello").await?;
+    let mut got = [0; 5];
+    timeout(PATIENCE, tcp.read_exact(&mut got)).await??;
+    anyhow::ensure!(&got == b"hello");
+    Ok(())
+}
+
+/// Waits for the end of a connection; how long it took.
+async fn cut(tcp: &mut TcpStream) -> Result<Duration> {
+    let begun = Instant::now();
+    let ended = timeout(PATIENCE, tcp.read(&mut [0; 1])).await?;
+    anyhow::ensure!(ended.is_err(), "a connection that was cut does not look whole: {ended:?}");
+    Ok(begun.elapsed())
+}
+
+#[test]
+fn when_the_time_of_a_session_is_over_its_connections_end_and_the_reason_is_told() {
+    run("expired", async |lab| {
+        let mut site = site(&lab).await?;
+        let echo = Echo::start().await?;
+        let _connector = Connector::publish(&lab, DB, &echo.url()).await?;
+        let client = site.home.forward(&["tcp", "--hostname", DB, "--url", "127.0.0.1:7001"], 7001).await?;
+        let first = tokio::spawn(async {
+            let mut tcp = TcpStream::connect("127.0.0.1:7001").await?;
+            said_back(&mut tcp).await.map(|()| tcp)
+        });
+        site.let_in(1).await?;
+        let mut tcp = first.await??;
+        let mut stdio = Process::start("access ssh", site.home.command(&["ssh", "--hostname", DB])?)?;
+        stdio.type_in("before\n").await?;
+        stdio.stdout.wait_for("before").await?;
+
+        // Nothing ends before its time, and a minute after the login both do. More than a minute, and the client would find
+        // its own clock wrong.
+        fs::write(lab.path("ahead"), "+30\n")?;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        said_back(&mut tcp).await?;
+        fs::write(lab.path("ahead"), "+59\n")?;
+        let took = cut(&mut tcp).await?;
+        println!("cut {took:?} after the session was over");
+        client.log.wait_for(&format!("{DB}.*the login is over")).await?;
+        // Waiting for its end would end its input, too.
+        stdio.log.wait_for("access: .*the login is over").await?;
+        assert_eq!(stdio.wait().await?.code(), Some(3), "{}", stdio.log.text());
+
+        // The next connection asks again, by the same process, and is carried.
+        let next = tokio::spawn(async {
+            let mut tcp = TcpStream::connect("127.0.0.1:7001").await?;
+            said_back(&mut tcp).await
+        });
+        site.let_in(2).await.with_context(|| client.log.text())?;
+        next.await?
+    });
+}
+
+#[test]
+fn when_a_connector_is_drained_its_connections_end_as_cut_and_the_next_one_is_told_why() {
+    run("drained", async |lab| {
+        let mut site = site(&lab).await?;
+        let echo = Echo::start().await?;
+        let mut command = Connector::command(&lab)?;
+        command.args(["--hostname", DB, "--url", &echo.url(), "--grace-period", "1s"]);
+        let connector = Connector::start("connector", command).await?;
+        let client = site.home.forward(&["tcp", "--hostname", DB, "--url", "127.0.0.1:7001"], 7001).await?;
+        let first = tokio::spawn(async {
+            let mut tcp = TcpStream::connect("127.0.0.1:7001").await?;
+            said_back(&mut tcp).await.map(|()| tcp)
+        });
+        site.let_in(1).await?;
+        let mut tcp = first.await??;
+        let mut stdio = Process::start("access ssh", site.home.command(&["ssh", "--hostname", DB])?)?;
+        stdio.type_in("before\n").await?;
+        stdio.stdout.wait_for("before").await?;
+
+        signal(connector.process.pid(), "TERM").await?;
+        let took = cut(&mut tcp).await?;
+        println!("cut {took:?} after the connector was told to stop, with a second's grace");
+        // A cut does not look finished to anybody.
+        client.log.wait_for(&format!("{DB}.*was cut before both sides had ended it")).await?;
+        stdio.log.wait_for(&format!("access: .*{DB}.*was cut before both sides had ended it")).await?;
+        assert_eq!(stdio.wait().await?.code(), Some(1), "{}", stdio.log.text());
+        // Whoever tries again is told what is missing.
+        let mut later = TcpStream::connect("127.0.0.1:7001").await?;
+        assert!(timeout(PATIENCE, later.read(&mut [0; 1])).await?.is_err());
+        client.log.wait_for("no connector").await?;
+        Ok(())
+    });
+}
