@@ -26,6 +26,8 @@ mod http;
 mod login;
 mod platform;
 mod proxy;
+#[cfg(feature = "reqwest013")]
+mod reqwest013;
 mod stream;
 mod tcp;
 mod text;
