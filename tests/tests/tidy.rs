@@ -7,6 +7,7 @@ mod tidy {
     mod docs;
     mod examples;
     mod package;
+    mod programs;
     mod source;
 }
 

@@ -9,18 +9,7 @@
 //! Who may connect is not decided here, and the bytes are not looked into.
 //!
 //! ```no_run
-//! use tunnel_client::{Auth, Client, FileStore};
-//!
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = Client::builder()
-//!     .auth(Auth::browser(|prompt| println!("open {}, and compare {}", prompt.url, prompt.code)))
-//!     .token_store(FileStore::new("/var/lib/my-program/logins"))
-//!     .build()?;
-//! let mut db = client.tcp("db.example.com").connect().await?; // AsyncRead + AsyncWrite
-//! let port = client.tcp("db.example.com").forward("127.0.0.1:5432").await?; // until dropped
-//! # drop((port, tokio::io::AsyncWriteExt::shutdown(&mut db).await));
-//! # Ok(())
-//! # }
+#![doc = include_str!("../examples/connect.rs")]
 //! ```
 
 mod auth;
@@ -37,6 +26,8 @@ mod http;
 mod login;
 mod platform;
 mod proxy;
+#[cfg(feature = "reqwest013")]
+mod reqwest013;
 mod stream;
 mod tcp;
 mod text;

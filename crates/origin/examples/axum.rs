@@ -4,7 +4,10 @@
 use axum::{Extension, Router, routing::get};
 use tunnel_origin::{Identity, Origin};
 
-pub(crate) async fn serve(origin: Origin) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let data_dir = std::env::args().nth(1).ok_or("say where the edge keeps its data")?;
+    let origin = Origin::builder().local(data_dir).connect().await?;
     let listener = origin.http("app.localhost").listen().await?;
     let app = Router::new().route("/", get(hello)).layer(Extension(listener.verifier()));
     Ok(axum::serve(listener, app).await?)
@@ -12,10 +15,4 @@ pub(crate) async fn serve(origin: Origin) -> Result<(), Box<dyn std::error::Erro
 
 async fn hello(who: Identity) -> String {
     format!("hi {}", who.email())
-}
-
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let data_dir = std::env::args().nth(1).ok_or("say where the edge keeps its data")?;
-    serve(Origin::builder().local(data_dir).connect().await?).await
 }

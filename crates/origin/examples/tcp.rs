@@ -4,7 +4,10 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tunnel_origin::{Conn, Origin};
 
-pub(crate) async fn serve(origin: Origin) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let data_dir = std::env::args().nth(1).ok_or("say where the edge keeps its data")?;
+    let origin = Origin::builder().local(data_dir).connect().await?;
     let mut listener = origin.tcp("echo.localhost").listen().await?;
     loop {
         tokio::spawn(greet(listener.accept().await?));
@@ -16,10 +19,4 @@ async fn greet(mut conn: Conn) -> std::io::Result<()> {
     conn.write_all(format!("hi {who}\n").as_bytes()).await?;
     conn.shutdown().await?;
     conn.read_to_end(&mut Vec::new()).await.map(drop)
-}
-
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let data_dir = std::env::args().nth(1).ok_or("say where the edge keeps its data")?;
-    serve(Origin::builder().local(data_dir).connect().await?).await
 }

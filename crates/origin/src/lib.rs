@@ -2,18 +2,12 @@
 //! lets through. Nothing listens towards the internet.
 //!
 //! A program that publishes something of its own starts from [`Origin::builder`]: it finds its edge and credentials, and
-//! publishes under one hostname after another. `crates/origin/examples` has a program of each kind.
+//! publishes under one hostname after another: what a web server beside it has, its own handlers, or connections. The package
+//! has an example of each.
 //!
-//! ```no_run
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let origin = tunnel_origin::Origin::builder().local("/var/lib/tunnel").connect().await?;
-//! let wiki = origin.http("wiki.example.com").forward("http://127.0.0.1:3000").await?; // until dropped
-//! let mut echo = origin.tcp("echo.example.com").listen().await?;
-//! let mut connection = echo.accept().await?; // AsyncRead + AsyncWrite
-//! println!("from {:?}", connection.identity());
-//! # drop((wiki, tokio::io::AsyncWriteExt::shutdown(&mut connection).await));
-//! # Ok(())
-//! # }
+#![cfg_attr(feature = "axum08", doc = "```no_run")]
+#![cfg_attr(not(feature = "axum08"), doc = "```ignore")]
+#![doc = include_str!("../examples/axum.rs")]
 //! ```
 //!
 //! Below it, start from [`Connector::builder`]. A connector needs an [`EdgeAddress`], [`Credentials`] (from enrolling, see [`enrol`]

@@ -8,3 +8,5 @@ mod examples;
 mod identities;
 #[path = "embedding/publishing.rs"]
 mod publishing;
+#[path = "embedding/reqwest.rs"]
+mod reqwest;

@@ -1,51 +1,140 @@
-//! The examples do what they say.
+//! The examples do what they say: each is run as it was built, with a real edge beside it.
 
-use std::time::Duration;
+use std::{path::PathBuf, process::Stdio, time::Duration};
 
-use tokio::{io::AsyncReadExt, time::timeout};
+use tokio::{
+    io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command},
+    time::{sleep, timeout},
+};
 use tunnel_testing::Edge;
 
-#[allow(dead_code, reason = "its main is for the command line")]
-#[path = "../../../origin/examples/axum.rs"]
-mod axum_program;
-#[allow(dead_code, reason = "its main is for the command line")]
-#[path = "../../../origin/examples/tcp.rs"]
-mod tcp_program;
-#[allow(dead_code, reason = "its main is for the command line")]
-#[path = "../../examples/whole.rs"]
-mod whole;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The example `name`, which was built beside this test.
+fn example(name: &str) -> Command {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().and_then(|deps| deps.parent()).unwrap().join("examples").join(name);
+    assert!(path.is_file(), "{} is not built: `cargo build --workspace --all-targets` does it", path.display());
+    let mut command = Command::new(path);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// An example of the client, which believes this edge as any program on the machine would: by the system's certificates.
+fn client(name: &str, edge: &Edge) -> Command {
+    let file = edge.dir().join("ca.pem");
+    std::fs::write(&file, edge.ca_pem()).unwrap();
+    let mut command = example(name);
+    command.env("SSL_CERT_FILE", file).env_remove("SSL_CERT_DIR");
+    command
+}
+
+/// Runs an example of the origin until the edge can reach what it publishes.
+async fn publish(edge: &Edge, name: &str, more: &[&str]) -> Child {
+    let mut program = example(name).arg(data_dir(edge)).args(more).spawn().unwrap();
+    let reached = async {
+        while edge.inner().state().registry.all().is_empty() {
+            assert_eq!(program.try_wait().unwrap(), None, "{name} goes on");
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, reached).await.unwrap();
+    program
+}
+
+fn data_dir(edge: &Edge) -> PathBuf {
+    edge.inner().state().config.data_dir.clone()
+}
+
+/// Lets a program in as ann, by what it shows: `open URL, and compare CODE`.
+async fn let_in(edge: &Edge, shown: &str) {
+    let (url, code) = shown.strip_prefix("open ").unwrap().split_once(", and compare ").unwrap();
+    edge.visitor().approve(url, code, "ann@example.com").await.unwrap();
+}
+
+async fn line(lines: &mut Lines<impl AsyncBufRead + Unpin>) -> String {
+    timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().expect("it says something")
+}
+
+/// What ann gets to see at `hostname`.
+async fn ann_sees(edge: &Edge, hostname: &str) -> (u16, String) {
+    let mut ann = edge.login_as(hostname, "ann@example.com").await.unwrap();
+    let answer = ann.get(&edge.url(hostname, "/")).await.unwrap();
+    (answer.status().as_u16(), String::from_utf8_lossy(answer.body()).into_owned())
+}
 
 #[tokio::test]
 async fn the_example_of_the_whole_greets_who_logged_in() {
-    assert_eq!(whole::whole().await.unwrap(), "hi ann@example.com");
+    let output = timeout(PATIENCE, example("whole").output()).await.unwrap().unwrap();
+    let said = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(said, ("hi ann@example.com\n".into(), "".into()));
 }
 
 #[tokio::test]
 async fn the_axum_example_greets_whom_the_edge_admits_and_nobody_else_arrives() {
     let edge = Edge::start().await.unwrap();
     edge.admit("app.localhost", &["ann@example.com"]).await.unwrap();
-    let origin = edge.origin().connect().await.unwrap();
-    let program = tokio::spawn(axum_program::serve(origin.clone()));
-    origin.status().wait_for(tunnel_origin::Status::is_ready).await.unwrap();
-    let mut ann = edge.login_as("app.localhost", "ann@example.com").await.unwrap();
-    let answer = ann.get(&edge.url("app.localhost", "/")).await.unwrap();
-    assert_eq!((answer.status().as_u16(), &answer.body()[..]), (200, &b"hi ann@example.com"[..]));
+    let _program = publish(&edge, "axum", &[]).await;
+    assert_eq!(ann_sees(&edge, "app.localhost").await, (200, "hi ann@example.com".to_owned()));
     let stranger = edge.visitor().get(&edge.url("app.localhost", "/")).await.unwrap();
     assert!(stranger.status().is_redirection(), "{stranger:?}");
-    program.abort();
 }
 
 #[tokio::test]
-async fn the_tcp_example_is_told_whose_a_connection_is() {
+async fn the_forward_example_publishes_a_web_server_until_it_is_asked_to_stop() {
+    let edge = Edge::start().await.unwrap();
+    edge.admit("www.localhost", &["ann@example.com"]).await.unwrap();
+    let web = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", web.local_addr().unwrap());
+    let page = axum::Router::new().route("/", axum::routing::get(async || "from the web server"));
+    tokio::spawn(async move { axum::serve(web, page).await });
+    let mut program = publish(&edge, "forward", &[&url]).await;
+    assert_eq!(ann_sees(&edge, "www.localhost").await, (200, "from the web server".to_owned()));
+    interrupt(&program).await;
+    assert!(timeout(PATIENCE, program.wait()).await.unwrap().unwrap().success(), "it ends in order");
+    assert!(edge.inner().state().registry.all().is_empty(), "and says so to the edge");
+}
+
+#[tokio::test]
+async fn the_examples_of_tcp_and_of_connecting_say_to_each_other_who_connected() {
     let edge = Edge::start().await.unwrap();
     edge.admit("echo.localhost", &["ann@example.com"]).await.unwrap();
-    let origin = edge.origin().connect().await.unwrap();
-    let program = tokio::spawn(tcp_program::serve(origin.clone()));
-    origin.status().wait_for(tunnel_origin::Status::is_ready).await.unwrap();
-    let client = edge.client("ann@example.com").build().unwrap();
-    let mut stream = client.tcp(&edge.host("echo.localhost")).connect().await.unwrap();
-    let mut said = String::new();
-    timeout(Duration::from_secs(20), stream.read_to_string(&mut said)).await.unwrap().unwrap();
-    assert_eq!(said, "hi ann@example.com\n");
-    program.abort();
+    let _program = publish(&edge, "tcp", &[]).await;
+    let mut ann = client("connect", &edge).arg(edge.host("echo.localhost")).spawn().unwrap();
+    let mut asked = BufReader::new(ann.stderr.take().unwrap()).lines();
+    let_in(&edge, &line(&mut asked).await).await;
+    let output = timeout(PATIENCE, ann.wait_with_output()).await.unwrap().unwrap();
+    assert_eq!((output.status.success(), &output.stdout[..]), (true, &b"hi ann@example.com\n"[..]));
+}
+
+#[tokio::test]
+async fn the_port_example_keeps_its_login_for_the_next_time() {
+    let edge = Edge::start().await.unwrap();
+    edge.admit("echo.localhost", &["ann@example.com"]).await.unwrap();
+    let _program = publish(&edge, "tcp", &[]).await;
+    for first in [true, false] {
+        let mut port = client("port", &edge);
+        port.args([&edge.host("echo.localhost"), "127.0.0.1:0"]).arg(edge.dir().join("logins"));
+        let mut program = port.spawn().unwrap();
+        let mut said = BufReader::new(program.stdout.take().unwrap()).lines();
+        let listening = line(&mut said).await;
+        let mut stream = TcpStream::connect(listening.strip_prefix("listening at ").unwrap()).await.unwrap();
+        if first {
+            let_in(&edge, &line(&mut said).await).await;
+        }
+        let mut greeting = String::new();
+        timeout(PATIENCE, stream.read_to_string(&mut greeting)).await.unwrap().unwrap();
+        assert_eq!(greeting, "hi ann@example.com\n");
+        interrupt(&program).await;
+        assert!(timeout(PATIENCE, program.wait()).await.unwrap().unwrap().success());
+        assert_eq!(said.next_line().await.unwrap(), None, "nobody was asked again");
+    }
+}
+
+/// What Ctrl+C does.
+async fn interrupt(program: &Child) {
+    let id = program.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().await.unwrap().success());
 }
