@@ -182,7 +182,9 @@ impl Door {
         let known = known(error);
         let reason = known.map_or_else(|| error.to_string(), ToString::to_string);
         if let Some(host) = uri.host().and_then(|host| host.parse().ok()) {
-            self.client.tell(Event::Failed { host, local: self.local, reason: reason.clone() });
+            let unknown = || Error::Cut { host: uri.host().unwrap_or_default().to_owned(), reason: reason.clone() };
+            let error = known.cloned().unwrap_or_else(unknown);
+            self.client.tell(Event::Failed { host, local: self.local, error });
         }
         let mut response = ours(StatusCode::BAD_GATEWAY, &reason);
         let status = format!("{USER}; details=\"{}\"", known.map_or("lost", Error::code));
