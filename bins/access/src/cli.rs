@@ -201,7 +201,6 @@ mod tests {
             "access tcp --hostname http://x.example.com",
             "access tcp --hostname x.example.com --destination nowhere",
             "access tcp --hostname x.example.com --listen-anyone",
-            "access tcp --hostname x.example.com -H Host:x",
             "access forward",
             "access curl",
             "access login",

@@ -33,7 +33,8 @@ fn wrong_usage_ends_with_2_and_says_what_is_right() {
     ends(&["tcp", "--hostname", "a.example.com", "--id", "x"], &[], 2, "--service-token-secret-file");
     ends(&["forward", "-f", "none.yaml"], &[], 2, "none.yaml");
     ends(&["curl", "http://a.example.com"], &[], 2, "https://HOST/PATH");
-    ends(&["list", "--edge", "http://x"], &[("HTTPS_PROXY", "")], 0, "no logins yet");
+    ends(&["list", "--edge", "http://x"], &[("HTTPS_PROXY", "")], 2, "--edge");
+    ends(&["list", "--edge", "https://access.example.com"], &[("HTTPS_PROXY", "")], 0, "no logins yet");
     let proxy = [("HTTPS_PROXY", "ftp://ann:secret@x")];
     ends(&["login", "a.example.com"], &proxy, 2, "HTTPS_PROXY");
 }

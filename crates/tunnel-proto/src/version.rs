@@ -54,7 +54,7 @@ impl Version {
                     matches!(kind, F::TunnelCreated | F::Tunnels | F::Renewed | F::Done | F::Problem)
                 }
                 (Role::Access, Role::Edge) => matches!(kind, F::Present),
-                (Role::Edge, Role::Access) => matches!(kind, F::Granted | F::Refused | F::Revoked),
+                (Role::Edge, Role::Access) => matches!(kind, F::Granted | F::Refused | F::Revoked | F::Cut),
                 _ => false,
             },
             Place::StreamOpening if sender == Role::Access => matches!(kind, F::OpenGrant),
@@ -86,7 +86,7 @@ pub enum Place {
     StreamAnswer,
 }
 
-const V1: [FrameType; 28] = [
+const V1: [FrameType; 29] = [
     FrameType::Hello,
     FrameType::Welcome,
     FrameType::Refuse,
@@ -111,6 +111,7 @@ const V1: [FrameType; 28] = [
     FrameType::Granted,
     FrameType::Refused,
     FrameType::Revoked,
+    FrameType::Cut,
     FrameType::Open,
     FrameType::Accepted,
     FrameType::StreamRefused,

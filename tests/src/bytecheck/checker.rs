@@ -155,14 +155,22 @@ impl Checker {
         Wrong { flow: self.flow, at: self.good, fault }
     }
 
-    /// What happened, by the whole blocks that came from the first wrong byte on, wherever they begin.
+    /// What happened, by the whole blocks that came with the first wrong byte or after it, wherever they begin.
     fn wrong(&self) -> Wrong {
-        let blocks = || self.suspect.windows(BLOCK).enumerate().filter_map(|(at, bytes)| Some((at, place_of(bytes)?)));
-        let Some((at, (flow, offset))) = blocks().next() else { return self.fault(Fault::Damaged) };
-        // Where the first wrong byte itself belongs, if it came together with that block.
-        let source = offset.saturating_sub(at as u64);
-        let next = self.good.next_multiple_of(BLOCK as u64);
-        let follows = || blocks().any(|(_, place)| place == (self.flow, next));
+        // Blocks begin alike: what was right of this one may be the beginning of another.
+        let within = usize::try_from(self.good % BLOCK as u64).unwrap();
+        let came = [&self.expected[..within], &self.suspect].concat();
+        // With each where the first wrong byte itself belongs, if it came together with that block.
+        let blocks = || {
+            came.windows(BLOCK).enumerate().filter_map(|(at, bytes)| {
+                let (flow, offset) = place_of(bytes)?;
+                Some((flow, offset, (offset + within as u64).saturating_sub(at as u64)))
+            })
+        };
+        let Some((flow, _, source)) = blocks().next() else { return self.fault(Fault::Damaged) };
+        // What belongs here: the block that is being compared, or, where that was torn, the one after it.
+        let here = [self.good - within as u64, self.good.next_multiple_of(BLOCK as u64)];
+        let follows = || blocks().any(|(flow, at, from)| flow == self.flow && here.contains(&at) && from != source);
         self.fault(match () {
             () if flow != self.flow => Fault::Leaked { from: flow },
             () if source < self.good => Fault::Duplicated { from: source },

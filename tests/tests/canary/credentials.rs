@@ -8,7 +8,7 @@ use tunnel_proto::{
     GrantId, InstanceId,
     identity::ALPN_ACCESS,
     link::{self, Connected, Settings},
-    message::{Credential, GrantRefusal, Hello, Message, OpenGrant, Present, Role},
+    message::{CREDENTIAL_MAX, Credential, GrantRefusal, Hello, Message, OpenGrant, Present, Role},
 };
 use tunnel_tests::{
     Canary, Connector, PATIENCE, Stage,
@@ -286,15 +286,27 @@ fn an_assertion_opens_no_service_to_a_program() {
                     Credential::ClientToken(assertion.clone()),
                     Credential::ClientToken(format!("Bearer {assertion}")),
                     Credential::ClientToken(assertion.rsplit('.').next().unwrap_or_default().to_owned()),
+                    Credential::ClientToken(assertion[..CREDENTIAL_MAX].to_owned()),
                     token(assertion, assertion),
                     token(id, assertion),
                     token(assertion, secret),
+                    token(id, &assertion[..CREDENTIAL_MAX]),
                 ] {
+                    tried += 1;
+                    let too_long = match &credential {
+                        Credential::ClientToken(token) => token.len() > CREDENTIAL_MAX,
+                        Credential::ServiceToken { id, secret } => id.len().max(secret.len()) > CREDENTIAL_MAX,
+                    };
+                    if too_long {
+                        // No message can carry it, and none that did would be read.
+                        let present = Present { grant: GrantId(1), hostname: host.parse()?, credential };
+                        assert!(Message::from(present).encode().is_err(), "{host}");
+                        continue;
+                    }
                     let code = link.present(host, credential).await?.err();
                     let known = host != LOGIN_HOST;
                     let expected = if known { GrantRefusal::BadCredential } else { GrantRefusal::UnknownHostname };
                     assert_eq!(code, Some(expected), "{host}");
-                    tried += 1;
                 }
             }
             // A stream on a grant that there is not.
@@ -331,7 +343,7 @@ fn an_assertion_opens_no_service_to_a_program() {
             }
         }
         db.assert_heard_nothing("an assertion opens no TCP service");
-        assert_eq!(tried, 2 * (4 * 6 + 3 * 9 * 2));
+        assert_eq!(tried, 2 * (4 * 8 + 3 * 9 * 2));
 
         // The doors were open ones: what each is for comes through.
         let mut link = Native::connect(&stage.ca).await?;

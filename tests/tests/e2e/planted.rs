@@ -19,7 +19,6 @@ use tunnel_tests::{
 
 /// Programs that something might look for, to open an address or on the way.
 const PROGRAMS: &[&str] = &[
-    "access",
     "browser",
     "chromium",
     "curl",

@@ -23,7 +23,7 @@ async fn quick(lab: &Lab, args: &[&str]) -> anyhow::Result<Process> {
 async fn log_in(browser: &mut Browser, edge: &Process, email: &str) -> anyhow::Result<()> {
     browser.fill("email", email).await?;
     browser.press("button[value=pin]").await?;
-    let code = edge.log.wait_for(r"\b(\d{4}) ?(\d{4})\b").await?;
+    let code = edge.log.wait_for(r"(?m)^ +(\d{4}) (\d{4})$").await?;
     browser.fill("code", &format!("{}{}", code[1], code[2])).await?;
     browser.press("form:has([name=code]) button").await
 }
@@ -70,7 +70,7 @@ fn the_quick_start_is_two_commands_and_a_setup_page() {
         assert_eq!(browser.open(&setup).await?, 200);
         browser.fill("email", "me@example.com").await?;
         browser.press("form:has([name=email]) button").await?;
-        let code = edge.log.wait_for(r"\b(\d{4}) ?(\d{4})\b").await?;
+        let code = edge.log.wait_for(r"(?m)^ +(\d{4}) (\d{4})$").await?;
         browser.fill("code", &format!("{}{}", code[1], code[2])).await?;
         browser.press("form:has([name=code]) button").await?;
         let done = browser.text().await?;
@@ -83,7 +83,7 @@ fn the_quick_start_is_two_commands_and_a_setup_page() {
         if browser.url().await?.contains("/.access/login") {
             browser.fill("email", "me@example.com").await?;
             browser.press("button[value=pin]").await?;
-            let code = edge.log.wait_for(r"(?s)\b\d{4} ?\d{4}\b.*\b(\d{4}) ?(\d{4})\b").await?;
+            let code = edge.log.wait_for(r"(?ms)^ +\d{4} \d{4}$.*^ +(\d{4}) (\d{4})$").await?;
             browser.fill("code", &format!("{}{}", code[1], code[2])).await?;
             browser.press("form:has([name=code]) button").await?;
         }
