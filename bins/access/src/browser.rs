@@ -40,15 +40,15 @@ fn is_fixed(list: Option<&OsStr>) -> bool {
     list.is_none_or(|list| std::env::split_paths(list).all(|place| place.is_absolute()))
 }
 
-/// Shows where to log in; opens it, if the browser has to be here.
-pub(crate) fn show(screen: &Screen, prompt: &Prompt) {
+/// Shows where to log in; opens it, if the browser has to be here. `wanted` says whether one was to be opened if possible.
+pub(crate) fn show(screen: &Screen, prompt: &Prompt, wanted: bool) {
     let (url, code) = (plain(&prompt.url), plain(&prompt.code));
     let (app, host, login_host) = (plain(prompt.app.as_str()), &prompt.host, &prompt.login_host);
     let what = match prompt.here {
         true => format!("and check that the page of {login_host} shows the code"),
         false => format!("on any device, and type there, at {login_host}, the code"),
     };
-    if let Some(name) = misleading().filter(|_| !prompt.here && could_be()) {
+    if let Some(name) = misleading().filter(|_| wanted && !prompt.here && could_be()) {
         screen.say(&format!(
             "access: no browser is opened, because {name} would have one looked for in the current directory"
         ));

@@ -17,6 +17,8 @@ use crate::{AGENT, browser, cli::CommonArgs, failure::Failure, platform, screen:
 const FILE_MAX: u64 = 256 * 1024;
 /// The longest file with a secret, in bytes: one has a hundredth of it.
 const SECRET_FILE_MAX: u64 = 4 * 1024;
+/// The longest file with header fields, in bytes.
+const HEADER_FILE_MAX: u64 = 64 * 1024;
 /// What a hostname in the base address of an edge's pages is written as.
 pub(crate) const HOST: &str = "HOST";
 
@@ -157,8 +159,9 @@ impl Settings {
             return Ok(Auth::service_token(id, secret.as_str()));
         }
         let screen = self.screen.clone();
-        let show = move |prompt: &Prompt| browser::show(&screen, prompt);
-        Ok(match !self.common.no_browser && browser::is_here() {
+        let wanted = !self.common.no_browser;
+        let show = move |prompt: &Prompt| browser::show(&screen, prompt, wanted);
+        Ok(match wanted && browser::is_here() {
             true => Auth::browser(show),
             false => Auth::device_code(show),
         })
@@ -195,7 +198,7 @@ impl Settings {
             return Ok(Some(Zeroizing::new(secret.clone())));
         }
         if let Some(path) = &self.common.service_token_secret_file {
-            return read_secret("--service-token-secret-file", path).map(Some);
+            return read_secret("--service-token-secret-file", path, SECRET_FILE_MAX).map(Some);
         }
         Ok(std::env::var("TUNNEL_SERVICE_TOKEN_SECRET").ok().filter(|secret| !secret.is_empty()).map(Zeroizing::new))
     }
@@ -209,8 +212,9 @@ fn read_headers(given: &[String]) -> Result<Vec<ExtraHeader>, Failure> {
         let bad = |error| Failure::usage(format!("--header, the {number}. one: {error}"));
         match given.strip_prefix('@') {
             Some(file) => {
-                let lines = read_secret("--header", Path::new(file))?;
-                for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+                let lines = read_secret("--header", Path::new(file), HEADER_FILE_MAX)?;
+                for (at, line) in (1..).zip(lines.lines().map(str::trim)).filter(|(_, line)| !line.is_empty()) {
+                    let bad = |error| Failure::usage(format!("--header: line {at} of `{file}`: {error}"));
                     headers.push(line.parse().map_err(bad)?);
                 }
             }
@@ -221,7 +225,7 @@ fn read_headers(given: &[String]) -> Result<Vec<ExtraHeader>, Failure> {
 }
 
 /// Reads the file with a secret that `flag` names.
-fn read_secret(flag: &str, path: &Path) -> Result<Zeroizing<String>, Failure> {
+fn read_secret(flag: &str, path: &Path, longest: u64) -> Result<Zeroizing<String>, Failure> {
     let failed = |what: &dyn std::fmt::Display| Failure::failed(format!("{flag}: `{}`: {what}", path.display()));
     let file = fs::File::open(path).map_err(|error| failed(&error))?;
     if platform::is_exposed(&file.metadata().map_err(|error| failed(&error))?) {
@@ -229,10 +233,10 @@ fn read_secret(flag: &str, path: &Path) -> Result<Zeroizing<String>, Failure> {
         eprintln!("access: other users of this machine can read the secret in `{path}`: `chmod 600 {path}`");
     }
     let mut text = Zeroizing::new(String::new());
-    let mut limited = file.take(SECRET_FILE_MAX + 1);
+    let mut limited = file.take(longest + 1);
     limited.read_to_string(&mut text).map_err(|error| failed(&error))?;
     if limited.limit() == 0 {
-        return Err(failed(&format!("it is longer than {SECRET_FILE_MAX} bytes, as no secret is")));
+        return Err(failed(&format!("it is longer than {longest} bytes")));
     }
     Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))
 }

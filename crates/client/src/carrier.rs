@@ -3,6 +3,7 @@
 mod websocket;
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -29,6 +30,9 @@ use crate::{error::Error, header::ExtraHeader, proxy::Proxy};
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 /// Time for one question over HTTPS, connecting included.
 const ASK_LIMIT: Duration = Duration::from_secs(30);
+/// What the ways are called.
+const NATIVE: &str = "tls";
+const WEBSOCKET: &str = "websocket";
 /// How long a network is taken for one that spoils native links: a laptop is carried to others.
 const SPOILT: Duration = Duration::from_secs(10 * 60);
 /// The ALPN name of HTTPS.
@@ -49,8 +53,8 @@ pub(crate) struct Carrier {
     proxy: Option<Proxy>,
     /// For requests that open a WebSocket.
     headers: Vec<ExtraHeader>,
-    /// When a WebSocket was needed, because the native link could not be had.
-    spoilt: Mutex<Option<Instant>>,
+    /// When a WebSocket was needed for an edge, because the native link could not be had.
+    spoilt: Mutex<HashMap<EdgeAddress, Instant>>,
 }
 
 impl Carrier {
@@ -60,7 +64,7 @@ impl Carrier {
             config.alpn_protocols = vec![alpn.to_vec()];
             Ok::<_, Error>(Arc::new(config))
         };
-        Ok(Self { http: config(ALPN_HTTP)?, native: config(ALPN_ACCESS)?, proxy, headers, spoilt: Mutex::new(None) })
+        Ok(Self { http: config(ALPN_HTTP)?, native: config(ALPN_ACCESS)?, proxy, headers, spoilt: Mutex::default() })
     }
 
     /// One question over HTTPS and its JSON answer.
@@ -99,34 +103,39 @@ impl Carrier {
 
     /// Brings up a link: as it is, or inside a WebSocket where something in between spoils that. Says which.
     pub(crate) async fn link(&self, edge: &EdgeAddress, hello: Hello) -> Result<(Connected, &'static str), Error> {
-        let mut first = None;
-        if !self.spoilt().is_some_and(|since| since.elapsed() < SPOILT) {
-            match self.native(edge, hello.clone()).await {
-                Ok(connected) => {
-                    *self.spoilt() = None;
-                    return Ok((connected, "tls"));
-                }
+        let spoilt = self.spoilt().get(edge).is_some_and(|since| since.elapsed() < SPOILT);
+        if spoilt {
+            match self.websocket(edge, hello.clone()).await {
+                Ok(connected) => return Ok((connected, WEBSOCKET)),
                 Err(Trouble::Final(error)) => return Err(error),
-                Err(Trouble::Spoilt(error)) => {
-                    tracing::debug!(%error, "no native link; trying a WebSocket");
-                    first = Some(error);
-                }
+                // The network may be another one by now.
+                Err(Trouble::Spoilt(error)) => tracing::debug!(%error, "no WebSocket; trying a native link again"),
             }
         }
+        let first = match self.native(edge, hello.clone()).await {
+            Ok(connected) => {
+                self.spoilt().remove(edge);
+                return Ok((connected, NATIVE));
+            }
+            Err(Trouble::Final(error)) => return Err(error),
+            Err(Trouble::Spoilt(error)) => error,
+        };
+        if spoilt {
+            return Err(first);
+        }
+        tracing::debug!(error = %first, "no native link; trying a WebSocket");
         match self.websocket(edge, hello).await {
             Ok(connected) => {
-                if first.is_some() {
-                    *self.spoilt() = Some(Instant::now());
-                }
-                Ok((connected, "websocket"))
+                self.spoilt().insert(edge.clone(), Instant::now());
+                Ok((connected, WEBSOCKET))
             }
             Err(Trouble::Final(error)) => Err(error),
             // What the better way met says more.
-            Err(Trouble::Spoilt(error)) => Err(first.unwrap_or(error)),
+            Err(Trouble::Spoilt(_)) => Err(first),
         }
     }
 
-    fn spoilt(&self) -> MutexGuard<'_, Option<Instant>> {
+    fn spoilt(&self) -> MutexGuard<'_, HashMap<EdgeAddress, Instant>> {
         self.spoilt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

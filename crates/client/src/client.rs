@@ -132,7 +132,7 @@ impl Client {
     }
 
     /// Logs in to `host`, if there is no login yet that lasts. The login may be one that the store did not take: it is good for
-    /// as long as this client lives, and [`Client::login`] would fail.
+    /// as long as this client lives, and [`Client::login`] fails.
     pub async fn login_for_now(&self, host: &AppHost) -> Result<Login, Error> {
         self.inner.place(host).lock().await.login_for_now(&self.inner.means, host).await
     }

@@ -1,6 +1,7 @@
 //! A local port that leads to a service.
 
 use std::{
+    convert::Infallible,
     io,
     net::SocketAddr,
     sync::{
@@ -12,8 +13,9 @@ use std::{
 
 use tokio::{
     net::{TcpListener, TcpStream, lookup_host},
+    sync::oneshot,
     task::{JoinHandle, JoinSet},
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tunnel_proto::{
     Destination,
@@ -30,6 +32,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a program that has closed its side waits for a service: longer than one takes to be reached, and not so long that
 /// programs which try again and again pile up while a person logs in.
 const HALF_CLOSED_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long a connection waits for the one before it to reach the service. Programs that open several at once tell them apart by
+/// their order, and several links lead to a service.
+const ORDER_LIMIT: Duration = Duration::from_millis(250);
 
 /// How a local port is opened.
 #[derive(Clone, Copy, Debug, Default)]
@@ -152,11 +158,13 @@ struct Port {
 
 async fn accept(listener: TcpListener, port: Arc<Port>) {
     let mut connections = JoinSet::new();
+    let mut before = None;
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
                 Ok((tcp, _)) => {
-                    connections.spawn(port.clone().serve(tcp));
+                    let (turn, next) = oneshot::channel();
+                    connections.spawn(port.clone().serve(tcp, before.replace(next), turn));
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a local connection cannot be accepted");
@@ -169,7 +177,14 @@ async fn accept(listener: TcpListener, port: Arc<Port>) {
 }
 
 impl Port {
-    async fn serve(self: Arc<Self>, mut tcp: TcpStream) {
+    /// Serves one connection. `before` ends when the one before it has reached its service, and `turn` is dropped when this
+    /// one has.
+    async fn serve(
+        self: Arc<Self>,
+        mut tcp: TcpStream,
+        before: Option<oneshot::Receiver<Infallible>>,
+        turn: oneshot::Sender<Infallible>,
+    ) {
         if let Err(reason) = self.check(&tcp) {
             tcp.set_zero_linger().ok();
             tracing::debug!(reason, "a local connection was refused");
@@ -178,12 +193,16 @@ impl Port {
         tcp.set_nodelay(true).ok();
         self.counters.total.fetch_add(1, Ordering::Relaxed);
         let _open = Open::new(&self.counters);
+        if let Some(before) = before {
+            timeout(ORDER_LIMIT, before).await.ok();
+        }
         let opened = tokio::select! {
             opened = self.client.open(&self.host, self.destination.as_ref()) => opened,
             // Whoever came went away while we were logging in. To whoever did not, it must not look like a service that has
             // nothing to say.
             () = gone(&tcp) => {
                 tcp.set_zero_linger().ok();
+                tracing::debug!(host = %self.host, "a program closed its side before its connection was through");
                 return;
             }
         };
@@ -195,6 +214,7 @@ impl Port {
                 return self.failed(&error);
             }
         };
+        drop(turn);
         self.counters.connected.fetch_add(1, Ordering::Relaxed);
         let ended = relay(&mut stream, &mut tcp, &self.counters.carried).await;
         if let Err(RelayError::Edge(error)) = ended {

@@ -18,15 +18,20 @@ use http::{
     header::{HeaderName, PROXY_AUTHORIZATION},
 };
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::service_fn,
+    upgrade::{self, Parts},
+};
 use hyper_util::{
     client::legacy,
-    rt::{TokioExecutor, TokioIo},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use reqwest::{ClientBuilder, Proxy};
 use subtle::ConstantTimeEq;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinSet,
     time::sleep,
@@ -44,6 +49,9 @@ const USER: &str = "tunnel";
 const CONNECTIONS_MAX: usize = 4096;
 /// The pause after the system could not accept a connection: most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a stream to a service waits for its next request, and how many do for one host.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+const IDLE_PER_HOST: usize = 8;
 /// Says that an answer is ours and not the service's (RFC 9209).
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
@@ -114,7 +122,11 @@ impl Door {
         let secret = BASE64URL_NOPAD.encode(&random::<32>().map_err(Error::internal)?);
         let connector = client.http_connector();
         let door = Self {
-            http: legacy::Client::builder(TokioExecutor::new()).build(connector.clone()),
+            http: legacy::Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE_MAX)
+                .pool_max_idle_per_host(IDLE_PER_HOST)
+                .build(connector.clone()),
             connector,
             client,
             local: listener.local_addr().map_err(failed)?,
@@ -170,6 +182,8 @@ impl Door {
             Ok(response) => response,
             Err(error) => return Ok(self.failed(&uri, &error)),
         };
+        // Only what this says itself is said by it.
+        response.headers_mut().remove(PROXY_STATUS);
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let there = upgrade::on(&mut response);
             set(Box::pin(carry(async { there.await.map(TokioIo::new) }, here)));
@@ -210,13 +224,24 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
     there: impl Future<Output = hyper::Result<S>>,
     here: upgrade::OnUpgrade,
 ) {
+    let cut = |error: &dyn std::fmt::Display| tracing::debug!(%error, "a connection through the proxy was cut");
+    let here = match here.await {
+        Ok(here) => here,
+        Err(error) => return cut(&error),
+    };
+    // Nothing else is served here.
+    let Ok(Parts { io, read_buf, .. }) = here.downcast::<TokioIo<TcpStream>>() else { return };
+    let mut tcp = io.into_inner();
     let carried = async {
-        let (mut there, here) = (there.await?, here.await?);
-        relay(&mut there, &mut TokioIo::new(here), &Carried::default()).await?;
+        let mut there = there.await?;
+        there.write_all(&read_buf).await?;
+        relay(&mut there, &mut tcp, &Carried::default()).await?;
         Ok::<_, Box<dyn StdError + Send + Sync>>(())
     };
     if let Err(error) = carried.await {
-        tracing::debug!(%error, "a connection through the proxy was cut");
+        // The program must not take it for an orderly end.
+        tcp.set_zero_linger().ok();
+        cut(&error);
     }
 }
 

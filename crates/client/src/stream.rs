@@ -17,7 +17,7 @@ use tunnel_proto::{GrantId, Hostname, link, message::CutReason};
 use crate::{error::Error, grants::LiveLink};
 
 /// How long the word of why a connection was cut may be behind the cut itself.
-const REASON_LAG: Duration = Duration::from_millis(100);
+const REASON_LAG: Duration = Duration::from_millis(300);
 
 /// A connection to a service: bytes in both directions, each of which ends by itself.
 ///

@@ -19,10 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tunnel_proto::{
     GrantId, LinkId,
-    link::{
-        self, Carried, Control, ControlSender, Incoming, Link, MEMORY_MAX, Pending, RelayError, Settings, Welcomed,
-        relay,
-    },
+    link::{self, Carried, Control, Incoming, Link, MEMORY_MAX, Pending, RelayError, Settings, Welcomed, relay},
     message::{
         Credential, Cut, CutReason, DrainReason, GrantRefusal, Granted, Limits, Message, OpenGrant, Opening, Present,
         Refused, Revoked, RevokedReason, Role, StreamRefusal,
@@ -50,6 +47,8 @@ const IDLE_MAX: Duration = Duration::from_secs(5 * 60);
 const STRANGER_MEMORY: usize = 256 * 1024;
 /// How long a client may take nothing of what is said to it on the control stream.
 const SAY_TIME: Duration = Duration::from_secs(2);
+/// How often a grant is told at most why its streams were cut.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How long the end of a connector's link may be behind the end of its streams.
 const LINK_LAG: Duration = Duration::from_millis(100);
 /// How often grants are held against the clock; everything else is noticed when it happens.
@@ -73,7 +72,6 @@ where
         state,
         source,
         link: link.clone(),
-        sender: control.sender(),
         grants: HashMap::new(),
         used: HashSet::new(),
         ends: FuturesUnordered::new(),
@@ -91,7 +89,6 @@ struct Client {
     state: Arc<State>,
     source: IpAddr,
     link: Link,
-    sender: ControlSender,
     grants: HashMap<GrantId, Grant>,
     used: HashSet<GrantId>,
     /// Sessions that somebody ended.
@@ -109,6 +106,8 @@ struct Grant {
     visit: Visit,
     permit: Permit,
     over: CancellationToken,
+    /// When it was last told why its streams were cut.
+    told: Option<Instant>,
 }
 
 impl Client {
@@ -136,12 +135,13 @@ impl Client {
                     }
                     None => return,
                 },
-                Some(ended) = streams.join_next(), if !streams.is_empty() => {
-                    if let Err(error) = ended {
+                Some(ended) = streams.join_next(), if !streams.is_empty() => match ended {
+                    Ok(cut) => cut.and_then(|cut| self.tell(cut)).into_iter().collect(),
+                    Err(error) => {
                         tracing::warn!(%error, "a stream's task failed");
+                        Vec::new()
                     }
-                    Vec::new()
-                }
+                },
                 Some(grant) = self.ends.next(), if !self.ends.is_empty() => {
                     self.end(grant, RevokedReason::Ended).into_iter().collect()
                 }
@@ -226,7 +226,7 @@ impl Client {
             waits.ended().await;
             grant
         }));
-        self.grants.insert(grant, Grant { holder, visit, permit, over: CancellationToken::new() });
+        self.grants.insert(grant, Grant { holder, visit, permit, over: CancellationToken::new(), told: None });
         // Somebody's from here on: it may carry what a link carries.
         self.begun = true;
         self.link.set_memory(MEMORY_MAX);
@@ -246,7 +246,7 @@ impl Client {
     }
 
     /// Serves an opening in a task of its own.
-    fn open(&self, pending: Pending, streams: &mut JoinSet<()>) {
+    fn open(&self, pending: Pending, streams: &mut JoinSet<Option<Cut>>) {
         let asked = match &pending.opening {
             Opening::Grant(asked) => asked.clone(),
             // Not let through by the link.
@@ -255,19 +255,20 @@ impl Client {
         let Some(grant) = self.grants.get(&asked.grant) else {
             streams.spawn(async move {
                 pending.refuse(StreamRefusal::NotGranted, "the link has no such grant, or it has ended").await;
+                None
             });
             return;
         };
         let reference = Reference::from_random(crate::random());
         let visit = Visit { now: self.state.now(), reference, ..grant.visit.clone() };
         let (state, holder, over) = (self.state.clone(), grant.holder.clone(), grant.over.clone());
-        let sender = self.sender.clone();
         streams.spawn(async move {
             tokio::select! {
-                () = stream(state, visit, holder, pending, asked, sender) => {}
+                cut = stream(state, visit, holder, pending, asked) => return cut,
                 // Dropping what is under way resets it, on both sides.
                 () = over.cancelled() => {}
             }
+            None
         });
     }
 
@@ -291,6 +292,16 @@ impl Client {
         over.into_iter().filter_map(|(grant, reason)| self.end(grant, reason)).collect()
     }
 
+    /// What is said about a stream that was cut: once for all that are cut with it.
+    fn tell(&mut self, cut: Cut) -> Option<Message> {
+        let grant = self.grants.get_mut(&cut.grant)?;
+        if grant.told.is_some_and(|told| told.elapsed() < TELL_EVERY) {
+            return None;
+        }
+        grant.told = Some(Instant::now());
+        Some(cut.into())
+    }
+
     fn end(&mut self, grant: GrantId, reason: RevokedReason) -> Option<Message> {
         let ended = self.grants.remove(&grant)?;
         ended.over.cancel();
@@ -306,35 +317,31 @@ impl Drop for Client {
     }
 }
 
-/// One stream, from its opening to its end.
-async fn stream(
-    state: Arc<State>,
-    visit: Visit,
-    holder: Holder,
-    pending: Pending,
-    asked: OpenGrant,
-    sender: ControlSender,
-) {
+/// One stream, from its opening to its end, and why it was cut, where that is known.
+async fn stream(state: Arc<State>, visit: Visit, holder: Holder, pending: Pending, asked: OpenGrant) -> Option<Cut> {
     let opened = match tcp::open(&state, &visit, &holder, asked.destination.as_deref()).await {
         Ok(opened) => opened,
-        Err(refused) => return pending.refuse(refused.code, refused.text).await,
+        Err(refused) => {
+            pending.refuse(refused.code, refused.text).await;
+            return None;
+        }
     };
     let tcp::Opened { stream: mut service, permit, connector } = opened;
-    let Ok(mut client) = pending.accept().await else { return };
+    let mut client = pending.accept().await.ok()?;
     let carried = Carried::default();
-    tokio::select! {
-        // Broken on one side, it is dropped on both, which resets what has not ended.
-        ended = relay(&mut client, &mut service, &carried) => {
-            let Err(error) = ended else { return };
-            tracing::debug!(host = %visit.host, %error, "a stream was cut");
-            if matches!(error, RelayError::Service(_)) && timeout(LINK_LAG, connector.closed()).await.is_ok() {
-                let cut = Cut { grant: asked.grant, reason: CutReason::ConnectorGone };
-                // Before the reset. Whoever does not listen does not learn why.
-                timeout(SAY_TIME, sender.send(cut)).await.ok();
-            }
+    let ended = tokio::select! {
+        ended = relay(&mut client, &mut service, &carried) => ended,
+        () = turned_away(&state, &permit) => {
+            tracing::debug!(host = %visit.host, "a stream is not admitted any more");
+            return None;
         }
-        () = turned_away(&state, &permit) => tracing::debug!(host = %visit.host, "a stream is not admitted any more"),
-    }
+    };
+    let error = ended.err()?;
+    tracing::debug!(host = %visit.host, %error, "a stream was cut");
+    // Broken on one side, it is dropped on both, which resets what has not ended.
+    drop((client, service));
+    let gone = matches!(error, RelayError::Service(_)) && timeout(LINK_LAG, connector.closed()).await.is_ok();
+    gone.then_some(Cut { grant: asked.grant, reason: CutReason::ConnectorGone })
 }
 
 /// Waits until a permit does not hold any more: a change of what is declared, the end of the session, or of its time.

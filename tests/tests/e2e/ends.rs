@@ -20,6 +20,7 @@ use tunnel_tests::{
 };
 
 const DB: &str = "db.example.test";
+const OTHER: &str = "other.example.test";
 
 const ACCESS: &str = "\
 login_methods:
@@ -28,6 +29,7 @@ policies:
   - {name: staff-only, action: allow, include: [{email_domain: example.test}], session_duration: 1m}
 applications:
   - {name: db, hostnames: [db.example.test], policies: [staff-only]}
+  - {name: other, hostnames: [other.example.test], policies: [staff-only]}
 ";
 
 struct Site {
@@ -143,9 +145,40 @@ fn when_a_connector_is_drained_its_connections_end_as_cut_and_the_next_one_is_to
         let took = cut(&mut tcp).await?;
         println!("cut {took:?} after the connector was told to stop, with a second's grace");
         // A cut does not look finished to anybody.
-        client.log.wait_for(&format!("{DB}.*was cut before both sides had ended it")).await?;
-        stdio.log.wait_for(&format!("access: .*{DB}.*was cut before both sides had ended it")).await?;
+        let told = format!("{DB}.*was cut before both sides had ended it: the connector that leads to it stopped");
+        client.log.wait_for(&told).await?;
+        stdio.log.wait_for(&format!("access: .*{told}")).await?;
         assert_eq!(stdio.wait().await?.code(), Some(1), "{}", stdio.log.text());
+        // However many it had: what leads elsewhere goes on, and so does the link.
+        let mut command = Connector::command(&lab)?;
+        command.args(["--hostname", DB, "--url", &echo.url()]);
+        let connector = Connector::start("connector", command).await?;
+        let _other = Connector::publish(&lab, OTHER, &echo.url()).await?;
+        let file = lab.write(
+            "forwards.yaml",
+            &format!(
+                "forwards:\n  - {{hostname: {DB}, url: \"127.0.0.1:7002\"}}\n  - {{hostname: {OTHER}, url: \"127.0.0.1:7003\"}}\n"
+            ),
+        )?;
+        let both = site.home.forward(&["forward", "-f", &file.display().to_string()], 7003).await?;
+        let bystander = tokio::spawn(async {
+            let mut tcp = TcpStream::connect("127.0.0.1:7003").await?;
+            said_back(&mut tcp).await.map(|()| tcp)
+        });
+        site.let_in(2).await.with_context(|| both.log.text())?;
+        let mut bystander = bystander.await??;
+        let mut many = Vec::new();
+        for _ in 0..200 {
+            let mut tcp = TcpStream::connect("127.0.0.1:7002").await?;
+            said_back(&mut tcp).await?;
+            many.push(tcp);
+        }
+        signal(connector.process.pid(), "KILL").await?;
+        for tcp in &mut many {
+            cut(tcp).await?;
+        }
+        both.log.wait_for(&told).await?;
+        said_back(&mut bystander).await.with_context(|| both.log.text())?;
         // Whoever tries again is told what is missing.
         let mut later = TcpStream::connect("127.0.0.1:7001").await?;
         assert!(timeout(PATIENCE, later.read(&mut [0; 1])).await?.is_err());

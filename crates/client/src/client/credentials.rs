@@ -29,6 +29,8 @@ const LOGOUT_LIMIT: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_secs(60);
 /// How often a login is begun again that was given up just then, or whose method failed badly.
 const VISITS: usize = 2;
+/// Logins that are remembered as over, for as long as the store cannot forget them.
+const OVER_MAX: usize = 8;
 /// A login that ends sooner than this, in seconds, is not begun with.
 const LIFE_MIN: u64 = 5;
 
@@ -62,8 +64,8 @@ pub(super) struct Place {
     visit: Option<(App, Arc<LoginVisit>)>,
     /// A login that the store did not take, and why.
     unkept: Option<Fresh>,
-    /// A login that is over, which the store may still have.
-    over: Option<Token>,
+    /// Logins that are over, which the store may still have: the last few.
+    over: Vec<Token>,
     failed: Option<(Instant, Error)>,
 }
 
@@ -114,10 +116,12 @@ impl Place {
         entry.login.ok_or_else(|| Error::NoLogin { host: host.to_string() })
     }
 
-    /// A login that lasts and is kept, for this process and for others. One that cannot be kept is ended.
+    /// A login that lasts and is kept, for this process and for others. One that is made for it and cannot be kept is ended.
     pub(super) async fn login(&mut self, means: &Arc<Means>, host: &AppHost) -> Result<Entry, Error> {
+        let in_use = self.unkept.is_some();
         match self.logged_in(means, host).await? {
             Fresh { entry, unkept: None } => Ok(entry),
+            Fresh { unkept: Some(error), .. } if in_use => Err(error.into()),
             Fresh { entry, unkept: Some(error) } => {
                 self.unkept = None;
                 if let (Some(login), Some(app)) = (entry.login, &self.app)
@@ -135,6 +139,14 @@ impl Place {
     async fn logged_in(&mut self, means: &Arc<Means>, host: &AppHost) -> Result<Fresh, Error> {
         let app = self.app(means, host).await?;
         for _ in 0..VISITS {
+            // It may have come to its end when nobody waited for it.
+            if let Some((about, visit)) = &self.visit
+                && *about == app
+                && let Some(Ok(fresh @ Fresh { unkept: Some(_), .. })) = visit.outcome()
+            {
+                self.unkept = Some(fresh);
+                self.visit = None;
+            }
             let kept = stored(means, &app)?.filter(|entry| !self.is_over(entry)).map(Fresh::kept);
             let here = self.unkept.as_ref().filter(|fresh| lasts(&fresh.entry, &app));
             if let Some(fresh) = kept.or_else(|| here.cloned()) {
@@ -147,8 +159,7 @@ impl Place {
                 _ => {
                     let (means, method, host, app) = (means.clone(), method.clone(), host.clone(), app.clone());
                     let (about, over) = (app.clone(), self.over.clone());
-                    let visit =
-                        Visit::begin(GRACE, async move { log_in(&means, &*method, &host, &app, over.as_ref()).await });
+                    let visit = Visit::begin(GRACE, async move { log_in(&means, &*method, &host, &app, &over).await });
                     self.visit.insert((about, visit)).1.clone()
                 }
             };
@@ -163,7 +174,14 @@ impl Place {
     }
 
     fn is_over(&self, entry: &Entry) -> bool {
-        entry.login.as_ref().is_some_and(|login| self.over.as_ref() == Some(&login.token))
+        is_among(entry, &self.over)
+    }
+
+    fn note_over(&mut self, token: &Token) {
+        if !self.over.contains(token) {
+            self.over.truncate(OVER_MAX - 1);
+            self.over.insert(0, token.clone());
+        }
     }
 
     /// Forgets a login that the edge does not take any more, and none that came in its place. The edge itself stays known.
@@ -171,7 +189,7 @@ impl Place {
         // What is at the host may have become another application.
         self.app = None;
         self.unkept = None;
-        self.over = Some(refused.clone());
+        self.note_over(refused);
         let _lock = lock(means, host).await?;
         // A full disk keeps what is over; it is not used again here.
         if let Err(error) = erase(means, host, refused) {
@@ -184,21 +202,38 @@ impl Place {
     pub(super) async fn logout(&mut self, means: &Arc<Means>, host: &AppHost) -> Result<bool, Error> {
         // A login under way is not wanted any more, either.
         self.visit = None;
-        let unkept = self.unkept.take().map(|fresh| fresh.entry);
-        let kept = means.store.load(host.hostname())?.filter(|entry| entry.login.is_some());
-        let Some(known) = kept.or(unkept) else { return Ok(false) };
-        let Some(login) = known.login else { return Ok(false) };
-        let host = &known.port.map_or_else(|| host.clone(), |port| host.clone().or_port(port));
+        let unkept = self.unkept.as_ref().map(|fresh| fresh.entry.clone());
+        let known = unkept.into_iter().chain(means.store.load(host.hostname())?);
+        let mut ended = false;
+        for entry in known {
+            let is_over = self.is_over(&entry);
+            let Some(login) = entry.login else { continue };
+            self.end_login(means, host, entry.port, &login).await?;
+            ended |= !is_over;
+        }
+        self.unkept = None;
+        Ok(ended)
+    }
+
+    /// Ends one login that there is.
+    async fn end_login(
+        &mut self,
+        means: &Arc<Means>,
+        host: &AppHost,
+        port: Option<u16>,
+        login: &Login,
+    ) -> Result<(), Error> {
+        let host = &port.map_or_else(|| host.clone(), |port| host.clone().or_port(port));
         // Gone from here first, whether or not the edge can be told.
         let lock = timeout(LOGOUT_LIMIT, lock(means, host)).await;
         let lock = lock.map_err(|_| Error::Late { at: "another process that is logging in".to_owned() })??;
         let erased = erase(means, host, &login.token);
         drop(lock);
-        self.over = Some(login.token.clone());
+        self.note_over(&login.token);
         let app = self.app(means, host).await?;
         end(means, &app, &login.token).await?;
         // What cannot be removed here is worthless now.
-        erased.map(|()| true)
+        erased
     }
 }
 
@@ -244,12 +279,11 @@ async fn log_in(
     method: &dyn LoginMethod,
     host: &AppHost,
     app: &App,
-    over: Option<&Token>,
+    over: &[Token],
 ) -> Result<Fresh, Error> {
     let _lock = lock(means, host).await?;
     // Whoever had the lock may have logged in meanwhile.
-    let is_over = |entry: &Entry| over.is_some() && entry.login.as_ref().map(|login| &login.token) == over;
-    if let Some(entry) = stored(means, app)?.filter(|entry| !is_over(entry)) {
+    if let Some(entry) = stored(means, app)?.filter(|entry| !is_among(entry, over)) {
         return Ok(Fresh::kept(entry));
     }
     let desk = Desk {
@@ -268,6 +302,10 @@ async fn log_in(
     // A person has done their part: what cannot be kept serves whoever waits for it all the same.
     let unkept = means.store.save(&entry).err();
     Ok(Fresh { entry, unkept })
+}
+
+fn is_among(entry: &Entry, over: &[Token]) -> bool {
+    entry.login.as_ref().is_some_and(|login| over.contains(&login.token))
 }
 
 /// The login in the store, if it is for this application at this edge and lasts.

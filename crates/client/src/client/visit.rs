@@ -40,6 +40,11 @@ impl<T: Clone + Send + Sync + 'static> Visit<T> {
         self.outcome.borrow().is_some() || self.task.is_finished()
     }
 
+    /// The outcome, if there is one already.
+    pub(super) fn outcome(&self) -> Option<T> {
+        self.outcome.borrow().clone()
+    }
+
     /// Waits for the outcome; `None` if it was given up.
     pub(super) async fn wait(&self) -> Option<T> {
         let _waiter = Waiter::new(&self.waiting);

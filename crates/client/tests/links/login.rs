@@ -160,6 +160,7 @@ impl TokenStore for Replaced {
 #[tokio::test]
 async fn a_login_that_came_in_the_place_of_the_refused_one_is_kept() {
     let edge = Edge::start().await;
+    let expires = UnixTime(now().0 + 3600);
     let entry = |token: &str| Entry {
         host: Hostname::parse("db.localhost").unwrap(),
         port: Some(edge.state.port),
@@ -168,7 +169,7 @@ async fn a_login_that_came_in_the_place_of_the_refused_one_is_kept() {
             token: Token::new(token.to_owned()).unwrap(),
             app: app("db.localhost"),
             email: "ann@example.com".parse().unwrap(),
-            expires: UnixTime(now().0 + 3600),
+            expires,
         }),
     };
     edge.state.tokens.lock().unwrap().insert(("db.localhost".to_owned(), "new".to_owned()));

@@ -24,8 +24,9 @@ const PER_SOURCE: [RateLimit; 2] = [
 ];
 /// How many wishes may wait at a time, whoever asks: they live as long as this window.
 const IN_ALL: [RateLimit; 1] = [RateLimit { events: 200, window: DEVICE_LIFE }];
-/// How often a code may be typed for one wish.
+/// How often a code may be typed for one wish, and how often another one may be before the last time.
 const TRIES: [RateLimit; 1] = [RateLimit { events: 3, window: DEVICE_LIFE }];
+const SLIPS: [RateLimit; 1] = [RateLimit { events: 2, window: DEVICE_LIFE }];
 /// The longest polling secret that is looked at; ours have 43 characters.
 const SECRET_MAX: usize = 64;
 
@@ -79,7 +80,7 @@ pub(super) enum Typed {
     TheCode,
     /// Something else.
     Another,
-    /// The last of the tries is over, whatever it is.
+    /// Something else for the last time, or whatever it is after that.
     TooOften,
 }
 
@@ -151,7 +152,13 @@ pub(super) async fn compare(
     if !desk.store.count(&hash("client code typed", id.as_bytes()), now, &TRIES).await? {
         return Ok(Typed::TooOften);
     }
-    Ok(if folded(typed) == folded(code) { Typed::TheCode } else { Typed::Another })
+    if folded(typed) == folded(code) {
+        return Ok(Typed::TheCode);
+    }
+    Ok(match desk.store.count(&hash("client code mistyped", id.as_bytes()), now, &SLIPS).await? {
+        true => Typed::Another,
+        false => Typed::TooOften,
+    })
 }
 
 /// A code as people may type it: in small letters, and with or without what parts it.

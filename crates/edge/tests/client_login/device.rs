@@ -74,6 +74,15 @@ async fn only_the_code_from_the_terminal_lets_a_program_in_and_guessing_ends() {
     assert_eq!(again.status, StatusCode::OK, "{}", again.body);
     issued(&site.poll(&started.secret).await);
 
+    // The third time is the last, and the program is told at once.
+    let (query, started) = site.begin("rdp").await;
+    let form = site.get(&format!("{CLI_PATH}?{query}"), &cookie).await.field(FORM_TOKEN);
+    for status in [StatusCode::UNPROCESSABLE_ENTITY, StatusCode::UNPROCESSABLE_ENTITY, StatusCode::TOO_MANY_REQUESTS] {
+        assert_eq!(answer(&site.poll(&started.secret).await), TokenAnswer::Pending);
+        assert_eq!(site.type_code(&form, &query, &cookie, other(&started.code)).await.status, status);
+    }
+    assert!(refused(&site.poll(&started.secret).await).contains("three times"));
+
     // Ten thousand at a time are no more than one after the other.
     let (query, started) = site.begin("rdp").await;
     let form = site.get(&format!("{CLI_PATH}?{query}"), &cookie).await.field(FORM_TOKEN);
@@ -88,7 +97,7 @@ async fn only_the_code_from_the_terminal_lets_a_program_in_and_guessing_ends() {
         async move { site.type_code(form, query, cookie, &guess).await.status }
     }));
     let guesses = guesses.await;
-    assert_eq!(guesses.iter().filter(|status| **status == StatusCode::UNPROCESSABLE_ENTITY).count(), 2);
+    assert_eq!(guesses.iter().filter(|status| **status == StatusCode::UNPROCESSABLE_ENTITY).count(), 1);
     assert!(guesses.contains(&StatusCode::TOO_MANY_REQUESTS));
     // It is over, and whoever waits in front of the terminal is told.
     assert_eq!(site.type_code(&form, &query, &cookie, &started.code).await.status, StatusCode::NOT_FOUND);

@@ -15,9 +15,11 @@ use crate::{
     version::{Place, Version},
 };
 
-/// Control messages that may wait for the role. A peer that sends more before they are handled loses the link: waiting
-/// would stop the signs of life behind them.
+/// Control messages that may wait for the role.
 pub(super) const EVENTS_MAX: usize = 32;
+/// How long the role may take to make room for one more. A peer whose messages are not handled until then loses the link:
+/// signs of life are behind them.
+const ROOM_TIME: Duration = Duration::from_secs(1);
 /// Control messages that may wait for the socket. Beyond that the link is not usable any more.
 pub(super) const OUTGOING_MAX: usize = 256;
 
@@ -35,7 +37,7 @@ impl Control {
 
     /// The peer's next message, in order: any that its role may send, except Ping and Pong. `None` when the link is over.
     ///
-    /// Cancel safe. Up to 32 messages wait; a peer that sends more before they are taken loses the link.
+    /// Cancel safe. Up to 32 messages wait; a peer that sends more loses the link, unless they are taken within a second.
     pub async fn next(&mut self) -> Option<Message> {
         self.events.recv().await
     }
@@ -135,7 +137,7 @@ async fn receive(shared: &Shared, mut reader: impl AsyncRead + Unpin, events: mp
                 if let Message::Drain(drain) = &message {
                     shared.drained_by_peer(drain.reason);
                 }
-                if let Err(mpsc::error::TrySendError::Full(_)) = events.try_send(message) {
+                if timeout(ROOM_TIME, events.send(message)).await.is_err() {
                     return LinkEnd::Protocol("control messages come faster than they are handled".to_owned());
                 }
             }

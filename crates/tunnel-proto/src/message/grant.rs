@@ -122,11 +122,11 @@ coded! {
     }
 }
 
-/// A stream of a grant was cut, and the grant goes on: said just before the stream is reset.
+/// Streams of a grant were cut, and the grant goes on: said just after they were reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Cut {
-    /// The grant that the stream stood on.
+    /// The grant that they stood on.
     #[n(0)]
     pub grant: GrantId,
     /// Why.
