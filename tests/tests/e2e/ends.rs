@@ -20,7 +20,7 @@ use tunnel_tests::{
 };
 
 const DB: &str = "db.example.test";
-const OTHER: &str = "other.example.test";
+const OTHER: &str = "app.example.test";
 
 const ACCESS: &str = "\
 login_methods:
@@ -29,7 +29,7 @@ policies:
   - {name: staff-only, action: allow, include: [{email_domain: example.test}], session_duration: 1m}
 applications:
   - {name: db, hostnames: [db.example.test], policies: [staff-only]}
-  - {name: other, hostnames: [other.example.test], policies: [staff-only]}
+  - {name: app, hostnames: [app.example.test], policies: [staff-only]}
 ";
 
 struct Site {
