@@ -197,7 +197,7 @@ fn ends_and_resets_are_carried_as_they_are() {
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         }
         let _client = site.home.forward(&["tcp", "--hostname", DB, "--url", "127.0.0.1:7001"], 7001).await?;
-        let rounds = if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { 1000 } else { 100 };
+        let rounds = 1000;
         let block = vec![7; 100_000];
         for n in 0..rounds {
             let mut tcp = TcpStream::connect("127.0.0.1:7001").await?;
