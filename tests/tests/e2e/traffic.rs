@@ -141,6 +141,7 @@ fn big_bodies_stream_in_flat_memory() {
                 tokio::spawn(connection);
                 let down = sender.send_request(down.version(http::Version::HTTP_2).body(empty)?.without_host()).await?;
                 let got = drain(down.into_body()).await?;
+                sender.ready().await?;
                 let up = sender.send_request(up.body(upload)?.without_host()).await?;
                 (got, up)
             } else {
@@ -148,6 +149,8 @@ fn big_bodies_stream_in_flat_memory() {
                 tokio::spawn(connection);
                 let down = sender.send_request(down.body(empty)?.origin_form()).await?;
                 let got = drain(down.into_body()).await?;
+                // The connection's own task must have seen the end of the download before it takes the next request.
+                sender.ready().await?;
                 let up = sender.send_request(up.body(upload)?.origin_form()).await?;
                 (got, up)
             };
