@@ -54,6 +54,7 @@
 //! # }
 //! ```
 
+mod attributes;
 mod decision;
 mod judge;
 mod model;
@@ -63,6 +64,7 @@ mod set;
 mod trace;
 mod warning;
 
+pub use attributes::{Attributes, Country, CountryError, GithubOrganization};
 pub use decision::{Caller, Decision, DenyReason, Subject, Verdict};
 pub use model::{Action, Application, Group, Policy, Rules, Selector, Target};
 pub use path::{PATTERN_MAX, PathPattern, PathPatternError};
