@@ -150,10 +150,13 @@ async fn log_in(state: &State, email: &str) -> Result<String> {
         id: login.hash(),
         kind: SessionKind::Browser,
         device: None,
+        source: None,
         host: state.login_host().clone(),
         parent: None,
         identity,
+        attributes: Default::default(),
         created: now,
+        seen: now,
         expires,
         grants: Vec::new(),
     };

@@ -20,7 +20,7 @@ mod token;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tunnel_policy::Application;
+use tunnel_policy::{Application, Attributes};
 use tunnel_proto::{AppId, Hostname, Identity};
 
 use crate::{
@@ -46,6 +46,7 @@ struct Consent {
     /// The login by which they said so. The token ends with it.
     login: SecretHash,
     identity: Identity,
+    attributes: Attributes,
     /// What the computer calls itself.
     computer: String,
     /// Whether the program is on another device than the browser in which they said so.

@@ -239,6 +239,7 @@ impl Client {
             https: true,
             port: None,
             source: self.source,
+            country: self.state.countries.of(self.source),
             now: self.state.now(),
             reference: Reference::from_random(crate::random()),
             lang: Lang::default(),

@@ -41,6 +41,8 @@ pub struct Config {
     pub administrators: Vec<EmailAddress>,
     /// How long a service may take until the head of its answer.
     pub response_timeout: Duration,
+    /// Which country an address is in: a file in MaxMind's format.
+    pub country_file: Option<PathBuf>,
 }
 
 /// Where certificates for visitors come from.
@@ -104,6 +106,7 @@ impl Config {
             smtp: None,
             administrators,
             response_timeout: RESPONSE_TIMEOUT,
+            country_file: None,
         }
     }
 

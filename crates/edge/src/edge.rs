@@ -19,6 +19,7 @@ use crate::{
     audit::Audit,
     config::{Smtp, Tls},
     connectors,
+    countries::{Countries, CountriesError},
     gate::Decisions,
     keys::{Keys, KeysError},
     listen::{Connections, Takes},
@@ -73,11 +74,12 @@ impl Edge {
             login_host: Some(config.login_host.clone()),
         };
         let (revision, declared) = store.declared().await?;
-        let pin = declared.login_methods.iter().any(|method| method.kind == LoginMethodKind::OneTimePin);
+        let pin = declared.login_methods.iter().any(|method| matches!(method.kind, LoginMethodKind::OneTimePin));
         if pin && config.smtp.is_none() && !config.quick_start {
             return Err(StartError::NoMail);
         }
         let snapshot = Snapshot::new(revision, declared, &built_in)?;
+        let countries = Countries::load(config.country_file.as_deref())?;
         let sessions = Sessions::load(store.clone(), clock.now()).await?;
         let revoked: HashSet<String> = store.revoked_serials(clock.now()).await?.into_iter().collect();
         let files = match &config.tls {
@@ -119,6 +121,7 @@ impl Edge {
             decisions: Decisions::default(),
             assertions: Assertions::default(),
             pool: Arc::default(),
+            countries,
             audit,
             mail,
             pins,
@@ -183,6 +186,9 @@ impl Edge {
             socket.stop().await;
         }
         self.tasks.iter().for_each(JoinHandle::abort);
+        if let Err(error) = self.state.sessions.write_uses().await {
+            tracing::error!(%error, "when sessions were last used is not written down");
+        }
         if let Err(error) = self.state.audit.flush().await {
             tracing::error!(%error, "audit records are lost");
         }
@@ -203,6 +209,7 @@ pub fn check_files(config: &Config) -> Result<(), StartError> {
     if let Tls::Files(files) = &config.tls {
         tls::Files::load(files)?;
     }
+    Countries::load(config.country_file.as_deref())?;
     config.smtp.as_ref().map_or(Ok(()), |smtp| smtp_delivery(smtp).map(drop))
 }
 
@@ -288,7 +295,13 @@ async fn sweep(state: Weak<State>, links: Arc<tls::Fixed>) {
         if let Err(error) = links.refresh(&state.ca, &state.config.login_host, state.now()) {
             tracing::error!(%error, "the certificate for links cannot be renewed");
         }
+        if let Err(error) = state.countries.refresh() {
+            tracing::error!(%error, "the file of countries cannot be read anew; the last one serves");
+        }
         state.pool.sweep();
+        if let Err(error) = state.sessions.write_uses().await {
+            tracing::error!(%error, "when sessions were last used cannot be written down");
+        }
         state.sessions.sweep(state.now());
         if let Err(error) = state.store.sweep(state.now()).await {
             tracing::error!(%error, "what has expired cannot be removed");
@@ -348,6 +361,9 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The file of countries.
+    #[error("`country_file`: {0}")]
+    Countries(#[from] CountriesError),
     /// The keys.
     #[error(transparent)]
     Keys(#[from] KeysError),

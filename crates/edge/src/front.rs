@@ -187,11 +187,13 @@ fn unknown(visit: &Visit, context: &PageContext) -> Response {
 fn visit(state: &State, door: Door, parts: &Parts, authority: Authority) -> Visit {
     let forwarded = parts.headers.get_all("x-forwarded-for").iter().map(|value| value.to_str().unwrap_or("?"));
     let forwarded: Vec<Option<IpAddr>> = forwarded.flat_map(|line| line.split(',')).map(forwarded_address).collect();
+    let source = state.config.source(door.peer, forwarded.into_iter());
     Visit {
         host: authority.host,
         https: door.https,
         port: authority.port,
-        source: state.config.source(door.peer, forwarded.into_iter()),
+        source,
+        country: state.countries.of(source),
         now: state.now(),
         reference: Reference::from_random(crate::random()),
         lang: lang(parts),

@@ -7,6 +7,7 @@ mod clients;
 pub mod clock;
 pub mod config;
 mod connectors;
+pub mod countries;
 pub mod declare;
 pub mod edge;
 pub mod enroll;

@@ -17,6 +17,7 @@ pub(crate) mod form;
 pub(crate) mod handover;
 pub(crate) mod page;
 pub(crate) mod pin;
+pub(crate) mod proven;
 pub(crate) mod request;
 pub(crate) mod setup;
 
@@ -170,6 +171,13 @@ impl<'a> Desk<'a> {
         let signed_in = session.map(|session| session.identity().email.clone());
         Denied { host: host.clone(), signed_in, form, reference: visit.reference, at: visit.now }
             .render(&self.context(ask))
+    }
+
+    /// Turned away whoever they are; the record is the caller's.
+    pub(crate) fn banned(&self, ask: &Ask<'_>) -> Response {
+        let visit = ask.visit;
+        let (host, reference, at) = (visit.host.clone(), visit.reference, visit.now);
+        Denied { host, signed_in: None, form: None, reference, at }.render(&self.context(ask))
     }
 
     /// An audit record of something that happens in this request.

@@ -12,7 +12,7 @@ mod fake;
 mod pin;
 mod queue;
 mod smtp;
-mod software;
+pub(crate) mod software;
 
 #[cfg(test)]
 mod tests;

@@ -9,12 +9,17 @@ pub mod cookie;
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use http::HeaderValue;
 use tokio_util::sync::CancellationToken;
 use tunnel_auth::ClientToken;
+use tunnel_policy::Attributes;
 use tunnel_proto::{AppId, Hostname, Identity, PersonId, UnixTime};
 
 use crate::store::{SecretHash, SessionKind, SessionRecord, Store, StoreError};
@@ -24,6 +29,30 @@ pub struct Session {
     record: SessionRecord,
     epoch: u64,
     ended: CancellationToken,
+    /// When it was last used.
+    seen: Arc<Seen>,
+    /// When anything was last used that came from the same login.
+    login: Arc<Seen>,
+}
+
+/// A moment of last use, and as far as it is written down.
+#[derive(Default)]
+struct Seen {
+    at: AtomicU64,
+    written: AtomicU64,
+}
+
+impl Seen {
+    fn new(at: UnixTime) -> Arc<Self> {
+        Arc::new(Self { at: AtomicU64::new(at.0), written: AtomicU64::new(at.0) })
+    }
+
+    fn touch(&self, now: UnixTime) {
+        // Many requests of one second write once.
+        if self.at.load(Relaxed) < now.0 {
+            self.at.fetch_max(now.0, Relaxed);
+        }
+    }
 }
 
 impl Session {
@@ -47,9 +76,35 @@ impl Session {
         &self.record.identity
     }
 
+    /// What the login method said about them.
+    pub const fn attributes(&self) -> &Attributes {
+        &self.record.attributes
+    }
+
     /// When it began.
     pub const fn created(&self) -> UnixTime {
         self.record.created
+    }
+
+    /// When it was last used.
+    pub fn seen(&self) -> UnixTime {
+        UnixTime(self.seen.at.load(Relaxed))
+    }
+
+    /// It is in use: so is the login that it came from.
+    pub fn touch(&self, now: UnixTime) {
+        self.seen.touch(now);
+        self.login.touch(now);
+    }
+
+    /// Whether it was not used for longer than `limit` at `now`.
+    pub fn is_idle(&self, limit: Option<Duration>, now: UnixTime) -> bool {
+        limit.is_some_and(|limit| now.since(self.seen()) > limit)
+    }
+
+    /// Whether nothing that came from its login was used for longer than `limit` at `now`.
+    pub fn is_login_idle(&self, limit: Option<Duration>, now: UnixTime) -> bool {
+        limit.is_some_and(|limit| now.since(UnixTime(self.login.at.load(Relaxed))) > limit)
     }
 
     /// When it ends.
@@ -110,7 +165,11 @@ struct Table {
 impl Table {
     fn insert(&mut self, record: SessionRecord) -> Arc<Session> {
         self.epochs = self.epochs.saturating_add(1);
-        let session = Arc::new(Session { record, epoch: self.epochs, ended: CancellationToken::new() });
+        let seen = Seen::new(record.seen);
+        let parent = record.parent.and_then(|parent| self.sessions.get(&parent));
+        let login = parent.map_or_else(|| seen.clone(), |parent| parent.login.clone());
+        login.touch(record.seen);
+        let session = Arc::new(Session { record, epoch: self.epochs, ended: CancellationToken::new(), seen, login });
         self.sessions.insert(*session.id(), session.clone());
         session
     }
@@ -217,8 +276,10 @@ impl Sessions {
                 let live = table.sessions.contains_key(child.id()) && table.is_live(new.id(), now);
                 if live {
                     // The same session: who waits for its end keeps waiting.
-                    let (epoch, ended) = (child.epoch, child.ended.clone());
-                    table.sessions.insert(record.id, Arc::new(Session { record, epoch, ended }));
+                    let (epoch, ended, seen) = (child.epoch, child.ended.clone(), child.seen.clone());
+                    let login = new.login.clone();
+                    login.touch(child.seen());
+                    table.sessions.insert(record.id, Arc::new(Session { record, epoch, ended, seen, login }));
                 }
                 !live
             };
@@ -246,6 +307,22 @@ impl Sessions {
         let ids: Vec<_> = ended.iter().map(|session| *session.id()).collect();
         self.store.end_sessions(&ids).await?;
         Ok(ids.len())
+    }
+
+    /// Writes down when sessions were last used, so that it is known after a restart.
+    pub async fn write_uses(&self) -> Result<(), StoreError> {
+        let used = |session: &Arc<Session>| {
+            let at = session.seen.at.load(Relaxed);
+            (at > session.seen.written.load(Relaxed)).then(|| (session.clone(), UnixTime(at)))
+        };
+        let used: Vec<_> = self.read().sessions.values().filter_map(used).collect();
+        if used.is_empty() {
+            return Ok(());
+        }
+        let uses: Vec<_> = used.iter().map(|(session, at)| (*session.id(), *at)).collect();
+        self.store.touch_sessions(&uses).await?;
+        used.iter().for_each(|(session, at)| session.seen.written.store(at.0, Relaxed));
+        Ok(())
     }
 
     /// Forgets what has expired at `now`; the store sweeps its own.
@@ -281,6 +358,7 @@ mod tests {
             id: [id; 32],
             kind: SessionKind::Browser,
             device: None,
+            source: None,
             host: host.parse().unwrap(),
             parent: parent.map(|parent| [parent; 32]),
             identity: Identity {
@@ -289,7 +367,9 @@ mod tests {
                 method: "pin".parse().unwrap(),
                 authenticated: UnixTime(0),
             },
+            attributes: Attributes::default(),
             created: UnixTime(0),
+            seen: UnixTime(0),
             expires: UnixTime(expires),
             grants: Vec::new(),
         }

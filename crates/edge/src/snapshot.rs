@@ -2,12 +2,12 @@
 
 mod builtin;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use tunnel_policy::PolicySet;
-use tunnel_proto::{HostPattern, Hostname, Revision, TunnelId};
+use tunnel_proto::{EmailAddress, HostPattern, Hostname, PersonId, Revision, TunnelId};
 
-use crate::store::Declared;
+use crate::store::{Declared, SESSION_DEFAULT};
 
 pub use builtin::{BuiltIn, SnapshotError, administrators};
 pub(crate) use builtin::{answers_for, provisional_name};
@@ -60,8 +60,18 @@ impl Snapshot {
         })
     }
 
+    /// Whether somebody is not to be let in by anything.
+    pub fn is_banned(&self, person: PersonId, email: &EmailAddress) -> bool {
+        self.declared.bans.iter().any(|ban| ban.covers(person, email))
+    }
+
+    /// How long a login at the login host lasts.
+    pub fn login_life(&self) -> Duration {
+        SESSION_DEFAULT
+    }
+
     /// Whether `email` is an administrator.
-    pub fn is_administrator(&self, email: &tunnel_proto::EmailAddress) -> bool {
+    pub fn is_administrator(&self, email: &EmailAddress) -> bool {
         self.declared.administrators.contains(email)
     }
 

@@ -11,6 +11,7 @@ use crate::{
     Clock, Config,
     assertions::Assertions,
     audit::Audit,
+    countries::Countries,
     gate::{Decisions, Gate},
     keys::Keys,
     login::{
@@ -56,6 +57,8 @@ pub struct State {
     pub assertions: Assertions,
     /// Idle streams to services.
     pub pool: Arc<Pool>,
+    /// Which country an address is in.
+    pub countries: Countries,
     /// The append-only record.
     pub audit: Audit,
     /// Outgoing mail.

@@ -42,13 +42,16 @@ pub trait Store: Send + Sync + 'static {
     /// Ends sessions: those with these ids and every session whose parent is one of them.
     async fn end_sessions(&self, ids: &[SecretHash]) -> Result<(), StoreError>;
 
-    /// The person with this address, created with `candidate` as id if there is none (one atomic step).
-    async fn person(
-        &self,
-        email: &tunnel_proto::EmailAddress,
-        candidate: tunnel_proto::PersonId,
-        now: UnixTime,
-    ) -> Result<tunnel_proto::PersonId, StoreError>;
+    /// Writes down when sessions were last used; ids that are gone are passed over.
+    async fn touch_sessions(&self, uses: &[(SecretHash, UnixTime)]) -> Result<(), StoreError>;
+
+    /// Remembers a login and says whose it is: the person that the issuer calls so, or a new one with `candidate` as id
+    /// (one atomic step).
+    async fn meet(&self, met: &Met<'_>) -> Result<tunnel_proto::PersonId, StoreError>;
+    /// The person with this id.
+    async fn person(&self, id: tunnel_proto::PersonId) -> Result<Option<PersonRecord>, StoreError>;
+    /// Everybody who was ever met, the last first, at most `limit`.
+    async fn people(&self, limit: u32) -> Result<Vec<PersonRecord>, StoreError>;
 
     /// Keeps a one-time thing until `expires`. `bind` must be presented again to take it.
     async fn put_once(&self, thing: &OneTime) -> Result<(), StoreError>;

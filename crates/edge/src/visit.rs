@@ -2,6 +2,7 @@
 
 use std::{fmt, net::IpAddr};
 
+use tunnel_policy::Country;
 use tunnel_proto::{Hostname, UnixTime};
 
 /// Who comes from where to which host, by which door. Made from the connection and the canonical authority only.
@@ -15,6 +16,8 @@ pub struct Visit {
     pub port: Option<u16>,
     /// The visitor's address: the socket's peer, or what a trusted proxy says.
     pub source: IpAddr,
+    /// The country of that address, where it is known.
+    pub country: Option<Country>,
     /// When the request arrived.
     pub now: UnixTime,
     /// What the visitor and the administrator quote to each other about this request.

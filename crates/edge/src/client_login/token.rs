@@ -81,7 +81,7 @@ fn bind(challenge: &str, redirect_uri: &str) -> SecretHash {
 
 /// A token for whoever was let in, if the application's policies admit the person also from where the program is.
 pub(super) async fn issue(desk: &Desk<'_>, ask: &Ask<'_>, consent: Consent) -> Result<TokenAnswer, ClientError> {
-    let Consent { app, host, login, identity, computer, elsewhere } = consent;
+    let Consent { app, host, login, identity, attributes, computer, elsewhere } = consent;
     let (visit, email) = (ask.visit, identity.email.clone());
     let refused = |name: &str, why: String, reason: String| {
         desk.audit.refused(AuditRecord {
@@ -121,10 +121,13 @@ pub(super) async fn issue(desk: &Desk<'_>, ask: &Ask<'_>, consent: Consent) -> R
         id: token.hash(),
         kind: SessionKind::Client,
         device: Some(computer.clone()),
+        source: Some(visit.source),
         host: host.clone(),
         parent: Some(login),
         identity,
+        attributes,
         created: visit.now,
+        seen: visit.now,
         expires,
         grants: vec![Grant { app, expires }],
     };

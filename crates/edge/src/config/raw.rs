@@ -29,6 +29,7 @@ pub(super) struct RawConfig {
     data_dir: Option<PathBuf>,
     database: Option<String>,
     response_timeout: Option<u64>,
+    country_file: Option<PathBuf>,
     tls: RawTls,
     smtp: Option<RawSmtp>,
     #[serde(default)]
@@ -87,7 +88,7 @@ fn https() -> Vec<SocketAddr> {
 }
 
 /// Every key there is, for the suggestion.
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 22] = [
     "zone",
     "listen",
     "http_listen",
@@ -96,6 +97,7 @@ const KEYS: [&str; 21] = [
     "data_dir",
     "database",
     "response_timeout",
+    "country_file",
     "tls",
     "mode",
     "files",
@@ -160,6 +162,7 @@ impl RawConfig {
             smtp: self.smtp.map(RawSmtp::check).transpose()?,
             administrators: self.admin.emails,
             response_timeout,
+            country_file: self.country_file,
         })
     }
 }

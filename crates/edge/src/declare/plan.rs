@@ -34,7 +34,7 @@ pub(super) fn plan(
     let mut after = before.clone();
     let mut problems = Vec::new();
     if let Some(items) = &file.login_methods {
-        let methods = items.iter().map(|item| LoginMethod { name: item.name.value.clone(), kind: item.body });
+        let methods = items.iter().map(|item| LoginMethod { name: item.name.value.clone(), kind: item.body.clone() });
         after.login_methods = in_file_order(&before.login_methods, methods.collect(), |m| &m.name, prune);
     }
     if let Some(items) = &file.groups {
@@ -83,7 +83,7 @@ pub(super) fn mail(declared: &Declared, ground: &Ground<'_>) -> Vec<Problem> {
         let text = format!("login method `{name}` sends mail, and this edge cannot: add `[smtp]` to edge.toml first");
         Problem::new(None, text)
     };
-    let pins = declared.login_methods.iter().filter(|method| method.kind == LoginMethodKind::OneTimePin);
+    let pins = declared.login_methods.iter().filter(|method| matches!(method.kind, LoginMethodKind::OneTimePin));
     pins.map(refuse).collect()
 }
 

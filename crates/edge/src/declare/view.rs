@@ -6,7 +6,7 @@ use tunnel_policy::{Application, Group, Policy, Selector};
 use tunnel_proto::{DestinationRange, HostPattern, Name};
 
 use super::scalar::{duration_text, range_text};
-use crate::store::{Declared, LoginMethod, LoginMethodKind, TunnelRecord};
+use crate::store::{Declared, LoginMethod, TunnelRecord};
 
 /// A whole file. Every section is there, also an empty one, so that pruning by the file does what it looks like.
 #[derive(Debug, Serialize)]
@@ -109,9 +109,7 @@ impl File {
 
 impl MethodView {
     fn of(method: &LoginMethod) -> Self {
-        let r#type = match method.kind {
-            LoginMethodKind::OneTimePin => "one_time_pin",
-        };
+        let r#type = method.kind.as_str();
         Self { name: method.name.clone(), r#type }
     }
 }

@@ -72,7 +72,7 @@ impl<'a> Destination<'a> {
         };
         let mut methods = snapshot.declared.login_methods.iter();
         methods
-            .find(|method| method.kind == LoginMethodKind::OneTimePin && offered(&method.name))
+            .find(|method| matches!(method.kind, LoginMethodKind::OneTimePin) && offered(&method.name))
             .map(|method| method.name.clone())
     }
 

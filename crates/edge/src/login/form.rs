@@ -147,6 +147,7 @@ mod tests {
             https,
             port,
             source: "192.0.2.1".parse().unwrap(),
+            country: None,
             now: UnixTime(0),
             reference: Reference::from_random([0; 6]),
             lang: Lang::En,

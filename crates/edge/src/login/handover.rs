@@ -2,12 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use http::header;
 use serde::{Deserialize, Serialize};
 use tunnel_auth::{HandOverCode, SessionId};
+use tunnel_policy::Attributes;
 use tunnel_proto::{AppId, Hostname, Identity, UnixTime};
 
 use crate::{
     Response,
+    mail::software,
     pages::StartAgain,
     session::{
         Session, StartError,
@@ -35,6 +38,7 @@ struct HandOver {
     host: Hostname,
     login: SecretHash,
     identity: Identity,
+    attributes: Attributes,
     target: String,
     grant: UnixTime,
 }
@@ -63,6 +67,7 @@ pub(super) async fn proceed(
         host: request.host.clone(),
         login: *session.id(),
         identity: session.identity().clone(),
+        attributes: session.attributes().clone(),
         target: request.target.clone(),
         grant: ask.visit.now.plus(life),
     };
@@ -136,14 +141,18 @@ async fn start(desk: &Desk<'_>, ask: &Ask<'_>, hand_over: &HandOver) -> Result<(
             .filter(|grant| grant.app != hand_over.app && grant.expires > now),
     );
     let id = SessionId::from_random(crate::random());
+    let user_agent = ask.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let record = SessionRecord {
         id: id.hash(),
         kind: SessionKind::Browser,
-        device: None,
+        device: Some(software::summary(user_agent, crate::Lang::En)),
+        source: Some(ask.visit.source),
         host: hand_over.host.clone(),
         parent: Some(hand_over.login),
         identity: hand_over.identity.clone(),
+        attributes: hand_over.attributes.clone(),
         created: now,
+        seen: now,
         expires: grants.iter().map(|grant| grant.expires).max().unwrap_or(now),
         grants,
     };

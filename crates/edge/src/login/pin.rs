@@ -1,23 +1,16 @@
 //! Logging in by a one-time PIN: asking for a code, and typing it.
 
-use std::{net::IpAddr, sync::Arc};
+use std::net::IpAddr;
 
 use axum::body::Body;
 use http::header;
-use tunnel_auth::{ChallengeId, Pin, SessionId, pin};
-use tunnel_proto::{AppId, EmailAddress, Hostname, Identity, Name, PersonId};
+use tunnel_auth::{ChallengeId, Pin, pin};
+use tunnel_proto::{AppId, EmailAddress, Hostname, Name};
 
 use crate::{
     Response,
     pages::{EmailProblem, PinProblem, TooManyRequests},
-    session::{
-        Session, StartError,
-        cookie::{self, SESSION_COOKIE},
-    },
-    store::{
-        AuditEvent, AuditRecord, PinAttempt, PinOutcome, PinRecord, RateLimit, SESSION_DEFAULT, SESSION_MAX,
-        SecretHash, SessionKind, SessionRecord,
-    },
+    store::{AuditEvent, AuditRecord, PinAttempt, PinOutcome, PinRecord, RateLimit, SecretHash},
 };
 
 use super::{
@@ -25,6 +18,7 @@ use super::{
     decision::{Opens, PinJob},
     form, handover,
     page::Step,
+    proven::{self, Proven},
     request::Challenge,
     see_other,
 };
@@ -104,9 +98,9 @@ pub(crate) async fn answer_code(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> A
             return Ok(step.ask_code(desk, ask, &login, (&challenge, sealed), (typed, Some(problem))));
         }
     };
-    let (session, id) = log_in(desk, ask, email, method, name).await?;
+    let (session, id) = proven::log_in(desk, ask, Proven::mailbox(email, method), name).await?;
     let mut response = handover::proceed(desk, ask, step.destination, &step.request, &session).await?;
-    set_login(&mut response, &id);
+    proven::set_login(&mut response, &id);
     Ok(response)
 }
 
@@ -193,52 +187,6 @@ pub(crate) async fn attempt(
         ..desk.record(ask, AuditEvent::PinFailed)
     });
     Ok(Err(problem))
-}
-
-/// A new login at the login host of whoever has proven `email`. It takes the place of the browser's login before.
-pub(crate) async fn log_in(
-    desk: &Desk<'_>,
-    ask: &Ask<'_>,
-    email: EmailAddress,
-    method: Name,
-    name: &str,
-) -> Answer<(Arc<Session>, SessionId)> {
-    let now = ask.visit.now;
-    let candidate = PersonId::from_random(crate::random());
-    let person = desk.store.person(&email, candidate, now).await.map_err(|error| desk.fault(ask, &error))?;
-    let id = SessionId::from_random(crate::random());
-    let record = SessionRecord {
-        id: id.hash(),
-        kind: SessionKind::Browser,
-        device: None,
-        host: desk.login_host.clone(),
-        parent: None,
-        identity: Identity { person, email, method, authenticated: now },
-        created: now,
-        expires: now.plus(SESSION_DEFAULT),
-        grants: Vec::new(),
-    };
-    let session = desk.sessions.start(record, now).await.map_err(|error| match error {
-        StartError::LoginEnded => desk.start_again(ask, None),
-        StartError::Store(error) => desk.fault(ask, &error),
-    })?;
-    // Also a login that has lapsed: what came from it may live longer, and ends with this browser's next logout.
-    for before in cookie::sessions(ask.headers.get_all(header::COOKIE)) {
-        let succeeded = desk.sessions.succeed(&before.hash(), &session, now).await;
-        succeeded.map_err(|error| desk.fault(ask, &error))?;
-    }
-    desk.audit.record(AuditRecord {
-        actor: Some(session.identity().email.to_string()),
-        object: Some(name.to_owned()),
-        detail: Some(format!("logged in by {}", session.identity().method)),
-        ..desk.record(ask, AuditEvent::Login)
-    });
-    Ok((session, id))
-}
-
-/// Gives the browser its login. It is remembered for as long as anything that comes from it may last.
-pub(crate) fn set_login(response: &mut Response, id: &SessionId) {
-    cookie::set(response.headers_mut(), SESSION_COOKIE, &id.reveal(), SESSION_MAX.as_secs());
 }
 
 /// Counts one event; the page to answer with when there were too many.

@@ -13,7 +13,13 @@ use crate::{
     tunnels,
 };
 
-use super::{Answer, Ask, Desk, decision::Opens, form, login_of, pin, request::Challenge};
+use super::{
+    Answer, Ask, Desk,
+    decision::Opens,
+    form, login_of, pin,
+    proven::{self, Proven},
+    request::Challenge,
+};
 
 /// What the set-up needs beside the desk.
 #[derive(Clone, Copy)]
@@ -72,13 +78,13 @@ pub(crate) async fn submit(desk: &Desk<'_>, ask: &Ask<'_>, setup: &Setup<'_>, bo
     };
     let done = setup::complete(&setup.tunnels, link, &email, setup.configured).await;
     done.map_err(|error| lapsed(desk, ask, &error))?;
-    let (_, id) = pin::log_in(desk, ask, email.clone(), method, "set-up").await?;
+    let (_, id) = proven::log_in(desk, ask, Proven::mailbox(email.clone(), method), "set-up").await?;
     let mut context = desk.context(ask);
     context.no_administrator_yet = false;
     let commands = vec!["connector --hostname www.localhost --url http://localhost:3000".to_owned()];
     let commands = if desk.quick_start { commands } else { Vec::new() };
     let mut response = SetupDone { email, commands }.render(&context);
-    pin::set_login(&mut response, &id);
+    proven::set_login(&mut response, &id);
     Ok((response, true))
 }
 

@@ -4,7 +4,7 @@ use crate::{Lang, pages::words::plain};
 
 /// What a `User-Agent` says, in the words of a language, such as `Firefox on Windows`. Only names written here ever come
 /// out, whatever goes in.
-pub(super) fn summary(user_agent: &str, lang: Lang) -> String {
+pub(crate) fn summary(user_agent: &str, lang: Lang) -> String {
     let named = |table: &[(&str, &'static str)]| {
         table.iter().find(|(mark, _)| user_agent.contains(mark)).map(|(_, name)| *name)
     };

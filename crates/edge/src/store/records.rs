@@ -1,10 +1,18 @@
 //! The shapes of what is stored.
 
+mod methods;
+mod people;
+
 use std::{net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use tunnel_policy::{Application, Group, Policy};
+use tunnel_policy::{Application, Attributes, Group, Policy};
 use tunnel_proto::{AppId, EmailAddress, HostPattern, Hostname, Identity, Name, OperatorId, TunnelId, UnixTime};
+
+pub use methods::{
+    GithubMethod, LoginMethod, LoginMethodKind, OpenIdMethod, OpenIdPreset, PasskeyMethod, SealedSecret,
+};
+pub use people::{Ban, ISSUER_INVITED, ISSUER_MAILBOX, Met, PersonRecord};
 
 /// The keyed or plain SHA-256 of a secret: what is stored in its place. Comparing hashes leaks nothing of the secret.
 pub type SecretHash = [u8; 32];
@@ -33,6 +41,9 @@ pub struct Declared {
     /// Tokens by which machines are admitted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub service_tokens: Vec<ServiceTokenRecord>,
+    /// People who are not let in by anything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bans: Vec<Ban>,
 }
 
 /// A service token: what a machine proves itself by. Its secret is shown once and stored nowhere.
@@ -74,24 +85,6 @@ pub struct Promise {
     pub from: TunnelId,
 }
 
-/// A way to log in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LoginMethod {
-    /// Its stable name.
-    pub name: Name,
-    /// What it is.
-    pub kind: LoginMethodKind,
-}
-
-/// The kinds of login method built so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum LoginMethodKind {
-    /// A one-time PIN by e-mail.
-    OneTimePin,
-}
-
 /// A tunnel: the identity of one private network's connectors.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TunnelRecord {
@@ -122,16 +115,23 @@ pub struct SessionRecord {
     pub id: SecretHash,
     /// What carries it. A session counts when it comes in no other way.
     pub kind: SessionKind,
-    /// What the computer calls itself that a client token was made for; its own word, for people only.
+    /// What the computer calls itself that a client token was made for, or what kind of browser it is; its own word, for
+    /// people only.
     pub device: Option<String>,
+    /// Where it was begun from.
+    pub source: Option<IpAddr>,
     /// The host it counts on, and no other: the one whose cookie carries it, or that the client token is for.
     pub host: Hostname,
     /// The login this session came from; `None` for a login itself.
     pub parent: Option<SecretHash>,
     /// Who logged in.
     pub identity: Identity,
+    /// What the login method said about them.
+    pub attributes: Attributes,
     /// When it began.
     pub created: UnixTime,
+    /// When it was last used, as far as that was written down.
+    pub seen: UnixTime,
     /// When it ends, whatever the grants say.
     pub expires: UnixTime,
     /// The applications it opens, each until its own time.
@@ -392,6 +392,8 @@ pub enum AuditEvent {
     PinFailed,
     /// Somebody logged in.
     Login,
+    /// Somebody tried to, and the login method or the edge said no.
+    LoginFailed,
     /// Somebody logged out.
     Logout,
     /// A machine asked to enrol.
@@ -432,6 +434,7 @@ impl AuditEvent {
             Self::PinSent => "pin_sent",
             Self::PinFailed => "pin_failed",
             Self::Login => "login",
+            Self::LoginFailed => "login_failed",
             Self::Logout => "logout",
             Self::EnrolRequested => "enrol_requested",
             Self::Enrolled => "enrolled",

@@ -19,12 +19,12 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use sqlx::{Sqlite, SqlitePool, Transaction};
-use tunnel_proto::{EmailAddress, OperatorId, PersonId, Revision, UnixTime};
+use tunnel_proto::{OperatorId, PersonId, Revision, UnixTime};
 
 use super::{
-    AuditRecord, CertificateHolder, CertificateRecord, Declared, MailLogEntry, MailOutcome, MailRecord, OnceKind,
-    OneTime, OperatorRecord, PinAttempt, PinOutcome, PinRecord, RateLimit, SecretHash, SessionRecord, Store,
-    StoreError,
+    AuditRecord, CertificateHolder, CertificateRecord, Declared, MailLogEntry, MailOutcome, MailRecord, Met, OnceKind,
+    OneTime, OperatorRecord, PersonRecord, PinAttempt, PinOutcome, PinRecord, RateLimit, SecretHash, SessionRecord,
+    Store, StoreError,
 };
 
 /// The store on SQLite. Cheap operations, each a transaction of its own.
@@ -106,8 +106,22 @@ impl Store for SqliteStore {
         Ok(tx.commit().await?)
     }
 
-    async fn person(&self, email: &EmailAddress, candidate: PersonId, now: UnixTime) -> Result<PersonId, StoreError> {
-        sessions::person(&self.writer, email, candidate, now).await
+    async fn touch_sessions(&self, uses: &[(SecretHash, UnixTime)]) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        sessions::touch(&mut tx, uses).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn meet(&self, met: &Met<'_>) -> Result<PersonId, StoreError> {
+        sessions::meet(&self.writer, met).await
+    }
+
+    async fn person(&self, id: PersonId) -> Result<Option<PersonRecord>, StoreError> {
+        sessions::person(&self.readers, id).await
+    }
+
+    async fn people(&self, limit: u32) -> Result<Vec<PersonRecord>, StoreError> {
+        sessions::people(&self.readers, limit).await
     }
 
     async fn put_once(&self, thing: &OneTime) -> Result<(), StoreError> {

@@ -29,7 +29,7 @@ use tunnel_edge::{
     },
     tunnels,
 };
-use tunnel_policy::{Action, Application, Policy, Rules, Selector, Target};
+use tunnel_policy::{Action, Application, Attributes, Policy, Rules, Selector, Target};
 use tunnel_proto::{
     AppId, Hostname, Identity, PersonId, Revision, UnixTime,
     access::{
@@ -181,6 +181,7 @@ impl Site {
             https: true,
             port: None,
             source,
+            country: None,
             now,
             reference: Reference::from_random([7; 6]),
             lang: Lang::En,
@@ -262,6 +263,7 @@ impl Site {
             id: id.hash(),
             kind: SessionKind::Browser,
             device: None,
+            source: None,
             host: self.login_host.clone(),
             parent: None,
             identity: Identity {
@@ -270,7 +272,9 @@ impl Site {
                 method: "pin".parse().unwrap(),
                 authenticated: now,
             },
+            attributes: Attributes::default(),
             created: now,
+            seen: now,
             expires: now.plus(Duration::from_secs(86_400)),
             grants: vec![],
         };

@@ -200,6 +200,7 @@ fn visit(office: &Office) -> Visit {
         https: true,
         port: None,
         source: SOURCE,
+        country: None,
         now: office.clock.now(),
         reference: Reference::from_random([0; 6]),
         lang: Lang::En,

@@ -11,6 +11,7 @@ use tunnel_edge::{
         SessionKind, SessionRecord, Store, TunnelRecord, sqlite::SqliteStore,
     },
 };
+use tunnel_policy::Attributes;
 use tunnel_proto::{Identity, PersonId, Revision, TunnelId, UnixTime, enrol::SOCKET_NAME};
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
@@ -20,6 +21,7 @@ fn session(id: u8, email: &str) -> SessionRecord {
         id: [id; 32],
         kind: SessionKind::Browser,
         device: None,
+        source: None,
         host: "www.example.com".parse().unwrap(),
         parent: None,
         identity: Identity {
@@ -28,7 +30,9 @@ fn session(id: u8, email: &str) -> SessionRecord {
             method: "pin".parse().unwrap(),
             authenticated: NOW,
         },
+        attributes: Attributes::default(),
         created: NOW,
+        seen: NOW,
         expires: UnixTime(NOW.0 + 60),
         grants: vec![],
     }

@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use tunnel_edge::store::{
-    AuditEvent, AuditRecord, CertificateHolder, CertificateRecord, Declared, Grant, LoginMethod, LoginMethodKind,
-    MailOutcome, MailRecord, OnceKind, OneTime, OperatorRecord, PinAttempt, PinOutcome, PinRecord, PreviousSecret,
+    AuditEvent, AuditRecord, Ban, CertificateHolder, CertificateRecord, Declared, Grant, LoginMethod, LoginMethodKind,
+    MailOutcome, MailRecord, Met, OnceKind, OneTime, OperatorRecord, PinAttempt, PinOutcome, PinRecord, PreviousSecret,
     Promise, RateLimit, RouteRecord, ServiceTokenRecord, SessionKind, SessionRecord, Store, StoreError, TunnelRecord,
 };
-use tunnel_policy::{Action, Application, Group, Policy, Rules, Selector, Target};
+use tunnel_policy::{Action, Application, Attributes, Group, Policy, Rules, Selector, Target};
 use tunnel_proto::{AppId, Identity, OperatorId, PersonId, Revision, TunnelId, UnixTime};
 
 /// Makes one test of each sentence below.
@@ -22,6 +22,7 @@ macro_rules! store_conformance {
             a_change_and_its_audit_are_one
             a_session_is_replaced_and_ends_with_its_login
             a_person_keeps_one_id_whoever_comes_first
+            the_last_use_of_a_session_only_grows
             of_200_parallel_takers_exactly_one_gets_it
             a_one_time_thing_needs_its_kind_its_binding_and_its_time
             looking_does_not_use_up
@@ -114,6 +115,12 @@ pub(crate) fn declared() -> Declared {
             created: UnixTime(1),
             expires: UnixTime(100),
         }],
+        bans: vec![Ban {
+            email: "eve@example.com".parse().unwrap(),
+            people: vec![PersonId::from_bytes([9; 16])],
+            since: UnixTime(2),
+            reason: Some("left".into()),
+        }],
         promises: vec![Promise { hostname: "wiki.example.com".parse().unwrap(), operator, from: tunnel }],
     }
 }
@@ -152,6 +159,7 @@ fn session(id: u8, parent: Option<u8>, expires: UnixTime) -> SessionRecord {
         id: h(id),
         kind: SessionKind::Browser,
         device: None,
+        source: None,
         host: "www.example.com".parse().unwrap(),
         parent: parent.map(h),
         identity: Identity {
@@ -160,7 +168,9 @@ fn session(id: u8, parent: Option<u8>, expires: UnixTime) -> SessionRecord {
             method: "pin".parse().unwrap(),
             authenticated: T0,
         },
+        attributes: Attributes::default(),
         created: T0,
+        seen: T0,
         expires,
         grants: vec![Grant { app: app(1), expires }],
     }
@@ -189,13 +199,42 @@ pub(crate) async fn a_session_is_replaced_and_ends_with_its_login(store: Arc<imp
 }
 
 pub(crate) async fn a_person_keeps_one_id_whoever_comes_first(store: Arc<impl Store>) {
-    let email = "a@example.com".parse().unwrap();
-    let candidates: Vec<_> = (0..50).map(|n| PersonId::from_bytes([n; 16])).collect();
-    let ids = join_all(candidates.iter().map(|id| store.person(&email, *id, T0))).await;
+    let (email, method) = ("a@example.com".parse().unwrap(), "pin".parse().unwrap());
+    let attributes = Attributes { amr: vec!["otp".into()], ..Attributes::default() };
+    let met = |issuer, subject, id: u8, now| Met {
+        issuer,
+        subject,
+        email: &email,
+        method: &method,
+        attributes: &attributes,
+        candidate: PersonId::from_bytes([id; 16]),
+        now,
+        source: Some([192, 0, 2, 1].into()),
+    };
+    let first = (0..50).map(|n| met("https://a.example", "1", n, T0)).collect::<Vec<_>>();
+    let ids = join_all(first.iter().map(|met| store.meet(met))).await;
     let ids: Vec<_> = ids.into_iter().map(Result::unwrap).collect();
-    assert!(candidates.contains(&ids[0]) && ids.iter().all(|id| *id == ids[0]), "{ids:?}");
-    let other = store.person(&"b@example.com".parse().unwrap(), PersonId::from_bytes([99; 16]), T0).await.unwrap();
-    assert_ne!(other, ids[0]);
+    assert!(ids[0].as_bytes()[0] < 50 && ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    // O6: the same address from another issuer, or of another subject, is somebody else.
+    for (issuer, subject, id) in [("https://b.example", "1", 98), ("https://a.example", "2", 99)] {
+        let other = store.meet(&met(issuer, subject, id, at(1))).await.unwrap();
+        assert_eq!(other, PersonId::from_bytes([id; 16]));
+    }
+    store.meet(&met("https://a.example", "1", 97, at(5))).await.unwrap();
+    let people = store.people(2).await.unwrap();
+    assert_eq!(people.iter().map(|one| one.id.as_bytes()[0]).collect::<Vec<_>>(), [ids[0].as_bytes()[0], 98]);
+    assert_eq!((people[0].created, people[0].seen, &people[0].attributes), (T0, at(5), &attributes));
+    assert_eq!(store.person(ids[0]).await.unwrap(), people.into_iter().next());
+    assert_eq!(store.person(PersonId::from_bytes([97; 16])).await.unwrap(), None);
+}
+
+pub(crate) async fn the_last_use_of_a_session_only_grows(store: Arc<impl Store>) {
+    store.put_session(&session(1, None, at(60))).await.unwrap();
+    for (uses, seen) in [([(h(1), at(9)), (h(2), at(9))], at(9)), ([(h(1), at(5)), (h(3), at(5))], at(9))] {
+        store.touch_sessions(&uses).await.unwrap();
+        let found = store.sessions(T0).await.unwrap();
+        assert_eq!(found.iter().map(|session| session.seen).collect::<Vec<_>>(), [seen]);
+    }
 }
 
 fn thing(kind: OnceKind, key: u8) -> OneTime {

@@ -1,26 +1,33 @@
 //! People and their sessions.
 
+use std::net::IpAddr;
+
 use sqlx::{Row as _, Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
-use tunnel_proto::{EmailAddress, PersonId, UnixTime};
+use tunnel_proto::{PersonId, UnixTime};
 
 use super::values::{bytes_of, corrupt, json, json_of, text_of, time, time_of};
-use crate::store::{SecretHash, SessionKind, SessionRecord, StoreError};
+use crate::store::{Met, PersonRecord, SecretHash, SessionKind, SessionRecord, StoreError};
 
 pub(super) async fn put(pool: &SqlitePool, session: &SessionRecord) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO sessions (id, kind, device, host, parent, identity, created, expires, grants) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) \
-         ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, device = excluded.device, host = excluded.host, \
-         parent = excluded.parent, identity = excluded.identity, created = excluded.created, \
+        "INSERT INTO sessions \
+         (id, kind, device, source, host, parent, identity, attributes, created, seen, expires, grants) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+         ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, device = excluded.device, source = excluded.source, \
+         host = excluded.host, parent = excluded.parent, identity = excluded.identity, \
+         attributes = excluded.attributes, created = excluded.created, seen = excluded.seen, \
          expires = excluded.expires, grants = excluded.grants",
     )
     .bind(session.id.as_slice())
     .bind(session.kind.as_str())
     .bind(session.device.as_deref())
+    .bind(session.source.map(|source| source.to_string()))
     .bind(session.host.as_str())
     .bind(session.parent.as_ref().map(SecretHash::as_slice))
     .bind(json("session", &session.identity)?)
+    .bind(json("session", &session.attributes)?)
     .bind(time(session.created))
+    .bind(time(session.seen))
     .bind(time(session.expires))
     .bind(json("session", &session.grants)?)
     .execute(pool)
@@ -30,8 +37,8 @@ pub(super) async fn put(pool: &SqlitePool, session: &SessionRecord) -> Result<()
 
 pub(super) async fn live(pool: &SqlitePool, now: UnixTime) -> Result<Vec<SessionRecord>, StoreError> {
     let rows = sqlx::query(
-        "SELECT id, kind, device, host, parent, identity, created, expires, grants FROM sessions \
-         WHERE expires > ? ORDER BY created, id",
+        "SELECT id, kind, device, source, host, parent, identity, attributes, created, seen, expires, grants \
+         FROM sessions WHERE expires > ? ORDER BY created, id",
     )
     .bind(time(now))
     .fetch_all(pool)
@@ -45,13 +52,32 @@ fn session(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
         id: bytes_of(row, "id")?,
         kind: kind(row)?,
         device: row.try_get("device")?,
+        source: source(row)?,
         host: text_of(row, "host")?,
         parent: parent.map(|_| bytes_of(row, "parent")).transpose()?,
         identity: json_of(row, "identity")?,
+        attributes: json_of(row, "attributes")?,
         created: time_of(row, "created")?,
+        seen: time_of(row, "seen")?,
         expires: time_of(row, "expires")?,
         grants: json_of(row, "grants")?,
     })
+}
+
+fn source(row: &SqliteRow) -> Result<Option<IpAddr>, StoreError> {
+    let text: Option<&str> = row.try_get("source")?;
+    text.map(|text| text.parse().map_err(|_| corrupt("source", "not an address"))).transpose()
+}
+
+pub(super) async fn touch(tx: &mut Transaction<'_, Sqlite>, uses: &[(SecretHash, UnixTime)]) -> Result<(), StoreError> {
+    for (id, seen) in uses {
+        sqlx::query("UPDATE sessions SET seen = max(seen, ?) WHERE id = ?")
+            .bind(time(*seen))
+            .bind(id.as_slice())
+            .execute(&mut **tx)
+            .await?;
+    }
+    Ok(())
 }
 
 fn kind(row: &SqliteRow) -> Result<SessionKind, StoreError> {
@@ -73,24 +99,61 @@ pub(super) async fn end(tx: &mut Transaction<'_, Sqlite>, ids: &[SecretHash]) ->
     Ok(())
 }
 
-pub(super) async fn person(
-    pool: &SqlitePool,
-    email: &EmailAddress,
-    candidate: PersonId,
-    now: UnixTime,
-) -> Result<PersonId, StoreError> {
-    // Changing the row to itself is what makes `RETURNING` answer for the one that was there.
+pub(super) async fn meet(pool: &SqlitePool, met: &Met<'_>) -> Result<PersonId, StoreError> {
     let id: Vec<u8> = sqlx::query_scalar(
-        "INSERT INTO people (email, id, created) VALUES (?, ?, ?) \
-         ON CONFLICT (email) DO UPDATE SET email = excluded.email RETURNING id",
+        "INSERT INTO people (issuer, subject, id, email, method, attributes, created, seen, source) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) \
+         ON CONFLICT (issuer, subject) DO UPDATE SET email = excluded.email, method = excluded.method, \
+         attributes = excluded.attributes, seen = excluded.seen, source = excluded.source RETURNING id",
     )
-    .bind(email.as_str())
-    .bind(candidate.as_bytes().as_slice())
-    .bind(time(now))
+    .bind(met.issuer)
+    .bind(met.subject)
+    .bind(met.candidate.as_bytes().as_slice())
+    .bind(met.email.as_str())
+    .bind(met.method.as_str())
+    .bind(json("person", met.attributes)?)
+    .bind(time(met.now))
+    .bind(time(met.now))
+    .bind(met.source.map(|source| source.to_string()))
     .fetch_one(pool)
     .await?;
     let id = id.try_into().map_err(|_| corrupt("person", "not 16 bytes"))?;
     Ok(PersonId::from_bytes(id))
+}
+
+pub(super) async fn person(pool: &SqlitePool, id: PersonId) -> Result<Option<PersonRecord>, StoreError> {
+    let row = sqlx::query(
+        "SELECT id, issuer, subject, email, method, attributes, created, seen, source FROM people WHERE id = ?",
+    )
+    .bind(id.as_bytes().as_slice())
+    .fetch_optional(pool)
+    .await?;
+    row.as_ref().map(person_of).transpose()
+}
+
+pub(super) async fn people(pool: &SqlitePool, limit: u32) -> Result<Vec<PersonRecord>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id, issuer, subject, email, method, attributes, created, seen, source FROM people \
+         ORDER BY seen DESC, id LIMIT ?",
+    )
+    .bind(limit)
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(person_of).collect()
+}
+
+fn person_of(row: &SqliteRow) -> Result<PersonRecord, StoreError> {
+    Ok(PersonRecord {
+        id: PersonId::from_bytes(bytes_of(row, "id")?),
+        issuer: row.try_get("issuer")?,
+        subject: row.try_get("subject")?,
+        email: text_of(row, "email")?,
+        method: text_of(row, "method")?,
+        attributes: json_of(row, "attributes")?,
+        created: time_of(row, "created")?,
+        seen: time_of(row, "seen")?,
+        source: source(row)?,
+    })
 }
 
 pub(super) async fn sweep(tx: &mut Transaction<'_, Sqlite>, now: UnixTime) -> Result<(), StoreError> {
