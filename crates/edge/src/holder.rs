@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tunnel_auth::{ServiceSecret, secret};
-use tunnel_policy::Caller;
+use tunnel_policy::{Attributes, Caller};
 use tunnel_proto::{Identity, Name, UnixTime};
 
 use crate::{
@@ -11,6 +11,9 @@ use crate::{
     snapshot::Snapshot,
     store::{SecretHash, ServiceTokenRecord},
 };
+
+/// A session does not say more of a person than who it is.
+pub(crate) static UNKNOWN: Attributes = Attributes::new();
 
 /// Whose credential was found to be good.
 #[derive(Clone, Debug)]
@@ -58,7 +61,7 @@ impl Holder {
     /// As policies see it.
     pub fn caller(&self) -> Caller<'_> {
         match self {
-            Self::Person(session) => Caller::Person(session.identity()),
+            Self::Person(session) => Caller::Person(session.identity(), &UNKNOWN),
             Self::Machine(machine) => Caller::Service(&machine.name),
         }
     }

@@ -3,6 +3,7 @@
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tunnel_auth::ChallengeId;
+use tunnel_policy::Circumstances;
 use tunnel_proto::{AppId, EmailAddress, Hostname, UnixTime};
 
 use crate::{Visit, keys::Keys, session::cookie::LOGIN_LIFE, store::SecretHash};
@@ -57,6 +58,11 @@ impl Request {
     /// Whether the login may still go on.
     pub(crate) fn is_live(&self, now: UnixTime) -> bool {
         now.since(self.at).as_secs() < LOGIN_LIFE
+    }
+
+    /// Where the visitor is, as policies see it at `now`.
+    pub(crate) fn here(&self, now: UnixTime) -> Circumstances {
+        Circumstances { source: self.source, country: None, now }
     }
 
     /// The address of `path` at the application's host.
