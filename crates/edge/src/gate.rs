@@ -2,7 +2,8 @@
 //!
 //! The decision, identity rules included, is made for every request from the identity stored at login. A decision is
 //! remembered by application, credential (and its epoch), policy revision, source address and, for a bastion's stream, the
-//! destination; an ended session or a changed configuration therefore never meets an old one.
+//! destination, until a rule about time could change it; an ended session or a changed configuration therefore never meets
+//! an old one.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -16,7 +17,7 @@ use std::{
 use http::{HeaderMap, header};
 use moka::sync::Cache;
 use tunnel_auth::ClientToken;
-use tunnel_policy::{Application, Matched, Subject, Verdict};
+use tunnel_policy::{Application, Circumstances, Country, Matched, Subject, Verdict};
 use tunnel_proto::{AppId, Hostname, Revision, TunnelId, UnixTime};
 
 use crate::{
@@ -104,9 +105,12 @@ struct Claim {
     host: Hostname,
     reach: Reach,
     source: IpAddr,
+    country: Option<Country>,
     destination: Option<SocketAddr>,
     /// The newest configuration by which it was judged.
     revision: AtomicU64,
+    /// When a rule about time asks for another judgement.
+    holds_until: AtomicU64,
 }
 
 /// How much of a host is opened.
@@ -159,19 +163,23 @@ impl Permit {
             return false;
         }
         let Revision(revision) = gate.snapshot.revision;
-        if revision == self.claim.revision.load(Relaxed) {
+        if revision == self.claim.revision.load(Relaxed) && now.0 < self.claim.holds_until.load(Relaxed) {
             return true;
         }
         let matched = self.claim.reach.applications(gate.snapshot, &self.claim.host);
         let Some((_, required)) = matched.required() else { return false };
-        let (source, destination) = (self.claim.source, self.claim.destination);
-        let subject = Subject { caller: self.holder.caller(), source, destination };
+        let here = Circumstances { source: self.claim.source, country: self.claim.country, now };
+        let subject = Subject { caller: self.holder.caller(), here, destination: self.claim.destination };
+        let mut holds_until = NEVER;
         let tunnel = gate.snapshot.tunnel_for(&self.claim.host);
         let holds = tunnel == self.tunnel
             && required.into_iter().all(|app| {
-                opens(&self.holder, app, now).is_some() && gate.snapshot.policies.decide(app, &subject).is_allow()
+                let decision = gate.snapshot.policies.decide(app, &subject);
+                holds_until = holds_until.min(decision.holds_until.unwrap_or(NEVER));
+                opens(&self.holder, app, now).is_some() && decision.is_allow()
             });
         if holds {
+            self.claim.holds_until.store(holds_until.0, Relaxed);
             self.claim.revision.store(revision, Relaxed);
         }
         holds
@@ -238,11 +246,13 @@ pub fn admit_credential(gate: Gate<'_>, visit: &Visit, credential: &Presented) -
 
 /// Whether a name is worth being looked up for `holder`: some policy that admits them lists a destination at this port.
 pub fn may_lead(gate: Gate<'_>, visit: &Visit, holder: &Holder, port: u16) -> bool {
-    let subject = Subject { caller: holder.caller(), source: visit.source, destination: None };
+    let subject = Subject { caller: holder.caller(), here: visit.here(), destination: None };
     let may = |app: &&Application| gate.snapshot.policies.may_lead(app, &subject, port);
     gate.required(visit, &Reach::Whole).is_ok_and(|(_, required)| required.iter().all(may))
 }
 
+/// A moment that does not come.
+const NEVER: UnixTime = UnixTime(u64::MAX);
 /// The path by which the rule of a stream is found, which has none.
 pub(crate) const STREAM_PATH: &str = "/";
 
@@ -251,7 +261,7 @@ pub(crate) const STREAM_PATH: &str = "/";
 fn opens(holder: &Holder, app: &Application, now: UnixTime) -> Option<UnixTime> {
     match holder {
         Holder::Person(session) => session.grant(&app.id, now).filter(|_| app.offers(&session.identity().method)),
-        Holder::Machine(_) => Some(UnixTime(u64::MAX)),
+        Holder::Machine(_) => Some(NEVER),
     }
 }
 
@@ -301,6 +311,7 @@ impl<'a> Gate<'a> {
             None if may_log_in => return Err(self.stranger(visit, app)),
             None => return Err(Turnaway::BadCredential),
         };
+        let mut holds_until = NEVER;
         for app in required {
             match opens(&holder, app, visit.now) {
                 Some(end) => until = until.min(end),
@@ -310,9 +321,11 @@ impl<'a> Gate<'a> {
                     return Err(denied(&holder));
                 }
             }
-            if !self.decide(visit, app, &holder, destination) {
+            let judged = self.decide(visit, app, &holder, destination);
+            if !judged.admitted {
                 return Err(denied(&holder));
             }
+            holds_until = holds_until.min(judged.holds_until);
         }
         let host = visit.host.clone();
         let revision = AtomicU64::new(self.snapshot.revision.0);
@@ -322,13 +335,21 @@ impl<'a> Gate<'a> {
             tunnel: self.snapshot.tunnel_for(&visit.host),
             holder,
             until,
-            claim: Claim { host, reach, source: visit.source, destination, revision },
+            claim: Claim {
+                host,
+                reach,
+                source: visit.source,
+                country: visit.country,
+                destination,
+                revision,
+                holds_until: AtomicU64::new(holds_until.0),
+            },
         })
     }
 
     /// Turns away who is not logged in: to the login, unless no login could help from this address.
     fn stranger(&self, visit: &Visit, app: &Application) -> Turnaway {
-        if self.snapshot.policies.hopeless(app, visit.source) {
+        if self.snapshot.policies.hopeless(app, visit.here()) {
             self.refused(visit, app, None, "nobody is admitted from this address");
             return Turnaway::Denied(None);
         }
@@ -336,7 +357,7 @@ impl<'a> Gate<'a> {
     }
 
     /// Judges a holder by an application's policies, or remembers how it was judged. A fresh decision is audited.
-    fn decide(&self, visit: &Visit, app: &Application, holder: &Holder, destination: Option<SocketAddr>) -> bool {
+    fn decide(&self, visit: &Visit, app: &Application, holder: &Holder, destination: Option<SocketAddr>) -> Judged {
         let key = DecisionKey {
             app: app.id,
             holder: holder.key(),
@@ -344,23 +365,23 @@ impl<'a> Gate<'a> {
             source: visit.source,
             destination,
         };
-        if let Some(admitted) = self.decisions.0.get(&key) {
-            if !admitted {
+        if let Some(judged) = self.decisions.0.get(&key).filter(|judged| visit.now < judged.holds_until) {
+            if !judged.admitted {
                 self.refused(visit, app, Some(holder), "refused before, nothing changed");
             }
-            return admitted;
+            return judged;
         }
-        let subject = Subject { caller: holder.caller(), source: visit.source, destination };
+        let subject = Subject { caller: holder.caller(), here: visit.here(), destination };
         let decision = self.snapshot.policies.decide(app, &subject);
-        let admitted = decision.is_allow();
-        self.decisions.0.insert(key, admitted);
+        let judged = Judged { admitted: decision.is_allow(), holds_until: decision.holds_until.unwrap_or(NEVER) };
+        self.decisions.0.insert(key, judged);
         let to = destination.map(|to| format!("to {to}: ")).unwrap_or_default();
         let why = format!("{to}{}", decision.trace);
         match decision.verdict {
             Verdict::Allow { .. } => self.audit.record(record(visit, app, Some(holder), AuditEvent::Admitted, why)),
             Verdict::Deny { .. } => self.refused(visit, app, Some(holder), &why),
         }
-        admitted
+        judged
     }
 
     fn refused(&self, visit: &Visit, app: &Application, holder: Option<&Holder>, why: &str) {
@@ -391,7 +412,14 @@ fn own_origin(asked: &Asked<'_>, required: &[&Application]) -> bool {
 }
 
 /// Decisions made before, for as long as they hold.
-pub struct Decisions(Cache<DecisionKey, bool>);
+pub struct Decisions(Cache<DecisionKey, Judged>);
+
+/// A decision, and how long it holds by the rules about time.
+#[derive(Clone, Copy)]
+struct Judged {
+    admitted: bool,
+    holds_until: UnixTime,
+}
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct DecisionKey {

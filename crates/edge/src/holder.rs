@@ -58,7 +58,7 @@ impl Holder {
     /// As policies see it.
     pub fn caller(&self) -> Caller<'_> {
         match self {
-            Self::Person(session) => Caller::Person(session.identity()),
+            Self::Person(session) => Caller::Person(session.identity(), session.attributes()),
             Self::Machine(machine) => Caller::Service(&machine.name),
         }
     }

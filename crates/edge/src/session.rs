@@ -76,6 +76,11 @@ impl Session {
         &self.record.identity
     }
 
+    /// Who logged in, as policies judge them.
+    pub const fn who(&self) -> (&Identity, &Attributes) {
+        (&self.record.identity, &self.record.attributes)
+    }
+
     /// What the login method said about them.
     pub const fn attributes(&self) -> &Attributes {
         &self.record.attributes

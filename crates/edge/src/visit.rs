@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr};
 
-use tunnel_policy::Country;
+use tunnel_policy::{Circumstances, Country};
 use tunnel_proto::{Hostname, UnixTime};
 
 /// Who comes from where to which host, by which door. Made from the connection and the canonical authority only.
@@ -27,6 +27,11 @@ pub struct Visit {
 }
 
 impl Visit {
+    /// Where and when the request is made, as policies see it.
+    pub const fn here(&self) -> Circumstances {
+        Circumstances { source: self.source, country: self.country, now: self.now }
+    }
+
     /// The address of `path` (beginning with `/`) on `host`, by the scheme and port the visitor came by.
     pub fn url(&self, host: &Hostname, path: &str) -> String {
         format!("{}{path}", self.origin(host))

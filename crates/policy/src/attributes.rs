@@ -26,6 +26,19 @@ pub struct Attributes {
     pub evaluations: Vec<String>,
 }
 
+impl Attributes {
+    /// Those of somebody about whom the login method said nothing.
+    pub const fn new() -> Self {
+        Self {
+            amr: Vec::new(),
+            groups: Vec::new(),
+            github: Vec::new(),
+            claims: BTreeMap::new(),
+            evaluations: Vec::new(),
+        }
+    }
+}
+
 /// An organisation at GitHub that a person belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GithubOrganization {

@@ -6,17 +6,28 @@ use std::{
 };
 
 use serde::Serialize;
-use tunnel_proto::{Identity, Name};
+use tunnel_proto::{Identity, Name, UnixTime};
 
-use crate::Trace;
+use crate::{Attributes, Country, Trace};
 
-/// Who asks, from where, and for a bastion where to.
+/// Where and when a request is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Circumstances {
+    /// The true source address of the request; an IPv4 address in IPv6 clothes counts as IPv4.
+    pub source: IpAddr,
+    /// The country of that address, if it is known. One that is not is none of those that rules name.
+    pub country: Option<Country>,
+    /// When the request is made.
+    pub now: UnixTime,
+}
+
+/// Who asks, where and when, and for a bastion where to.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     /// Who it is.
     pub caller: Caller<'a>,
-    /// The true source address of the request; an IPv4 address in IPv6 clothes counts as IPv4.
-    pub source: IpAddr,
+    /// Where and when it asks.
+    pub here: Circumstances,
     /// Where a stream of a bastion is to lead, resolved. Without one, the rules alone decide.
     pub destination: Option<SocketAddr>,
 }
@@ -26,26 +37,26 @@ pub struct Subject<'a> {
 pub enum Caller<'a> {
     /// Somebody who has not logged in.
     Nobody,
-    /// A person who logged in.
-    Person(&'a Identity),
+    /// A person who logged in, and what the login method said about it.
+    Person(&'a Identity, &'a Attributes),
     /// A machine with the service token of this name.
     Service(&'a Name),
 }
 
 impl<'a> Subject<'a> {
     /// Somebody who has not logged in.
-    pub const fn nobody(source: IpAddr) -> Self {
-        Self { caller: Caller::Nobody, source, destination: None }
+    pub const fn nobody(here: Circumstances) -> Self {
+        Self { caller: Caller::Nobody, here, destination: None }
     }
 
     /// A person who logged in.
-    pub const fn person(identity: &'a Identity, source: IpAddr) -> Self {
-        Self { caller: Caller::Person(identity), source, destination: None }
+    pub const fn person(identity: &'a Identity, attributes: &'a Attributes, here: Circumstances) -> Self {
+        Self { caller: Caller::Person(identity, attributes), here, destination: None }
     }
 
     /// A machine with the service token `name`.
-    pub const fn service(name: &'a Name, source: IpAddr) -> Self {
-        Self { caller: Caller::Service(name), source, destination: None }
+    pub const fn service(name: &'a Name, here: Circumstances) -> Self {
+        Self { caller: Caller::Service(name), here, destination: None }
     }
 
     /// The same, on the way to `destination`.
@@ -61,6 +72,9 @@ impl<'a> Subject<'a> {
 pub struct Decision {
     /// The verdict.
     pub verdict: Verdict,
+    /// The next moment at which a rule about time could change the verdict; `None` when time plays no part. Until then the
+    /// same question has the same answer, as long as nothing else changes.
+    pub holds_until: Option<UnixTime>,
     /// Rule by rule, why.
     pub trace: Trace,
 }

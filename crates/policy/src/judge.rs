@@ -6,8 +6,8 @@ use ipnet::IpNet;
 use tunnel_proto::{EmailAddress, Name};
 
 use crate::{
-    Action, Application, Caller, CallerKind, Decision, DenyReason, DestinationTrace, GroupTrace, PolicySet,
-    PolicyTrace, RuleTrace, RulesTrace, Selector, Subject, Trace, Verdict,
+    Action, Application, Caller, CallerKind, Circumstances, Decision, DenyReason, DestinationTrace, GroupTrace,
+    PolicySet, PolicyTrace, RuleTrace, RulesTrace, Selector, Subject, Trace, Verdict,
     set::{Checked, CheckedPolicy, Rule},
 };
 
@@ -39,20 +39,20 @@ impl PolicySet {
             verdict = match (policy.action, subject.caller) {
                 _ if !matched || not_about || (elsewhere && !bare) => continue,
                 (Action::Block, _) => Some(deny(DenyReason::Blocked { policy: name() })),
-                (Action::Allow, Caller::Person(_)) | (Action::ServiceAuth, Caller::Service(_)) if bare => {
+                (Action::Allow, Caller::Person(..)) | (Action::ServiceAuth, Caller::Service(_)) if bare => {
                     Some(deny(DenyReason::NoDestinations { policy: name() }))
                 }
-                (Action::Allow, Caller::Person(_)) | (Action::ServiceAuth, Caller::Service(_)) => {
+                (Action::Allow, Caller::Person(..)) | (Action::ServiceAuth, Caller::Service(_)) => {
                     Some(Verdict::Allow { policy: name(), session: policy.session })
                 }
                 (Action::Allow, Caller::Nobody | Caller::Service(_))
-                | (Action::ServiceAuth, Caller::Nobody | Caller::Person(_)) => continue,
+                | (Action::ServiceAuth, Caller::Nobody | Caller::Person(..)) => continue,
             };
             break;
         }
         let caller = match subject.caller {
             Caller::Nobody => CallerKind::Nobody,
-            Caller::Person(_) => CallerKind::Person,
+            Caller::Person(..) => CallerKind::Person,
             Caller::Service(_) => CallerKind::Service,
         };
         let trace = Trace {
@@ -63,12 +63,12 @@ impl PolicySet {
             not_reached: policies.map(|policy| policy.rules.name.clone()).collect(),
         };
         let verdict = match (verdict, subject.caller) {
-            (Some(verdict), Caller::Person(_) | Caller::Service(_)) => verdict,
-            (None, Caller::Person(_) | Caller::Service(_)) => deny(DenyReason::NothingMatched),
-            (_, Caller::Nobody) if self.hopeless(application, subject.source) => deny(DenyReason::Hopeless),
+            (Some(verdict), Caller::Person(..) | Caller::Service(_)) => verdict,
+            (None, Caller::Person(..) | Caller::Service(_)) => deny(DenyReason::NothingMatched),
+            (_, Caller::Nobody) if self.hopeless(application, subject.here) => deny(DenyReason::Hopeless),
             (_, Caller::Nobody) => deny(DenyReason::LoginRequired),
         };
-        Decision { verdict, trace }
+        Decision { verdict, holds_until: None, trace }
     }
 
     /// Whether any admitting policy that matches lists some destination at this port: for others a name is not even looked
@@ -84,13 +84,19 @@ impl PolicySet {
 
     /// Whether a PIN may be sent to this address: the application offers the method, some allow policy could be true of
     /// the address by what an e-mail address alone can decide, and no block before it certainly applies.
-    pub fn eligible(&self, application: &Application, email: &EmailAddress, source: IpAddr, method: &Name) -> bool {
-        application.offers(method) && self.could_admit(application, Facts::of_address(email, source, method))
+    pub fn eligible(
+        &self,
+        application: &Application,
+        email: &EmailAddress,
+        here: Circumstances,
+        method: &Name,
+    ) -> bool {
+        application.offers(method) && self.could_admit(application, Facts::of_address(email, here, method))
     }
 
-    /// Whether no login could ever admit from this address; such a visitor is told so before being asked to log in.
-    pub fn hopeless(&self, application: &Application, source: IpAddr) -> bool {
-        !self.could_admit(application, Facts::of_stranger(source, &application.login_methods))
+    /// Whether no login could admit under these circumstances; such a visitor is told so before being asked to log in.
+    pub fn hopeless(&self, application: &Application, here: Circumstances) -> bool {
+        !self.could_admit(application, Facts::of_stranger(here, &application.login_methods))
     }
 
     fn could_admit(&self, application: &Application, facts: Facts<'_>) -> bool {
@@ -179,20 +185,20 @@ impl<T> Fact<T> {
 impl<'a> Facts<'a> {
     fn of(subject: &Subject<'a>) -> Self {
         let (email, method, service) = match subject.caller {
-            Caller::Person(identity) => (Fact::Known(&identity.email), Fact::Known(&identity.method), None),
+            Caller::Person(identity, _) => (Fact::Known(&identity.email), Fact::Known(&identity.method), None),
             Caller::Nobody => (Fact::Absent, Fact::Absent, None),
             Caller::Service(name) => (Fact::Absent, Fact::Absent, Some(name)),
         };
-        Self { email, method, service, source: Some(subject.source.to_canonical()), methods: &[] }
+        Self { email, method, service, source: Some(subject.here.source.to_canonical()), methods: &[] }
     }
 
-    fn of_address(email: &'a EmailAddress, source: IpAddr, method: &'a Name) -> Self {
-        let source = Some(source.to_canonical());
+    fn of_address(email: &'a EmailAddress, here: Circumstances, method: &'a Name) -> Self {
+        let source = Some(here.source.to_canonical());
         Self { email: Fact::Known(email), method: Fact::Known(method), service: None, source, methods: &[] }
     }
 
-    fn of_stranger(source: IpAddr, methods: &'a [Name]) -> Self {
-        let source = Some(source.to_canonical());
+    fn of_stranger(here: Circumstances, methods: &'a [Name]) -> Self {
+        let source = Some(here.source.to_canonical());
         Self { email: Fact::Unknown, method: Fact::Unknown, service: None, source, methods }
     }
 

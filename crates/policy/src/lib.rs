@@ -6,11 +6,13 @@
 //! a [`Trace`] that says why. What nobody declared is refused, and nobody is admitted without having logged in or having
 //! shown a service token.
 //!
-//! No sockets, files, clock or randomness: whoever calls says who asks and from where. Authenticating people is not done
+//! No sockets, files, clock or randomness: whoever calls says who asks, where and when. Authenticating people is not done
 //! here, nor is anything remembered between two calls.
 //!
 //! ```
-//! use tunnel_policy::{Action, Application, Policy, PolicySet, Rules, Selector, Subject, Target};
+//! use tunnel_policy::{
+//!     Action, Application, Attributes, Circumstances, Policy, PolicySet, Rules, Selector, Subject, Target,
+//! };
 //! use tunnel_proto::{AppId, Hostname, Identity, PersonId, UnixTime};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -45,7 +47,9 @@
 //!     method: "pin".parse()?,
 //!     authenticated: UnixTime(0),
 //! };
-//! let subject = Subject::person(&identity, "203.0.113.9".parse()?);
+//! let attributes = Attributes::default();
+//! let here = Circumstances { source: "203.0.113.9".parse()?, country: None, now: UnixTime(1_800_000_000) };
+//! let subject = Subject::person(&identity, &attributes, here);
 //! for application in all {
 //!     let decision = set.decide(application, &subject);
 //!     assert!(decision.is_allow(), "{}", decision.trace);
@@ -65,7 +69,7 @@ mod trace;
 mod warning;
 
 pub use attributes::{Attributes, Country, CountryError, GithubOrganization};
-pub use decision::{Caller, Decision, DenyReason, Subject, Verdict};
+pub use decision::{Caller, Circumstances, Decision, DenyReason, Subject, Verdict};
 pub use model::{Action, Application, Group, Policy, Rules, Selector, Target};
 pub use path::{PATTERN_MAX, PathPattern, PathPatternError};
 pub use set::{Matched, PolicySet, PolicySetError, is_reserved};

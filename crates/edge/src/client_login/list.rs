@@ -44,7 +44,7 @@ pub(super) async fn list(
     for app in desk.snapshot.policies.applications() {
         let destination = Destination::Client(app);
         let admitted = destination.accepts(&identity.method)
-            && matches!(destination.judge(desk.snapshot, identity, ask.visit.source), Judged::Admitted(_));
+            && matches!(destination.judge(desk.snapshot, session.who(), ask.visit.here()), Judged::Admitted(_));
         if admitted {
             found.extend(app.targets.iter().map(|target| (&target.host, &app.name)));
         }

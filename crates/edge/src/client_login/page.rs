@@ -76,13 +76,13 @@ impl<'a> Case<'a> {
         let accepted =
             |session: &Arc<Session>| session.parent().is_none() && destination.accepts(&session.identity().method);
         let Some(session) = desk.session(ask).filter(accepted) else {
-            let response = match destination.is_hopeless(desk.snapshot, ask.visit.source) {
+            let response = match destination.is_hopeless(desk.snapshot, ask.visit.here()) {
                 true => desk.denied(ask, host, None, "no login could help from this address"),
                 false => desk.begin_client(ask, self.app, host, &format!("{CLI_PATH}?{query}")),
             };
             return Err(Box::new(response));
         };
-        match destination.judge(desk.snapshot, session.identity(), ask.visit.source) {
+        match destination.judge(desk.snapshot, session.who(), ask.visit.here()) {
             Judged::Admitted(life) => Ok(Person { session, until: ask.visit.now.plus(life) }),
             Judged::Denied(reason) => Err(Box::new(desk.denied(ask, host, Some(&session), &reason))),
         }

@@ -105,7 +105,7 @@ pub(super) async fn issue(desk: &Desk<'_>, ask: &Ask<'_>, consent: Consent) -> R
         let why = "the application takes no login from another device any more";
         return refused(name, why.to_owned(), why.to_owned());
     }
-    let life = match destination.judge(desk.snapshot, &identity, visit.source) {
+    let life = match destination.judge(desk.snapshot, (&identity, &attributes), visit.here()) {
         Judged::Admitted(life) => life,
         Judged::Denied(why) => {
             let reason = format!(

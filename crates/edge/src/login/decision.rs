@@ -13,6 +13,7 @@ use std::{
 use async_trait::async_trait;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tunnel_auth::Pin;
+use tunnel_policy::Circumstances;
 use tunnel_proto::{AppId, EmailAddress, Hostname, Name, UnixTime};
 
 use crate::{
@@ -42,8 +43,8 @@ pub struct PinJob {
     pub(crate) email: EmailAddress,
     /// The login method.
     pub(crate) method: Name,
-    /// The address by which policies are judged.
-    pub(crate) judged: IpAddr,
+    /// The circumstances by which policies are judged.
+    pub(crate) judged: Circumstances,
     /// Where it was asked for, as the mail says.
     pub(crate) source: IpAddr,
     /// When.

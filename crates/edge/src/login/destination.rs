@@ -1,10 +1,10 @@
 //! What a login opens: an application, the page on which a program is let in to one, or the edge's own pages for
 //! administrators.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use tunnel_auth::secret;
-use tunnel_policy::{Application, Subject, Verdict};
+use tunnel_policy::{Application, Attributes, Circumstances, Subject, Verdict};
 use tunnel_proto::{AppId, EmailAddress, Hostname, Identity, Name};
 
 use crate::{
@@ -76,27 +76,38 @@ impl<'a> Destination<'a> {
             .map(|method| method.name.clone())
     }
 
-    /// Whether no login could help from this address.
-    pub(crate) fn is_hopeless(&self, snapshot: &Snapshot, source: IpAddr) -> bool {
+    /// Whether no login could help under these circumstances.
+    pub(crate) fn is_hopeless(&self, snapshot: &Snapshot, here: Circumstances) -> bool {
         match self {
-            Self::Application(app) | Self::Client(app) => snapshot.policies.hopeless(app, source),
+            Self::Application(app) | Self::Client(app) => snapshot.policies.hopeless(app, here),
             Self::Administration => false,
         }
     }
 
     /// Whether a code may be sent to this address.
-    pub(crate) fn is_eligible(&self, snapshot: &Snapshot, email: &EmailAddress, source: IpAddr, method: &Name) -> bool {
+    pub(crate) fn is_eligible(
+        &self,
+        snapshot: &Snapshot,
+        email: &EmailAddress,
+        here: Circumstances,
+        method: &Name,
+    ) -> bool {
         match self {
-            Self::Application(app) | Self::Client(app) => snapshot.policies.eligible(app, email, source, method),
+            Self::Application(app) | Self::Client(app) => snapshot.policies.eligible(app, email, here, method),
             Self::Administration => snapshot.is_administrator(email),
         }
     }
 
-    /// Whether this person may go there from this address.
-    pub(crate) fn judge(&self, snapshot: &Snapshot, identity: &Identity, source: IpAddr) -> Judged {
+    /// Whether this person may go there under these circumstances.
+    pub(crate) fn judge(
+        &self,
+        snapshot: &Snapshot,
+        (identity, attributes): (&Identity, &Attributes),
+        here: Circumstances,
+    ) -> Judged {
         match self {
             Self::Application(app) | Self::Client(app) => {
-                let decision = snapshot.policies.decide(app, &Subject::person(identity, source));
+                let decision = snapshot.policies.decide(app, &Subject::person(identity, attributes, here));
                 match decision.verdict {
                     Verdict::Allow { session, .. } => {
                         Judged::Admitted(session.unwrap_or(SESSION_DEFAULT).max(GRANT_MIN))

@@ -51,7 +51,7 @@ pub(super) async fn proceed(
     request: &Request,
     session: &Session,
 ) -> Answer<Response> {
-    let life = match destination.judge(desk.snapshot, session.identity(), request.source) {
+    let life = match destination.judge(desk.snapshot, session.who(), request.here(ask.visit.now)) {
         Judged::Admitted(life) => life,
         Judged::Denied(reason) => return Ok(desk.denied(ask, request.named(), Some(session), &reason)),
     };

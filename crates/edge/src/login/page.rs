@@ -119,7 +119,7 @@ pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
     let hash = login.hash();
     let mut response = match session {
         Some(session) => handover::proceed(desk, ask, step.destination, &step.request, &session).await?,
-        None if step.destination.is_hopeless(desk.snapshot, step.request.source) => {
+        None if step.destination.is_hopeless(desk.snapshot, step.request.here(ask.visit.now)) => {
             desk.denied(ask, step.request.named(), None, "no login could help from this address")
         }
         None if step.destination.pin_method(desk.snapshot).is_none() => {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use axum::body::Body;
 use http::header;
 use tunnel_auth::{ChallengeId, Pin, pin};
+use tunnel_policy::Circumstances;
 use tunnel_proto::{AppId, EmailAddress, Hostname, Name};
 
 use crate::{
@@ -43,8 +44,8 @@ pub(crate) struct Wanted {
     pub(crate) email: EmailAddress,
     /// The login method.
     pub(crate) method: Name,
-    /// The address by which policies are judged.
-    pub(crate) judged: IpAddr,
+    /// The circumstances by which policies are judged.
+    pub(crate) judged: Circumstances,
 }
 
 /// `POST /.access/login`: an address was typed (`method=pin`), or a new code is wanted (`method=pin-again`).
@@ -76,7 +77,7 @@ pub(crate) async fn ask_for_code(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> 
         host: step.request.named().clone(),
         email,
         method,
-        judged: step.request.source,
+        judged: step.request.here(ask.visit.now),
     };
     let challenge = open(desk, ask, &login, wanted).await?;
     let sealed = challenge.seal(desk.keys, &login);

@@ -3,6 +3,7 @@
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tunnel_auth::ChallengeId;
+use tunnel_policy::{Circumstances, Country};
 use tunnel_proto::{AppId, EmailAddress, Hostname, UnixTime};
 
 use crate::{Visit, keys::Keys, session::cookie::LOGIN_LIFE, store::SecretHash};
@@ -32,6 +33,9 @@ pub(crate) struct Request {
     pub(crate) login: SecretHash,
     /// The visitor's address there, by which policies are judged: the login host may be reached by another.
     pub(crate) source: std::net::IpAddr,
+    /// The country of that address, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) country: Option<Country>,
     /// When it began.
     pub(crate) at: UnixTime,
 }
@@ -59,6 +63,11 @@ impl Request {
         now.since(self.at).as_secs() < LOGIN_LIFE
     }
 
+    /// Where the visitor is, as policies see it at `now`.
+    pub(crate) fn here(&self, now: UnixTime) -> Circumstances {
+        Circumstances { source: self.source, country: self.country, now }
+    }
+
     /// The address of `path` at the application's host.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.origin())
@@ -84,6 +93,7 @@ impl Request {
             target: target(raw).to_owned(),
             login,
             source: visit.source,
+            country: visit.country,
             at: visit.now,
         }
     }

@@ -62,7 +62,7 @@ pub(crate) async fn submit(desk: &Desk<'_>, ask: &Ask<'_>, setup: &Setup<'_>, bo
             host: desk.login_host.clone(),
             email,
             method,
-            judged: ask.visit.source,
+            judged: ask.visit.here(),
         };
         let challenge = pin::open(desk, ask, &login, wanted).await?;
         return Ok((ask_code(desk, ask, setup, &login, link, (&challenge, "", None)), false));

@@ -7,7 +7,9 @@ use tunnel_edge::{
     store::RouteRecord,
     tunnels::{Principal, TunnelRef},
 };
-use tunnel_policy::{Action, Application, Group, Policy, Rules, Selector, Subject, Target, Verdict};
+use tunnel_policy::{
+    Action, Application, Attributes, Circumstances, Group, Policy, Rules, Selector, Subject, Target, Verdict,
+};
 use tunnel_proto::{AppId, Identity, PersonId, Revision, UnixTime};
 
 use crate::desk::{Office, admin, create};
@@ -32,7 +34,9 @@ fn admitted(snapshot: &Snapshot, host: &str, email: &str) -> Option<bool> {
         method: "pin".parse().unwrap(),
         authenticated: UnixTime(0),
     };
-    let decision = snapshot.policies.decide(application, &Subject::person(&identity, SOURCE));
+    let (attributes, now) = (Attributes::new(), UnixTime(0));
+    let here = Circumstances { source: SOURCE, country: None, now };
+    let decision = snapshot.policies.decide(application, &Subject::person(&identity, &attributes, here));
     Some(matches!(decision.verdict, Verdict::Allow { .. }))
 }
 

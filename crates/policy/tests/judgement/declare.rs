@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use tunnel_policy::{Action, Application, Group, Policy, PolicySet, Rules, Selector, Subject, Target};
+use tunnel_policy::{
+    Action, Application, Attributes, Circumstances, Group, Policy, PolicySet, Rules, Selector, Subject, Target,
+};
 use tunnel_proto::{AppId, Hostname, Identity, PersonId, UnixTime};
 
 /// A selector from `email:a@example.com`, `domain:…`, `ip:…`, `method:…`, `group:…` `token:…`, `any-token` or `everyone`.
@@ -84,10 +86,27 @@ pub(crate) fn person(email: &str) -> Identity {
     }
 }
 
+/// What is known of a person about whom nobody said anything.
+pub(crate) static PLAIN: Attributes = Attributes::new();
+
+/// A person of whom nothing more is known.
+pub(crate) fn asks(identity: &Identity, here: Circumstances) -> Subject<'_> {
+    Subject::person(identity, &PLAIN, here)
+}
+
+/// A request from this address, at no particular time.
+pub(crate) fn at(source: &str) -> Circumstances {
+    from(source.parse().expect(source))
+}
+
+/// A request from this address, at no particular time.
+pub(crate) fn from(source: IpAddr) -> Circumstances {
+    Circumstances { source, country: None, now: UnixTime(1_800_000_000) }
+}
+
 /// Whether one policy that includes `text` admits the person from the address.
 pub(crate) fn admits(text: &str, email: &str, source: &str) -> bool {
     let app = app("app", "app.example.com", &["p"]);
     let set = PolicySet::new(&[], &[policy("p", text)], std::slice::from_ref(&app)).expect("a good set");
-    let source: IpAddr = source.parse().expect(source);
-    set.decide(&app, &Subject::person(&person(email), source)).is_allow()
+    set.decide(&app, &asks(&person(email), at(source))).is_allow()
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tunnel_policy::{Group, Policy, PolicySet, Subject, Verdict};
 
 use crate::{
-    declare::{app, group, host, person, policy},
+    declare::{app, asks, from, group, host, person, policy},
     slow::{Slow, covers},
 };
 
@@ -58,8 +58,8 @@ proptest! {
         let app = app("app", "app.example", &names);
         let set = PolicySet::new(&groups, &policies, std::slice::from_ref(&app)).expect("a good set");
         let identity = person(EMAILS[who]);
-        let source = IpAddr::from(Ipv4Addr::new(10, 0, 0, last));
-        let subject = Subject::person(&identity, source);
+        let here = from(IpAddr::from(Ipv4Addr::new(10, 0, 0, last)));
+        let subject = asks(&identity, here);
         let decision = set.decide(&app, &subject);
         let slow = Slow { groups: &groups, policies: &policies }.admitted_by(&app, &subject);
         let fast = match &decision.verdict {
@@ -69,12 +69,12 @@ proptest! {
         prop_assert_eq!(&fast, &slow, "{}", decision.trace);
 
         // What is foreseen is never less than what happens.
-        let eligible = set.eligible(&app, &identity.email, source, &identity.method);
+        let eligible = set.eligible(&app, &identity.email, here, &identity.method);
         prop_assert_eq!(eligible, fast.is_some());
-        prop_assert!(fast.is_none() || !set.hopeless(&app, source));
+        prop_assert!(fast.is_none() || !set.hopeless(&app, here));
 
         // Nobody without a login, whatever the rules.
-        let anonymous = Subject::nobody(source);
+        let anonymous = Subject::nobody(here);
         prop_assert!(!set.decide(&app, &anonymous).is_allow());
 
         // The trace says what was decided.

@@ -1,14 +1,10 @@
 //! What policies mean: include, require, exclude, order, groups, foresight.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use tunnel_policy::{Application, DenyReason, Group, Policy, PolicySet, Subject, Verdict};
 
-use crate::declare::{admits, app, group, person, policy};
-
-fn at(text: &str) -> IpAddr {
-    text.parse().expect(text)
-}
+use crate::declare::{admits, app, asks, at, group, person, policy};
 
 fn set(groups: &[Group], policies: &[Policy], app: &Application) -> PolicySet {
     PolicySet::new(groups, policies, std::slice::from_ref(app)).expect("a good set")
@@ -61,7 +57,7 @@ fn the_first_policy_that_matches_decides() {
     let verdict = |order: &[&str], email: &str| {
         let app = app("app", "app.example.com", order);
         let set = set(&[], &policies, &app);
-        set.decide(&app, &Subject::person(&person(email), at("192.0.2.1"))).verdict
+        set.decide(&app, &asks(&person(email), at("192.0.2.1"))).verdict
     };
     let allow = |name: &str| Verdict::Allow { policy: name.parse().expect(name), session: None };
     let deny = |reason| Verdict::Deny { reason };
@@ -86,7 +82,7 @@ fn an_application_of_another_set_is_denied() {
     let known = app("app", "app.example.com", &["all"]);
     let set = set(&[], &[policy("all", "everyone")], &known);
     let stranger = app("other", "other.example.com", &["all"]);
-    assert!(!set.decide(&stranger, &Subject::person(&person("a@corp.com"), at("192.0.2.1"))).is_allow());
+    assert!(!set.decide(&stranger, &asks(&person("a@corp.com"), at("192.0.2.1"))).is_allow());
 }
 
 #[test]
@@ -95,7 +91,7 @@ fn the_session_duration_is_that_of_the_policy_that_admits() {
     short.session_duration = Some(Duration::from_secs(900));
     let app = app("app", "app.example.com", &["short", "staff"]);
     let set = set(&[], &[policy("staff", "domain:corp.com"), short], &app);
-    let session = |email: &str| match set.decide(&app, &Subject::person(&person(email), at("192.0.2.1"))).verdict {
+    let session = |email: &str| match set.decide(&app, &asks(&person(email), at("192.0.2.1"))).verdict {
         Verdict::Allow { session, .. } => session,
         Verdict::Deny { reason } => panic!("{reason:?}"),
     };
@@ -111,7 +107,7 @@ fn a_chain_of_a_hundred_thousand_groups_is_judged() {
     }
     let app = app("app", "app.example.com", &["p"]);
     let set = set(&groups, &[policy("p", "group:g99999")], &app);
-    assert!(set.decide(&app, &Subject::person(&person("a@corp.com"), at("192.0.2.1"))).is_allow());
+    assert!(set.decide(&app, &asks(&person("a@corp.com"), at("192.0.2.1"))).is_allow());
 }
 
 #[test]
@@ -176,7 +172,7 @@ fn the_trace_explains_rule_by_rule() {
     ];
     let app = app("wiki", "wiki.example.com", &["block-range", "staff", "all"]);
     let set = set(&groups, &policies, &app);
-    let decision = set.decide(&app, &Subject::person(&person("ann@corp.com"), at("192.0.2.1")));
+    let decision = set.decide(&app, &asks(&person("ann@corp.com"), at("192.0.2.1")));
     let expected = "\
 application `wiki`
   policy `block-range` (block) does not match

@@ -10,7 +10,7 @@ pub(crate) struct Slow<'a> {
 impl Slow<'_> {
     /// The name of the policy that admits, if one does.
     pub(crate) fn admitted_by(&self, app: &Application, subject: &Subject<'_>) -> Option<String> {
-        let Caller::Person(_) = subject.caller else { return None };
+        let Caller::Person(..) = subject.caller else { return None };
         for name in &app.policies {
             let policy = self.policies.iter().find(|policy| policy.name == *name).expect("a known policy");
             if self.matches(&policy.rules, subject) {
@@ -26,11 +26,11 @@ impl Slow<'_> {
     }
 
     fn holds(&self, selector: &Selector, subject: &Subject<'_>) -> bool {
-        let Caller::Person(identity) = subject.caller else { panic!("asked of people only") };
+        let Caller::Person(identity, _) = subject.caller else { panic!("asked of people only") };
         match selector {
             Selector::Email(email) => identity.email.to_string() == email.to_string(),
             Selector::EmailDomain(domain) => identity.email.to_string().ends_with(&format!("@{domain}")),
-            Selector::Ip(range) => range.contains(&subject.source),
+            Selector::Ip(range) => range.contains(&subject.here.source),
             Selector::Everyone => true,
             Selector::LoginMethod(method) => identity.method == *method,
             Selector::Group(name) => {

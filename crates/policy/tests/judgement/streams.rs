@@ -1,12 +1,14 @@
 //! Machines with service tokens, and where bastions lead.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use tunnel_policy::{DenyReason, Policy, PolicySet, PolicySetError, Subject, Verdict};
+use tunnel_policy::{Circumstances, DenyReason, Policy, PolicySet, PolicySetError, Subject, Verdict};
+use tunnel_proto::UnixTime;
 
-use crate::declare::{app, group, person, policy};
+use crate::declare::{app, asks, at, group, person, policy};
 
-const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+const HERE: Circumstances =
+    Circumstances { source: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), country: None, now: UnixTime(1_800_000_000) };
 
 fn judge(policies: &[Policy], subject: &Subject<'_>) -> Result<String, DenyReason> {
     let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
@@ -32,11 +34,11 @@ fn a_service_token_is_admitted_by_service_auth_alone_and_before_anything_else() 
     ];
     assert_eq!(judge(&policies, &Subject::service(&backup, HERE)), Ok("machines".to_owned()));
     assert!(judge(&policies, &Subject::service(&other, HERE)).is_err());
-    assert!(judge(&policies, &Subject::service(&backup, [198, 51, 100, 1].into())).is_err());
-    assert_eq!(judge(&policies, &Subject::person(&person("a@corp.com"), HERE)), Ok("staff".to_owned()));
+    assert!(judge(&policies, &Subject::service(&backup, at("198.51.100.1"))).is_err());
+    assert_eq!(judge(&policies, &asks(&person("a@corp.com"), HERE)), Ok("staff".to_owned()));
     let only = [policy("machines", "any-token")];
     assert_eq!(judge(&only, &Subject::service(&other, HERE)), Ok("machines".to_owned()));
-    assert_eq!(judge(&only, &Subject::person(&person("a@corp.com"), HERE)), Err(DenyReason::NothingMatched));
+    assert_eq!(judge(&only, &asks(&person("a@corp.com"), HERE)), Err(DenyReason::NothingMatched));
     assert_eq!(judge(&[policy("machines", "everyone")], &Subject::nobody(HERE)), Err(DenyReason::Hopeless));
 }
 
@@ -64,7 +66,7 @@ fn a_bastion_leads_only_where_the_policy_that_matches_says() {
     let (ann, root) = (person("ann@corp.com"), person("root@corp.com"));
     let ask = |who, address: &str| {
         let address: SocketAddr = address.parse().expect(address);
-        judge(&policies, &Subject::person(who, HERE).to(address))
+        judge(&policies, &asks(who, HERE).to(address))
     };
     assert_eq!(ask(&ann, "192.168.1.29:3389"), Ok("desktops".to_owned()));
     assert_eq!(ask(&ann, "[::ffff:192.168.1.29]:3389"), Ok("desktops".to_owned()));
@@ -78,13 +80,13 @@ fn a_bastion_leads_only_where_the_policy_that_matches_says() {
         "a policy that does not list it is passed over"
     );
     // A login, or a service that is no bastion: the rules alone.
-    assert_eq!(judge(&policies, &Subject::person(&ann, HERE)), Ok("desktops".to_owned()));
+    assert_eq!(judge(&policies, &asks(&ann, HERE)), Ok("desktops".to_owned()));
 }
 
 #[test]
 fn an_admitting_policy_without_destinations_leads_nowhere_and_a_blocking_one_blocks_all() {
     let ann = person("ann@corp.com");
-    let subject = Subject::person(&ann, HERE).to("192.168.1.29:3389".parse().unwrap());
+    let subject = asks(&ann, HERE).to("192.168.1.29:3389".parse().unwrap());
     let wide = to(policy("wide", "everyone"), &["192.168.0.0/16:*"]);
     let bare = policy("bare", "domain:corp.com");
     let refused = Err(DenyReason::NoDestinations { policy: "bare".parse().unwrap() });
@@ -93,19 +95,19 @@ fn an_admitting_policy_without_destinations_leads_nowhere_and_a_blocking_one_blo
     assert!(matches!(judge(&all, &subject), Err(DenyReason::Blocked { .. })));
     let some = [to(policy("block-some", "everyone"), &["192.168.1.0/28:*"]), wide];
     assert_eq!(judge(&some, &subject), Ok("wide".to_owned()));
-    let low = Subject::person(&ann, HERE).to("192.168.1.5:3389".parse().unwrap());
+    let low = asks(&ann, HERE).to("192.168.1.5:3389".parse().unwrap());
     assert!(matches!(judge(&some, &low), Err(DenyReason::Blocked { .. })));
     // Where no destination is known yet, what blocks some of them blocks nobody.
-    assert_eq!(judge(&some, &Subject::person(&ann, HERE)), Ok("wide".to_owned()));
+    assert_eq!(judge(&some, &asks(&ann, HERE)), Ok("wide".to_owned()));
     let app = app("app", "app.example", &["block-some", "wide"]);
     let set = PolicySet::new(&[], &some, std::slice::from_ref(&app)).unwrap();
     assert!(!set.hopeless(&app, HERE));
-    assert!(set.may_lead(&app, &Subject::person(&ann, HERE), 22));
+    assert!(set.may_lead(&app, &asks(&ann, HERE), 22));
     let narrow = [to(policy("narrow", "domain:corp.com"), &["192.168.0.0/16:22"])];
     let app = crate::declare::app("app", "app.example", &["narrow"]);
     let set = PolicySet::new(&[], &narrow, std::slice::from_ref(&app)).unwrap();
-    assert!(!set.may_lead(&app, &Subject::person(&ann, HERE), 23));
-    assert!(!set.may_lead(&app, &Subject::person(&person("eve@else.com"), HERE), 22));
+    assert!(!set.may_lead(&app, &asks(&ann, HERE), 23));
+    assert!(!set.may_lead(&app, &asks(&person("eve@else.com"), HERE), 22));
 }
 
 // A stream reaches everything at its host, so every application there has a word.
