@@ -1,6 +1,7 @@
 //! `edge admin …`: asks the edge that runs on the data directory; without one, its store, as far as that makes sense.
 
-mod output;
+pub(crate) mod output;
+mod person;
 mod service_token;
 mod tunnel;
 
@@ -10,11 +11,16 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use tunnel_edge::{
     Clock,
-    socket::{AUDIT_MAX, Administration, Answer, AuditQuery, Client, NamedOperator, Offline, WhichSessions, problem},
+    socket::{
+        AUDIT_MAX, Administration, Answer, AuditQuery, Client, NamedOperator, Offline, RevokeApplication,
+        WhichSessions, problem,
+    },
+    store::SessionKind,
 };
-use tunnel_proto::{EmailAddress, OperatorId};
+use tunnel_proto::{EmailAddress, Name, OperatorId};
 
 use output::{clean, table, when};
+use person::PersonCommand;
 use service_token::ServiceTokenCommand;
 use tunnel::TunnelCommand;
 
@@ -36,6 +42,9 @@ pub(crate) enum AdminCommand {
     /// People who are logged in
     #[command(subcommand)]
     Session(SessionCommand),
+    /// People who have ever logged in
+    #[command(subcommand)]
+    Person(PersonCommand),
     /// Make a link that makes an administrator, once
     SetupLink,
     /// Show the newest audit records, oldest of them first
@@ -69,11 +78,14 @@ pub(crate) enum OperatorCommand {
 pub(crate) enum SessionCommand {
     /// List who is logged in
     List,
-    /// End sessions; those that came from a login end with it
+    /// End sessions; those that came from a login end with it. Nobody is kept from logging in again
     Revoke {
         /// The beginning of a session's number (at least 8 digits), or an e-mail address for all of that person's
-        #[arg(value_name = "NUMBER|EMAIL", value_parser = which)]
-        which: WhichSessions,
+        #[arg(value_name = "NUMBER|EMAIL", value_parser = which, required_unless_present = "application")]
+        which: Option<WhichSessions>,
+        /// Make everybody log in anew for this application
+        #[arg(long, value_name = "NAME", conflicts_with = "which")]
+        application: Option<Name>,
     },
 }
 
@@ -137,6 +149,7 @@ async fn perform(command: AdminCommand, data_dir: &Path, json: bool) -> Answer<(
         AdminCommand::Operator(command) => operator(command, &*office, json).await,
         AdminCommand::MailLog { limit } => mail_log(&*office, limit, json).await,
         AdminCommand::Session(command) => session(command, &*office, json).await,
+        AdminCommand::Person(command) => person::perform(command, &*office, json).await,
         AdminCommand::SetupLink => {
             let link = office.setup_link().await?;
             show(json, &link, || link.url.clone())?;
@@ -152,7 +165,7 @@ async fn perform(command: AdminCommand, data_dir: &Path, json: bool) -> Answer<(
 }
 
 /// Whom to ask.
-async fn office(data_dir: &Path) -> Answer<Box<dyn Administration>> {
+pub(crate) async fn office(data_dir: &Path) -> Answer<Box<dyn Administration>> {
     match Client::find(data_dir).await {
         Ok(Some(client)) => Ok(Box::new(client)),
         Ok(None) => {
@@ -211,17 +224,26 @@ async fn session(command: SessionCommand, office: &dyn Administration, json: boo
             show(json, &sessions, || {
                 let rows = sessions.iter().map(|session| {
                     let number = session.id.get(..12).unwrap_or(&session.id).to_owned();
-                    let (began, ends) = (when(session.created), when(session.expires));
-                    let carrier = match &session.device {
-                        Some(device) => format!("{} on {}", session.kind.as_str(), device),
-                        None => session.kind.as_str().to_owned(),
+                    let carrier = match (&session.device, session.kind) {
+                        (Some(device), SessionKind::Browser) => device.clone(),
+                        (Some(device), SessionKind::Client) => format!("access on {device}"),
+                        (None, kind) => kind.as_str().to_owned(),
                     };
-                    vec![number, session.email.to_string(), session.host.to_string(), carrier, began, ends]
+                    let source = session.source.map_or_else(|| "-".to_owned(), |source| source.to_string());
+                    let (who, host) = (session.email.to_string(), session.host.to_string());
+                    let (began, used, ends) = (when(session.created), when(session.seen), when(session.expires));
+                    vec![number, who, session.method.to_string(), host, carrier, source, began, used, ends]
                 });
-                table(&["NUMBER", "PERSON", "HOST", "IN", "SINCE", "UNTIL"], rows)
+                table(&["NUMBER", "PERSON", "BY", "HOST", "IN", "FROM", "SINCE", "USED", "UNTIL"], rows)
             })
         }
-        SessionCommand::Revoke { which } => {
+        SessionCommand::Revoke { application: Some(application), .. } => {
+            office.revoke_application(RevokeApplication { application: application.clone() }).await?;
+            let done = serde_json::json!({ "application": application });
+            show(json, &done, || format!("everybody has to log in anew for `{application}`"))
+        }
+        SessionCommand::Revoke { which, .. } => {
+            let which = which.ok_or_else(|| problem("bad_request", "say which sessions"))?;
             let ended = office.end_sessions(which).await?;
             show(json, &ended, || format!("sessions ended: {}", ended.ended))
         }
@@ -257,7 +279,7 @@ async fn audit(office: &dyn Administration, limit: u32, json: bool) -> Answer<()
 }
 
 /// Prints a value: as JSON, or in words.
-fn show(json: bool, value: &impl Serialize, words: impl FnOnce() -> String) -> Answer<()> {
+pub(crate) fn show(json: bool, value: &impl Serialize, words: impl FnOnce() -> String) -> Answer<()> {
     let failed = |error: &dyn std::fmt::Display| problem("internal", format!("the answer cannot be printed: {error}"));
     let text = if json { serde_json::to_string_pretty(value).map_err(|error| failed(&error))? } else { words() };
     output::say(&text).map_err(|error| failed(&error))

@@ -4,6 +4,7 @@ mod admin;
 mod declare;
 mod demo;
 mod platform;
+mod policy;
 mod serve;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -76,12 +77,9 @@ enum Command {
     /// Administer the edge on this machine
     #[command(subcommand)]
     Admin(admin::AdminCommand),
-    /// Not built yet
-    #[command(hide = true)]
-    Policy {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-        _rest: Vec<String>,
-    },
+    /// Try policies out: on somebody, on everybody who is known, on decisions of the past
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
 }
 
 #[derive(Args, Default)]
@@ -96,7 +94,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) if error.kind() == clap::error::ErrorKind::InvalidSubcommand => {
             eprint!("{error}");
-            eprintln!("Commands: run, demo, check, apply, export, ca, admin");
+            eprintln!("Commands: run, demo, check, apply, export, ca, policy, admin");
             return ExitCode::from(2);
         }
         Err(error) => error.exit(),
@@ -129,9 +127,10 @@ async fn run(cli: Cli) -> ExitCode {
             Ok(dir) => admin::run(command, &dir, json).await,
             Err(error) => failed(&error),
         },
-        Command::Policy { .. } => {
-            usage("`edge policy` is not built yet; `edge admin audit` shows why requests were refused")
-        }
+        Command::Policy(command) => match place.data_dir() {
+            Ok(dir) => policy::run(command, &dir, json).await,
+            Err(error) => failed(&error),
+        },
     }
 }
 

@@ -22,3 +22,8 @@ ALTER TABLE sessions ADD COLUMN attributes TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE sessions ADD COLUMN seen INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sessions ADD COLUMN source TEXT;
 UPDATE sessions SET seen = unixepoch();
+
+-- What somebody quotes of a page is found again, and so are decisions, which other policies may be tried on.
+CREATE INDEX audit_by_reference ON audit (json_extract(record, '$.reference'))
+    WHERE json_extract(record, '$.reference') IS NOT NULL;
+CREATE INDEX audit_of_decisions ON audit (at) WHERE json_extract(record, '$.decided') IS NOT NULL;

@@ -122,6 +122,16 @@ pub async fn apply(store: &dyn Store, request: &Request, ground: &Ground<'_>) ->
     }
 }
 
+/// What an edge would serve from if a file were applied; nothing is written.
+pub async fn preview(store: &dyn Store, request: &Request, ground: &Ground<'_>) -> Result<Snapshot, ApplyError> {
+    let refuse = |problems| Problems::new(&request.file, problems);
+    let file = read::file(&request.text).map_err(refuse)?;
+    let (revision, before) = store.declared().await?;
+    let plan = plan::plan(&file, &before, ground, request.prune, &mut crate::random::<32>).map_err(refuse)?;
+    let snapshot = Snapshot::new(revision, plan.after, ground.built_in);
+    Ok(snapshot.map_err(|error| refuse(vec![file.locate(Problem::new(None, error.to_string()))]))?)
+}
+
 /// The file that declares what is declared now, in the order in which it is kept. Provisional applications are not part
 /// of it, since nobody declared them.
 pub async fn export(store: &dyn Store) -> Result<String, StoreError> {

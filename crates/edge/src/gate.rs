@@ -17,7 +17,7 @@ use std::{
 use http::{HeaderMap, header};
 use moka::sync::Cache;
 use tunnel_auth::ClientToken;
-use tunnel_policy::{Application, Circumstances, Country, Matched, Subject, Verdict};
+use tunnel_policy::{Application, Circumstances, Country, Matched, Subject};
 use tunnel_proto::{AppId, Hostname, Revision, TunnelId, UnixTime};
 
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
     holder::{Holder, HolderKey, Machine},
     session::{Session, Sessions},
     snapshot::Snapshot,
-    store::{AuditEvent, AuditRecord},
+    store::{AuditEvent, AuditRecord, Decided},
 };
 
 /// Remembered decisions.
@@ -365,21 +365,27 @@ impl<'a> Gate<'a> {
             source: visit.source,
             destination,
         };
+        let subject = Subject { caller: holder.caller(), here: visit.here(), destination };
+        let record = |admitted, why: String| {
+            let event = if admitted { AuditEvent::Admitted } else { AuditEvent::Refused };
+            let decided = Decided::new(app.id, &subject, self.snapshot.revision, admitted);
+            AuditRecord { decided: Some(Box::new(decided)), ..record(visit, app, Some(holder), event, why) }
+        };
         if let Some(judged) = self.decisions.0.get(&key).filter(|judged| visit.now < judged.holds_until) {
             if !judged.admitted {
-                self.refused(visit, app, Some(holder), "refused before, nothing changed");
+                self.audit.refused(record(false, "refused before, nothing changed".to_owned()));
             }
             return judged;
         }
-        let subject = Subject { caller: holder.caller(), here: visit.here(), destination };
         let decision = self.snapshot.policies.decide(app, &subject);
         let judged = Judged { admitted: decision.is_allow(), holds_until: decision.holds_until.unwrap_or(NEVER) };
         self.decisions.0.insert(key, judged);
         let to = destination.map(|to| format!("to {to}: ")).unwrap_or_default();
-        let why = format!("{to}{}", decision.trace);
-        match decision.verdict {
-            Verdict::Allow { .. } => self.audit.record(record(visit, app, Some(holder), AuditEvent::Admitted, why)),
-            Verdict::Deny { .. } => self.refused(visit, app, Some(holder), &why),
+        let record = record(judged.admitted, format!("{to}{}", decision.trace));
+        if judged.admitted {
+            self.audit.record(record)
+        } else {
+            self.audit.refused(record)
         }
         judged
     }

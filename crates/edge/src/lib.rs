@@ -2,6 +2,7 @@
 
 mod assertions;
 pub mod audit;
+mod change;
 pub mod client_login;
 mod clients;
 pub mod clock;
@@ -24,6 +25,7 @@ pub mod mail;
 mod office;
 pub mod operators;
 pub mod pages;
+pub mod people;
 pub mod platform;
 pub mod registry;
 pub mod request;
@@ -37,6 +39,7 @@ pub mod state;
 pub mod store;
 mod tcp;
 mod tls;
+pub mod trial;
 pub mod tunnels;
 pub mod upstream;
 pub mod visit;

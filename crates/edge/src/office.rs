@@ -9,14 +9,18 @@ use tunnel_proto::{
 };
 
 use crate::{
-    State, declare, service_tokens,
+    State, declare, people, service_tokens,
+    session::Session,
     setup::{self, MadeBy},
     socket::{
-        AUDIT_MAX, Administration, Answer, AuditQuery, CreateServiceToken, Exported, NamedOperator, NamedServiceToken,
-        NamedTunnel, OperatorRevoked, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus,
-        SessionStatus, SessionsEnded, SetupLink, TunnelRoutes, TunnelStatus, WhichSessions, problem,
+        AUDIT_MAX, Administration, Answer, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain, Explained,
+        Exported, NamedOperator, NamedServiceToken, NamedTunnel, OperatorRevoked, PersonStatus, PolicyTested, Replay,
+        Replayed, RevokeApplication, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus,
+        SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson, WhichSessions,
+        problem,
     },
-    store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord, Store, StoreError},
+    store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord, SessionRecord, Store, StoreError},
+    trial,
     tunnels::{Principal, TunnelRef},
 };
 
@@ -32,6 +36,22 @@ impl Office {
 
     async fn reload(&self) -> Answer<()> {
         self.state.reload().await.map_err(|error| problem("not_served", error.to_string()))
+    }
+
+    /// What a declaration is judged by.
+    fn ground(&self) -> declare::Ground<'_> {
+        declare::Ground {
+            built_in: &self.state.built_in,
+            mail: self.state.config.quick_start || self.state.config.smtp.is_some(),
+            actor: "local",
+            now: self.state.now(),
+        }
+    }
+
+    /// What is stored of every session that counts now, with its last use.
+    fn records(&self) -> Vec<SessionRecord> {
+        let record = |session: &Arc<Session>| SessionRecord { seen: session.seen(), ..session.record().clone() };
+        self.state.sessions.list(self.state.now()).iter().map(record).collect()
     }
 
     fn hostnames(&self, tunnel: TunnelId) -> Vec<HostPattern> {
@@ -125,13 +145,11 @@ impl Administration for Office {
     }
 
     async fn sessions(&self) -> Answer<Vec<SessionStatus>> {
-        let sessions = self.state.sessions.list(self.state.now());
-        Ok(sessions.iter().map(|session| SessionStatus::from(session.record())).collect())
+        Ok(self.records().iter().map(SessionStatus::from).collect())
     }
 
     async fn end_sessions(&self, which: WhichSessions) -> Answer<SessionsEnded> {
-        let sessions = self.state.sessions.list(self.state.now());
-        let records: Vec<_> = sessions.iter().map(|session| session.record().clone()).collect();
+        let records = self.records();
         let ids = which.among(&records)?;
         let ended = records.iter().filter(|session| ids.contains(&session.id));
         let audit: Vec<_> = ended
@@ -145,6 +163,54 @@ impl Administration for Office {
         self.state.store.append_audit(&audit).await.map_err(failed)?;
         self.state.sessions.end(&ids).await.map_err(failed)?;
         Ok(SessionsEnded { ended: ids.len() })
+    }
+
+    async fn revoke_application(&self, request: RevokeApplication) -> Answer<()> {
+        people::revoke_application(&*self.state.store, &request, self.state.now()).await?;
+        self.reload().await
+    }
+
+    async fn people(&self) -> Answer<Vec<PersonStatus>> {
+        people::list(&*self.state.store, &self.records()).await
+    }
+
+    async fn ban(&self, request: BanPerson) -> Answer<Banned> {
+        if self.state.snapshot.load().is_administrator(&request.email) {
+            let text = format!("`{}` is an administrator; take that away first", request.email);
+            return Err(problem("in_use", text));
+        }
+        let (banned, ids) = people::ban(&*self.state.store, &request, &self.records(), self.state.now()).await?;
+        self.reload().await?;
+        self.state.sessions.end(&ids).await.map_err(failed)?;
+        Ok(banned)
+    }
+
+    async fn unban(&self, request: UnbanPerson) -> Answer<()> {
+        people::unban(&*self.state.store, &request, self.state.now()).await?;
+        self.reload().await
+    }
+
+    async fn test_policy(&self, request: TestPolicy) -> Answer<PolicyTested> {
+        let State { store, countries, .. } = &*self.state;
+        trial::test(&**store, &self.state.snapshot.load_full(), countries, &request, self.state.now()).await
+    }
+
+    async fn explain(&self, request: Explain) -> Answer<Explained> {
+        self.state.audit.flush().await.map_err(|error| problem("audit", error.to_string()))?;
+        trial::explain(&*self.state.store, &self.state.snapshot.load_full(), &request.reference).await
+    }
+
+    async fn replay(&self, request: Replay) -> Answer<Replayed> {
+        self.state.audit.flush().await.map_err(|error| problem("audit", error.to_string()))?;
+        let store = &*self.state.store;
+        let snapshot = match &request.declaration {
+            None => self.state.snapshot.load_full(),
+            Some(declaration) => {
+                let preview = declare::preview(store, declaration, &self.ground()).await;
+                Arc::new(preview.map_err(|error| problem("refused", error.to_string()))?)
+            }
+        };
+        trial::replay(store, &snapshot, request.since).await
     }
 
     async fn service_tokens(&self) -> Answer<Vec<ServiceTokenStatus>> {
@@ -174,15 +240,10 @@ impl Administration for Office {
     }
 
     async fn apply(&self, request: declare::Request) -> Answer<declare::Report> {
-        let ground = declare::Ground {
-            built_in: &self.state.built_in,
-            mail: self.state.config.quick_start || self.state.config.smtp.is_some(),
-            actor: "local",
-            now: self.state.now(),
-        };
         let store: &dyn Store = &*self.state.store;
-        let report =
-            declare::apply(store, &request, &ground).await.map_err(|error| problem("refused", error.to_string()))?;
+        let report = declare::apply(store, &request, &self.ground())
+            .await
+            .map_err(|error| problem("refused", error.to_string()))?;
         self.reload().await?;
         Ok(report)
     }

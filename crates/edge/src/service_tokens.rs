@@ -5,11 +5,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tunnel_auth::ServiceSecret;
 use tunnel_policy::Selector;
-use tunnel_proto::{Name, UnixTime, enrol::EnrolProblem};
+use tunnel_proto::{Name, UnixTime};
 
 use crate::{
+    change::{change, failed},
     socket::{Answer, problem},
-    store::{AuditEvent, AuditRecord, Declared, PreviousSecret, ServiceTokenRecord, Store, StoreError},
+    store::{Declared, PreviousSecret, ServiceTokenRecord, Store},
 };
 
 /// How long a token counts unless told otherwise: a year.
@@ -22,8 +23,6 @@ pub const GRACE_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 pub const GRACE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The most tokens there are.
 const TOKENS_MAX: usize = 10_000;
-/// How often a change is decided anew because others came first.
-const RETRIES: u32 = 1000;
 
 /// Asks for a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,7 +113,7 @@ pub(crate) async fn create(
     let id = format!("{}.access", data_encoding::HEXLOWER.encode(&crate::random::<16>()));
     let expires = end(now, request.life)?;
     let name = &request.name;
-    change(store, name, "service token created", now, |declared| {
+    change(store, name.as_str(), "service token created", now, |declared| {
         if declared.service_tokens.iter().any(|token| token.name == *name) {
             let text = format!("there is a service token `{name}` already; `edge admin service-token rotate {name}` gives it another secret");
             return Err(problem("name_taken", text));
@@ -149,7 +148,7 @@ pub(crate) async fn rotate(
     let secret = ServiceSecret::from_random(crate::random());
     let life = request.life.map(|life| end(now, life)).transpose()?;
     let name = &request.name;
-    let (id, expires) = change(store, name, "service token rotated", now, |declared| {
+    let (id, expires) = change(store, name.as_str(), "service token rotated", now, |declared| {
         let token = find(declared, name)?;
         let until = now.plus(Duration::from_secs(request.grace));
         token.previous = (request.grace > 0).then_some(PreviousSecret { secret: token.secret, until });
@@ -164,7 +163,7 @@ pub(crate) async fn rotate(
 /// Deletes a token: it opens nothing any more, and what it opened ends. One that a policy or group names stays.
 pub(crate) async fn delete(store: &dyn Store, request: &NamedServiceToken, now: UnixTime) -> Answer<()> {
     let name = &request.name;
-    change(store, name, "service token deleted", now, |declared| {
+    change(store, name.as_str(), "service token deleted", now, |declared| {
         find(declared, name)?;
         let names = |rules: &tunnel_policy::Rules| {
             rules.selectors().any(|selector| matches!(selector, Selector::ServiceToken(named) if named == name))
@@ -198,34 +197,4 @@ fn find<'a>(declared: &'a mut Declared, name: &Name) -> Answer<&'a mut ServiceTo
         problem("unknown_service_token", text)
     };
     declared.service_tokens.iter_mut().find(|token| token.name == *name).ok_or_else(unknown)
-}
-
-fn failed(error: StoreError) -> EnrolProblem {
-    problem("internal", error.to_string())
-}
-
-/// Decides a change on the newest configuration and stores it with its record, as often as others come in between.
-async fn change<T>(
-    store: &dyn Store,
-    name: &Name,
-    detail: &str,
-    now: UnixTime,
-    decide: impl Fn(&mut Declared) -> Answer<T> + Send,
-) -> Answer<T> {
-    let record = AuditRecord {
-        actor: Some("local".to_owned()),
-        object: Some(name.to_string()),
-        detail: Some(detail.to_owned()),
-        ..AuditRecord::new(now, AuditEvent::ConfigurationChanged)
-    };
-    for _ in 0..RETRIES {
-        let (revision, mut declared) = store.declared().await.map_err(failed)?;
-        let answer = decide(&mut declared)?;
-        match store.replace_declared(revision, &declared, std::slice::from_ref(&record)).await {
-            Ok(_) => return Ok(answer),
-            Err(StoreError::Conflict(_)) => {}
-            Err(error) => return Err(failed(error)),
-        }
-    }
-    Err(problem("internal", "the change lost against others too often; try again"))
 }

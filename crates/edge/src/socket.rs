@@ -28,8 +28,12 @@ use crate::{
     },
 };
 
-pub use crate::service_tokens::{
-    CreateServiceToken, NamedServiceToken, RotateServiceToken, ServiceTokenIssued, ServiceTokenStatus,
+pub use crate::{
+    people::{BanPerson, Banned, PersonStatus, UnbanPerson},
+    service_tokens::{
+        CreateServiceToken, NamedServiceToken, RotateServiceToken, ServiceTokenIssued, ServiceTokenStatus,
+    },
+    trial::{Explained, ExplainedRecord, PolicyTested, Replayed, TestPolicy, Tested, Who},
 };
 pub use client::Client;
 pub use lock::Lock;
@@ -73,6 +77,20 @@ pub trait Administration: Send + Sync + 'static {
     async fn sessions(&self) -> Answer<Vec<SessionStatus>>;
     /// Ends sessions (`POST /v1/sessions/revoke`).
     async fn end_sessions(&self, which: WhichSessions) -> Answer<SessionsEnded>;
+    /// Makes people log in anew for an application (`POST /v1/sessions/revoke-application`).
+    async fn revoke_application(&self, request: RevokeApplication) -> Answer<()>;
+    /// Everybody who is known, the last first (`GET /v1/people`).
+    async fn people(&self) -> Answer<Vec<PersonStatus>>;
+    /// Bans an address, and ends the sessions of everybody known by it (`POST /v1/people/ban`).
+    async fn ban(&self, request: BanPerson) -> Answer<Banned>;
+    /// Lifts a ban (`POST /v1/people/unban`).
+    async fn unban(&self, request: UnbanPerson) -> Answer<()>;
+    /// Whether somebody would get in, and why (`POST /v1/policy/test`).
+    async fn test_policy(&self, request: TestPolicy) -> Answer<PolicyTested>;
+    /// What became of a request, by its reference (`POST /v1/policy/explain`).
+    async fn explain(&self, request: Explain) -> Answer<Explained>;
+    /// What of past decisions would have differed (`POST /v1/policy/replay`).
+    async fn replay(&self, request: Replay) -> Answer<Replayed>;
     /// Every service token, by name (`GET /v1/service-tokens`).
     async fn service_tokens(&self) -> Answer<Vec<ServiceTokenStatus>>;
     /// Makes a service token (`POST /v1/service-tokens`).
@@ -159,13 +177,21 @@ pub struct SessionStatus {
     pub method: Name,
     /// What carries it.
     pub kind: SessionKind,
-    /// What the computer of an access client calls itself.
+    /// What the computer of an access client calls itself, or what kind of browser it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
+    /// Where it was begun from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<std::net::IpAddr>,
+    /// The number of the login that it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
     /// The host it counts on.
     pub host: Hostname,
     /// When it began.
     pub created: UnixTime,
+    /// When it was last used.
+    pub seen: UnixTime,
     /// When it ends.
     pub expires: UnixTime,
     /// The applications it opens.
@@ -180,12 +206,41 @@ impl From<&SessionRecord> for SessionStatus {
             method: session.identity.method.clone(),
             kind: session.kind,
             device: session.device.clone(),
+            source: session.source,
+            login: session.parent.map(|login| data_encoding::HEXLOWER.encode(&login)),
             host: session.host.clone(),
             created: session.created,
+            seen: session.seen,
             expires: session.expires,
             applications: session.grants.iter().map(|grant| grant.app).collect(),
         }
     }
+}
+
+/// The application for which people are to log in anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeApplication {
+    /// The application.
+    pub application: Name,
+}
+
+/// The request that is to be explained.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Explain {
+    /// Its reference, as pages and the audit record show it.
+    pub reference: String,
+}
+
+/// Which decisions are to be made again, and by what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replay {
+    /// A declaration that is laid over what is declared; without one, what is declared now.
+    pub declaration: Option<Request>,
+    /// Since when.
+    pub since: UnixTime,
 }
 
 /// Which sessions to end. Those that came from them end too.

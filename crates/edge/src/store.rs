@@ -116,6 +116,11 @@ pub trait Store: Send + Sync + 'static {
     /// The newest audit records, at most `limit`, newest first.
     async fn audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError>;
 
+    /// The audit records with this reference, newest first, at most `limit`.
+    async fn audit_of(&self, reference: &str, limit: u32) -> Result<Vec<AuditRecord>, StoreError>;
+    /// The records of decisions since `since`, newest first, at most `limit`.
+    async fn decisions(&self, since: UnixTime, limit: u32) -> Result<Vec<AuditRecord>, StoreError>;
+
     /// Removes what has expired at `now` (sessions, one-time things, challenges, counters, mails).
     async fn sweep(&self, now: UnixTime) -> Result<(), StoreError>;
 }

@@ -6,7 +6,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tunnel_proto::UnixTime;
 
 /// Prints a text and a line end. A reader that has seen enough is no error.
-pub(super) fn say(text: &str) -> io::Result<()> {
+pub(crate) fn say(text: &str) -> io::Result<()> {
     match writeln!(io::stdout().lock(), "{}", text.trim_end()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => done,
@@ -14,13 +14,13 @@ pub(super) fn say(text: &str) -> io::Result<()> {
 }
 
 /// A moment in UTC (RFC 3339).
-pub(super) fn when(at: UnixTime) -> String {
+pub(crate) fn when(at: UnixTime) -> String {
     let moment = i64::try_from(at.0).ok().and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
     moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_else(|| at.0.to_string())
 }
 
 /// Rows under headings, in columns.
-pub(super) fn table(headings: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+pub(crate) fn table(headings: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let heading = headings.iter().map(|heading| (*heading).to_owned()).collect();
     let rows: Vec<Vec<String>> =
         std::iter::once(heading).chain(rows.map(|row| row.iter().map(|cell| clean(cell)).collect())).collect();
@@ -34,7 +34,7 @@ pub(super) fn table(headings: &[&str], rows: impl Iterator<Item = Vec<String>>) 
 }
 
 /// Text that strangers may have had a hand in, without what a terminal obeys or what turns the writing round.
-pub(super) fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars()
         .flat_map(|c| {

@@ -16,9 +16,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
 
 use super::{
-    Administration, Answer, AuditQuery, CreateServiceToken, Exported, NamedOperator, NamedServiceToken, NamedTunnel,
-    OperatorRevoked, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus, SessionStatus,
-    SessionsEnded, SetupLink, SocketError, TunnelRoutes, TunnelStatus, WhichSessions, path_in, problem,
+    Administration, Answer, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain, Explained, Exported,
+    NamedOperator, NamedServiceToken, NamedTunnel, OperatorRevoked, PersonStatus, PolicyTested, Replay, Replayed,
+    RevokeApplication, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus, SessionStatus,
+    SessionsEnded, SetupLink, SocketError, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson, WhichSessions, path_in,
+    problem,
 };
 use crate::{
     declare,
@@ -159,6 +161,34 @@ impl Administration for Client {
 
     async fn end_sessions(&self, which: WhichSessions) -> Answer<SessionsEnded> {
         self.post("/v1/sessions/revoke", &which).await
+    }
+
+    async fn revoke_application(&self, request: RevokeApplication) -> Answer<()> {
+        self.post("/v1/sessions/revoke-application", &request).await
+    }
+
+    async fn people(&self) -> Answer<Vec<PersonStatus>> {
+        self.get("/v1/people").await
+    }
+
+    async fn ban(&self, request: BanPerson) -> Answer<Banned> {
+        self.post("/v1/people/ban", &request).await
+    }
+
+    async fn unban(&self, request: UnbanPerson) -> Answer<()> {
+        self.post("/v1/people/unban", &request).await
+    }
+
+    async fn test_policy(&self, request: TestPolicy) -> Answer<PolicyTested> {
+        self.post("/v1/policy/test", &request).await
+    }
+
+    async fn explain(&self, request: Explain) -> Answer<Explained> {
+        self.post("/v1/policy/explain", &request).await
+    }
+
+    async fn replay(&self, request: Replay) -> Answer<Replayed> {
+        self.post("/v1/policy/replay", &request).await
     }
 
     async fn service_tokens(&self) -> Answer<Vec<ServiceTokenStatus>> {

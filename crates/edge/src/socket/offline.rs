@@ -9,12 +9,13 @@ use async_trait::async_trait;
 use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
 
 use super::{
-    AUDIT_MAX, Administration, Answer, AuditQuery, CreateServiceToken, Exported, Lock, NamedOperator,
-    NamedServiceToken, NamedTunnel, OperatorRevoked, RotateServiceToken, RouteTunnel, ServiceTokenIssued,
-    ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TunnelRoutes, TunnelStatus, WhichSessions, problem,
+    AUDIT_MAX, Administration, Answer, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain, Explained, Exported,
+    Lock, NamedOperator, NamedServiceToken, NamedTunnel, OperatorRevoked, PersonStatus, PolicyTested, Replay, Replayed,
+    RevokeApplication, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus, SessionStatus,
+    SessionsEnded, SetupLink, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson, WhichSessions, problem,
 };
 use crate::{
-    Clock, declare, platform, service_tokens,
+    Clock, declare, people, platform, service_tokens,
     store::{
         AuditEvent, AuditRecord, CertificateHolder, DATABASE_NAME, Declared, MailLogEntry, OperatorRecord, Store,
         StoreError, sqlite::SqliteStore,
@@ -150,6 +151,38 @@ impl Administration for Offline {
         self.store.append_audit(&records).await.map_err(failed)?;
         self.store.end_sessions(&ids).await.map_err(failed)?;
         Ok(SessionsEnded { ended: ids.len() })
+    }
+
+    async fn revoke_application(&self, request: RevokeApplication) -> Answer<()> {
+        people::revoke_application(&self.store, &request, self.clock.now()).await
+    }
+
+    async fn people(&self) -> Answer<Vec<PersonStatus>> {
+        let sessions = self.store.sessions(self.clock.now()).await.map_err(failed)?;
+        people::list(&self.store, &sessions).await
+    }
+
+    async fn ban(&self, request: BanPerson) -> Answer<Banned> {
+        let sessions = self.store.sessions(self.clock.now()).await.map_err(failed)?;
+        let (banned, ids) = people::ban(&self.store, &request, &sessions, self.clock.now()).await?;
+        self.store.end_sessions(&ids).await.map_err(failed)?;
+        Ok(banned)
+    }
+
+    async fn unban(&self, request: UnbanPerson) -> Answer<()> {
+        people::unban(&self.store, &request, self.clock.now()).await
+    }
+
+    async fn test_policy(&self, _: TestPolicy) -> Answer<PolicyTested> {
+        needs_edge("trying a policy")
+    }
+
+    async fn explain(&self, _: Explain) -> Answer<Explained> {
+        needs_edge("explaining a decision")
+    }
+
+    async fn replay(&self, _: Replay) -> Answer<Replayed> {
+        needs_edge("making decisions again")
     }
 
     async fn service_tokens(&self) -> Answer<Vec<ServiceTokenStatus>> {

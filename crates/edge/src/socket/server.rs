@@ -218,6 +218,28 @@ fn router(office: Arc<dyn Administration>) -> Router {
             post(async |State(office): Office, Asked(which)| json(office.end_sessions(which).await)),
         )
         .route(
+            "/v1/sessions/revoke-application",
+            post(async |State(office): Office, Asked(request)| json(office.revoke_application(request).await)),
+        )
+        .route("/v1/people", get(async |State(office): Office| json(office.people().await)))
+        .route("/v1/people/ban", post(async |State(office): Office, Asked(request)| json(office.ban(request).await)))
+        .route(
+            "/v1/people/unban",
+            post(async |State(office): Office, Asked(request)| json(office.unban(request).await)),
+        )
+        .route(
+            "/v1/policy/test",
+            post(async |State(office): Office, Asked(request)| json(office.test_policy(request).await)),
+        )
+        .route(
+            "/v1/policy/explain",
+            post(async |State(office): Office, Asked(request)| json(office.explain(request).await)),
+        )
+        .route(
+            "/v1/policy/replay",
+            post(async |State(office): Office, Asked(request)| json(office.replay(request).await)),
+        )
+        .route(
             "/v1/service-tokens",
             get(async |State(office): Office| json(office.service_tokens().await))
                 .post(async |State(office): Office, Asked(request)| json(office.create_service_token(request).await)),

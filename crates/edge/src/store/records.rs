@@ -1,5 +1,6 @@
 //! The shapes of what is stored.
 
+mod decided;
 mod methods;
 mod people;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tunnel_policy::{Application, Attributes, Group, Policy};
 use tunnel_proto::{AppId, EmailAddress, HostPattern, Hostname, Identity, Name, OperatorId, TunnelId, UnixTime};
 
+pub use decided::{Decided, DecidedCaller};
 pub use methods::{
     GithubMethod, LoginMethod, LoginMethodKind, OpenIdMethod, OpenIdPreset, PasskeyMethod, SealedSecret,
 };
@@ -373,6 +375,9 @@ pub struct AuditRecord {
     pub reference: Option<String>,
     /// How many like it this record stands for (refusals are rate-limited).
     pub count: u32,
+    /// What a decision was made of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided: Option<Box<Decided>>,
 }
 
 /// What an audit record is about.
@@ -456,7 +461,17 @@ impl AuditEvent {
 impl AuditRecord {
     /// A record of `event` at `at`; the rest is filled in by struct update.
     pub fn new(at: UnixTime, event: AuditEvent) -> Self {
-        Self { at, event, actor: None, source: None, object: None, detail: None, reference: None, count: 1 }
+        Self {
+            at,
+            event,
+            actor: None,
+            source: None,
+            object: None,
+            detail: None,
+            reference: None,
+            count: 1,
+            decided: None,
+        }
     }
 }
 

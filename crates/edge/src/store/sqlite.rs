@@ -232,6 +232,14 @@ impl Store for SqliteStore {
         Ok(tx.commit().await?)
     }
 
+    async fn audit_of(&self, reference: &str, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
+        audit::of_reference(&self.readers, reference, limit).await
+    }
+
+    async fn decisions(&self, since: UnixTime, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
+        audit::decisions(&self.readers, since, limit).await
+    }
+
     async fn audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
         audit::newest(&self.readers, limit).await
     }

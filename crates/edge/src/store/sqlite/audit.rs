@@ -3,7 +3,7 @@
 use aws_lc_rs::digest;
 use futures::TryStreamExt as _;
 use sqlx::{Row as _, Sqlite, SqlitePool, Transaction};
-use tunnel_proto::Revision;
+use tunnel_proto::{Revision, UnixTime};
 
 use super::values::{bytes_of, corrupt, json, json_of, time};
 use crate::store::{AuditRecord, StoreError};
@@ -38,6 +38,32 @@ pub(super) async fn append(
 pub(super) async fn newest(pool: &SqlitePool, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
     let rows =
         sqlx::query("SELECT record FROM audit ORDER BY id DESC LIMIT ?").bind(i64::from(limit)).fetch_all(pool).await?;
+    rows.iter().map(|row| json_of(row, "record")).collect()
+}
+
+pub(super) async fn of_reference(
+    pool: &SqlitePool,
+    reference: &str,
+    limit: u32,
+) -> Result<Vec<AuditRecord>, StoreError> {
+    let rows =
+        sqlx::query("SELECT record FROM audit WHERE json_extract(record, '$.reference') = ? ORDER BY id DESC LIMIT ?")
+            .bind(reference)
+            .bind(i64::from(limit))
+            .fetch_all(pool)
+            .await?;
+    rows.iter().map(|row| json_of(row, "record")).collect()
+}
+
+pub(super) async fn decisions(pool: &SqlitePool, since: UnixTime, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT record FROM audit WHERE json_extract(record, '$.decided') IS NOT NULL AND at >= ? \
+         ORDER BY at DESC, id DESC LIMIT ?",
+    )
+    .bind(time(since))
+    .bind(i64::from(limit))
+    .fetch_all(pool)
+    .await?;
     rows.iter().map(|row| json_of(row, "record")).collect()
 }
 
