@@ -15,6 +15,7 @@ mod e2e {
     mod office;
     mod pages;
     mod planted;
+    mod policies;
     mod quick_start;
     mod tcp;
     mod traffic;

@@ -30,6 +30,9 @@ impl Assertions {
     /// The assertion about whom `permit` admitted. `None` when signing fails, which is logged; the service then sees no
     /// identity that it could verify.
     pub(crate) fn of(&self, state: &State, permit: &Permit, now: UnixTime) -> Option<Arc<str>> {
+        if permit.is_public() {
+            return None;
+        }
         let key = (permit.holder().key(), permit.app());
         if let Some((assertion, made)) = self.0.get(&key)
             && made <= now
@@ -45,6 +48,7 @@ impl Assertions {
                 let claims = AssertionClaims::new(&state.issuer, permit.app(), identity.person, email, &nonce, now);
                 state.keys.signing().sign(&claims)
             }
+            Holder::Anybody => return None,
             Holder::Machine(machine) => {
                 let claims = ServiceClaims::new(&state.issuer, permit.app(), machine.id(), now);
                 state.keys.signing().sign_service(&claims)

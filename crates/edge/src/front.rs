@@ -144,7 +144,7 @@ async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) ->
     let asked = Asked { visit: &visit, path, headers: &parts.headers, credential: &credential, websocket };
     match gate::admit(state.gate(&snapshot), asked) {
         // Asked only of those who are admitted: nobody else learns what is there.
-        Ok(permit) if is_tcp(state, &permit, &visit.host, path) => match (websocket, program) {
+        Ok(permit) if is_tcp(state, &permit, &visit.host, path) => match (websocket, program || permit.is_public()) {
             (true, true) => tcp_door(state, &visit, &context, permit, parts).await,
             // The door to TCP services takes no cookie.
             (true, false) => LoginRequired { reference: visit.reference }.render(&context),

@@ -17,13 +17,14 @@ use std::{
 use http::{HeaderMap, header};
 use moka::sync::Cache;
 use tunnel_auth::ClientToken;
-use tunnel_policy::{Application, Circumstances, Country, Matched, Subject};
+use tunnel_policy::{Application, Circumstances, Country, Matched, Subject, Verdict};
 use tunnel_proto::{AppId, Hostname, Revision, TunnelId, UnixTime};
 
 use crate::{
     Visit,
     audit::Audit,
     holder::{Holder, HolderKey, Machine},
+    login::destination::counts_for,
     session::{Session, Sessions},
     snapshot::Snapshot,
     store::{AuditEvent, AuditRecord, Decided},
@@ -152,6 +153,11 @@ impl Permit {
         &self.holder
     }
 
+    /// Whether whoever asks is admitted: nothing is known of the visitor.
+    pub const fn is_public(&self) -> bool {
+        matches!(self.holder, Holder::Anybody)
+    }
+
     /// When the permit ends by itself.
     pub const fn until(&self) -> UnixTime {
         self.until
@@ -163,6 +169,8 @@ impl Permit {
             return false;
         }
         let Revision(revision) = gate.snapshot.revision;
+        // A stream that is open is in use.
+        self.holder.touch(now);
         if revision == self.claim.revision.load(Relaxed) && now.0 < self.claim.holds_until.load(Relaxed) {
             return true;
         }
@@ -176,7 +184,8 @@ impl Permit {
             && required.into_iter().all(|app| {
                 let decision = gate.snapshot.policies.decide(app, &subject);
                 holds_until = holds_until.min(decision.holds_until.unwrap_or(NEVER));
-                opens(&self.holder, app, now).is_some() && decision.is_allow()
+                let public = matches!(decision.verdict, Verdict::Bypass { .. });
+                public || (opens(&self.holder, app, now).is_some() && decision.is_allow())
             });
         if holds {
             self.claim.holds_until.store(holds_until.0, Relaxed);
@@ -201,11 +210,24 @@ pub enum Turnaway {
     ForeignOrigin,
 }
 
+/// What must admit.
+struct Required<'a> {
+    /// The application of the raw reading.
+    front: &'a Application,
+    /// Those that are not public under these circumstances; all of them must admit the holder.
+    closed: Vec<&'a Application>,
+    /// When a rule about time may close what is public.
+    holds_until: UnixTime,
+}
+
 /// Decides on one request.
 pub fn admit(gate: Gate<'_>, asked: Asked<'_>) -> Result<Permit, Turnaway> {
     let Asked { visit, path, .. } = asked;
     let reach = Reach::Path(path.to_owned());
-    let (app, required) = gate.required(visit, &reach)?;
+    let required = gate.required(visit, &reach, None)?;
+    let Some(app) = required.closed.first().copied() else {
+        return gate.permit(visit, reach, required, Holder::Anybody, None, false);
+    };
     let holder = match gate.authenticate(visit, asked.headers, asked.credential) {
         Some(holder) => holder,
         None if matches!(asked.credential, Presented::Cookies) => return Err(gate.stranger(visit, app)),
@@ -215,11 +237,11 @@ pub fn admit(gate: Gate<'_>, asked: Asked<'_>) -> Result<Permit, Turnaway> {
         }
     };
     let by_cookie = matches!(asked.credential, Presented::Cookies);
-    if by_cookie && asked.websocket && !own_origin(&asked, &required) {
+    if by_cookie && asked.websocket && !own_origin(&asked, &required.closed) {
         gate.refused(visit, app, Some(&holder), "a WebSocket from another origin");
         return Err(Turnaway::ForeignOrigin);
     }
-    gate.permit(visit, reach, &required, holder, None, by_cookie)
+    gate.permit(visit, reach, required, holder, None, by_cookie)
 }
 
 /// Decides on a stream that a credential was presented for before, to `destination` where the application is a bastion.
@@ -229,26 +251,28 @@ pub fn admit_stream(
     holder: &Holder,
     destination: Option<SocketAddr>,
 ) -> Result<Permit, Turnaway> {
-    let (_, required) = gate.required(visit, &Reach::Whole)?;
-    gate.permit(visit, Reach::Whole, &required, holder.clone(), destination, false)
+    let required = gate.required(visit, &Reach::Whole, destination)?;
+    gate.permit(visit, Reach::Whole, required, holder.clone(), destination, false)
 }
 
 /// Decides on a credential for everything at the visit's host that is opened by streams. What it permits is judged again for
 /// each of them.
 pub fn admit_credential(gate: Gate<'_>, visit: &Visit, credential: &Presented) -> Result<Permit, Turnaway> {
-    let (app, required) = gate.required(visit, &Reach::Whole)?;
+    let required = gate.required(visit, &Reach::Whole, None)?;
+    let app = required.closed.first().copied().unwrap_or(required.front);
     let Some(holder) = gate.authenticate(visit, &HeaderMap::new(), credential) else {
         gate.refused(visit, app, None, "a token that is not good here");
         return Err(Turnaway::BadCredential);
     };
-    gate.permit(visit, Reach::Whole, &required, holder, None, false)
+    gate.permit(visit, Reach::Whole, required, holder, None, false)
 }
 
 /// Whether a name is worth being looked up for `holder`: some policy that admits them lists a destination at this port.
 pub fn may_lead(gate: Gate<'_>, visit: &Visit, holder: &Holder, port: u16) -> bool {
     let subject = Subject { caller: holder.caller(), here: visit.here(), destination: None };
     let may = |app: &&Application| gate.snapshot.policies.may_lead(app, &subject, port);
-    gate.required(visit, &Reach::Whole).is_ok_and(|(_, required)| required.iter().all(may))
+    let required = gate.required(visit, &Reach::Whole, Some((IpAddr::from([0, 0, 0, 0]), port).into()));
+    required.is_ok_and(|required| required.closed.iter().all(may))
 }
 
 /// A moment that does not come.
@@ -257,24 +281,40 @@ const NEVER: UnixTime = UnixTime(u64::MAX);
 pub(crate) const STREAM_PATH: &str = "/";
 
 /// Until when a holder may open an application, by its credential alone: a session holds a grant for each, and counts only
-/// as long as the application offers the way by which the person logged in.
+/// as long as it is used, and as the application accepts the login that it came from.
 fn opens(holder: &Holder, app: &Application, now: UnixTime) -> Option<UnixTime> {
     match holder {
-        Holder::Person(session) => session.grant(&app.id, now).filter(|_| app.offers(&session.identity().method)),
+        Holder::Person(session) => session
+            .grant(&app.id, now)
+            .filter(|_| counts_for(app, session.identity()) && !session.is_idle(app.session_idle, now)),
         Holder::Machine(_) => Some(NEVER),
+        Holder::Anybody => None,
     }
 }
 
 impl<'a> Gate<'a> {
     /// The application of a host and path, and all that must admit.
-    fn required(&self, visit: &Visit, reach: &Reach) -> Result<(&'a Application, Vec<&'a Application>), Turnaway> {
+    fn required(
+        &self,
+        visit: &Visit,
+        reach: &Reach,
+        destination: Option<SocketAddr>,
+    ) -> Result<Required<'a>, Turnaway> {
         let reserved = matches!(reach, Reach::Path(path) if tunnel_policy::is_reserved(path));
         if visit.host == *self.login_host || reserved {
             return Err(Turnaway::Unknown);
         }
         let matched = reach.applications(self.snapshot, &visit.host);
-        let (app, required) = matched.required().ok_or(Turnaway::Unknown)?;
-        Ok((app, required.collect()))
+        let (front, all) = matched.required().ok_or(Turnaway::Unknown)?;
+        let mut required = Required { front, closed: Vec::new(), holds_until: NEVER };
+        for app in all {
+            // A bastion leads nowhere without saying who to.
+            match self.is_public(app, visit).filter(|_| destination.is_none()) {
+                Some(until) => required.holds_until = required.holds_until.min(until),
+                None => required.closed.push(app),
+            }
+        }
+        Ok(required)
     }
 
     /// Whose credential it is, if it is good at this host. Says nothing about what it opens.
@@ -291,28 +331,44 @@ impl<'a> Gate<'a> {
         }
     }
 
-    /// The one place where permits are made.
+    /// Whether an application admits whoever asks from there, and until when. Not recorded: there is nobody to speak of.
+    fn is_public(&self, app: &Application, visit: &Visit) -> Option<UnixTime> {
+        if !self.snapshot.policies.may_bypass(app) {
+            return None;
+        }
+        let (source, revision) = (visit.source, self.snapshot.revision);
+        let key = DecisionKey { app: app.id, holder: HolderKey::Anybody, revision, source, destination: None };
+        let known = self.decisions.0.get(&key).filter(|judged| visit.now < judged.holds_until);
+        let judged = known.unwrap_or_else(|| {
+            let decision = self.snapshot.policies.decide(app, &Subject::nobody(visit.here()));
+            let judged = Judged { admitted: decision.admits(), holds_until: decision.holds_until.unwrap_or(NEVER) };
+            self.decisions.0.insert(key, judged);
+            judged
+        });
+        judged.admitted.then_some(judged.holds_until)
+    }
+
+    /// The one place where permits are made: when everything that is not public admits the holder.
     fn permit(
         &self,
         visit: &Visit,
         reach: Reach,
-        required: &[&Application],
+        required: Required<'_>,
         holder: Holder,
         destination: Option<SocketAddr>,
         may_log_in: bool,
     ) -> Result<Permit, Turnaway> {
-        let Some(app) = required.first() else { return Err(Turnaway::Unknown) };
         let denied = |holder: &Holder| match holder {
             Holder::Person(session) => Turnaway::Denied(Some(session.clone())),
-            Holder::Machine(_) => Turnaway::Denied(None),
+            Holder::Machine(_) | Holder::Anybody => Turnaway::Denied(None),
         };
+        let Required { front: app, closed, mut holds_until } = required;
         let mut until = match holder.until(self.snapshot, visit.now) {
             Some(until) => until,
-            None if may_log_in => return Err(self.stranger(visit, app)),
+            None if may_log_in => return Err(self.stranger(visit, closed.first().copied().unwrap_or(app))),
             None => return Err(Turnaway::BadCredential),
         };
-        let mut holds_until = NEVER;
-        for app in required {
+        for app in closed {
             match opens(&holder, app, visit.now) {
                 Some(end) => until = until.min(end),
                 None if may_log_in => return Err(self.stranger(visit, app)),
@@ -327,6 +383,7 @@ impl<'a> Gate<'a> {
             }
             holds_until = holds_until.min(judged.holds_until);
         }
+        holder.touch(visit.now);
         let host = visit.host.clone();
         let revision = AtomicU64::new(self.snapshot.revision.0);
         Ok(Permit {

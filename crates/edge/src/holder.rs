@@ -19,6 +19,8 @@ pub enum Holder {
     Person(Arc<Session>),
     /// A machine.
     Machine(Arc<Machine>),
+    /// Whoever it is: what they ask for is public.
+    Anybody,
 }
 
 /// A machine, by the secret that it showed.
@@ -36,6 +38,8 @@ pub enum HolderKey {
     Session(SecretHash, u64),
     /// The hash of a service token's secret.
     Machine(SecretHash),
+    /// Nobody in particular.
+    Anybody,
 }
 
 impl Holder {
@@ -44,6 +48,7 @@ impl Holder {
         match self {
             Self::Person(session) => HolderKey::Session(*session.id(), session.epoch()),
             Self::Machine(machine) => HolderKey::Machine(machine.secret),
+            Self::Anybody => HolderKey::Anybody,
         }
     }
 
@@ -52,6 +57,8 @@ impl Holder {
         match self {
             Self::Person(session) => *session.id(),
             Self::Machine(machine) => secret::hash("stream owner", &machine.secret),
+            // What a service tied to one of them is for none of the others, and nobody can tell them apart.
+            Self::Anybody => crate::random(),
         }
     }
 
@@ -60,6 +67,7 @@ impl Holder {
         match self {
             Self::Person(session) => Caller::Person(session.identity(), session.attributes()),
             Self::Machine(machine) => Caller::Service(&machine.name),
+            Self::Anybody => Caller::Nobody,
         }
     }
 
@@ -68,6 +76,7 @@ impl Holder {
         match self {
             Self::Person(session) => session.identity().email.to_string(),
             Self::Machine(machine) => format!("service-token:{}", machine.name),
+            Self::Anybody => "anybody".to_owned(),
         }
     }
 
@@ -75,14 +84,14 @@ impl Holder {
     pub fn identity(&self) -> Option<&Identity> {
         match self {
             Self::Person(session) => Some(session.identity()),
-            Self::Machine(_) => None,
+            Self::Machine(_) | Self::Anybody => None,
         }
     }
 
     /// Which service token it is, if a machine.
     pub fn machine(&self) -> Option<&Machine> {
         match self {
-            Self::Person(_) => None,
+            Self::Person(_) | Self::Anybody => None,
             Self::Machine(machine) => Some(machine),
         }
     }
@@ -90,8 +99,9 @@ impl Holder {
     /// Until when the credential counts, by what is declared; `None` when it does not at `now`.
     pub fn until(&self, snapshot: &Snapshot, now: UnixTime) -> Option<UnixTime> {
         match self {
-            Self::Person(session) => (!session.is_ended() && session.expires() > now).then(|| session.expires()),
+            Self::Person(session) => snapshot.counts(session, now).then(|| session.expires()),
             Self::Machine(machine) => machine.until(snapshot, now),
+            Self::Anybody => Some(UnixTime(u64::MAX)),
         }
     }
 
@@ -99,7 +109,14 @@ impl Holder {
     pub async fn ended(&self) {
         match self {
             Self::Person(session) => session.ended().await,
-            Self::Machine(_) => std::future::pending().await,
+            Self::Machine(_) | Self::Anybody => std::future::pending().await,
+        }
+    }
+
+    /// A session is in use.
+    pub(crate) fn touch(&self, now: UnixTime) {
+        if let Self::Person(session) = self {
+            session.touch(now);
         }
     }
 }

@@ -155,7 +155,8 @@ impl<'a> Desk<'a> {
 
     /// The session that the request's cookies name at its host.
     pub fn session(&self, ask: &Ask<'_>) -> Option<Arc<Session>> {
-        self.sessions.find(&ask.visit.host, ask.headers.get_all(header::COOKIE), ask.visit.now)
+        let session = self.sessions.find(&ask.visit.host, ask.headers.get_all(header::COOKIE), ask.visit.now);
+        session.filter(|session| self.snapshot.counts(session, ask.visit.now))
     }
 
     /// Turned away from `host`: the page, and the record with its reason.

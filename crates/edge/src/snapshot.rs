@@ -2,12 +2,18 @@
 
 mod builtin;
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use tunnel_policy::PolicySet;
-use tunnel_proto::{EmailAddress, HostPattern, Hostname, PersonId, Revision, TunnelId};
+use tunnel_proto::{EmailAddress, HostPattern, Hostname, PersonId, Revision, TunnelId, UnixTime};
 
-use crate::store::{Declared, SESSION_DEFAULT};
+use crate::{
+    session::Session,
+    store::{Declared, SESSION_DEFAULT},
+};
 
 pub use builtin::{BuiltIn, SnapshotError, administrators};
 pub(crate) use builtin::{answers_for, provisional_name};
@@ -23,6 +29,8 @@ pub struct Snapshot {
     pub policies: PolicySet,
     exact: HashMap<Hostname, TunnelId>,
     patterns: Vec<(HostPattern, TunnelId)>,
+    banned_emails: HashSet<EmailAddress>,
+    banned_people: HashSet<PersonId>,
 }
 
 impl Snapshot {
@@ -40,7 +48,9 @@ impl Snapshot {
             }
         }
         patterns.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.specificity()));
-        Ok(Self { revision, declared, policies, exact, patterns })
+        let banned_emails = declared.bans.iter().map(|ban| ban.email.clone()).collect();
+        let banned_people = declared.bans.iter().flat_map(|ban| ban.people.iter().copied()).collect();
+        Ok(Self { revision, declared, policies, exact, patterns, banned_emails, banned_people })
     }
 
     /// The tunnel that an administrator routed `host` to: by its own name, else by the most specific wildcard.
@@ -62,12 +72,26 @@ impl Snapshot {
 
     /// Whether somebody is not to be let in by anything.
     pub fn is_banned(&self, person: PersonId, email: &EmailAddress) -> bool {
-        self.declared.bans.iter().any(|ban| ban.covers(person, email))
+        self.banned_emails.contains(email) || self.banned_people.contains(&person)
+    }
+
+    /// Whether nobody with this address is to be let in.
+    pub fn is_address_banned(&self, email: &EmailAddress) -> bool {
+        self.banned_emails.contains(email)
+    }
+
+    /// Whether a session counts at all at `now`: not ended, banned, or idle for too long.
+    pub(crate) fn counts(&self, session: &Session, now: UnixTime) -> bool {
+        let identity = session.identity();
+        !session.is_ended()
+            && session.expires() > now
+            && !session.is_login_idle(self.declared.sessions.idle, now)
+            && !self.is_banned(identity.person, &identity.email)
     }
 
     /// How long a login at the login host lasts.
     pub fn login_life(&self) -> Duration {
-        SESSION_DEFAULT
+        self.declared.sessions.duration.unwrap_or(SESSION_DEFAULT)
     }
 
     /// Whether `email` is an administrator.

@@ -97,9 +97,9 @@ pub(super) async fn issue(desk: &Desk<'_>, ask: &Ask<'_>, consent: Consent) -> R
         return refused(host.as_str(), why.to_owned(), format!("{why}; start again"));
     };
     let (destination, name) = (Destination::Client(found), found.name.as_str());
-    if !destination.accepts(&identity.method) {
-        let why = format!("the application does not offer the login method {}", identity.method);
-        return refused(name, why, "this way of logging in no longer counts here; log in again".to_owned());
+    if !destination.accepts(&identity) {
+        let why = format!("a login by {} does not count for the application any more", identity.method);
+        return refused(name, why, "this login no longer counts here; log in again".to_owned());
     }
     if elsewhere && !found.device_login {
         let why = "the application takes no login from another device any more";

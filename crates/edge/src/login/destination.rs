@@ -9,7 +9,7 @@ use tunnel_proto::{AppId, EmailAddress, Hostname, Identity, Name};
 
 use crate::{
     snapshot::Snapshot,
-    store::{LoginMethodKind, SESSION_DEFAULT},
+    store::LoginMethodKind,
 };
 
 /// The shortest grant. With less, a visitor would be sent to the login host and back without end.
@@ -92,6 +92,9 @@ impl<'a> Destination<'a> {
         here: Circumstances,
         method: &Name,
     ) -> bool {
+        if snapshot.is_address_banned(email) {
+            return false;
+        }
         match self {
             Self::Application(app) | Self::Client(app) => snapshot.policies.eligible(app, email, here, method),
             Self::Administration => snapshot.is_administrator(email),
@@ -110,23 +113,32 @@ impl<'a> Destination<'a> {
                 let decision = snapshot.policies.decide(app, &Subject::person(identity, attributes, here));
                 match decision.verdict {
                     Verdict::Allow { session, .. } => {
-                        Judged::Admitted(session.unwrap_or(SESSION_DEFAULT).max(GRANT_MIN))
+                        let life = session.or(app.session_duration);
+                        Judged::Admitted(life.unwrap_or_else(|| snapshot.login_life()).max(GRANT_MIN))
                     }
+                    // Public: there is nothing to log in to, and nothing to be kept from.
+                    Verdict::Bypass { .. } => Judged::Admitted(GRANT_MIN),
                     Verdict::Deny { .. } => Judged::Denied(decision.trace.to_string()),
                 }
             }
-            Self::Administration if snapshot.is_administrator(&identity.email) => Judged::Admitted(SESSION_DEFAULT),
+            Self::Administration if snapshot.is_administrator(&identity.email) => Judged::Admitted(snapshot.login_life()),
             Self::Administration => Judged::Denied("not an administrator".to_owned()),
         }
     }
 
-    /// Whether a login by this method counts there; another one asks for a login by one that does.
-    pub(crate) fn accepts(&self, method: &Name) -> bool {
+    /// Whether this login counts there; with another one has to log in anew.
+    pub(crate) fn accepts(&self, identity: &Identity) -> bool {
         match self {
-            Self::Application(app) | Self::Client(app) => app.offers(method),
+            Self::Application(app) | Self::Client(app) => counts_for(app, identity),
             Self::Administration => true,
         }
     }
+}
+
+/// Whether a login counts for an application, whatever its policies say: by a method that it offers, and not from before
+/// the moment at which everybody had to log in anew.
+pub(crate) fn counts_for(app: &Application, identity: &Identity) -> bool {
+    app.offers(&identity.method) && app.since.is_none_or(|since| identity.authenticated > since)
 }
 
 /// The id of the page on which a program is let in to `app`: a code for it is of no use for anything else.

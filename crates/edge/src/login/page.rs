@@ -114,7 +114,7 @@ impl<'a> Step<'a> {
 /// Answers it.
 pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
     let step = Step::read(desk, ask, &ask.parameter("app"), &ask.parameter("request"))?;
-    let session = desk.session(ask).filter(|session| step.destination.accepts(&session.identity().method));
+    let session = desk.session(ask).filter(|session| step.destination.accepts(session.identity()));
     let login = login_of(ask.headers);
     let hash = login.hash();
     let mut response = match session {
