@@ -10,6 +10,7 @@
 //! - [`pin`]: one-time PINs and their limits.
 //! - [`form`]: the token that ties a form to the browser it was made for.
 //! - [`assertion`]: the signed statement that an origin receives about a visitor.
+//! - `oidc` and `github` (feature `oidc`): what is said to a provider and what is believed of its answers.
 //!
 //! ```
 //! use tunnel_auth::{SessionId, pin::Pin};
@@ -21,13 +22,19 @@
 
 pub mod assertion;
 pub mod form;
+#[cfg(feature = "oidc")]
+pub mod github;
+#[cfg(feature = "oidc")]
+pub mod oidc;
 pub mod opaque;
 pub mod pin;
 pub mod seal;
 pub mod secret;
 
 pub use assertion::{AppError, AssertionClaims, AssertionError, Jwks, SigningKey, app_issuer, verify_app};
-pub use opaque::{ChallengeId, ClientCode, ClientToken, HandOverCode, LoginId, ServiceSecret, SessionId};
+pub use opaque::{
+    ChallengeId, ClientCode, ClientToken, HandOverCode, LoginId, LoginState, ServiceSecret, SessionId, TrialId,
+};
 pub use pin::Pin;
 pub use seal::{OpenError, SealKey};
 pub use secret::{HashKey, SecretBytes};

@@ -81,6 +81,14 @@ opaque! {
     /// The single-use code that a browser brings back to the access client, who turns it into a token.
     ClientCode, "client-code"
 }
+opaque! {
+    /// What a browser takes to a provider and brings back, so that the answer is known to belong to its login.
+    LoginState, "login-state"
+}
+opaque! {
+    /// The link by which an administrator tries a login method.
+    TrialId, "login-trial"
+}
 
 #[cfg(test)]
 mod tests {
@@ -97,6 +105,8 @@ mod tests {
             ChallengeId::from_random([1; 32]).hash(),
             ServiceSecret::from_random([1; 32]).hash(),
             ClientCode::from_random([1; 32]).hash(),
+            LoginState::from_random([1; 32]).hash(),
+            TrialId::from_random([1; 32]).hash(),
             ClientToken::from_random([1; 32]).hash(),
         ];
         for (i, a) in hashes.iter().enumerate() {

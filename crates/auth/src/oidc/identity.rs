@@ -1,0 +1,301 @@
+//! Who a person is, by what a provider says: the address and why it is believed, groups, and what else is kept.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use tunnel_proto::{EmailAddress, Hostname};
+
+use super::{Claims, JsonError, id_token::is_subject, json};
+
+/// The most groups of one person. Who has more is turned away: a rule about one that was left out would be wrong.
+pub const GROUPS_MAX: usize = 1000;
+/// The longest name of a group, in bytes. No rule can name a longer one, so that those are left out.
+pub const GROUP_SIZE_MAX: usize = 256;
+/// The most claims that are kept.
+pub const CLAIMS_MAX: usize = 32;
+/// How large they may be together, as JSON, in bytes.
+pub const CLAIMS_SIZE_MAX: usize = 4 * 1024;
+/// The most ways of authentication that are kept, and the longest.
+const AMR_MAX: usize = 32;
+const AMR_SIZE_MAX: usize = 64;
+
+/// How a provider's word is understood.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading<'a> {
+    /// The tenant that the issuer speaks for (Microsoft Entra ID): it vouches for the addresses of its own people.
+    pub tenant: Option<&'a str>,
+    /// The claim that holds the address, if not the usual one.
+    pub email_claim: Option<&'a str>,
+    /// The claim that holds the groups, if not `groups`.
+    pub groups_claim: Option<&'a str>,
+    /// Whether groups are told by userinfo where the token has none.
+    pub groups_by_userinfo: bool,
+    /// The domain that accounts must belong to (`hd`).
+    pub hosted_domain: Option<&'a Hostname>,
+    /// Domains whose addresses need not be called verified.
+    pub authoritative_for: &'a [Hostname],
+    /// Claims that are kept.
+    pub claims: &'a [String],
+}
+
+/// What a provider's userinfo says about the same person.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Userinfo(Map<String, Value>);
+
+/// Why userinfo is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UserinfoError {
+    /// It is no object.
+    #[error("the provider's userinfo is {0}")]
+    Json(#[from] JsonError),
+    /// It is about somebody else (OpenID Connect Core §5.3.2).
+    #[error("the provider's userinfo is about another person than its ID token")]
+    Subject,
+}
+
+impl Userinfo {
+    /// Reads what userinfo answered about `subject`.
+    pub fn read(bytes: &[u8], subject: &str) -> Result<Self, UserinfoError> {
+        let all = json::object(bytes)?;
+        let same = all.get("sub").and_then(Value::as_str) == Some(subject) && is_subject(subject);
+        if same { Ok(Self(all)) } else { Err(UserinfoError::Subject) }
+    }
+}
+
+/// An address that a provider named, and why it is believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Email {
+    /// The address.
+    pub address: EmailAddress,
+    /// The claim that it stood in.
+    pub claim: String,
+    /// Why it is believed.
+    pub trust: Trust,
+}
+
+/// Why an address is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// The provider calls it verified.
+    Verified,
+    /// The provider was declared authoritative for its domain.
+    Declared,
+    /// The provider speaks for a tenant, of which the person is a member.
+    Tenant,
+}
+
+/// Why a person is turned away, whatever the policies say.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no address.
+    #[error("the provider names no e-mail address ({0})")]
+    NoEmail(String),
+    /// What should be the address is none.
+    #[error("the claim `{0}` holds no e-mail address of the form name@example.com")]
+    NotAnAddress(String),
+    /// Nobody vouches for the address.
+    #[error(
+        "the provider does not call `{0}` verified (`email_verified`), and is not declared authoritative for its domain"
+    )]
+    Unverified(EmailAddress),
+    /// The account is of another domain.
+    #[error("the account does not belong to `{0}` (`hd`)")]
+    HostedDomain(Hostname),
+    /// The account is of another tenant.
+    #[error("the account belongs to another tenant (`tid`)")]
+    Tenant,
+    /// There are more groups than can be kept.
+    #[error(
+        "the person is in more than {GROUPS_MAX} groups; let the provider send those that are assigned to this application only"
+    )]
+    TooManyGroups,
+    /// The claims to be kept are too large.
+    #[error("the claims to be kept are larger than {CLAIMS_SIZE_MAX} bytes")]
+    ClaimsTooLarge,
+}
+
+/// What there is to say about a person. Nobody is logged in whom something refuses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolution {
+    /// What the issuer calls them.
+    pub subject: String,
+    /// The address, where there is one that is believed.
+    pub email: Option<Email>,
+    /// The groups that the provider named.
+    pub groups: Vec<String>,
+    /// There are more groups than the token holds: the provider's directory has to be asked.
+    pub overage: bool,
+    /// How they authenticated (RFC 8176).
+    pub amr: Vec<String>,
+    /// The claims that are kept.
+    pub claims: BTreeMap<String, Value>,
+    /// Everything that speaks against them, the most telling first.
+    pub refusals: Vec<Refusal>,
+}
+
+impl Reading<'_> {
+    /// Whether userinfo has to be asked, because the token leaves out what is wanted.
+    pub fn wants_userinfo(&self, token: &Claims) -> bool {
+        let missing = |name: &str| is_missing(token.get(name));
+        let email = match (self.tenant, self.email_claim) {
+            // A tenant has several claims that will do.
+            (Some(_), _) => self.email_claims().iter().all(|name| missing(name)),
+            (None, Some(claim)) => missing(claim),
+            (None, None) => missing("email"),
+        };
+        let groups = (self.groups_by_userinfo || self.groups_claim.is_some()) && missing(self.groups_name());
+        email || (groups && !is_overage(token)) || self.claims.iter().any(|name| missing(name))
+    }
+
+    /// What the token, and userinfo where it was asked, say about the person.
+    pub fn resolve(&self, token: &Claims, userinfo: Option<&Userinfo>) -> Resolution {
+        let mut refusals = Vec::new();
+        if let Some(tenant) = self.tenant
+            && !token.get("tid").and_then(Value::as_str).is_some_and(|tid| tid.eq_ignore_ascii_case(tenant))
+        {
+            refusals.push(Refusal::Tenant);
+        }
+        if let Some(domain) = self.hosted_domain
+            && token.get("hd").and_then(Value::as_str).and_then(|hd| Hostname::parse(hd).ok()).as_ref() != Some(domain)
+        {
+            refusals.push(Refusal::HostedDomain(domain.clone()));
+        }
+        let email = self.email(token, userinfo).map_err(|refusal| refusals.push(refusal)).ok();
+        let either = |name: &str| token.get(name).or_else(|| userinfo?.0.get(name));
+        let groups = groups(either(self.groups_name())).map_err(|refusal| refusals.push(refusal)).unwrap_or_default();
+        let mut claims = BTreeMap::new();
+        for name in self.claims.iter().take(CLAIMS_MAX) {
+            either(name).into_iter().for_each(|value| drop(claims.insert(name.clone(), value.clone())));
+        }
+        if serde_json::to_vec(&claims).map_or(true, |text| text.len() > CLAIMS_SIZE_MAX) {
+            claims.clear();
+            refusals.push(Refusal::ClaimsTooLarge);
+        }
+        Resolution {
+            subject: token.subject().to_owned(),
+            email,
+            groups,
+            overage: is_overage(token),
+            amr: amr(token.get("amr")),
+            claims,
+            refusals,
+        }
+    }
+
+    /// The claims in which the address may stand, in this order.
+    fn email_claims(&self) -> Vec<&str> {
+        let usual: &[&str] = if self.tenant.is_some() { &["email", "upn", "preferred_username"] } else { &["email"] };
+        self.email_claim.into_iter().chain(usual.iter().copied()).collect()
+    }
+
+    fn groups_name(&self) -> &str {
+        self.groups_claim.unwrap_or("groups")
+    }
+
+    fn email(&self, token: &Claims, userinfo: Option<&Userinfo>) -> Result<Email, Refusal> {
+        // The word about an address counts in the document in which the address stands.
+        let documents = |name: &str| {
+            let info = userinfo.and_then(|info| Some((info.0.get(name)?, Document::Userinfo(&info.0))));
+            token.get(name).map(|value| (value, Document::Token(token))).filter(|(v, _)| !is_missing(Some(v))).or(info)
+        };
+        let names = self.email_claims();
+        let found = names.iter().find_map(|name| {
+            let (value, document) = documents(name)?;
+            (!is_missing(Some(value))).then_some((*name, value, document))
+        });
+        let (claim, value, document) = found.ok_or_else(|| Refusal::NoEmail(names.join(", ")))?;
+        let address = value.as_str().and_then(|text| text.parse::<EmailAddress>().ok());
+        let address = address.ok_or_else(|| Refusal::NotAnAddress(claim.to_owned()))?;
+        match self.trust(claim, &address, document) {
+            Some(trust) => Ok(Email { address, claim: claim.to_owned(), trust }),
+            None => Err(Refusal::Unverified(address)),
+        }
+    }
+
+    fn trust(&self, claim: &str, address: &EmailAddress, document: Document<'_>) -> Option<Trust> {
+        // `email_verified` is about `email`; where that is another address, nothing is said about this one.
+        let about = document.get("email").and_then(Value::as_str);
+        let about_this = claim == "email"
+            || about.is_none_or(|text| text.parse::<EmailAddress>().is_ok_and(|email| email == *address));
+        let verified = document.get("email_verified").filter(|_| about_this);
+        if verified == Some(&Value::Bool(true)) {
+            return Some(Trust::Verified);
+        }
+        if self.authoritative_for.iter().any(|domain| address.is_at(domain)) {
+            return Some(Trust::Declared);
+        }
+        self.tenant?;
+        // A tenant vouches for its own people, unless it says that the address is not checked. A guest's address is
+        // another organisation's word.
+        let denied = |name: &str| document.get(name).is_some_and(|value| !is_yes(value));
+        let guest = document.get("acct").is_some_and(|value| value.as_u64() != Some(0) && value.as_str() != Some("0"));
+        let doubted = verified.is_some() || denied("xms_edov");
+        let vouched = document.get("xms_edov").is_some_and(is_yes);
+        if doubted || (guest && !vouched) { None } else { Some(Trust::Tenant) }
+    }
+}
+
+/// Where a claim stands.
+#[derive(Clone, Copy)]
+enum Document<'a> {
+    Token(&'a Claims),
+    Userinfo(&'a Map<String, Value>),
+}
+
+impl<'a> Document<'a> {
+    fn get(self, name: &str) -> Option<&'a Value> {
+        match self {
+            Self::Token(claims) => claims.get(name),
+            Self::Userinfo(all) => all.get(name),
+        }
+    }
+}
+
+fn is_missing(value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null) => true,
+        Some(Value::String(text)) => text.is_empty(),
+        Some(_) => false,
+    }
+}
+
+/// The ways in which Entra writes yes in `xms_edov`.
+fn is_yes(value: &Value) -> bool {
+    match value {
+        Value::Bool(yes) => *yes,
+        Value::Number(number) => number.as_u64() == Some(1),
+        Value::String(text) => text == "1" || text.eq_ignore_ascii_case("true"),
+        _ => false,
+    }
+}
+
+/// Whether the token says that the groups are told elsewhere.
+fn is_overage(token: &Claims) -> bool {
+    let named = token.get("_claim_names").and_then(Value::as_object).is_some_and(|names| names.contains_key("groups"));
+    named || token.get("hasgroups").is_some_and(is_yes)
+}
+
+/// The groups of a claim: texts of a list. Everything else in it is left out.
+fn groups(value: Option<&Value>) -> Result<Vec<String>, Refusal> {
+    let list = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let fits = |name: &&str| (1..=GROUP_SIZE_MAX).contains(&name.len());
+    let groups: Vec<_> = list.iter().filter_map(Value::as_str).filter(fits).map(str::to_owned).collect();
+    if groups.len() > GROUPS_MAX { Err(Refusal::TooManyGroups) } else { Ok(groups) }
+}
+
+/// The groups in an answer of Microsoft Graph's; `None` when it is none.
+pub fn graph_groups(bytes: &[u8]) -> Option<Result<Vec<String>, Refusal>> {
+    let answer = json::object(bytes).ok()?;
+    let value = answer.get("value").filter(|value| value.is_array())?;
+    // More on further pages would be more than fits.
+    if answer.contains_key("@odata.nextLink") {
+        return Some(Err(Refusal::TooManyGroups));
+    }
+    Some(groups(Some(value)))
+}
+
+fn amr(value: Option<&Value>) -> Vec<String> {
+    let list = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let fits = |name: &&str| (1..=AMR_SIZE_MAX).contains(&name.len());
+    list.iter().filter_map(Value::as_str).filter(fits).take(AMR_MAX).map(str::to_owned).collect()
+}

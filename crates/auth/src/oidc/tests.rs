@@ -1,0 +1,5 @@
+//! Tables: tokens that are believed, tokens that are not, and what is made of what they say.
+
+mod forge;
+mod identity;
+mod tokens;
