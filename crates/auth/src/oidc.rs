@@ -9,6 +9,7 @@
 
 mod authorize;
 mod discovery;
+mod evaluation;
 mod id_token;
 mod identity;
 mod json;
@@ -17,6 +18,7 @@ mod token;
 
 pub use authorize::{Authorization, challenge, nonce, verifier};
 pub use discovery::{ClientAuthentication, Discovery, DiscoveryError};
+pub use evaluation::{ANSWER_LIFE, EvaluationError, answer};
 pub use id_token::{Claims, Expected, LEEWAY, TOKEN_MAX, TokenError, verify};
 pub use identity::{
     CLAIMS_MAX, CLAIMS_SIZE_MAX, Email, GROUP_SIZE_MAX, GROUPS_MAX, Reading, Refusal, Resolution, Trust, Userinfo,

@@ -130,6 +130,14 @@ impl TokenError {
 
 /// The claims of `token`, if it is the provider's statement, for this client, about this login, and from now.
 pub fn verify(token: &str, keys: &KeySet, expected: &Expected<'_>) -> Result<Claims, TokenError> {
+    let (all, algorithm) = signed(token, keys)?;
+    judge(&all, algorithm, expected)?;
+    let subject = all.get("sub").and_then(Value::as_str).filter(|sub| is_subject(sub)).ok_or(TokenError::Subject)?;
+    Ok(Claims { subject: subject.to_owned(), all })
+}
+
+/// What a token says, if one of the keys signed it, and how. Whether it is about what it should be is not judged.
+pub(super) fn signed(token: &str, keys: &KeySet) -> Result<(Map<String, Value>, Algorithm), TokenError> {
     if token.len() > TOKEN_MAX {
         return Err(TokenError::Size);
     }
@@ -148,10 +156,7 @@ pub fn verify(token: &str, keys: &KeySet, expected: &Expected<'_>) -> Result<Cla
         // Who does not name its keys may have changed the only one.
         return Err(if kid.is_none() { TokenError::UnknownKey } else { TokenError::Signature });
     }
-    let all = json::object(&claims)?;
-    judge(&all, algorithm, expected)?;
-    let subject = all.get("sub").and_then(Value::as_str).filter(|sub| is_subject(sub)).ok_or(TokenError::Subject)?;
-    Ok(Claims { subject: subject.to_owned(), all })
+    Ok((json::object(&claims)?, algorithm))
 }
 
 /// The key's name and the algorithm. Members that bring a key along are not looked at; those that change the meaning of
