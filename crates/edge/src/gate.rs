@@ -175,7 +175,7 @@ impl Permit {
             && required.into_iter().all(|app| {
                 let decision = gate.snapshot.policies.decide(app, &subject);
                 holds_until = holds_until.min(decision.holds_until.unwrap_or(NEVER));
-                opens(&self.holder, app, now).is_some() && decision.is_allow()
+                opens(&self.holder, app, now).is_some() && decision.admits()
             });
         if holds {
             self.claim.holds_until.store(holds_until.0, Relaxed);
@@ -371,12 +371,14 @@ impl<'a> Gate<'a> {
         }
         let subject = Subject { caller: holder.caller(), here: visit.here(), destination };
         let decision = self.snapshot.policies.decide(app, &subject);
-        let judged = Judged { admitted: decision.is_allow(), holds_until: decision.holds_until.unwrap_or(NEVER) };
+        let judged = Judged { admitted: decision.admits(), holds_until: decision.holds_until.unwrap_or(NEVER) };
         self.decisions.0.insert(key, judged);
         let to = destination.map(|to| format!("to {to}: ")).unwrap_or_default();
         let why = format!("{to}{}", decision.trace);
         match decision.verdict {
-            Verdict::Allow { .. } => self.audit.record(record(visit, app, Some(holder), AuditEvent::Admitted, why)),
+            Verdict::Allow { .. } | Verdict::Bypass { .. } => {
+                self.audit.record(record(visit, app, Some(holder), AuditEvent::Admitted, why));
+            }
             Verdict::Deny { .. } => self.refused(visit, app, Some(holder), &why),
         }
         judged
