@@ -435,7 +435,7 @@ impl<'a> Gate<'a> {
             return judged;
         }
         let decision = self.snapshot.policies.decide(app, &subject);
-        let judged = Judged { admitted: decision.is_allow(), holds_until: decision.holds_until.unwrap_or(NEVER) };
+        let judged = Judged { admitted: decision.admits(), holds_until: decision.holds_until.unwrap_or(NEVER) };
         self.decisions.0.insert(key, judged);
         let to = destination.map(|to| format!("to {to}: ")).unwrap_or_default();
         let record = record(judged.admitted, format!("{to}{}", decision.trace));

@@ -50,7 +50,9 @@ fn an_administrator_tries_policies_explains_decisions_and_makes_them_again() {
         assert_eq!((code, &tested["admitted"]), (3, &0.into()), "{tested}");
         assert_eq!(tested["tested"][0]["why"], "no policy matches");
         let words = stage.edge.run(&far).await?;
-        for said in ["would be turned away", "policy `boss-only` (allow) does not match", "require ip `127.0.0.0/8`: no"] {
+        for said in
+            ["would be turned away", "policy `boss-only` (allow) does not match", "require ip `127.0.0.0/8`: no"]
+        {
             assert!(words.stdout.contains(said), "`{said}` in {}", words.said());
         }
         let new = ["policy", "test", "--application", "www", "--email", "new@example.test"];
@@ -87,7 +89,10 @@ fn an_administrator_tries_policies_explains_decisions_and_makes_them_again() {
         let (_, replayed) = json(&stage, &["policy", "replay", "-f", &file]).await?;
         let difference = &replayed["differences"][0];
         assert_eq!(replayed["differences"].as_array().unwrap().len(), 1, "{replayed}");
-        assert_eq!((&difference["who"], &difference["was"], &difference["would"]), (&STAFF.into(), &true.into(), &false.into()));
+        assert_eq!(
+            (&difference["who"], &difference["was"], &difference["would"]),
+            (&STAFF.into(), &true.into(), &false.into())
+        );
         let words = stage.edge.run(&["policy", "replay", "-f", &file, "--since", "1d"]).await?.ok()?;
         assert!(words.contains("turned away") && words.contains(STAFF), "{words}");
         assert_eq!(staff.browse(&format!("https://{WWW}/")).await?.status(), 200, "nothing was changed by looking");
@@ -107,7 +112,9 @@ fn what_a_bypass_opens_is_public_and_nothing_beside_it() {
             assert!(head.all(name).is_empty(), "nobody is nobody: {head:?}");
         }
         stage.app.forget();
-        for path in ["/", "/opens", "/open", "/open/../x", "/open/%2e%2e/x", "/open/..%2fx", "/x/open/y", "/open/;/../x"] {
+        for path in
+            ["/", "/opens", "/open", "/open/../x", "/open/%2e%2e/x", "/open/..%2fx", "/x/open/y", "/open/;/../x"]
+        {
             let reply = stranger.get(&format!("https://{APP}{path}")).await?;
             assert!(matches!(reply.status(), 303 | 400 | 403), "{path}: {}", reply.status());
         }

@@ -3,10 +3,7 @@
 use serde_json::Value;
 use tunnel_proto::UnixTime;
 
-use super::{
-    KeySet, LEEWAY, TokenError,
-    id_token::signed,
-};
+use super::{KeySet, LEEWAY, TokenError, id_token::signed};
 use crate::secret::same;
 
 /// The longest that an answer may count, in seconds: it is about one question.

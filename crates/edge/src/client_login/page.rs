@@ -73,8 +73,7 @@ impl<'a> Case<'a> {
     /// `query`, or the page that turns them away.
     fn person(&self, desk: &Desk<'_>, ask: &Ask<'_>, query: &str) -> Answer<Person> {
         let (destination, host) = (Destination::Client(self.app), &self.ask.host);
-        let accepted =
-            |session: &Arc<Session>| session.parent().is_none() && destination.accepts(session.identity());
+        let accepted = |session: &Arc<Session>| session.parent().is_none() && destination.accepts(session.identity());
         let Some(session) = desk.session(ask).filter(accepted) else {
             let response = match destination.is_hopeless(desk.snapshot, ask.visit.here()) {
                 true => desk.denied(ask, host, None, "no login could help from this address"),

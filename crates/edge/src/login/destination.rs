@@ -7,10 +7,7 @@ use tunnel_auth::secret;
 use tunnel_policy::{Application, Attributes, Circumstances, Subject, Verdict};
 use tunnel_proto::{AppId, EmailAddress, Hostname, Identity, Name};
 
-use crate::{
-    snapshot::Snapshot,
-    store::LoginMethodKind,
-};
+use crate::{snapshot::Snapshot, store::LoginMethodKind};
 
 /// The shortest grant. With less, a visitor would be sent to the login host and back without end.
 const GRANT_MIN: Duration = Duration::from_secs(60);
@@ -121,7 +118,9 @@ impl<'a> Destination<'a> {
                     Verdict::Deny { .. } => Judged::Denied(decision.trace.to_string()),
                 }
             }
-            Self::Administration if snapshot.is_administrator(&identity.email) => Judged::Admitted(snapshot.login_life()),
+            Self::Administration if snapshot.is_administrator(&identity.email) => {
+                Judged::Admitted(snapshot.login_life())
+            }
             Self::Administration => Judged::Denied("not an administrator".to_owned()),
         }
     }

@@ -7,7 +7,7 @@ mod people;
 use std::{net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use tunnel_policy::{Application, Attributes, Group, Policy};
+use tunnel_policy::{Application, Attributes, EmailList, Group, IpList, Policy};
 use tunnel_proto::{AppId, EmailAddress, HostPattern, Hostname, Identity, Name, OperatorId, TunnelId, UnixTime};
 
 pub use decided::{Decided, DecidedCaller};
@@ -46,6 +46,33 @@ pub struct Declared {
     /// People who are not let in by anything.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bans: Vec<Ban>,
+    /// Reusable lists of e-mail addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub email_lists: Vec<EmailList>,
+    /// Reusable lists of address ranges.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ip_lists: Vec<IpList>,
+    /// How long logins last.
+    #[serde(default, skip_serializing_if = "SessionSettings::is_default")]
+    pub sessions: SessionSettings,
+}
+
+/// How long a login at the login host lasts, and what holds for applications that do not say otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionSettings {
+    /// How long at most (whole seconds); [`SESSION_DEFAULT`] when it is not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Duration>,
+    /// How long without being used (whole seconds); as long as it lasts when it is not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Duration>,
+}
+
+impl SessionSettings {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A service token: what a machine proves itself by. Its secret is shown once and stored nowhere.
@@ -475,7 +502,11 @@ impl AuditRecord {
     }
 }
 
-/// The longest that a policy lets a session last.
+/// The longest that anything lets a session last.
 pub const SESSION_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
+/// The shortest login at the login host: with less, nobody gets through a day's work.
+pub const LOGIN_MIN: Duration = Duration::from_secs(15 * 60);
+/// The shortest time without use after which a session may end: with less, reading a page ends it.
+pub const IDLE_MIN: Duration = Duration::from_secs(5 * 60);
 /// How long a login lasts unless a policy says otherwise.
 pub const SESSION_DEFAULT: Duration = Duration::from_secs(24 * 3600);

@@ -6,3 +6,4 @@ mod ends;
 mod matrix;
 mod public;
 mod scene;
+mod times;

@@ -44,7 +44,12 @@ async fn cases(scene: &mut Scene) -> Vec<Case> {
             (_, "m.example.com") | ("other", "b.example.com") => vec![],
             (_, host) => vec![host],
         };
-        let case = |name: &str, presented, cookies, good| Case { name: format!("{name} of {host} by {method}"), presented, cookies, good };
+        let case = |name: &str, presented, cookies, good| Case {
+            name: format!("{name} of {host} by {method}"),
+            presented,
+            cookies,
+            good,
+        };
         cases.push(case("cookie", Presented::Cookies, vec![person.cookie.clone()], good.clone()));
         let token = scene.token(person).await;
         let text = token.reveal().to_string();
@@ -52,7 +57,12 @@ async fn cases(scene: &mut Scene) -> Vec<Case> {
         // In each other's place, and beside a good one.
         cases.push(case("client token as cookie", Presented::Cookies, vec![text.clone()], vec![]));
         cases.push(case("cookie as client token", Presented::client_token(&person.cookie), vec![], vec![]));
-        cases.push(case("client token beside a cookie", Presented::client_token(&text), vec![person.cookie.clone()], good));
+        cases.push(case(
+            "client token beside a cookie",
+            Presented::client_token(&text),
+            vec![person.cookie.clone()],
+            good,
+        ));
         let secret = secret.clone().into();
         let service = Presented::ServiceToken { id: text, secret };
         cases.push(case("client token as a service token's id", service, vec![person.cookie.clone()], vec![]));
@@ -60,14 +70,23 @@ async fn cases(scene: &mut Scene) -> Vec<Case> {
         cases.push(case("the login's own hash", Presented::Cookies, vec![data_encoding(&person.login.id)], vec![]));
         // An assertion, as the service there gets it.
         let (key, _) = SigningKey::generate().unwrap();
-        let app = scene.snapshot.policies.applications().find(|app| format!("{}.example.com", app.name) == *host).unwrap();
+        let app =
+            scene.snapshot.policies.applications().find(|app| format!("{}.example.com", app.name) == *host).unwrap();
         let identity = &person.session.identity;
-        let claims = AssertionClaims::new("https://access.example.com", app.id, identity.person, identity.email.clone(), "n", scene.now());
+        let claims = AssertionClaims::new(
+            "https://access.example.com",
+            app.id,
+            identity.person,
+            identity.email.clone(),
+            "n",
+            scene.now(),
+        );
         let assertion = key.sign(&claims).unwrap();
         cases.push(case("assertion as cookie", Presented::Cookies, vec![assertion.clone()], vec![]));
         cases.push(case("assertion as client token", Presented::client_token(&assertion), vec![], vec![]));
     }
-    let service = |id: &str, secret: &str| Presented::ServiceToken { id: id.to_owned(), secret: secret.to_owned().into() };
+    let service =
+        |id: &str, secret: &str| Presented::ServiceToken { id: id.to_owned(), secret: secret.to_owned().into() };
     let case = |name: &str, presented, good| Case { name: name.to_owned(), presented, cookies: vec![], good };
     cases.push(case("service token", service(&id, &secret), vec!["c.example.com", "m.example.com"]));
     cases.push(case("service token with another secret", service(&id, &secret.replace(['a', 'b', 'c'], "d")), vec![]));

@@ -37,7 +37,9 @@ async fn nobody_needs_a_login_for_what_is_public_and_nobody_is_named() {
 async fn a_path_is_public_only_when_every_reading_of_it_is() {
     let scene = Scene::declared(ACCESS).await;
     let visit = scene.visit(WWW);
-    for path in ["/press/../x", "/press/%2e%2e/x", "/press/..%2fx", "/press/..\\x", "/press/a/../../x", "/PRESS/a", "/press"] {
+    for path in
+        ["/press/../x", "/press/%2e%2e/x", "/press/..%2fx", "/press/..\\x", "/press/a/../../x", "/PRESS/a", "/press"]
+    {
         let answer = scene.ask(&visit, path, &Presented::Cookies, &[]);
         assert!(matches!(answer, Err(Turnaway::Login(_))), "{path}: {:?}", answer.map(|permit| permit.is_public()));
     }

@@ -55,8 +55,7 @@ impl Scene {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.path().join("edge.db")).await.unwrap());
         let clock = Clock::manual(START);
         let login_host: Hostname = "access.example.com".parse().unwrap();
-        let built_in =
-            BuiltIn { administrators: vec![], quick_start: false, login_host: Some(login_host.clone()) };
+        let built_in = BuiltIn { administrators: vec![], quick_start: false, login_host: Some(login_host.clone()) };
         let sessions = Sessions::load(store.clone(), START).await.unwrap();
         let audit = Audit::start(store.clone(), clock.clone());
         let snapshot = Arc::new(Snapshot::new(tunnel_proto::Revision(0), Declared::default(), &built_in).unwrap());
@@ -79,7 +78,7 @@ impl Scene {
     /// Applies a declaration and serves from it.
     pub(crate) async fn apply(&mut self, access: &str) {
         let request = Request { file: "access.yaml".into(), text: access.into(), dry_run: false, prune: false };
-        let ground = GROUND(&self.built_in, self.now());
+        let ground = Ground { built_in: &self.built_in, mail: true, countries: true, actor: "local", now: self.now() };
         declare::apply(&*self.store, &request, &ground).await.unwrap();
         self.change(|_| {}).await;
     }
@@ -202,7 +201,13 @@ impl Scene {
     }
 
     /// What the gate says to a request with this credential.
-    pub(crate) fn ask(&self, visit: &Visit, path: &str, credential: &Presented, cookies: &[&str]) -> Result<Permit, Turnaway> {
+    pub(crate) fn ask(
+        &self,
+        visit: &Visit,
+        path: &str,
+        credential: &Presented,
+        cookies: &[&str],
+    ) -> Result<Permit, Turnaway> {
         let mut headers = HeaderMap::new();
         for cookie in cookies {
             let value = HeaderValue::try_from(format!("{SESSION_COOKIE}={cookie}")).unwrap();
