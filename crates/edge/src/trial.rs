@@ -289,8 +289,9 @@ fn of(person: &PersonRecord) -> DecidedCaller {
 
 fn judge(snapshot: &Snapshot, app: &Application, subject: &Subject<'_>, who: String, known: bool) -> Tested {
     let decision = snapshot.policies.decide(app, subject);
-    let beside = beside(snapshot, app, subject);
-    let admitted = beside.is_none() && admits(&decision);
+    let public = matches!(decision.verdict, Verdict::Bypass { .. });
+    let beside = beside(snapshot, app, subject).filter(|_| !public);
+    let admitted = beside.is_none() && decision.admits();
     let why = beside.unwrap_or_else(|| sentence(&decision));
     Tested {
         who,
@@ -313,13 +314,10 @@ fn beside(snapshot: &Snapshot, app: &Application, subject: &Subject<'_>) -> Opti
     (!offered).then(|| format!("`{}` does not offer the login method `{}`", app.name, identity.method))
 }
 
-fn admits(decision: &Decision) -> bool {
-    !matches!(decision.verdict, Verdict::Deny { .. })
-}
-
 fn sentence(decision: &Decision) -> String {
     match &decision.verdict {
         Verdict::Allow { policy, .. } => format!("policy `{policy}` admits"),
+        Verdict::Bypass { policy } => format!("policy `{policy}` admits whoever asks"),
         Verdict::Deny { reason } => match reason {
             DenyReason::Blocked { policy } => format!("policy `{policy}` blocks"),
             DenyReason::NoDestinations { policy } => format!("policy `{policy}` lists no destinations"),

@@ -91,6 +91,7 @@ impl Door {
             https: true,
             port: None,
             source: Ipv4Addr::new(192, 0, 2, 1).into(),
+            country: None,
             now,
             reference: Reference::from_random([0; 6]),
             lang: Lang::En,
