@@ -65,7 +65,7 @@ impl Edge {
         let socket = Socket::bind(&dir).await?;
         let (listeners, plain, links_only) = bind_all(&mut config).await?;
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.join(DATABASE_NAME)).await?);
-        let keys = Keys::load(&dir, &*store).await?;
+        let keys = Keys::load(&dir, &*store, clock.now()).await?;
         let ca = keys.authority(&*store, &config.zone, clock.now()).await?;
         let built_in = BuiltIn {
             administrators: config.administrators.clone(),
@@ -287,6 +287,9 @@ async fn sweep(state: Weak<State>, links: Arc<tls::Fixed>) {
         state.reload_or_log().await;
         if let Err(error) = links.refresh(&state.ca, &state.config.login_host, state.now()) {
             tracing::error!(%error, "the certificate for links cannot be renewed");
+        }
+        if let Err(error) = state.keys.tend(&*state.store, state.now()).await {
+            tracing::error!(%error, "the keys that sign assertions cannot be looked after");
         }
         state.pool.sweep();
         state.sessions.sweep(state.now());

@@ -14,7 +14,7 @@ use hyper::body::{Body as _, Incoming};
 use tunnel_proto::message::ServiceKind;
 
 use crate::{
-    Response, State, Visit,
+    Response, State, Visit, assertions,
     gate::Permit,
     pages::{BadRequest, Denied, Failure, PageContext, ServiceError},
     registry::Candidate,
@@ -131,7 +131,8 @@ fn outgoing(state: &State, visit: &Visit, permit: &Permit, parts: &Parts) -> Res
     headers.insert("x-forwarded-host", HeaderValue::try_from(&authority)?);
     let email =
         permit.holder().identity().map(|identity| HeaderValue::try_from(identity.email.as_str())).transpose()?;
-    if let Some(assertion) = state.assertions.of(state, permit, visit.now) {
+    let algorithm = assertions::algorithm(permit);
+    if let Some(assertion) = state.assertions.of(state, permit, algorithm, visit.now) {
         let mut assertion = HeaderValue::try_from(&*assertion)?;
         assertion.set_sensitive(true);
         if permit.compatible_headers() {

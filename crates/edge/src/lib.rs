@@ -2,6 +2,7 @@
 
 mod assertions;
 pub mod audit;
+mod certs;
 pub mod client_login;
 mod clients;
 pub mod clock;
@@ -16,6 +17,7 @@ pub mod gate;
 pub mod holder;
 pub mod identity;
 pub mod keys;
+mod known;
 mod listen;
 pub mod login;
 pub mod logout;

@@ -12,9 +12,10 @@ use crate::{
     State, declare, service_tokens,
     setup::{self, MadeBy},
     socket::{
-        AUDIT_MAX, Administration, Answer, AuditQuery, CreateServiceToken, Exported, NamedOperator, NamedServiceToken,
-        NamedTunnel, OperatorRevoked, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus,
-        SessionStatus, SessionsEnded, SetupLink, TunnelRoutes, TunnelStatus, WhichSessions, problem,
+        AUDIT_MAX, Administration, Answer, ApplicationStatus, AuditQuery, CreateServiceToken, Exported, KeyStatus,
+        NamedOperator, NamedServiceToken, NamedTunnel, OperatorRevoked, RotateKeys, RotateServiceToken, RouteTunnel,
+        ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TunnelRoutes, TunnelStatus,
+        WhichSessions, problem,
     },
     store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord, Store, StoreError},
     tunnels::{Principal, TunnelRef},
@@ -166,6 +167,18 @@ impl Administration for Office {
     async fn delete_service_token(&self, request: NamedServiceToken) -> Answer<()> {
         service_tokens::delete(&*self.state.store, &request, self.state.now()).await?;
         self.reload().await
+    }
+
+    async fn keys(&self) -> Answer<Vec<KeyStatus>> {
+        Ok(self.state.keys.status(self.state.now()))
+    }
+
+    async fn rotate_keys(&self, request: RotateKeys) -> Answer<Vec<KeyStatus>> {
+        self.state.keys.rotate(&*self.state.store, request, self.state.now()).await
+    }
+
+    async fn applications(&self) -> Answer<Vec<ApplicationStatus>> {
+        Ok(ApplicationStatus::all(&self.state.snapshot.load().declared))
     }
 
     async fn setup_link(&self) -> Answer<SetupLink> {

@@ -151,7 +151,7 @@ impl Site {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder.path().join("edge.db")).await.unwrap());
         let zone: Hostname = "example.com".parse().unwrap();
         let clock = Clock::manual(NOW);
-        let keys = Keys::load(folder.path(), &*store).await.unwrap();
+        let keys = Keys::load(folder.path(), &*store, NOW).await.unwrap();
         let (pins, jobs) = decision::queue();
         let site = Arc::new(Self {
             sessions: Sessions::load(store.clone(), NOW).await.unwrap(),

@@ -16,8 +16,8 @@ use tokio::{
 use tunnel_edge::{
     declare::Request,
     socket::{
-        Administration, AuditQuery, BODY_MAX, Client, NamedOperator, NamedTunnel, RouteTunnel, Serving, Socket,
-        SocketError, WhichSessions,
+        Administration, AuditQuery, BODY_MAX, Client, NamedOperator, NamedTunnel, RotateKeys, RouteTunnel, Serving,
+        Socket, SocketError, WhichSessions,
     },
 };
 use tunnel_proto::{
@@ -46,6 +46,8 @@ async fn every_request_arrives_and_every_answer_comes_back() {
     assert_eq!(client.tunnels().await, office.tunnels().await);
     assert_eq!(client.operators().await, office.operators().await);
     assert_eq!(client.sessions().await, office.sessions().await);
+    assert_eq!(client.keys().await, office.keys().await);
+    assert_eq!(client.applications().await, office.applications().await);
     assert_eq!(client.setup_link().await, office.setup_link().await);
     assert_eq!(client.export().await, office.export().await, "an answer may be longer than a request");
 
@@ -64,6 +66,8 @@ async fn every_request_arrives_and_every_answer_comes_back() {
     let laptop = NamedOperator { id: OperatorId::from_bytes([5; 16]) };
     assert_eq!(client.revoke_operator(laptop.clone()).await.unwrap().tunnels.len(), 1);
     assert_eq!(client.mail_log(AuditQuery { limit: 5 }).await.unwrap().len(), 1);
+    let rotate = RotateKeys { revoke_now: true };
+    assert_eq!(client.rotate_keys(rotate).await.unwrap().len(), 1);
     let expected = [
         format!("{create:?}"),
         format!("{route:?}"),
@@ -73,6 +77,7 @@ async fn every_request_arrives_and_every_answer_comes_back() {
         format!("{office_tunnel:?}"),
         format!("{laptop:?}"),
         format!("{:?}", AuditQuery { limit: 5 }),
+        format!("{rotate:?}"),
     ];
     assert_eq!(*office.asked.lock().unwrap(), expected);
 }

@@ -3,12 +3,15 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use tunnel_auth::Algorithm;
 use tunnel_edge::{
     declare::{Report, Request},
+    keys::KeyState,
     socket::{
-        Administration, Answer, AuditQuery, CreateServiceToken, Exported, NamedOperator, NamedServiceToken,
-        NamedTunnel, OperatorRevoked, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus,
-        SessionStatus, SessionsEnded, SetupLink, TunnelRoutes, TunnelStatus, WhichSessions, problem,
+        Administration, Answer, ApplicationStatus, AuditQuery, CreateServiceToken, Exported, KeyStatus, NamedOperator,
+        NamedServiceToken, NamedTunnel, OperatorRevoked, RotateKeys, RotateServiceToken, RouteTunnel,
+        ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TunnelRoutes, TunnelStatus,
+        WhichSessions, problem,
     },
     store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord, SessionKind},
 };
@@ -146,6 +149,21 @@ impl Administration for Office {
     async fn delete_service_token(&self, request: NamedServiceToken) -> Answer<()> {
         self.note(&request);
         Ok(())
+    }
+
+    async fn keys(&self) -> Answer<Vec<KeyStatus>> {
+        let (since, until) = (UnixTime(1), UnixTime(2));
+        Ok(vec![KeyStatus { id: "kid".into(), algorithm: Algorithm::Rs256, state: KeyState::Previous, since, until }])
+    }
+
+    async fn rotate_keys(&self, request: RotateKeys) -> Answer<Vec<KeyStatus>> {
+        self.note(request);
+        self.keys().await
+    }
+
+    async fn applications(&self) -> Answer<Vec<ApplicationStatus>> {
+        let (id, hostnames) = (AppId::from_bytes([7; 32]), vec!["*.localhost".parse().unwrap()]);
+        Ok(vec![ApplicationStatus { name: "www".parse().unwrap(), id, hostnames }])
     }
 
     async fn setup_link(&self) -> Answer<SetupLink> {
