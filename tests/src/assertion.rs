@@ -1,7 +1,10 @@
 //! Checks assertions as an origin would: with nothing but the keys that the edge publishes.
 
 use anyhow::{Context, Result, bail, ensure};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, jwk::JwkSet};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, Validation, decode, decode_header,
+    jwk::{AlgorithmParameters, JwkSet},
+};
 use serde_json::Value;
 
 use crate::{Visitor, canary::Head};
@@ -33,10 +36,15 @@ impl Certs {
     /// It ought not to.
     pub fn verify(&self, token: &str) -> Result<Value> {
         let header = decode_header(token)?;
-        ensure!(header.alg == Algorithm::ES256, "signed by {:?}", header.alg);
         let kid = header.kid.context("no kid")?;
         let key = self.keys.find(&kid).context("no such key is published")?;
-        let mut validation = Validation::new(Algorithm::ES256);
+        let algorithm = match key.algorithm {
+            AlgorithmParameters::EllipticCurve(_) => Algorithm::ES256,
+            AlgorithmParameters::RSA(_) => Algorithm::RS256,
+            _ => bail!("a key of another kind is published: {key:?}"),
+        };
+        ensure!(header.alg == algorithm, "signed by {:?}, the key is for {algorithm:?}", header.alg);
+        let mut validation = Validation::new(algorithm);
         validation.set_issuer(&[&self.issuer]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.validate_aud = false;

@@ -22,4 +22,5 @@ mod e2e {
     mod trouble;
     mod tunnels;
     mod ways;
+    mod who_is_it;
 }

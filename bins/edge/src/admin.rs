@@ -1,5 +1,6 @@
 //! `edge admin …`: asks the edge that runs on the data directory; without one, its store, as far as that makes sense.
 
+mod keys;
 pub(crate) mod output;
 mod person;
 mod service_token;
@@ -19,6 +20,7 @@ use tunnel_edge::{
 };
 use tunnel_proto::{EmailAddress, Name, OperatorId};
 
+use keys::KeysCommand;
 use output::{clean, table, when};
 use person::PersonCommand;
 use service_token::ServiceTokenCommand;
@@ -56,6 +58,12 @@ pub(crate) enum AdminCommand {
     /// Tokens by which machines are admitted
     #[command(subcommand)]
     ServiceToken(ServiceTokenCommand),
+    /// What is protected, and the audience of its assertions
+    #[command(subcommand)]
+    Application(ApplicationCommand),
+    /// Keys that sign assertions
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Not built yet
     #[command(hide = true)]
     LoginMethod(NotBuilt),
@@ -87,6 +95,13 @@ pub(crate) enum SessionCommand {
         #[arg(long, value_name = "NAME", conflicts_with = "which")]
         application: Option<Name>,
     },
+}
+
+/// What `edge admin application` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApplicationCommand {
+    /// List the applications; the id is the audience (`aud`) of assertions
+    List,
 }
 
 fn which(text: &str) -> Result<WhichSessions, String> {
@@ -160,6 +175,8 @@ async fn perform(command: AdminCommand, data_dir: &Path, json: bool) -> Answer<(
         }
         AdminCommand::Audit { limit } => audit(&*office, limit, json).await,
         AdminCommand::ServiceToken(command) => service_token::perform(command, &*office, json).await,
+        AdminCommand::Application(ApplicationCommand::List) => applications(&*office, json).await,
+        AdminCommand::Keys(command) => keys::perform(command, &*office, json).await,
         AdminCommand::LoginMethod(_) => Err(problem("not_built", "this command is not built yet")),
     }
 }
@@ -203,6 +220,17 @@ async fn operator(command: OperatorCommand, office: &dyn Administration, json: b
             })
         }
     }
+}
+
+async fn applications(office: &dyn Administration, json: bool) -> Answer<()> {
+    let applications = office.applications().await?;
+    show(json, &applications, || {
+        let rows = applications.iter().map(|app| {
+            let hostnames: Vec<_> = app.hostnames.iter().map(|hostname| hostname.as_str()).collect();
+            vec![app.name.to_string(), app.id.to_string(), hostnames.join(" ")]
+        });
+        table(&["NAME", "ID", "HOSTNAMES"], rows)
+    })
 }
 
 async fn mail_log(office: &dyn Administration, limit: u32, json: bool) -> Answer<()> {

@@ -145,8 +145,9 @@ pub(crate) async fn ca(place: &Place) -> ExitCode {
         let config = place.config(Vec::new())?;
         let offline = Offline::open(&dir, Clock::System).await.map_err(|problem| problem.message)?;
         let store = offline.store();
-        let keys = Keys::load(&dir, store).await.map_err(|error| error.to_string())?;
-        let ca = keys.authority(store, &config.zone, Clock::System.now()).await.map_err(|error| error.to_string())?;
+        let now = Clock::System.now();
+        let keys = Keys::load(&dir, store, now).await.map_err(|error| error.to_string())?;
+        let ca = keys.authority(store, &config.zone, now).await.map_err(|error| error.to_string())?;
         Ok(ca.certificate_pem().to_owned())
     };
     match certificate.await {

@@ -31,7 +31,7 @@ pub mod pin;
 pub mod seal;
 pub mod secret;
 
-pub use assertion::{AppError, AssertionClaims, AssertionError, Jwks, SigningKey, app_issuer, verify_app};
+pub use assertion::{Algorithm, AppError, AssertionClaims, AssertionError, Jwks, SigningKey, app_issuer, verify_app};
 pub use opaque::{
     ChallengeId, ClientCode, ClientToken, HandOverCode, LoginId, LoginState, ServiceSecret, SessionId, TrialId,
 };

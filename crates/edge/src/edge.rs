@@ -66,7 +66,7 @@ impl Edge {
         let socket = Socket::bind(&dir).await?;
         let (listeners, plain, links_only) = bind_all(&mut config).await?;
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.join(DATABASE_NAME)).await?);
-        let keys = Keys::load(&dir, &*store).await?;
+        let keys = Keys::load(&dir, &*store, clock.now()).await?;
         let ca = keys.authority(&*store, &config.zone, clock.now()).await?;
         let built_in = BuiltIn {
             administrators: config.administrators.clone(),
@@ -300,6 +300,9 @@ async fn sweep(state: Weak<State>, links: Arc<tls::Fixed>) {
         }
         if let Err(error) = state.countries.refresh() {
             tracing::error!(%error, "the file of countries cannot be read anew; the last one serves");
+        }
+        if let Err(error) = state.keys.tend(&*state.store, state.now()).await {
+            tracing::error!(%error, "the keys that sign assertions cannot be looked after");
         }
         state.pool.sweep();
         if let Err(error) = state.sessions.write_uses().await {

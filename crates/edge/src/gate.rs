@@ -17,7 +17,7 @@ use std::{
 use http::{HeaderMap, header};
 use moka::sync::Cache;
 use tunnel_auth::ClientToken;
-use tunnel_policy::{Application, Circumstances, Country, Matched, Subject, Verdict};
+use tunnel_policy::{Application, AssertionAlgorithm, Circumstances, Country, Matched, Subject, Verdict};
 use tunnel_proto::{AppId, Hostname, Revision, TunnelId, UnixTime};
 
 use crate::{
@@ -95,6 +95,7 @@ impl Presented {
 pub struct Permit {
     app: AppId,
     compatible_headers: bool,
+    assertion: AssertionAlgorithm,
     tunnel: Option<TunnelId>,
     holder: Holder,
     until: UnixTime,
@@ -141,6 +142,11 @@ impl Permit {
     /// Whether the origin also gets the `Cf-Access-*` headers.
     pub const fn compatible_headers(&self) -> bool {
         self.compatible_headers
+    }
+
+    /// How the assertion is signed.
+    pub const fn assertion(&self) -> AssertionAlgorithm {
+        self.assertion
     }
 
     /// The tunnel that the host is routed to, if any.
@@ -389,6 +395,7 @@ impl<'a> Gate<'a> {
         Ok(Permit {
             app: app.id,
             compatible_headers: app.compatible_headers,
+            assertion: app.assertion,
             tunnel: self.snapshot.tunnel_for(&visit.host),
             holder,
             until,

@@ -2,21 +2,38 @@
 //!
 //! `DATA-DIR/master.key` (owner-only) holds 32 random bytes. From it one key per purpose is derived (HKDF-SHA-256,
 //! RFC 5869), so that what was sealed or hashed for one purpose means nothing to another. Keys that must not change with
-//! it, such as the one that signs assertions, are random themselves and kept sealed in the store. A copy of the database
+//! it, such as those that sign assertions, are random themselves and kept sealed in the store. A copy of the database
 //! without the file is of no use; so neither is a backup of one without the other.
+//!
+//! Keys that sign assertions follow each other (`ring.rs`, `rotation.rs`); what is in use sits behind an [`ArcSwap`].
 
+mod certificate;
+mod live;
 mod master;
+mod ring;
+mod rotation;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
-use tunnel_auth::{HashKey, Jwks, OpenError, SealKey, SecretBytes, SigningKey};
+use tunnel_auth::{Algorithm, HashKey, Jwks, OpenError, SealKey, SecretBytes, SigningKey};
 use tunnel_proto::{
     Hostname, UnixTime,
     identity::{Ca, CaError},
 };
 
 use crate::store::{Store, StoreError};
+
+pub use live::{Audience, Published};
+pub use ring::{CERTS_LIFE, KEYS_MAX, KeyState, KeyStatus, NEXT_LIFE, PREVIOUS_LIFE, SIGNING_LIFE};
+pub use rotation::RotateKeys;
+
+use live::Live;
+use ring::Ring;
 
 /// The name of the master key's file in the data directory.
 pub const MASTER_KEY: &str = "master.key";
@@ -25,28 +42,30 @@ pub const MASTER_KEY: &str = "master.key";
 pub struct Keys {
     prk: Prk,
     hash: HashKey,
-    signing: SigningKey,
-    jwks: Jwks,
+    live: ArcSwap<Live>,
+    /// Held while the keys that sign are changed.
+    changing: tokio::sync::Mutex<()>,
 }
 
 impl Keys {
     /// Reads the master key of `data_dir` and what is sealed with it. Makes all of it on the first start; when `store`
     /// holds what an earlier master key sealed, a missing or different one is refused, and nothing is made or changed.
-    pub async fn load(data_dir: &Path, store: &dyn Store) -> Result<Self, KeysError> {
+    pub async fn load(data_dir: &Path, store: &dyn Store, now: UnixTime) -> Result<Self, KeysError> {
         let path = data_dir.join(MASTER_KEY);
         let begun = store.secret(SIGNING_KEY).await?.is_some();
         let master = master::read_or_create(&path, begun)?;
         let prk = Salt::new(HKDF_SHA256, b"tunnel edge master key 1").extract(master.expose());
-        let generate = || SigningKey::generate().map(|(_, pkcs8)| pkcs8).map_err(|error| error.to_string());
-        let pkcs8 = match kept(&prk, store, SIGNING_KEY, generate).await {
+        let (sealed, ring) = match first_keys(&prk, store, now).await {
             Err(KeysError::Sealed { .. }) => return Err(KeysError::OtherKey { path }),
-            pkcs8 => pkcs8?,
+            keys => keys?,
         };
-        let signing = SigningKey::from_pkcs8(pkcs8.expose())
-            .map_err(|error| KeysError::Useless { name: SIGNING_KEY, reason: error.to_string() })?;
-        let jwks = Jwks::new([signing.public()]);
+        let useless = |reason| KeysError::Useless { name: SIGNING_KEY, reason };
+        let live = ArcSwap::from_pointee(Live::new(sealed, ring, now).map_err(useless)?);
+        if live.load().signing(Algorithm::Es256, now).is_none() {
+            return Err(useless("there is no key in it".to_owned()));
+        }
         let hash = HashKey::new(&derive(&prk, "hash", ""));
-        Ok(Self { prk, hash, signing, jwks })
+        Ok(Self { prk, hash, live, changing: tokio::sync::Mutex::default() })
     }
 
     /// Seals `plain` for `purpose` at the place that `aad` names (AES-256-GCM under the purpose's own key).
@@ -74,14 +93,24 @@ impl Keys {
         tunnel_auth::secret::keyed_hash(&self.hash, purpose, parts)
     }
 
-    /// The key that signs assertions.
-    pub const fn signing(&self) -> &SigningKey {
-        &self.signing
+    /// The key that signs at `now`. There is always one for ES256; the first one for RS256 takes the edge some moments.
+    pub fn signing(&self, algorithm: Algorithm, now: UnixTime) -> Option<Arc<SigningKey>> {
+        self.live.load().signing(algorithm, now)
     }
 
-    /// The public halves of the signing keys, as `/.access/certs` publishes them.
-    pub const fn jwks(&self) -> &Jwks {
-        &self.jwks
+    /// The public halves of the signing keys.
+    pub fn jwks(&self) -> Jwks {
+        self.live.load().jwks()
+    }
+
+    /// The keys as `certs` publishes them.
+    pub fn published(&self, audience: Audience) -> Published {
+        self.live.load().published(audience).clone()
+    }
+
+    /// Every key that signs, will sign or has signed.
+    pub fn status(&self, now: UnixTime) -> Vec<KeyStatus> {
+        self.live.load().status(now)
     }
 
     /// The secret that is kept sealed in the store under `name`; made by `make` when there is none. Of several edges that
@@ -93,6 +122,17 @@ impl Keys {
         make: impl FnOnce() -> Result<SecretBytes, String> + Send,
     ) -> Result<SecretBytes, KeysError> {
         kept(&self.prk, store, name, make).await
+    }
+
+    fn sealed(&self, ring: &Ring) -> Result<Vec<u8>, KeysError> {
+        let bytes = ring.to_bytes();
+        let bytes = bytes.map_err(|error| KeysError::Useless { name: SIGNING_KEY, reason: error.to_string() })?;
+        Ok(seal_kept(&self.prk, SIGNING_KEY, &bytes))
+    }
+
+    fn unsealed(&self, sealed: &[u8]) -> Result<Ring, KeysError> {
+        let not_keys = || KeysError::Useless { name: SIGNING_KEY, reason: "not keys".to_owned() };
+        Ring::of_bytes(open_kept(&self.prk, SIGNING_KEY, sealed)?.expose()).ok_or_else(not_keys)
     }
 
     /// The certificate authority of this installation, made on the first start. A zone other than the one it was made for
@@ -134,7 +174,7 @@ impl Drop for KeptAuthority {
 
 impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keys").field("kid", &self.signing.kid()).finish_non_exhaustive()
+        f.debug_struct("Keys").field("published", &self.live.load().jwks().keys().len()).finish_non_exhaustive()
     }
 }
 
@@ -204,7 +244,7 @@ pub enum KeysError {
     Store(#[from] StoreError),
 }
 
-/// The name of the signing key among the store's secrets. It is the first thing sealed, so its presence tells that a
+/// The name of the signing keys among the store's secrets. They are the first thing sealed, so their presence tells that a
 /// master key was in use.
 const SIGNING_KEY: &str = "assertion key";
 /// The name of the certificate authority among them.
@@ -218,16 +258,55 @@ async fn kept(
     name: &'static str,
     make: impl FnOnce() -> Result<SecretBytes, String> + Send,
 ) -> Result<SecretBytes, KeysError> {
-    let key = seal_key(prk, KEPT);
-    let sealed = match store.secret(name).await? {
-        Some(sealed) => sealed,
-        None => {
-            let secret = make().map_err(|reason| KeysError::Useless { name, reason })?;
-            let sealed = key.seal(KEPT, name.as_bytes(), secret.expose(), crate::random());
-            store.put_secret_if_absent(name, &sealed).await?
-        }
+    let sealed = kept_sealed(prk, store, name, make).await?;
+    open_kept(prk, name, &sealed)
+}
+
+async fn kept_sealed(
+    prk: &Prk,
+    store: &dyn Store,
+    name: &'static str,
+    make: impl FnOnce() -> Result<SecretBytes, String> + Send,
+) -> Result<Vec<u8>, KeysError> {
+    if let Some(sealed) = store.secret(name).await? {
+        return Ok(sealed);
+    }
+    let secret = make().map_err(|reason| KeysError::Useless { name, reason })?;
+    Ok(store.put_secret_if_absent(name, &seal_kept(prk, name, &secret)).await?)
+}
+
+fn seal_kept(prk: &Prk, name: &str, secret: &SecretBytes) -> Vec<u8> {
+    seal_key(prk, KEPT).seal(KEPT, name.as_bytes(), secret.expose(), crate::random())
+}
+
+fn open_kept(prk: &Prk, name: &'static str, sealed: &[u8]) -> Result<SecretBytes, KeysError> {
+    seal_key(prk, KEPT).open(KEPT, name.as_bytes(), sealed).map_err(|source| KeysError::Sealed { name, source })
+}
+
+/// The signing keys that are stored, made on the first start, with what they are sealed as. Where there is one bare key, from
+/// when there was only one, it becomes the first of its row.
+async fn first_keys(prk: &Prk, store: &dyn Store, now: UnixTime) -> Result<(Vec<u8>, Ring), KeysError> {
+    let useless = |reason: String| KeysError::Useless { name: SIGNING_KEY, reason };
+    let row = |pkcs8: &SecretBytes| {
+        let ring = Ring::of_one(pkcs8, now).map_err(|error| error.to_string())?;
+        ring.to_bytes().map_err(|error| error.to_string())
     };
-    key.open(KEPT, name.as_bytes(), &sealed).map_err(|source| KeysError::Sealed { name, source })
+    let make = || {
+        let (_, pkcs8) = SigningKey::generate(Algorithm::Es256).map_err(|error| error.to_string())?;
+        row(&pkcs8)
+    };
+    let sealed = kept_sealed(prk, store, SIGNING_KEY, make).await?;
+    let bytes = open_kept(prk, SIGNING_KEY, &sealed)?;
+    if let Some(ring) = Ring::of_bytes(bytes.expose()) {
+        return Ok((sealed, ring));
+    }
+    let replaced = seal_kept(prk, SIGNING_KEY, &row(&bytes).map_err(useless)?);
+    // When another edge came first, its word counts.
+    store.replace_secret(SIGNING_KEY, &sealed, &replaced, &[]).await?;
+    let sealed = store.secret(SIGNING_KEY).await?.unwrap_or_default();
+    let bytes = open_kept(prk, SIGNING_KEY, &sealed)?;
+    let ring = Ring::of_bytes(bytes.expose()).ok_or_else(|| useless("not keys".to_owned()))?;
+    Ok((sealed, ring))
 }
 
 /// The purpose of secrets kept in the store.

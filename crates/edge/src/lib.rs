@@ -2,6 +2,7 @@
 
 mod assertions;
 pub mod audit;
+mod certs;
 mod change;
 pub mod client_login;
 mod clients;
@@ -18,6 +19,7 @@ pub mod gate;
 pub mod holder;
 pub mod identity;
 pub mod keys;
+mod known;
 mod listen;
 pub mod login;
 pub mod logout;

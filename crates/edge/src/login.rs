@@ -32,6 +32,7 @@ use tunnel_proto::{EmailAddress, Hostname};
 use crate::{
     Response, Visit,
     audit::Audit,
+    countries::Countries,
     keys::Keys,
     pages::{Denied, EdgeFault, LoginRequired, NoAdministrator, PageContext, StartAgain, wants_json},
     session::{
@@ -67,6 +68,8 @@ pub struct Desk<'a> {
     pub sessions: &'a Sessions,
     /// Who may go where.
     pub snapshot: &'a Snapshot,
+    /// Which country an address is in.
+    pub countries: &'a Countries,
     /// The append-only record.
     pub audit: &'a Audit,
     /// Codes that were asked for.

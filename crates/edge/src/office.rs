@@ -13,11 +13,11 @@ use crate::{
     session::Session,
     setup::{self, MadeBy},
     socket::{
-        AUDIT_MAX, Administration, Answer, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain, Explained,
-        Exported, NamedOperator, NamedServiceToken, NamedTunnel, OperatorRevoked, PersonStatus, PolicyTested, Replay,
-        Replayed, RevokeApplication, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus,
-        SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson, WhichSessions,
-        problem,
+        AUDIT_MAX, Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken,
+        Explain, Explained, Exported, KeyStatus, NamedOperator, NamedServiceToken, NamedTunnel, OperatorRevoked,
+        PersonStatus, PolicyTested, Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel,
+        ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes,
+        TunnelStatus, UnbanPerson, WhichSessions, problem,
     },
     store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord, SessionRecord, Store, StoreError},
     trial,
@@ -233,6 +233,18 @@ impl Administration for Office {
     async fn delete_service_token(&self, request: NamedServiceToken) -> Answer<()> {
         service_tokens::delete(&*self.state.store, &request, self.state.now()).await?;
         self.reload().await
+    }
+
+    async fn keys(&self) -> Answer<Vec<KeyStatus>> {
+        Ok(self.state.keys.status(self.state.now()))
+    }
+
+    async fn rotate_keys(&self, request: RotateKeys) -> Answer<Vec<KeyStatus>> {
+        self.state.keys.rotate(&*self.state.store, request, self.state.now()).await
+    }
+
+    async fn applications(&self) -> Answer<Vec<ApplicationStatus>> {
+        Ok(ApplicationStatus::all(&self.state.snapshot.load().declared))
     }
 
     async fn setup_link(&self) -> Answer<SetupLink> {

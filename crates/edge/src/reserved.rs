@@ -13,9 +13,10 @@ use tunnel_proto::{
 };
 
 use crate::{
-    Response, Visit, client_login,
+    Response, Visit, certs, client_login,
     enroll::{self, approval},
     identity,
+    keys::Audience,
     login::{
         Answer, Ask, Desk, form, handover, page, pin,
         setup::{self, Setup},
@@ -51,7 +52,7 @@ enum Endpoint<'p> {
     Authorized,
     Logout,
     Identity,
-    Certs,
+    Certs(Audience),
     Enroll,
     Setup,
     App,
@@ -66,7 +67,8 @@ impl<'p> Endpoint<'p> {
             "/.access/authorized" => Self::Authorized,
             "/.access/logout" | "/cdn-cgi/access/logout" => Self::Logout,
             "/.access/identity" | "/cdn-cgi/access/get-identity" => Self::Identity,
-            "/.access/certs" | "/cdn-cgi/access/certs" => Self::Certs,
+            "/.access/certs" => Self::Certs(Audience::All),
+            "/cdn-cgi/access/certs" => Self::Certs(Audience::Compatible),
             APP_PATH => Self::App,
             CLI_PATH if at_login_host => Self::Client,
             CLI_DEVICE_PATH if at_login_host => Self::ClientDevice,
@@ -86,7 +88,7 @@ impl<'p> Endpoint<'p> {
             Self::Login | Self::PinCallback | Self::Logout | Self::Enroll | Self::Setup | Self::Client => {
                 "GET, HEAD, POST"
             }
-            Self::Asset(_) | Self::Identity | Self::Certs | Self::App => "GET, HEAD",
+            Self::Asset(_) | Self::Identity | Self::Certs(_) | Self::App => "GET, HEAD",
             Self::ClientDevice | Self::ClientToken => "POST",
             Self::Authorized => "GET",
         }
@@ -124,7 +126,7 @@ async fn dispatch(reserved: &Reserved<'_>, ask: &Ask<'_>, parts: &Parts, body: B
         Endpoint::Logout if post => logout::act(desk, ask, body).await,
         Endpoint::Logout => Ok(logout::ask(desk, ask)),
         Endpoint::Identity => Ok(identity::answer(desk, ask)),
-        Endpoint::Certs => Ok(identity::certs(desk.keys)),
+        Endpoint::Certs(audience) => Ok(certs::answer(desk.keys, audience, ask.headers)),
         Endpoint::App => Ok(client_login::descriptor::answer(desk, ask)),
         Endpoint::Client if post => client_login::page::submit(desk, ask, body).await,
         Endpoint::Client => client_login::page::show(desk, ask).await,

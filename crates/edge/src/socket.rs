@@ -15,6 +15,7 @@ use std::{io, path::PathBuf};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use tunnel_policy::Application;
 use tunnel_proto::{
     AppId, EmailAddress, HostPattern, Hostname, Name, OperatorId, TunnelId, UnixTime,
     enrol::{CreateTunnel, EdgeInfo, EnrolProblem, SOCKET_NAME, TunnelCreated},
@@ -23,12 +24,13 @@ use tunnel_proto::{
 use crate::{
     declare::{Report, Request},
     store::{
-        AuditEvent, AuditRecord, CertificateHolder, MailLogEntry, OperatorRecord, SessionKind, SessionRecord, Store,
-        StoreError,
+        AuditEvent, AuditRecord, CertificateHolder, Declared, MailLogEntry, OperatorRecord, SessionKind, SessionRecord,
+        Store, StoreError,
     },
 };
 
 pub use crate::{
+    keys::{KeyStatus, RotateKeys},
     people::{BanPerson, Banned, PersonStatus, UnbanPerson},
     service_tokens::{
         CreateServiceToken, NamedServiceToken, RotateServiceToken, ServiceTokenIssued, ServiceTokenStatus,
@@ -99,6 +101,12 @@ pub trait Administration: Send + Sync + 'static {
     async fn rotate_service_token(&self, request: RotateServiceToken) -> Answer<ServiceTokenIssued>;
     /// Deletes a service token (`POST /v1/service-tokens/delete`).
     async fn delete_service_token(&self, request: NamedServiceToken) -> Answer<()>;
+    /// The keys that sign assertions, those that will, and those that did (`GET /v1/keys`).
+    async fn keys(&self) -> Answer<Vec<KeyStatus>>;
+    /// Makes other keys that sign assertions; answers all that there are then (`POST /v1/keys/rotate`).
+    async fn rotate_keys(&self, request: RotateKeys) -> Answer<Vec<KeyStatus>>;
+    /// What is declared to be protected, by name (`GET /v1/applications`).
+    async fn applications(&self) -> Answer<Vec<ApplicationStatus>>;
     /// Makes a link that makes an administrator, once (`POST /v1/setup-link`).
     async fn setup_link(&self) -> Answer<SetupLink>;
     /// Applies a declaration (`POST /v1/apply`).
@@ -164,6 +172,31 @@ pub struct TunnelRoutes {
     pub name: Name,
     /// Hostnames routed to it.
     pub hostnames: Vec<HostPattern>,
+}
+
+/// An application as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApplicationStatus {
+    /// Its name.
+    pub name: Name,
+    /// Its id: the audience (`aud`) of assertions for it.
+    pub id: AppId,
+    /// Its hostnames.
+    pub hostnames: Vec<HostPattern>,
+}
+
+impl ApplicationStatus {
+    /// All that are declared, by name.
+    pub(crate) fn all(declared: &Declared) -> Vec<Self> {
+        let status = |app: &Application| {
+            let mut hostnames: Vec<_> = app.targets.iter().map(|target| target.host.clone()).collect();
+            hostnames.dedup();
+            Self { name: app.name.clone(), id: app.id, hostnames }
+        };
+        let mut all: Vec<_> = declared.applications.iter().map(status).collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
+    }
 }
 
 /// A session as it is listed. Its number identifies it, and is of no use as a credential.

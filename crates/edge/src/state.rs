@@ -101,6 +101,7 @@ impl State {
             keys: &self.keys,
             sessions: &self.sessions,
             snapshot,
+            countries: &self.countries,
             audit: &self.audit,
             pins: &self.pins,
         }

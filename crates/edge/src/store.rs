@@ -97,6 +97,15 @@ pub trait Store: Send + Sync + 'static {
     async fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
     /// Keeps a named secret only if there is none yet; returns the one that is kept now.
     async fn put_secret_if_absent(&self, name: &str, sealed: &[u8]) -> Result<Vec<u8>, StoreError>;
+    /// Replaces a named secret if it is still `expected`, and writes the audit records in the same transaction. False, and
+    /// nothing done, when it is another one by now, or there is none.
+    async fn replace_secret(
+        &self,
+        name: &str,
+        expected: &[u8],
+        sealed: &[u8],
+        audit: &[AuditRecord],
+    ) -> Result<bool, StoreError>;
 
     /// Remembers a certificate that was issued.
     async fn put_certificate(&self, certificate: &CertificateRecord) -> Result<(), StoreError>;

@@ -1,7 +1,8 @@
 //! For programs with axum 0.8 (feature `axum08`): `axum::serve` takes a [`Listener`], and handlers take an [`Identity`].
 //!
 //! The extractor needs the hostname's [`Verifier`](crate::Verifier) among the request's extensions. `Http::serve` puts it
-//! there; with `axum::serve` a layer does: `router.layer(axum::Extension(listener.verifier()))`.
+//! there; with `axum::serve` a layer does: `router.layer(axum::Extension(listener.verifier()))`. What a layer before it found
+//! out already (`verify::AssertionLayer`, feature `tower`) is taken as it is.
 
 use std::io;
 
@@ -13,8 +14,9 @@ use axum::{
 use tunnel_proto::HostPattern;
 
 use crate::{
-    identity::{Identity, IdentityError, Verifier},
+    identity::{Identity, IdentityError, Sender, UNKNOWN},
     listener::{Conn, Listener},
+    verifier::Verifier,
 };
 
 impl axum::serve::Listener for Listener {
@@ -44,9 +46,27 @@ impl<S: Sync> FromRequestParts<S> for Identity {
     type Rejection = IdentityRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, IdentityRejection> {
-        let verifier = parts.extensions.get::<Verifier>().cloned().ok_or(IdentityRejection::NoVerifier)?;
-        Ok(verifier.verify(&parts.headers).await?)
+        match sender(parts).await? {
+            Sender::Person(identity) => Ok(identity),
+            Sender::Machine(_) => Err(IdentityError::NoPerson.into()),
+        }
     }
+}
+
+impl<S: Sync> FromRequestParts<S> for Sender {
+    type Rejection = IdentityRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, IdentityRejection> {
+        sender(parts).await
+    }
+}
+
+async fn sender(parts: &Parts) -> Result<Sender, IdentityRejection> {
+    if let Some(known) = parts.extensions.get::<Sender>() {
+        return Ok(known.clone());
+    }
+    let verifier = parts.extensions.get::<Verifier>().cloned().ok_or(IdentityRejection::NoVerifier)?;
+    Ok(verifier.sender(&parts.headers).await?)
 }
 
 /// Why a handler that takes an [`Identity`] was not called.
@@ -66,9 +86,8 @@ impl IntoResponse for IdentityRejection {
         tracing::warn!(error = %self, "a request without a person was turned away");
         let status = match self {
             Self::NoVerifier => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Identity(IdentityError::Missing | IdentityError::Assertion(_)) => StatusCode::FORBIDDEN,
-            Self::Identity(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Identity(error) => error.status(),
         };
-        (status, "It is not known who sent this request.\n").into_response()
+        (status, UNKNOWN).into_response()
     }
 }

@@ -10,6 +10,9 @@
 #![doc = include_str!("../examples/axum.rs")]
 //! ```
 //!
+//! A server that stands elsewhere, behind somebody else's connector, checks who sends its requests with a [`Verifier`], or
+//! with the layer for tower that is made of one (feature `tower`).
+//!
 //! Below it, start from [`Connector::builder`]. A connector needs an [`EdgeAddress`], [`Credentials`] (from enrolling, see [`enrol`]
 //! and [`operator`]) and at least one [`Service`]: a web server at a port or a Unix socket, a TCP service, or a
 //! [`StreamHandler`] in this very program, which then needs no listening port at all. It runs inside any tokio runtime,
@@ -41,6 +44,7 @@ mod credentials;
 pub mod enrol;
 mod error;
 mod establish;
+mod fresh;
 pub mod hello;
 mod identity;
 mod listener;
@@ -55,11 +59,14 @@ mod service;
 mod status;
 mod stored;
 mod supervise;
+mod verifier;
+#[cfg(feature = "tower")]
+pub mod verify;
 
 pub use connector::{Builder, CONNECTIONS, CONNECTIONS_MAX, Connector, GRACE};
 pub use credentials::{CredentialStore, Credentials, CredentialsError};
 pub use error::Error;
-pub use identity::{ASSERTION_HEADER, Identity, IdentityError, Verifier};
+pub use identity::{Identity, IdentityError, Machine, Sender};
 pub use listener::{Conn, Listener};
 pub use origin::{Builder as OriginBuilder, LINKS_EACH, Origin, listen};
 pub use published::{Http, Published, Tcp};
@@ -67,9 +74,11 @@ pub use serve::SERVICE_CONNECT_LIMIT;
 pub use service::{Opening, Service, ServiceError, StreamHandler};
 pub use status::{Counters, Status};
 pub use stored::{StoredError, StoredTunnel};
+pub use tunnel_auth::Jwks;
 pub use tunnel_proto::{
     Destination, DestinationRange,
     dial::{AddressError, Backoff, EDGE_PORT, EdgeAddress, FIRST_RETRY_JITTER, RETRY_BASE, RETRY_CAP, SocketTarget},
     link::Stream,
     message::ServiceKind,
 };
+pub use verifier::{ASSERTION_HEADER, COMPATIBLE_HEADER, Verifier};

@@ -17,10 +17,10 @@ use tunnel_proto::{HostPattern, Identity, Name, link::Stream};
 
 use crate::{
     error::Error,
-    identity::Verifier,
     published::Published,
     service::{Opening, StreamHandler},
     status::{Counters, Status},
+    verifier::Verifier,
 };
 
 /// Connections that wait to be taken. More wait at the edge, as those of a listening socket do.

@@ -19,12 +19,12 @@ use crate::{
     connector::{Connector, Stopper},
     credentials::{CredentialStore, Credentials},
     error::Error,
-    identity::Verifier,
     listener::Listener,
     published::{Http, Published, Tcp},
     service::Service,
     status::Status,
     stored::StoredTunnel,
+    verifier::Verifier,
 };
 
 /// Links of each thing that is published, unless told otherwise.

@@ -15,11 +15,11 @@ use tunnel_proto::{HostPattern, hostname::HostnameError, link::Stream, message::
 use crate::{
     connector::Connector,
     error::Error,
-    identity::Verifier,
     listener::{self, Listener},
     origin::Origin,
     service::{Opening, Service, ServiceError},
     status::{Counters, Status},
+    verifier::Verifier,
 };
 
 /// Something that is published. Dropping it ends that abruptly.

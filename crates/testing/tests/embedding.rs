@@ -6,7 +6,11 @@
 mod examples;
 #[path = "embedding/identities.rs"]
 mod identities;
+#[path = "embedding/keys.rs"]
+mod keys;
 #[path = "embedding/publishing.rs"]
 mod publishing;
 #[path = "embedding/reqwest.rs"]
 mod reqwest;
+#[path = "embedding/verifying.rs"]
+mod verifying;

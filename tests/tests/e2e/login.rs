@@ -323,13 +323,13 @@ fn identity_and_logout_do_what_they_say() {
             let reply = visitor.get(&format!("https://{WWW}{path}")).await?;
             assert_eq!(reply.status(), 200, "{path}");
             let identity: serde_json::Value = serde_json::from_str(&reply.text())?;
-            assert_eq!(identity["email"], STAFF, "{identity}");
+            assert_eq!((&identity["email"], &identity["idp"]["type"]), (&STAFF.into(), &"onetimepin".into()));
+            assert_eq!(identity["user_uuid"].as_str().map(str::len), Some(36), "{identity}");
+            assert_eq!(reply.header("cache-control"), Some("no-store"), "{path}");
             let mut stranger = stage.stranger()?;
             let reply = stranger.ask("GET", &format!("https://{WWW}{path}"), &[], b"").await?;
             assert_eq!(reply.status(), 401, "{path}");
         }
-        let certs = visitor.get(&format!("https://{WWW}/cdn-cgi/access/certs")).await?;
-        assert_eq!(certs.text(), visitor.get(&format!("https://{LOGIN_HOST}/.access/certs")).await?.text());
         let ask = visitor.get(&format!("https://{WWW}/.access/logout")).await?;
         assert_eq!(ask.status(), 200);
         assert_eq!(visitor.get(&format!("https://{WWW}/")).await?.status(), 200, "asking is not acting");

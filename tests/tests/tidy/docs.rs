@@ -146,6 +146,7 @@ fn every_flag_is_documented() {
         "admin audit",
         "admin tunnel create",
         "admin session",
+        "admin keys rotate",
         "admin service-token create",
         "admin service-token rotate",
     ]

@@ -7,8 +7,8 @@ use tunnel_proto::{
 };
 
 use super::{
-    ASSERTION_MAX, AssertionError, Jwks, LEEWAY,
-    key::{KeyError, SigningKey, decode, object},
+    ASSERTION_MAX, AssertionError, Jwks, KeyError, LEEWAY, SigningKey,
+    jwks::{decode, object},
 };
 
 impl SigningKey {
@@ -81,13 +81,13 @@ mod tests {
     use tunnel_proto::{AppId, PersonId};
 
     use super::*;
-    use crate::AssertionClaims;
+    use crate::{AssertionClaims, assertion::Algorithm};
 
     const ISS: &str = "https://access.example.com";
     const NOW: UnixTime = UnixTime(1_800_000_000);
 
     fn key() -> SigningKey {
-        SigningKey::generate().unwrap().0
+        SigningKey::generate(Algorithm::Es256).unwrap().0
     }
 
     fn host(text: &str) -> Hostname {

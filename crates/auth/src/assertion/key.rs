@@ -1,51 +1,124 @@
-//! The keys that sign assertions, and the set of public keys that origins check them with (RFC 7517).
+//! The keys that sign assertions.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use aws_lc_rs::{
+    encoding::{AsDer as _, Pkcs8V1Der},
     rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey},
+    rsa::{self, KeySize},
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256},
 };
 use data_encoding::BASE64URL_NOPAD;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tunnel_proto::{AppId, UnixTime};
+use serde::{Deserialize, Serialize};
 
-use super::{ASSERTION_LIFE, ASSERTION_MAX, AssertionClaims, AssertionError, LEEWAY, ServiceClaims};
+use super::{AssertionClaims, Jwk, ServiceClaims, jwk::Material};
 use crate::secret::SecretBytes;
 
-const SIGNATURE_LEN: usize = 64;
-const COORDINATE_LEN: usize = 32;
+/// How a key signs (RFC 7518 §3.1). It is a property of the key, never of a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Algorithm {
+    /// ECDSA with P-256 and SHA-256 (§3.4): short, and quick to make.
+    #[default]
+    #[serde(rename = "ES256")]
+    Es256,
+    /// RSASSA-PKCS1-v1_5 with SHA-256 (§3.3), of 2048 bits: what verifiers for other products often know alone.
+    #[serde(rename = "RS256")]
+    Rs256,
+}
 
-/// A key that signs assertions with ES256. The algorithm is a property of the key, never of a token.
+impl Algorithm {
+    /// All that there are.
+    pub const ALL: [Self; 2] = [Self::Es256, Self::Rs256];
+
+    /// Its name in the header of a token.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Es256 => "ES256",
+            Self::Rs256 => "RS256",
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = KeyError;
+
+    /// Reads exactly the name that is written; every other one is an algorithm that counts for nothing.
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == text).ok_or(KeyError::NotAKey)
+    }
+}
+
+/// A key that signs assertions.
 pub struct SigningKey {
-    pair: EcdsaKeyPair,
+    pair: Pair,
     public: Jwk,
 }
 
+enum Pair {
+    Es256(EcdsaKeyPair),
+    Rs256(Box<rsa::KeyPair>),
+}
+
 impl SigningKey {
-    /// A new key, and its PKCS #8 form for keeping (sealed).
-    pub fn generate() -> Result<(Self, SecretBytes), KeyError> {
-        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
-            .map_err(|_| KeyError::Crypto)?;
-        let pkcs8 = SecretBytes::new(pkcs8.as_ref().to_vec());
-        Ok((Self::from_pkcs8(pkcs8.expose())?, pkcs8))
+    /// A new key, and its PKCS #8 form for keeping (sealed). One for RS256 takes a tenth of a second of a processor, or
+    /// several.
+    pub fn generate(algorithm: Algorithm) -> Result<(Self, SecretBytes), KeyError> {
+        let crypto = |_| KeyError::Crypto;
+        let pkcs8 = match algorithm {
+            Algorithm::Es256 => {
+                let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());
+                pkcs8.map_err(crypto)?.as_ref().to_vec()
+            }
+            Algorithm::Rs256 => {
+                let pair = rsa::KeyPair::generate(KeySize::Rsa2048).map_err(crypto)?;
+                let pkcs8: Pkcs8V1Der<'_> = pair.as_der().map_err(crypto)?;
+                pkcs8.as_ref().to_vec()
+            }
+        };
+        let pkcs8 = SecretBytes::new(pkcs8);
+        Ok((Self::from_pkcs8(algorithm, pkcs8.expose())?, pkcs8))
     }
 
     /// The key kept as PKCS #8.
-    pub fn from_pkcs8(pkcs8: &[u8]) -> Result<Self, KeyError> {
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(|_| KeyError::NotAKey)?;
-        // SEC 1 §2.3.3: 4, then the two coordinates.
-        let (x, y) = match pair.public_key().as_ref().split_first() {
-            Some((4, point)) if point.len() == 2 * COORDINATE_LEN => point.split_at(COORDINATE_LEN),
-            _ => return Err(KeyError::NotAKey),
+    pub fn from_pkcs8(algorithm: Algorithm, pkcs8: &[u8]) -> Result<Self, KeyError> {
+        let not_a_key = |_| KeyError::NotAKey;
+        let (pair, material) = match algorithm {
+            Algorithm::Es256 => {
+                let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(not_a_key)?;
+                let material = Material::of_point(pair.public_key().as_ref()).ok_or(KeyError::NotAKey)?;
+                (Pair::Es256(pair), material)
+            }
+            Algorithm::Rs256 => {
+                let pair = rsa::KeyPair::from_pkcs8(pkcs8).map_err(not_a_key)?;
+                let public = pair.public_key();
+                let [modulus, exponent] =
+                    [public.modulus(), public.exponent()].map(|number| number.big_endian_without_leading_zero());
+                let material = Material::of_rsa(modulus, exponent);
+                (Pair::Rs256(Box::new(pair)), material)
+            }
         };
-        let public = Jwk::new(BASE64URL_NOPAD.encode(x), BASE64URL_NOPAD.encode(y));
-        Ok(Self { pair, public })
+        let public = Jwk::new(material);
+        // What nobody would verify by is not signed with.
+        if public.is_usable() { Ok(Self { pair, public }) } else { Err(KeyError::NotAKey) }
     }
 
     /// The id of the key: its RFC 7638 thumbprint.
     pub fn kid(&self) -> &str {
-        &self.public.kid
+        self.public.kid()
+    }
+
+    /// How it signs.
+    pub const fn algorithm(&self) -> Algorithm {
+        match self.pair {
+            Pair::Es256(_) => Algorithm::Es256,
+            Pair::Rs256(_) => Algorithm::Rs256,
+        }
     }
 
     /// The public half.
@@ -58,176 +131,60 @@ impl SigningKey {
         self.sign_typed(TYP, claims)
     }
 
-    /// The token of the type `typ` that says `claims`.
-    pub(super) fn sign_typed(&self, typ: &str, claims: &impl Serialize) -> Result<String, KeyError> {
-        let header = Header { alg: ALG.into(), kid: self.public.kid.clone(), typ: typ.into() };
-        let header = serde_json::to_vec(&header).map_err(|_| KeyError::Crypto)?;
-        self.sign_raw(&header, &serde_json::to_vec(claims).map_err(|_| KeyError::Crypto)?)
-    }
-
     /// The assertion that says `claims` about a machine.
     pub fn sign_service(&self, claims: &ServiceClaims) -> Result<String, KeyError> {
-        let header = Header { alg: ALG.into(), kid: self.public.kid.clone(), typ: TYP.into() };
+        self.sign_typed(TYP, claims)
+    }
+
+    /// The token of the type `typ` that says `claims`.
+    pub(super) fn sign_typed(&self, typ: &str, claims: &impl Serialize) -> Result<String, KeyError> {
+        let header = Header { alg: self.algorithm().as_str().into(), kid: self.kid().to_owned(), typ: typ.into() };
         let header = serde_json::to_vec(&header).map_err(|_| KeyError::Crypto)?;
         self.sign_raw(&header, &serde_json::to_vec(claims).map_err(|_| KeyError::Crypto)?)
     }
 
     pub(super) fn sign_raw(&self, header: &[u8], body: &[u8]) -> Result<String, KeyError> {
         let mut token = format!("{}.{}", BASE64URL_NOPAD.encode(header), BASE64URL_NOPAD.encode(body));
-        let signature = self.pair.sign(&SystemRandom::new(), token.as_bytes()).map_err(|_| KeyError::Crypto)?;
+        let signature = self.pair.sign(token.as_bytes())?;
         token.push('.');
-        BASE64URL_NOPAD.encode_append(signature.as_ref(), &mut token);
+        BASE64URL_NOPAD.encode_append(&signature, &mut token);
         Ok(token)
+    }
+}
+
+impl Pair {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let random = SystemRandom::new();
+        match self {
+            Self::Es256(pair) => {
+                pair.sign(&random, message).map(|signature| signature.as_ref().to_vec()).map_err(|_| KeyError::Crypto)
+            }
+            Self::Rs256(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                let signed = pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature);
+                signed.map(|()| signature).map_err(|_| KeyError::Crypto)
+            }
+        }
     }
 }
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SigningKey").field("kid", &self.public.kid).finish_non_exhaustive()
+        f.debug_struct("SigningKey").field("kid", &self.kid()).finish_non_exhaustive()
     }
-}
-
-/// A public key as origins fetch it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Jwk {
-    kid: String,
-    kty: String,
-    crv: String,
-    alg: String,
-    #[serde(rename = "use")]
-    usage: String,
-    x: String,
-    y: String,
-}
-
-impl Jwk {
-    fn new(x: String, y: String) -> Self {
-        // RFC 7638 §3.2: the required members in this order, without white space.
-        let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
-        let thumbprint = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, canonical.as_bytes());
-        Self {
-            kid: BASE64URL_NOPAD.encode(thumbprint.as_ref()),
-            kty: "EC".into(),
-            crv: "P-256".into(),
-            alg: ALG.into(),
-            usage: "sig".into(),
-            x,
-            y,
-        }
-    }
-
-    fn point(&self) -> Option<Vec<u8>> {
-        let suitable = self.kty == "EC" && self.crv == "P-256" && self.alg == ALG && self.usage == "sig";
-        let mut point = vec![4];
-        for coordinate in [&self.x, &self.y] {
-            let bytes = BASE64URL_NOPAD.decode(coordinate.as_bytes()).ok()?;
-            if bytes.len() != COORDINATE_LEN {
-                return None;
-            }
-            point.extend_from_slice(&bytes);
-        }
-        suitable.then_some(point)
-    }
-}
-
-/// The public keys that are valid now: the one that signs, and those that signed what has not ended yet.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Jwks {
-    keys: Vec<Jwk>,
-}
-
-impl Jwks {
-    /// The set of these keys.
-    pub fn new(keys: impl IntoIterator<Item = Jwk>) -> Self {
-        Self { keys: keys.into_iter().collect() }
-    }
-
-    /// The set as `/.access/certs` serves it.
-    pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("strings and lists only")
-    }
-
-    /// The set as it was fetched from `/.access/certs`. Keys of other kinds make the whole set unreadable.
-    pub fn from_json(text: &str) -> Result<Self, KeyError> {
-        let set: Self = serde_json::from_str(text).map_err(|_| KeyError::NotAKey)?;
-        if set.keys.iter().all(|key| key.point().is_some()) { Ok(set) } else { Err(KeyError::NotAKey) }
-    }
-
-    /// Judges a token strictly: ES256 and nothing else, exactly the header that we write, a known key, and then issuer,
-    /// audience and times (with [`LEEWAY`]). Nothing of the contents is believed before the signature is.
-    pub fn verify(
-        &self,
-        token: &str,
-        iss: &str,
-        app: &AppId,
-        now: UnixTime,
-    ) -> Result<AssertionClaims, AssertionError> {
-        let claims: AssertionClaims = self.open(token, TYP)?;
-        judge(&claims, iss, app, now)?;
-        Ok(claims)
-    }
-
-    /// What a token of the type `typ` says, if a key of the set signed it. Neither of these types is accepted as another.
-    pub(super) fn open<T: DeserializeOwned>(&self, token: &str, typ: &str) -> Result<T, AssertionError> {
-        if token.len() > ASSERTION_MAX {
-            return Err(AssertionError::Malformed);
-        }
-        let (signed, signature) = token.rsplit_once('.').ok_or(AssertionError::Malformed)?;
-        let (header, body) = signed.split_once('.').ok_or(AssertionError::Malformed)?;
-        let [header, body, signature] = [decode(header)?, decode(body)?, decode(signature)?];
-        if signature.len() != SIGNATURE_LEN {
-            return Err(AssertionError::Malformed);
-        }
-        let header: Header = object(&header).ok_or(AssertionError::Header)?;
-        if header.alg != ALG || header.typ != typ {
-            return Err(AssertionError::Header);
-        }
-        let key = self.keys.iter().find(|key| key.kid == header.kid).ok_or(AssertionError::UnknownKey)?;
-        let point = key.point().ok_or(AssertionError::UnknownKey)?;
-        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
-            .verify(signed.as_bytes(), &signature)
-            .map_err(|_| AssertionError::Signature)?;
-        object(&body).ok_or(AssertionError::Claims)
-    }
-}
-
-fn judge(claims: &AssertionClaims, iss: &str, app: &AppId, now: UnixTime) -> Result<(), AssertionError> {
-    let begun = |at: UnixTime| at.0 <= now.0.saturating_add(LEEWAY);
-    let lasting = claims.exp.0 > claims.iat.0 && claims.exp.since(claims.iat).as_secs() <= ASSERTION_LIFE;
-    if claims.iss != iss {
-        Err(AssertionError::Issuer)
-    } else if !claims.aud.contains(app) {
-        Err(AssertionError::Audience)
-    } else if !begun(claims.iat) || !begun(claims.nbf) || !lasting || claims.exp.0.saturating_add(LEEWAY) <= now.0 {
-        Err(AssertionError::Time)
-    } else {
-        Ok(())
-    }
-}
-
-pub(super) fn decode(part: &str) -> Result<Vec<u8>, AssertionError> {
-    match BASE64URL_NOPAD.decode(part.as_bytes()) {
-        Ok(bytes) if !bytes.is_empty() => Ok(bytes),
-        _ => Err(AssertionError::Malformed),
-    }
-}
-
-/// A JSON object; serde would read a struct from a list, too.
-pub(super) fn object<T: DeserializeOwned>(json: &[u8]) -> Option<T> {
-    if json.first() == Some(&b'{') { serde_json::from_slice(json).ok() } else { None }
 }
 
 /// Exactly what we write: a second or unknown member (`crit`, `jku`, `zip`, …) makes a header that is not ours.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Header {
-    alg: String,
-    kid: String,
-    typ: String,
+pub(super) struct Header {
+    pub(super) alg: String,
+    pub(super) kid: String,
+    pub(super) typ: String,
 }
 
-const ALG: &str = "ES256";
-const TYP: &str = "JWT";
+/// The type of assertions.
+pub(super) const TYP: &str = "JWT";
 
 /// Why a key could not be made or read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -235,7 +192,7 @@ pub enum KeyError {
     /// The crypto provider refused; this is not the caller's fault.
     #[error("the cryptographic provider refused")]
     Crypto,
-    /// Not a P-256 key in the expected form.
-    #[error("not an ES256 key")]
+    /// Not a key of the algorithm in the expected form, or one that is too weak.
+    #[error("not a key for assertions")]
     NotAKey,
 }

@@ -30,7 +30,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::{WebSocketStream, tungstenite};
-use tunnel_auth::{Jwks, SigningKey};
+use tunnel_auth::{Algorithm, Jwks, SigningKey};
 use tunnel_client::{Builder, Client, Prompt, Trust};
 use tunnel_proto::{
     AppId, GrantId, Hostname, LinkId, UnixTime,
@@ -112,7 +112,7 @@ impl Edge {
         config.alpn_protocols = vec![ALPN_ACCESS.to_vec(), b"http/1.1".to_vec()];
         let mut plain = config.clone();
         plain.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let (key, _) = SigningKey::generate().unwrap();
+        let (key, _) = SigningKey::generate(Algorithm::Es256).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let state = Arc::new(State {
             port: listener.local_addr().unwrap().port(),

@@ -1,6 +1,7 @@
 //! `GET /.access/app`: what is at this hostname, signed.
 
 use http::StatusCode;
+use tunnel_auth::{Algorithm, assertion::KeyError};
 use tunnel_proto::{
     UnixTime,
     access::{APP_LIFE, AppClaims, SignedApp},
@@ -30,7 +31,9 @@ pub(crate) fn answer(desk: &Desk<'_>, ask: &Ask<'_>) -> Response {
         iat: visit.now,
         exp: UnixTime(visit.now.0.saturating_add(APP_LIFE)),
     };
-    match desk.keys.signing().sign_app(&claims) {
+    // Always by the same algorithm: no access client has to know others.
+    let key = desk.keys.signing(Algorithm::Es256, visit.now).ok_or(KeyError::NotAKey);
+    match key.and_then(|key| key.sign_app(&claims)) {
         Ok(descriptor) => json(StatusCode::OK, &SignedApp { descriptor }),
         Err(error) => {
             tracing::error!(%error, "a descriptor cannot be signed");

@@ -16,11 +16,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
 
 use super::{
-    Administration, Answer, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain, Explained, Exported,
-    NamedOperator, NamedServiceToken, NamedTunnel, OperatorRevoked, PersonStatus, PolicyTested, Replay, Replayed,
-    RevokeApplication, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus, SessionStatus,
-    SessionsEnded, SetupLink, SocketError, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson, WhichSessions, path_in,
-    problem,
+    Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain, Explained,
+    Exported, KeyStatus, NamedOperator, NamedServiceToken, NamedTunnel, OperatorRevoked, PersonStatus, PolicyTested,
+    Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued,
+    ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, SocketError, TestPolicy, TunnelRoutes, TunnelStatus,
+    UnbanPerson, WhichSessions, path_in, problem,
 };
 use crate::{
     declare,
@@ -205,6 +205,18 @@ impl Administration for Client {
 
     async fn delete_service_token(&self, request: NamedServiceToken) -> Answer<()> {
         self.post("/v1/service-tokens/delete", &request).await
+    }
+
+    async fn keys(&self) -> Answer<Vec<KeyStatus>> {
+        self.get("/v1/keys").await
+    }
+
+    async fn rotate_keys(&self, request: RotateKeys) -> Answer<Vec<KeyStatus>> {
+        self.post("/v1/keys/rotate", &request).await
+    }
+
+    async fn applications(&self) -> Answer<Vec<ApplicationStatus>> {
+        self.get("/v1/applications").await
     }
 
     async fn setup_link(&self) -> Answer<SetupLink> {

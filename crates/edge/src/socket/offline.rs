@@ -1,21 +1,24 @@
 //! What can be asked while no edge runs: answered on its store.
 //!
-//! Reading, ending sessions and revoking certificates work; they count from the edge's next start. Whatever needs to know
-//! how the edge is configured or reached, or makes something new, needs it to run.
+//! Reading, ending sessions, revoking certificates and changing keys work; they count from the edge's next start. Whatever
+//! needs to know how the edge is configured or reached needs it to run.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
 
 use super::{
-    AUDIT_MAX, Administration, Answer, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain, Explained, Exported,
-    Lock, NamedOperator, NamedServiceToken, NamedTunnel, OperatorRevoked, PersonStatus, PolicyTested, Replay, Replayed,
-    RevokeApplication, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus, SessionStatus,
-    SessionsEnded, SetupLink, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson, WhichSessions, problem,
+    AUDIT_MAX, Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain,
+    Explained, Exported, KeyStatus, Lock, NamedOperator, NamedServiceToken, NamedTunnel, OperatorRevoked, PersonStatus,
+    PolicyTested, Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued,
+    ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson,
+    WhichSessions, problem,
 };
 use crate::{
-    Clock, declare, people, platform, service_tokens,
+    Clock, declare,
+    keys::Keys,
+    people, platform, service_tokens,
     store::{
         AuditEvent, AuditRecord, CertificateHolder, DATABASE_NAME, Declared, MailLogEntry, OperatorRecord, Store,
         StoreError, sqlite::SqliteStore,
@@ -28,6 +31,7 @@ use tunnel_proto::{HostPattern, TunnelId};
 pub struct Offline {
     store: SqliteStore,
     clock: Clock,
+    data_dir: PathBuf,
     _lock: Lock,
 }
 
@@ -54,12 +58,18 @@ impl Offline {
             )
         })?;
         let store = SqliteStore::open(&path).await.map_err(|error| problem("no_edge", error.to_string()))?;
-        Ok(Self { store, clock, _lock: lock })
+        Ok(Self { store, clock, data_dir: data_dir.to_owned(), _lock: lock })
     }
 
     /// The store.
     pub const fn store(&self) -> &SqliteStore {
         &self.store
+    }
+
+    /// The keys, opened by the master key of the data directory.
+    async fn signing_keys(&self) -> Answer<Keys> {
+        let keys = Keys::load(&self.data_dir, &self.store, self.clock.now()).await;
+        keys.map_err(|error| problem("internal", error.to_string()))
     }
 
     fn record(&self, object: &impl ToString, detail: &str) -> AuditRecord {
@@ -199,6 +209,19 @@ impl Administration for Offline {
 
     async fn delete_service_token(&self, request: NamedServiceToken) -> Answer<()> {
         service_tokens::delete(&self.store, &request, self.clock.now()).await
+    }
+
+    async fn keys(&self) -> Answer<Vec<KeyStatus>> {
+        Ok(self.signing_keys().await?.status(self.clock.now()))
+    }
+
+    async fn rotate_keys(&self, request: RotateKeys) -> Answer<Vec<KeyStatus>> {
+        self.signing_keys().await?.rotate(&self.store, request, self.clock.now()).await
+    }
+
+    async fn applications(&self) -> Answer<Vec<ApplicationStatus>> {
+        let (_, declared) = self.store.declared().await.map_err(failed)?;
+        Ok(ApplicationStatus::all(&declared))
     }
 
     async fn setup_link(&self) -> Answer<SetupLink> {

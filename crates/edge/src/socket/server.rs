@@ -252,6 +252,12 @@ fn router(office: Arc<dyn Administration>) -> Router {
             "/v1/service-tokens/delete",
             post(async |State(office): Office, Asked(request)| json(office.delete_service_token(request).await)),
         )
+        .route("/v1/keys", get(async |State(office): Office| json(office.keys().await)))
+        .route(
+            "/v1/keys/rotate",
+            post(async |State(office): Office, Asked(request)| json(office.rotate_keys(request).await)),
+        )
+        .route("/v1/applications", get(async |State(office): Office| json(office.applications().await)))
         .route("/v1/setup-link", post(async |State(office): Office| json(office.setup_link().await)))
         .route("/v1/apply", post(async |State(office): Office, Asked(request)| json(office.apply(request).await)))
         .route("/v1/export", get(async |State(office): Office| json(office.export().await)))

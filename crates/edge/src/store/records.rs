@@ -390,7 +390,8 @@ pub struct AuditRecord {
     pub at: UnixTime,
     /// What happened.
     pub event: AuditEvent,
-    /// Who did it or asked for it: an e-mail address, `local`, `tunnel:NAME`, or nothing for a stranger.
+    /// Who did it or asked for it: an e-mail address, `local`, `tunnel:NAME`, `edge` for what it does by itself, or nothing
+    /// for a stranger.
     pub actor: Option<String>,
     /// Where from.
     pub source: Option<IpAddr>,
@@ -446,6 +447,8 @@ pub enum AuditEvent {
     Revoked,
     /// The configuration changed.
     ConfigurationChanged,
+    /// A key that signs assertions was made, or is published no more.
+    KeysRotated,
     /// The first administrator was set up.
     SetUp,
     /// A connector's link came up.
@@ -477,6 +480,7 @@ impl AuditEvent {
             Self::CertificateIssued => "certificate_issued",
             Self::Revoked => "revoked",
             Self::ConfigurationChanged => "configuration_changed",
+            Self::KeysRotated => "keys_rotated",
             Self::SetUp => "set_up",
             Self::TunnelUp => "tunnel_up",
             Self::TunnelDown => "tunnel_down",

@@ -202,6 +202,22 @@ impl Store for SqliteStore {
         secrets::put_if_absent(&self.writer, name, sealed).await
     }
 
+    async fn replace_secret(
+        &self,
+        name: &str,
+        expected: &[u8],
+        sealed: &[u8],
+        records: &[AuditRecord],
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.write().await?;
+        if !secrets::replace(&mut tx, name, expected, sealed).await? {
+            return Ok(false);
+        }
+        audit::append(&mut tx, records, None).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
     async fn put_certificate(&self, certificate: &CertificateRecord) -> Result<(), StoreError> {
         certificates::put(&self.writer, certificate).await
     }

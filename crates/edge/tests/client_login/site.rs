@@ -13,6 +13,7 @@ use tunnel_auth::{ClientToken, SessionId};
 use tunnel_edge::{
     Clock, Lang, Reference, Visit,
     audit::Audit,
+    countries::Countries,
     keys::Keys,
     login::{
         self,
@@ -84,6 +85,7 @@ pub(crate) struct Site {
     pub(crate) sessions: Sessions,
     pub(crate) clock: Clock,
     pub(crate) keys: Keys,
+    countries: Countries,
     pub(crate) audit: Audit,
     pub(crate) mails: std::sync::Mutex<Vec<(Hostname, String)>>,
     declared: std::sync::Mutex<Declared>,
@@ -144,10 +146,11 @@ impl Site {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder.path().join("edge.db")).await.unwrap());
         let zone: Hostname = "example.com".parse().unwrap();
         let clock = Clock::manual(NOW);
-        let keys = Keys::load(folder.path(), &*store).await.unwrap();
+        let keys = Keys::load(folder.path(), &*store, NOW).await.unwrap();
         let (pins, jobs) = decision::queue();
         let site = Arc::new(Self {
             sessions: Sessions::load(store.clone(), NOW).await.unwrap(),
+            countries: Countries::load(None).unwrap(),
             audit: Audit::start(store.clone(), clock.clone()),
             declared: std::sync::Mutex::new(declared()),
             snapshot: std::sync::Mutex::new(snapshot(declared())),
@@ -191,6 +194,7 @@ impl Site {
             keys: &self.keys,
             sessions: &self.sessions,
             snapshot: &snapshot,
+            countries: &self.countries,
             audit: &self.audit,
             pins: &self.pins,
         };

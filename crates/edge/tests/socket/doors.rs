@@ -16,12 +16,13 @@ use tokio::{
 use tunnel_edge::{
     declare::Request,
     socket::{
-        Administration, AuditQuery, BODY_MAX, Client, NamedOperator, NamedTunnel, RouteTunnel, Serving, Socket,
-        SocketError, WhichSessions,
+        Administration, AuditQuery, BODY_MAX, BanPerson, Client, Explain, NamedOperator, NamedTunnel, Replay,
+        RevokeApplication, RotateKeys, RouteTunnel, Serving, Socket, SocketError, TestPolicy, UnbanPerson,
+        WhichSessions, Who,
     },
 };
 use tunnel_proto::{
-    OperatorId,
+    OperatorId, UnixTime,
     enrol::{CreateTunnel, SOCKET_NAME},
 };
 
@@ -46,6 +47,8 @@ async fn every_request_arrives_and_every_answer_comes_back() {
     assert_eq!(client.tunnels().await, office.tunnels().await);
     assert_eq!(client.operators().await, office.operators().await);
     assert_eq!(client.sessions().await, office.sessions().await);
+    assert_eq!(client.keys().await, office.keys().await);
+    assert_eq!(client.applications().await, office.applications().await);
     assert_eq!(client.setup_link().await, office.setup_link().await);
     assert_eq!(client.export().await, office.export().await, "an answer may be longer than a request");
 
@@ -64,6 +67,24 @@ async fn every_request_arrives_and_every_answer_comes_back() {
     let laptop = NamedOperator { id: OperatorId::from_bytes([5; 16]) };
     assert_eq!(client.revoke_operator(laptop.clone()).await.unwrap().tunnels.len(), 1);
     assert_eq!(client.mail_log(AuditQuery { limit: 5 }).await.unwrap().len(), 1);
+    let rotate = RotateKeys { revoke_now: true };
+    assert_eq!(client.rotate_keys(rotate).await.unwrap().len(), 1);
+    assert_eq!(client.people().await, office.people().await);
+    let email: tunnel_proto::EmailAddress = "a@example.com".parse().unwrap();
+    let ban = BanPerson { email: email.clone(), reason: Some("left".into()) };
+    assert_eq!(client.ban(ban.clone()).await.unwrap().ended, 2);
+    let unban = UnbanPerson { email };
+    client.unban(unban.clone()).await.unwrap();
+    let anew = RevokeApplication { application: "www".parse().unwrap() };
+    client.revoke_application(anew.clone()).await.unwrap();
+    let application = "www".parse().unwrap();
+    let (source, country, at, destination) = (None, Some("JP".parse().unwrap()), Some(UnixTime(7)), None);
+    let test = TestPolicy { application, who: Who::Everyone, source, country, at, destination };
+    assert_eq!(client.test_policy(test.clone()).await.unwrap().admitted, 1);
+    let explain = Explain { reference: "7F3A-92C1-E08B".into() };
+    client.explain(explain.clone()).await.unwrap();
+    let replay = Replay { declaration: Some(apply.clone()), since: UnixTime(3) };
+    assert_eq!(client.replay(replay.clone()).await.unwrap().decisions, 5);
     let expected = [
         format!("{create:?}"),
         format!("{route:?}"),
@@ -73,6 +94,13 @@ async fn every_request_arrives_and_every_answer_comes_back() {
         format!("{office_tunnel:?}"),
         format!("{laptop:?}"),
         format!("{:?}", AuditQuery { limit: 5 }),
+        format!("{rotate:?}"),
+        format!("{ban:?}"),
+        format!("{unban:?}"),
+        format!("{anew:?}"),
+        format!("{test:?}"),
+        format!("{explain:?}"),
+        format!("{replay:?}"),
     ];
     assert_eq!(*office.asked.lock().unwrap(), expected);
 }

@@ -3,17 +3,21 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use tunnel_auth::Algorithm;
 use tunnel_edge::{
     declare::{Report, Request},
+    keys::KeyState,
     socket::{
-        Administration, Answer, AuditQuery, CreateServiceToken, Exported, NamedOperator, NamedServiceToken,
-        NamedTunnel, OperatorRevoked, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus,
-        SessionStatus, SessionsEnded, SetupLink, TunnelRoutes, TunnelStatus, WhichSessions, problem,
+        Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain,
+        Explained, Exported, KeyStatus, NamedOperator, NamedServiceToken, NamedTunnel, OperatorRevoked, PersonStatus,
+        PolicyTested, Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel,
+        ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, Tested,
+        TunnelRoutes, TunnelStatus, UnbanPerson, WhichSessions, problem,
     },
     store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord, SessionKind},
 };
 use tunnel_proto::{
-    AppId, Name, OperatorId, TunnelId, UnixTime,
+    AppId, Name, OperatorId, PersonId, TunnelId, UnixTime,
     enrol::{CreateTunnel, EdgeInfo, TunnelCreated},
 };
 
@@ -111,8 +115,11 @@ impl Administration for Office {
             method: "pin".parse().unwrap(),
             kind: SessionKind::Browser,
             device: None,
+            source: None,
+            login: None,
             host: "www.localhost".parse().unwrap(),
             created: UnixTime(1),
+            seen: UnixTime(1),
             expires: UnixTime(2),
             applications: vec![AppId::from_bytes([7; 32])],
         }])
@@ -121,6 +128,59 @@ impl Administration for Office {
     async fn end_sessions(&self, which: WhichSessions) -> Answer<SessionsEnded> {
         self.note(&which);
         Ok(SessionsEnded { ended: 2 })
+    }
+
+    async fn revoke_application(&self, request: RevokeApplication) -> Answer<()> {
+        self.note(&request);
+        Ok(())
+    }
+
+    async fn people(&self) -> Answer<Vec<PersonStatus>> {
+        Ok(vec![PersonStatus {
+            person: PersonId::from_bytes([4; 16]),
+            email: "a@example.com".parse().unwrap(),
+            method: "pin".parse().unwrap(),
+            issuer: "mailbox".into(),
+            groups: vec!["staff".into()],
+            created: UnixTime(1),
+            seen: UnixTime(2),
+            sessions: 3,
+            banned: None,
+        }])
+    }
+
+    async fn ban(&self, request: BanPerson) -> Answer<Banned> {
+        self.note(&request);
+        Ok(Banned { email: request.email, people: 1, ended: 2 })
+    }
+
+    async fn unban(&self, request: UnbanPerson) -> Answer<()> {
+        self.note(&request);
+        Ok(())
+    }
+
+    async fn test_policy(&self, request: TestPolicy) -> Answer<PolicyTested> {
+        self.note(&request);
+        let tested = Tested {
+            who: "a@example.com by pin".into(),
+            known: true,
+            source: [192, 0, 2, 1].into(),
+            admitted: true,
+            why: "policy `staff` admits".into(),
+            explanation: "application `www`".into(),
+            trace: serde_json::Value::Null,
+        };
+        Ok(PolicyTested { application: request.application, admitted: 1, tested: vec![tested] })
+    }
+
+    async fn explain(&self, request: Explain) -> Answer<Explained> {
+        self.note(&request);
+        Ok(Explained { records: vec![] })
+    }
+
+    async fn replay(&self, request: Replay) -> Answer<Replayed> {
+        self.note(&request);
+        Ok(Replayed { since: request.since, decisions: 5, gone: 1, differences: vec![] })
     }
 
     async fn service_tokens(&self) -> Answer<Vec<ServiceTokenStatus>> {
@@ -146,6 +206,21 @@ impl Administration for Office {
     async fn delete_service_token(&self, request: NamedServiceToken) -> Answer<()> {
         self.note(&request);
         Ok(())
+    }
+
+    async fn keys(&self) -> Answer<Vec<KeyStatus>> {
+        let (since, until) = (UnixTime(1), UnixTime(2));
+        Ok(vec![KeyStatus { id: "kid".into(), algorithm: Algorithm::Rs256, state: KeyState::Previous, since, until }])
+    }
+
+    async fn rotate_keys(&self, request: RotateKeys) -> Answer<Vec<KeyStatus>> {
+        self.note(request);
+        self.keys().await
+    }
+
+    async fn applications(&self) -> Answer<Vec<ApplicationStatus>> {
+        let (id, hostnames) = (AppId::from_bytes([7; 32]), vec!["*.localhost".parse().unwrap()]);
+        Ok(vec![ApplicationStatus { name: "www".parse().unwrap(), id, hostnames }])
     }
 
     async fn setup_link(&self) -> Answer<SetupLink> {

@@ -5,7 +5,8 @@ use std::{os::unix::net::UnixListener, path::Path};
 
 use tunnel_edge::{
     Clock,
-    socket::{Administration, AuditQuery, Lock, NamedTunnel, Offline, WhichSessions},
+    keys::Keys,
+    socket::{Administration, AuditQuery, Lock, NamedTunnel, Offline, RotateKeys, WhichSessions},
     store::{
         AuditEvent, AuditRecord, CertificateHolder, CertificateRecord, DATABASE_NAME, Declared, RouteRecord,
         SessionKind, SessionRecord, Store, TunnelRecord, sqlite::SqliteStore,
@@ -94,6 +95,26 @@ async fn tunnels_and_sessions_are_listed_and_ended_on_the_store_and_audited() {
     let revoked = |object| (AuditEvent::Revoked, Some("local"), Some(object));
     let expected = [revoked("office"), revoked("b@example.com"), revoked("a@example.com")];
     assert_eq!(told, [&expected[..], &[(AuditEvent::ConfigurationChanged, None, None)]].concat());
+}
+
+// S7
+#[tokio::test]
+async fn keys_are_changed_on_the_store_and_count_from_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    furnish(dir.path()).await;
+    let office = offline(dir.path()).await;
+    let before = office.keys().await.unwrap();
+    let after = office.rotate_keys(RotateKeys { revoke_now: true }).await.unwrap();
+    assert_eq!(office.keys().await.unwrap(), after);
+    assert!(after.iter().all(|new| before.iter().all(|old| old.id != new.id)), "{before:?} {after:?}");
+    let next = office.rotate_keys(RotateKeys { revoke_now: false }).await.unwrap();
+    assert_eq!(next.len(), 4);
+    let keys = Keys::load(dir.path(), office.store(), NOW).await.unwrap();
+    assert_eq!(keys.status(NOW), next);
+    let audit = office.audit(AuditQuery { limit: 1 }).await.unwrap();
+    assert_eq!((audit[0].event, audit[0].actor.as_deref()), (AuditEvent::KeysRotated, Some("local")));
+    let applications = office.applications().await.unwrap();
+    assert!(applications.is_empty(), "{applications:?}");
 }
 
 #[tokio::test]

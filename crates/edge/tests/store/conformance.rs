@@ -40,6 +40,7 @@ macro_rules! store_conformance {
             a_refused_event_is_not_counted
             a_mail_waits_until_it_is_due_and_leaves_a_log
             a_secret_is_kept_once
+            of_parallel_replacements_of_one_secret_exactly_one_is_made
             revocation_lists_what_has_not_expired
             an_operator_is_kept
             the_audit_record_comes_back_newest_first
@@ -471,6 +472,31 @@ pub(crate) async fn a_secret_is_kept_once(store: Arc<impl Store>) {
 }
 
 // T4
+pub(crate) async fn of_parallel_replacements_of_one_secret_exactly_one_is_made(store: Arc<impl Store>) {
+    let record = |n: u8| AuditRecord {
+        detail: Some(format!("replacement {n}")),
+        ..AuditRecord::new(T0, AuditEvent::KeysRotated)
+    };
+    assert!(!store.replace_secret("keys", b"old", b"new", &[record(0)]).await.unwrap(), "there is none");
+    assert_eq!(store.secret("keys").await.unwrap(), None);
+    store.put_secret_if_absent("keys", b"old").await.unwrap();
+    store.put_secret_if_absent("other", b"old").await.unwrap();
+    let replace = |n: u8| {
+        let store = store.clone();
+        async move { (n, store.replace_secret("keys", b"old", &[n], &[record(n)]).await.unwrap()) }
+    };
+    let done: Vec<_> = join_all((1..=50).map(replace)).await.into_iter().filter(|(_, done)| *done).collect();
+    let [(winner, _)] = done[..] else { panic!("{done:?}") };
+    assert_eq!(store.secret("keys").await.unwrap(), Some(vec![winner]));
+    assert_eq!(store.secret("other").await.unwrap().as_deref(), Some(b"old".as_slice()));
+    // Neither a change without its record, nor a record without its change.
+    let audit = store.audit(100).await.unwrap();
+    let details: Vec<_> = audit.iter().filter_map(|record| record.detail.clone()).collect();
+    assert_eq!(details, [format!("replacement {winner}")]);
+    assert!(!store.replace_secret("keys", b"old", b"new", &[]).await.unwrap(), "it is another one by now");
+    assert!(store.replace_secret("keys", &[winner], b"new", &[]).await.unwrap());
+}
+
 pub(crate) async fn revocation_lists_what_has_not_expired(store: Arc<impl Store>) {
     let tunnel = CertificateHolder::Tunnel(TunnelId::from_bytes([1; 16]));
     // The same bytes are another holder.

@@ -1,13 +1,16 @@
 //! The master key's file and what hangs on it.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use tempfile::TempDir;
+use tunnel_auth::Algorithm;
 use tunnel_edge::{
     keys::{Keys, KeysError, MASTER_KEY},
     store::sqlite::SqliteStore,
 };
 use tunnel_proto::UnixTime;
+
+const T0: UnixTime = UnixTime(1_800_000_000);
 
 async fn store(dir: &Path) -> SqliteStore {
     SqliteStore::open(dir.join("edge.db")).await.unwrap()
@@ -16,7 +19,7 @@ async fn store(dir: &Path) -> SqliteStore {
 async fn begun() -> (TempDir, SqliteStore, Keys) {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path()).await;
-    let keys = Keys::load(dir.path(), &store).await.unwrap();
+    let keys = Keys::load(dir.path(), &store, T0).await.unwrap();
     (dir, store, keys)
 }
 
@@ -25,13 +28,14 @@ async fn keys_stay_the_same_from_start_to_start() {
     let (dir, store, keys) = begun().await;
     let sealed = keys.seal("mail", b"1", b"hello");
     let zone = "example.com".parse().unwrap();
-    let ca = keys.authority(&store, &zone, UnixTime(1_800_000_000)).await.unwrap();
-    let again = Keys::load(dir.path(), &store).await.unwrap();
-    assert_eq!(again.signing().kid(), keys.signing().kid());
+    let ca = keys.authority(&store, &zone, T0).await.unwrap();
+    let again = Keys::load(dir.path(), &store, T0).await.unwrap();
+    let kid = |keys: &Keys| keys.signing(Algorithm::Es256, T0).unwrap().kid().to_owned();
+    assert_eq!(kid(&again), kid(&keys));
     assert_eq!(again.jwks().to_json(), keys.jwks().to_json());
     assert_eq!(again.keyed_hash("pin", &[b"1"]), keys.keyed_hash("pin", &[b"1"]));
     assert_eq!(again.open("mail", b"1", &sealed).unwrap().expose(), b"hello");
-    let ca_again = again.authority(&store, &zone, UnixTime(1_800_000_500)).await.unwrap();
+    let ca_again = again.authority(&store, &zone, T0.plus(Duration::from_secs(500))).await.unwrap();
     assert_eq!(ca_again.certificate_pem(), ca.certificate_pem());
 }
 
@@ -51,7 +55,7 @@ async fn what_is_sealed_for_one_purpose_or_place_opens_nowhere_else() {
 async fn a_missing_master_key_is_refused_once_something_was_sealed_with_it() {
     let (dir, store, _keys) = begun().await;
     fs::remove_file(dir.path().join(MASTER_KEY)).unwrap();
-    let error = Keys::load(dir.path(), &store).await.unwrap_err();
+    let error = Keys::load(dir.path(), &store, T0).await.unwrap_err();
     assert!(matches!(error, KeysError::Missing { .. }), "{error:?}");
     assert!(error.to_string().contains("master.key"), "{error}");
     assert!(!dir.path().join(MASTER_KEY).exists(), "none is made in its place");
@@ -62,7 +66,7 @@ async fn a_master_key_of_another_database_is_refused() {
     let (dir, store, _keys) = begun().await;
     let (other, _other_store, _keys) = begun().await;
     fs::copy(other.path().join(MASTER_KEY), dir.path().join(MASTER_KEY)).unwrap();
-    let error = Keys::load(dir.path(), &store).await.unwrap_err();
+    let error = Keys::load(dir.path(), &store, T0).await.unwrap_err();
     assert!(matches!(error, KeysError::OtherKey { .. }), "{error:?}");
 }
 
@@ -76,7 +80,7 @@ async fn a_master_key_that_is_no_key_is_refused_by_name() {
             continue; // All digits.
         }
         fs::write(&path, bad).unwrap();
-        let error = Keys::load(dir.path(), &store).await.unwrap_err();
+        let error = Keys::load(dir.path(), &store, T0).await.unwrap_err();
         assert!(matches!(error, KeysError::NotAKey { .. } | KeysError::File { .. }), "{bad:?}: {error:?}");
         assert!(error.to_string().contains("master.key"), "{error}");
         assert!(!error.to_string().contains(&good[..8]), "{error}");
@@ -87,12 +91,13 @@ async fn a_master_key_that_is_no_key_is_refused_by_name() {
 async fn a_start_that_died_before_the_key_was_written_is_begun_anew() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path()).await;
-    Keys::load(dir.path(), &store).await.unwrap();
+    Keys::load(dir.path(), &store, T0).await.unwrap();
     let (fresh, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     // Owner-only and empty, as the first step of making it leaves it.
     fs::rename(dir.path().join(MASTER_KEY), fresh.path().join(MASTER_KEY)).unwrap();
     fs::OpenOptions::new().write(true).truncate(true).open(fresh.path().join(MASTER_KEY)).unwrap();
-    Keys::load(fresh.path(), &SqliteStore::open(other.path().join("edge.db")).await.unwrap()).await.unwrap();
+    let empty = SqliteStore::open(other.path().join("edge.db")).await.unwrap();
+    Keys::load(fresh.path(), &empty, T0).await.unwrap();
 }
 
 #[cfg(unix)]
@@ -103,20 +108,20 @@ async fn a_master_key_that_others_may_read_or_that_is_a_link_is_refused() {
     let path = dir.path().join(MASTER_KEY);
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-    let error = Keys::load(dir.path(), &store).await.unwrap_err();
+    let error = Keys::load(dir.path(), &store, T0).await.unwrap_err();
     assert!(error.to_string().contains("chmod 600"), "{error}");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     fs::rename(&path, dir.path().join("moved")).unwrap();
     symlink(dir.path().join("moved"), &path).unwrap();
-    let error = Keys::load(dir.path(), &store).await.unwrap_err();
+    let error = Keys::load(dir.path(), &store, T0).await.unwrap_err();
     assert!(matches!(error, KeysError::File { .. }), "{error:?}");
 }
 
 #[tokio::test]
 async fn the_authority_belongs_to_one_zone() {
     let (_dir, store, keys) = begun().await;
-    keys.authority(&store, &"example.com".parse().unwrap(), UnixTime(1_800_000_000)).await.unwrap();
-    let other = keys.authority(&store, &"example.org".parse().unwrap(), UnixTime(1_800_000_000)).await;
+    keys.authority(&store, &"example.com".parse().unwrap(), T0).await.unwrap();
+    let other = keys.authority(&store, &"example.org".parse().unwrap(), T0).await;
     let error = other.err().unwrap();
     assert!(matches!(error, KeysError::OtherZone { .. }), "{error:?}");
 }

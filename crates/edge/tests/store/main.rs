@@ -4,4 +4,5 @@
 
 mod conformance;
 mod keys;
+mod rotation;
 mod sqlite;

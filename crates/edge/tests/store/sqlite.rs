@@ -233,7 +233,7 @@ async fn no_secret_is_found_in_the_bytes_on_disk() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("edge.db");
     let store = Arc::new(SqliteStore::open(&path).await.unwrap());
-    let keys = tunnel_edge::keys::Keys::load(dir.path(), &*store).await.unwrap();
+    let keys = tunnel_edge::keys::Keys::load(dir.path(), &*store, UnixTime(1)).await.unwrap();
     let hash = |what: &str| keys.keyed_hash(what, &[CANARY]);
     let pin = PinRecord {
         id: hash("challenge"),

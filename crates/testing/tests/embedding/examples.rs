@@ -3,12 +3,14 @@
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use tokio::{
-    io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
+    io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
     net::{TcpListener, TcpStream},
     process::{Child, Command},
     time::{sleep, timeout},
 };
 use tunnel_testing::Edge;
+
+use crate::keys::audience;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -80,6 +82,26 @@ async fn the_axum_example_greets_whom_the_edge_admits_and_nobody_else_arrives() 
     assert_eq!(ann_sees(&edge, "app.localhost").await, (200, "hi ann@example.com".to_owned()));
     let stranger = edge.visitor().get(&edge.url("app.localhost", "/")).await.unwrap();
     assert!(stranger.status().is_redirection(), "{stranger:?}");
+}
+
+#[tokio::test]
+async fn the_verify_example_lets_in_whom_the_edge_vouches_for_and_nobody_else() {
+    let edge = Edge::start().await.unwrap();
+    edge.admit("app.localhost", &["ann@example.com"]).await.unwrap();
+    let mut verify = client("verify", &edge);
+    verify.args([edge.url("access.localhost", ""), audience(&edge).await.to_string()]);
+    let mut program = verify.spawn().unwrap();
+    let mut said = BufReader::new(program.stdout.take().unwrap()).lines();
+    let listening = line(&mut said).await;
+    let address = listening.strip_prefix("listening at ").unwrap();
+    let origin = edge.origin().connect().await.unwrap();
+    let _published = origin.http("app.localhost").forward(&format!("http://{address}")).await.unwrap();
+    assert_eq!(ann_sees(&edge, "app.localhost").await, (200, "hi ann@example.com".to_owned()));
+    let mut past = TcpStream::connect(address).await.unwrap();
+    past.write_all(b"GET / HTTP/1.1\r\nhost: app.localhost\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, past.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
 }
 
 #[tokio::test]

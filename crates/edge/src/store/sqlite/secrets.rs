@@ -1,6 +1,6 @@
 //! Named secrets of the installation, sealed by the caller.
 
-use sqlx::SqlitePool;
+use sqlx::{Sqlite, SqlitePool, Transaction};
 
 use crate::store::StoreError;
 
@@ -19,4 +19,20 @@ pub(super) async fn put_if_absent(pool: &SqlitePool, name: &str, sealed: &[u8]) 
     .fetch_one(pool)
     .await?;
     Ok(kept)
+}
+
+/// False when the secret is not `expected`.
+pub(super) async fn replace(
+    tx: &mut Transaction<'static, Sqlite>,
+    name: &str,
+    expected: &[u8],
+    sealed: &[u8],
+) -> Result<bool, StoreError> {
+    let done = sqlx::query("UPDATE secrets SET sealed = ? WHERE name = ? AND sealed = ?")
+        .bind(sealed)
+        .bind(name)
+        .bind(expected)
+        .execute(&mut **tx)
+        .await?;
+    Ok(done.rows_affected() == 1)
 }
