@@ -1,6 +1,6 @@
 //! S1, S1b: every kind of credential for every application, at every door: nothing works but where it belongs.
 
-use tunnel_auth::{AssertionClaims, SigningKey};
+use tunnel_auth::{Algorithm, AssertionClaims, SigningKey};
 use tunnel_edge::gate::{self, Presented};
 use tunnel_policy::Attributes;
 
@@ -69,7 +69,7 @@ async fn cases(scene: &mut Scene) -> Vec<Case> {
         cases.push(case("the hash of a session", Presented::Cookies, vec![data_encoding(&person.session.id)], vec![]));
         cases.push(case("the login's own hash", Presented::Cookies, vec![data_encoding(&person.login.id)], vec![]));
         // An assertion, as the service there gets it.
-        let (key, _) = SigningKey::generate().unwrap();
+        let (key, _) = SigningKey::generate(Algorithm::Es256).unwrap();
         let app =
             scene.snapshot.policies.applications().find(|app| format!("{}.example.com", app.name) == *host).unwrap();
         let identity = &person.session.identity;
