@@ -43,19 +43,20 @@ async fn try_apply(place: &Place, file: &Path, dry_run: bool, prune: bool) -> Re
         return client.apply(request).await.map_err(|problem| problem.message);
     }
     let offline = Offline::open(&dir, Clock::System).await.map_err(|problem| problem.message)?;
-    let (built_in, mail, now) = ground(place)?;
-    let ground = Ground { built_in: &built_in, mail, actor: "local", now };
+    let (built_in, mail, countries, now) = ground(place)?;
+    let ground = Ground { built_in: &built_in, mail, countries, actor: "local", now };
     declare::apply(offline.store(), &request, &ground).await.map_err(|error| error.to_string())
 }
 
-fn ground(place: &Place) -> Result<(BuiltIn, bool, UnixTime), String> {
+/// What is built in, whether mail can be sent and countries be told, and now.
+fn ground(place: &Place) -> Result<(BuiltIn, bool, bool, UnixTime), String> {
     let config = place.config(Vec::new())?;
     let built_in = BuiltIn {
         administrators: config.administrators.clone(),
         quick_start: config.quick_start,
         login_host: Some(config.login_host.clone()),
     };
-    Ok((built_in, config.quick_start || config.smtp.is_some(), Clock::System.now()))
+    Ok((built_in, config.quick_start || config.smtp.is_some(), config.has_countries(), Clock::System.now()))
 }
 
 /// Prints what is declared.
@@ -99,7 +100,7 @@ pub(crate) async fn check(place: &Place, json: bool) -> ExitCode {
 
 async fn try_check(place: &Place) -> Result<Vec<String>, String> {
     tunnel_edge::edge::check_files(&place.config(Vec::new())?).map_err(|error| error.to_string())?;
-    let (built_in, mail, now) = ground(place)?;
+    let (built_in, mail, countries, now) = ground(place)?;
     let dir = place.data_dir()?;
     if let Some(client) = Client::find(&dir).await.map_err(|error| error.to_string())? {
         let exported = client.export().await.map_err(|problem| problem.message)?;
@@ -117,6 +118,12 @@ async fn try_check(place: &Place) -> Result<Vec<String>, String> {
                     .into(),
             );
         }
+        if !countries && exported.text.lines().any(|line| line.trim_start().starts_with("- country: ")) {
+            return Err(
+                "a rule names a country, and the configuration has no country file: with it the edge does not start"
+                    .into(),
+            );
+        }
         let request = Request { file: "what is declared".to_owned(), text: exported.text, dry_run: true, prune: false };
         return client.apply(request).await.map(|report| report.warnings).map_err(|problem| problem.message);
     }
@@ -124,7 +131,7 @@ async fn try_check(place: &Place) -> Result<Vec<String>, String> {
         return Ok(vec![format!("nothing is stored in `{}` yet", dir.display())]);
     }
     let offline = Offline::open(&dir, Clock::System).await.map_err(|problem| problem.message)?;
-    let ground = Ground { built_in: &built_in, mail, actor: "local", now };
+    let ground = Ground { built_in: &built_in, mail, countries, actor: "local", now };
     declare::check(offline.store(), &ground).await.map_err(|error| error.to_string())
 }
 

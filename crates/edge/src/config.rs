@@ -130,6 +130,11 @@ impl Config {
         raw.check(data_dir).map_err(|(key, reason)| invalid(key, reason))
     }
 
+    /// Whether it can be told in which country an address is: by a file, which no key names yet.
+    pub const fn has_countries(&self) -> bool {
+        false
+    }
+
     /// What assertions name as their issuer: `https://access.ZONE[:port]`.
     pub fn issuer(&self) -> String {
         format!("https://{}", self.with_port(&self.login_host, self.https_port(), 443))

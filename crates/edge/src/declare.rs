@@ -10,6 +10,7 @@
 //! None of the keys built so far is a secret, so `{file: …}`, `{env: …}` and `{unchanged: true}` are refused wherever
 //! they stand; the process that runs `edge apply` is the one to resolve them.
 
+mod countries;
 mod diff;
 mod fields;
 mod plan;
@@ -17,6 +18,7 @@ mod problem;
 mod read;
 mod rules;
 mod scalar;
+mod sessions;
 mod view;
 mod yaml;
 
@@ -56,6 +58,8 @@ pub struct Ground<'a> {
     pub built_in: &'a BuiltIn,
     /// Whether mail can be sent: `[smtp]`, or the quick start's own ways.
     pub mail: bool,
+    /// Whether it can be told in which country an address is.
+    pub countries: bool,
     /// Who declares, for the audit.
     pub actor: &'a str,
     /// Now.
@@ -134,7 +138,8 @@ pub async fn export(store: &dyn Store) -> Result<String, StoreError> {
 pub async fn check(store: &dyn Store, ground: &Ground<'_>) -> Result<Vec<String>, ApplyError> {
     let (revision, declared) = store.declared().await?;
     let refuse = |problems| Problems::new("the stored configuration", problems);
-    let problems = plan::mail(&declared, ground);
+    let mut problems = plan::mail(&declared, ground);
+    problems.extend(plan::countries(&declared, ground));
     if !problems.is_empty() {
         return Err(refuse(problems).into());
     }

@@ -77,6 +77,9 @@ impl Edge {
         if pin && config.smtp.is_none() && !config.quick_start {
             return Err(StartError::NoMail);
         }
+        if !config.has_countries() && declared.named_country().is_some() {
+            return Err(StartError::NoCountries);
+        }
         let snapshot = Snapshot::new(revision, declared, &built_in)?;
         let sessions = Sessions::load(store.clone(), clock.now()).await?;
         let revoked: HashSet<String> = store.revoked_serials(clock.now()).await?.into_iter().collect();
@@ -331,6 +334,9 @@ pub enum StartError {
     /// The quick start is for this machine only.
     #[error("the quick start listens on loopback only; write an edge.toml with your zone and give it with `--config`")]
     NotLoopback,
+    /// A rule names a country, and no file says where addresses are: what it blocks would not be blocked.
+    #[error("a rule names a country, but there is no country file in the configuration; add it")]
+    NoCountries,
     /// PINs without a mail server.
     #[error("a login method sends PINs by e-mail, but there is no `[smtp]` in the configuration; add it")]
     NoMail,

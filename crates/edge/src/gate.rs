@@ -156,6 +156,11 @@ impl Permit {
         self.until
     }
 
+    /// When it has to be looked at again: it ends, or a rule about time may have it end.
+    pub fn judged_until(&self) -> UnixTime {
+        self.until.min(UnixTime(self.claim.holds_until.load(Relaxed)))
+    }
+
     /// Whether what was admitted would still be, for a stream that goes on. Cheap while nothing changed.
     pub fn still_holds(&self, gate: Gate<'_>, now: UnixTime) -> bool {
         if now >= self.until || self.holder.until(gate.snapshot, now).is_none() {
@@ -175,7 +180,7 @@ impl Permit {
             && required.into_iter().all(|app| {
                 let decision = gate.snapshot.policies.decide(app, &subject);
                 holds_until = holds_until.min(decision.holds_until.unwrap_or(NEVER));
-                opens(&self.holder, app, now).is_some() && decision.is_allow()
+                opens(&self.holder, app, now).is_some() && decision.admits()
             });
         if holds {
             self.claim.holds_until.store(holds_until.0, Relaxed);
@@ -371,12 +376,14 @@ impl<'a> Gate<'a> {
         }
         let subject = Subject { caller: holder.caller(), here: visit.here(), destination };
         let decision = self.snapshot.policies.decide(app, &subject);
-        let judged = Judged { admitted: decision.is_allow(), holds_until: decision.holds_until.unwrap_or(NEVER) };
+        let judged = Judged { admitted: decision.admits(), holds_until: decision.holds_until.unwrap_or(NEVER) };
         self.decisions.0.insert(key, judged);
         let to = destination.map(|to| format!("to {to}: ")).unwrap_or_default();
         let why = format!("{to}{}", decision.trace);
         match decision.verdict {
-            Verdict::Allow { .. } => self.audit.record(record(visit, app, Some(holder), AuditEvent::Admitted, why)),
+            Verdict::Allow { .. } | Verdict::Bypass { .. } => {
+                self.audit.record(record(visit, app, Some(holder), AuditEvent::Admitted, why));
+            }
             Verdict::Deny { .. } => self.refused(visit, app, Some(holder), &why),
         }
         judged

@@ -177,6 +177,7 @@ impl Administration for Office {
         let ground = declare::Ground {
             built_in: &self.state.built_in,
             mail: self.state.config.quick_start || self.state.config.smtp.is_some(),
+            countries: self.state.config.has_countries(),
             actor: "local",
             now: self.state.now(),
         };

@@ -4,7 +4,7 @@ mod builtin;
 
 use std::collections::HashMap;
 
-use tunnel_policy::PolicySet;
+use tunnel_policy::{Declarations, PolicySet};
 use tunnel_proto::{HostPattern, Hostname, Revision, TunnelId};
 
 use crate::store::Declared;
@@ -30,7 +30,13 @@ impl Snapshot {
     /// changes nothing.
     pub fn new(revision: Revision, declared: Declared, built_in: &BuiltIn) -> Result<Self, SnapshotError> {
         let declared = built_in.complete(declared)?;
-        let policies = PolicySet::new(&declared.groups, &declared.policies, &declared.applications)?;
+        let policies = PolicySet::new(Declarations {
+            email_lists: &declared.email_lists,
+            ip_lists: &declared.ip_lists,
+            groups: &declared.groups,
+            policies: &declared.policies,
+            applications: &declared.applications,
+        })?;
         let mut exact = HashMap::new();
         let mut patterns = Vec::new();
         for route in &declared.routes {

@@ -10,6 +10,7 @@ pub mod sqlite;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tunnel_policy::{Rules, Selector};
 use tunnel_proto::{Hostname, Name, OperatorId, Revision, TunnelId, UnixTime};
 
 pub use records::*;
@@ -164,6 +165,14 @@ pub struct RateLimit {
 
 /// Looks a tunnel up by name in the declared configuration.
 impl Declared {
+    /// The first group or policy with a rule about a country: its kind and its name.
+    pub fn named_country(&self) -> Option<(&'static str, &Name)> {
+        let groups = self.groups.iter().map(|group| ("group", &group.name, &group.rules));
+        let policies = self.policies.iter().map(|policy| ("policy", &policy.name, &policy.rules));
+        let country = |rules: &Rules| rules.selectors().any(|selector| matches!(selector, Selector::Country(_)));
+        groups.chain(policies).find(|(_, _, rules)| country(rules)).map(|(kind, name, _)| (kind, name))
+    }
+
     /// The tunnel with this id.
     pub fn tunnel(&self, id: TunnelId) -> Option<&TunnelRecord> {
         self.tunnels.iter().find(|tunnel| tunnel.id == id)

@@ -37,6 +37,11 @@ impl Attributes {
             evaluations: Vec::new(),
         }
     }
+
+    /// What a one-time PIN proves: that a code arrived (`otp`), and nothing else.
+    pub fn of_pin() -> Self {
+        Self { amr: vec!["otp".to_owned()], ..Self::new() }
+    }
 }
 
 /// An organisation at GitHub that a person belongs to.

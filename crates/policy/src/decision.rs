@@ -32,10 +32,10 @@ pub struct Subject<'a> {
     pub destination: Option<SocketAddr>,
 }
 
-/// Who asks. Nobody is ever admitted.
+/// Who asks.
 #[derive(Clone, Copy, Debug)]
 pub enum Caller<'a> {
-    /// Somebody who has not logged in.
+    /// Somebody who has not logged in: admitted by a bypass only.
     Nobody,
     /// A person who logged in, and what the login method said about it.
     Person(&'a Identity, &'a Attributes),
@@ -80,9 +80,14 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Whether the verdict is to admit.
+    /// Whether this person or this machine is admitted as who they are. A bypass does not say who anybody is.
     pub fn is_allow(&self) -> bool {
         matches!(self.verdict, Verdict::Allow { .. })
+    }
+
+    /// Whether the request is admitted: as somebody's, or by a bypass.
+    pub fn admits(&self) -> bool {
+        matches!(self.verdict, Verdict::Allow { .. } | Verdict::Bypass { .. })
     }
 }
 
@@ -96,6 +101,11 @@ pub enum Verdict {
         policy: Name,
         /// How long a login lasts for the application by that policy, if it says so.
         session: Option<Duration>,
+    },
+    /// Admit whoever asks: what lies there is public under these circumstances.
+    Bypass {
+        /// The policy that says so.
+        policy: Name,
     },
     /// Turn away.
     Deny {

@@ -1,52 +1,41 @@
 //! Judging: who is admitted, who could be, and why.
 
-use std::net::IpAddr;
-
-use ipnet::IpNet;
-use tunnel_proto::{EmailAddress, Name};
+use tunnel_proto::{EmailAddress, Name, UnixTime};
 
 use crate::{
-    Action, Application, Caller, CallerKind, Circumstances, Decision, DenyReason, DestinationTrace, GroupTrace,
-    PolicySet, PolicyTrace, RuleTrace, RulesTrace, Selector, Subject, Trace, Verdict,
-    set::{Checked, CheckedPolicy, Rule},
+    Action, Application, Attributes, Caller, CallerKind, Circumstances, Decision, DenyReason, Evaluation, GroupTrace,
+    Outcome, PolicySet, PolicyTrace, RuleTrace, RulesTrace, Subject, Trace, Verdict,
+    facts::{Facts, Tri},
+    set::{Checked, CheckedPolicy, Referent, Rule},
 };
 
 impl PolicySet {
-    /// Judges a request for `application`: its `service_auth` policies first, then the others in their order; the first
-    /// that matches decides, and nothing is admitted that no policy matches. Nobody is admitted without an identity,
-    /// whatever the rules say; `service_auth` admits machines only, and `allow` people only.
+    /// Judges a request for `application`: its `service_auth` and `bypass` policies first, then `allow` and `block`, each
+    /// kind in the order of the list. The first that matches decides, and nothing is admitted that no policy matches.
+    ///
+    /// A `bypass` admits whoever asks, also somebody who has not logged in. Beside that nobody is admitted without an
+    /// identity, whatever the rules say: `service_auth` admits machines only, and `allow` people only.
     ///
     /// On the way to a destination, a policy matches only if it lists the destination as well; a block policy that lists
-    /// none blocks all of them, and an admitting one that lists none leads nowhere.
+    /// none blocks all of them, an admitting one that lists none leads nowhere, and a bypass has no say.
     ///
     /// The application is looked up by its id; one that is not in this set has no policies.
     pub fn decide(&self, application: &Application, subject: &Subject<'_>) -> Decision {
-        let facts = Facts::of(subject);
-        let mut judge = Judge::new(self, facts);
+        let mut judge = Judge::new(self, Facts::of(subject));
         let mut policies = self.policies_in_order(&application.id);
         let mut judged = Vec::new();
         let mut verdict = None;
         for policy in policies.by_ref() {
             let matched = judge.holds(&policy.rules) == Tri::Yes;
-            let listed = subject.destination.map(|to| policy.destinations.iter().any(|range| range.contains(to)));
-            judged.push((policy, matched, listed));
+            let outcome = outcome(policy, matched, subject);
+            judged.push((policy, matched, outcome));
             let name = || policy.rules.name.clone();
-            // A list of destinations narrows what the policy is about; an admitting policy without one leads nowhere.
-            let elsewhere = listed == Some(false);
-            let bare = subject.destination.is_some() && policy.destinations.is_empty();
-            // One that blocks some destinations says nothing where there is none yet, or never will be.
-            let not_about = subject.destination.is_none() && policy.blocks_some();
-            verdict = match (policy.action, subject.caller) {
-                _ if !matched || not_about || (elsewhere && !bare) => continue,
-                (Action::Block, _) => Some(deny(DenyReason::Blocked { policy: name() })),
-                (Action::Allow, Caller::Person(..)) | (Action::ServiceAuth, Caller::Service(_)) if bare => {
-                    Some(deny(DenyReason::NoDestinations { policy: name() }))
-                }
-                (Action::Allow, Caller::Person(..)) | (Action::ServiceAuth, Caller::Service(_)) => {
-                    Some(Verdict::Allow { policy: name(), session: policy.session })
-                }
-                (Action::Allow, Caller::Nobody | Caller::Service(_))
-                | (Action::ServiceAuth, Caller::Nobody | Caller::Person(..)) => continue,
+            verdict = match outcome {
+                Outcome::Bypassed => Some(Verdict::Bypass { policy: name() }),
+                Outcome::Allowed => Some(Verdict::Allow { policy: name(), session: policy.session }),
+                Outcome::Blocked => Some(deny(DenyReason::Blocked { policy: name() })),
+                Outcome::NoDestinations => Some(deny(DenyReason::NoDestinations { policy: name() })),
+                _ => continue,
             };
             break;
         }
@@ -59,16 +48,36 @@ impl PolicySet {
             application: application.name.clone(),
             caller,
             groups: judge.explain_groups(judged.iter().map(|(policy, ..)| &policy.rules)),
-            policies: judged.iter().map(|(policy, matched, to)| judge.explain(policy, *matched, *to)).collect(),
+            policies: judged.iter().map(|(policy, matched, how)| judge.explain(policy, *matched, *how)).collect(),
             not_reached: policies.map(|policy| policy.rules.name.clone()).collect(),
         };
         let verdict = match (verdict, subject.caller) {
+            (Some(verdict @ Verdict::Bypass { .. }), _) => verdict,
             (Some(verdict), Caller::Person(..) | Caller::Service(_)) => verdict,
             (None, Caller::Person(..) | Caller::Service(_)) => deny(DenyReason::NothingMatched),
             (_, Caller::Nobody) if self.hopeless(application, subject.here) => deny(DenyReason::Hopeless),
             (_, Caller::Nobody) => deny(DenyReason::LoginRequired),
         };
-        Decision { verdict, holds_until: None, trace }
+        Decision { verdict, holds_until: self.holds_until(application, subject.here.now), trace }
+    }
+
+    /// The next moment at which a rule about time that the application's policies have, or the groups that they refer to,
+    /// could change.
+    fn holds_until(&self, application: &Application, now: UnixTime) -> Option<UnixTime> {
+        let times = self.policies_of(&application.id).flat_map(|policy| &policy.times);
+        times.filter_map(|time| time.next_change(now)).min()
+    }
+
+    /// The evaluations that the application's policies ask for, or the groups that they refer to, each once. They are made
+    /// when a person logs in, and those that say yes are kept among the [`Attributes`].
+    pub fn evaluations_of(&self, application: &Application) -> Vec<Evaluation> {
+        let mut found: Vec<Evaluation> = Vec::new();
+        for evaluation in self.policies_of(&application.id).flat_map(|policy| &policy.evaluations) {
+            if !found.contains(evaluation) {
+                found.push(evaluation.clone());
+            }
+        }
+        found
     }
 
     /// Whether any admitting policy that matches lists some destination at this port: for others a name is not even looked
@@ -76,14 +85,15 @@ impl PolicySet {
     pub fn may_lead(&self, application: &Application, subject: &Subject<'_>, port: u16) -> bool {
         let mut judge = Judge::new(self, Facts::of(subject));
         self.policies_of(&application.id).any(|policy| {
-            policy.action != Action::Block
+            matches!(policy.action, Action::Allow | Action::ServiceAuth)
                 && policy.destinations.iter().any(|range| range.has_port(port))
                 && judge.holds(&policy.rules) == Tri::Yes
         })
     }
 
     /// Whether a PIN may be sent to this address: the application offers the method, some allow policy could be true of
-    /// the address by what an e-mail address alone can decide, and no block before it certainly applies.
+    /// the address by what a PIN alone can prove, and no block before it certainly applies. A bypass has no say: who is
+    /// admitted by it needs no PIN.
     pub fn eligible(
         &self,
         application: &Application,
@@ -91,12 +101,18 @@ impl PolicySet {
         here: Circumstances,
         method: &Name,
     ) -> bool {
-        application.offers(method) && self.could_admit(application, Facts::of_address(email, here, method))
+        let said = Attributes::of_pin();
+        application.offers(method) && self.could_admit(application, Facts::of_address(email, method, &said, here))
     }
 
-    /// Whether no login could admit under these circumstances; such a visitor is told so before being asked to log in.
+    /// Whether no login could admit under these circumstances, where no bypass makes one unnecessary; such a visitor is told
+    /// so before being asked to log in.
     pub fn hopeless(&self, application: &Application, here: Circumstances) -> bool {
-        !self.could_admit(application, Facts::of_stranger(here, &application.login_methods))
+        let facts = Facts::of_stranger(&application.login_methods, here);
+        let mut judge = Judge::new(self, facts);
+        let bypasses = self.policies_of(&application.id).filter(|policy| policy.action == Action::Bypass);
+        let open = bypasses.map(|policy| judge.holds(&policy.rules)).any(|known| known != Tri::No);
+        !open && !self.could_admit(application, facts)
     }
 
     fn could_admit(&self, application: &Application, facts: Facts<'_>) -> bool {
@@ -105,8 +121,8 @@ impl PolicySet {
             match (policy.action, judge.holds(&policy.rules)) {
                 (Action::Allow, Tri::Yes | Tri::Maybe) => return true,
                 (Action::Block, Tri::Yes) if !policy.blocks_some() => return false,
-                // For machines, which do not log in.
-                (Action::ServiceAuth, _) => {}
+                // Neither is about logging in.
+                (Action::ServiceAuth | Action::Bypass, _) => {}
                 (Action::Allow, Tri::No) | (Action::Block, _) => {}
             }
         }
@@ -125,107 +141,27 @@ fn deny(reason: DenyReason) -> Verdict {
     Verdict::Deny { reason }
 }
 
-/// What is known for certain, what is not yet known, and what is ruled out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Tri {
-    No,
-    Maybe,
-    Yes,
-}
-
-impl From<bool> for Tri {
-    fn from(known: bool) -> Self {
-        if known { Self::Yes } else { Self::No }
-    }
-}
-
-impl std::ops::Not for Tri {
-    type Output = Self;
-
-    fn not(self) -> Self {
-        match self {
-            Self::No => Self::Yes,
-            Self::Maybe => Self::Maybe,
-            Self::Yes => Self::No,
+/// What comes of a policy whose rules match or do not.
+fn outcome(policy: &CheckedPolicy, matched: bool, subject: &Subject<'_>) -> Outcome {
+    let listed = subject.destination.map(|to| policy.destinations.iter().any(|range| range.contains(to)));
+    // A list of destinations narrows what the policy is about; an admitting policy without one leads nowhere.
+    let bare = listed.is_some() && policy.destinations.is_empty();
+    match (policy.action, subject.caller) {
+        _ if !matched => Outcome::NoMatch,
+        (Action::Bypass, _) if listed.is_some() => Outcome::LeadsNowhere,
+        // One that blocks some destinations says nothing where there is none yet, or never will be.
+        _ if listed.is_none() && policy.blocks_some() => Outcome::ForDestinations,
+        _ if listed == Some(false) && !bare => Outcome::OtherDestination,
+        (Action::Bypass, _) => Outcome::Bypassed,
+        (Action::Block, _) => Outcome::Blocked,
+        (Action::Allow, Caller::Nobody) => Outcome::NeedsLogin,
+        (Action::Allow, Caller::Service(_)) => Outcome::ForPeople,
+        (Action::ServiceAuth, Caller::Nobody | Caller::Person(..)) => Outcome::ForMachines,
+        (Action::Allow, Caller::Person(..)) | (Action::ServiceAuth, Caller::Service(_)) if bare => {
+            Outcome::NoDestinations
         }
+        (Action::Allow, Caller::Person(..)) | (Action::ServiceAuth, Caller::Service(_)) => Outcome::Allowed,
     }
-}
-
-/// What a rule is held against.
-#[derive(Clone, Copy)]
-pub(crate) struct Facts<'a> {
-    pub(crate) email: Fact<&'a EmailAddress>,
-    pub(crate) method: Fact<&'a Name>,
-    /// The service token of a machine; people have none.
-    pub(crate) service: Option<&'a Name>,
-    /// `None`: an address in none of the ranges that anybody would write down.
-    pub(crate) source: Option<IpAddr>,
-    /// Methods that an unknown login could still be by; any when empty.
-    pub(crate) methods: &'a [Name],
-}
-
-/// Something about a person that is known, cannot be, or may turn out at login.
-#[derive(Clone, Copy)]
-pub(crate) enum Fact<T> {
-    Known(T),
-    Absent,
-    Unknown,
-}
-
-impl<T> Fact<T> {
-    fn is(self, test: impl FnOnce(T) -> bool) -> Tri {
-        match self {
-            Self::Known(fact) => test(fact).into(),
-            Self::Absent => Tri::No,
-            Self::Unknown => Tri::Maybe,
-        }
-    }
-}
-
-impl<'a> Facts<'a> {
-    fn of(subject: &Subject<'a>) -> Self {
-        let (email, method, service) = match subject.caller {
-            Caller::Person(identity, _) => (Fact::Known(&identity.email), Fact::Known(&identity.method), None),
-            Caller::Nobody => (Fact::Absent, Fact::Absent, None),
-            Caller::Service(name) => (Fact::Absent, Fact::Absent, Some(name)),
-        };
-        Self { email, method, service, source: Some(subject.here.source.to_canonical()), methods: &[] }
-    }
-
-    fn of_address(email: &'a EmailAddress, here: Circumstances, method: &'a Name) -> Self {
-        let source = Some(here.source.to_canonical());
-        Self { email: Fact::Known(email), method: Fact::Known(method), service: None, source, methods: &[] }
-    }
-
-    fn of_stranger(here: Circumstances, methods: &'a [Name]) -> Self {
-        let source = Some(here.source.to_canonical());
-        Self { email: Fact::Unknown, method: Fact::Unknown, service: None, source, methods }
-    }
-
-    fn holds(&self, selector: &Selector) -> Tri {
-        match selector {
-            Selector::Email(email) => self.email.is(|known| known == email),
-            Selector::EmailDomain(domain) => self.email.is(|known| known.is_at(domain)),
-            Selector::Ip(range) => self.source.is_some_and(|source| contains(range, source)).into(),
-            Selector::Everyone => Tri::Yes,
-            Selector::LoginMethod(method) => {
-                let possible = self.methods.is_empty() || self.methods.contains(method);
-                if possible { self.method.is(|known| known == method) } else { Tri::No }
-            }
-            Selector::ServiceToken(name) => (self.service == Some(name)).into(),
-            Selector::AnyServiceToken => self.service.is_some().into(),
-            // The judge resolves groups.
-            Selector::Group(_) => Tri::No,
-        }
-    }
-}
-
-/// Whether the range holds the address; a range of IPv4 addresses in IPv6 clothes (`::ffff:0:0/96`) counts as IPv4.
-fn contains(range: &IpNet, source: IpAddr) -> bool {
-    if let (IpNet::V6(net), IpAddr::V4(v4)) = (range, source) {
-        return net.prefix_len() >= 96 && net.contains(&v4.to_ipv6_mapped());
-    }
-    range.contains(&source)
 }
 
 /// Holds rules against facts, each group at most once: groups that refer to groups would else multiply.
@@ -254,8 +190,15 @@ impl<'a> Judge<'a> {
     }
 
     fn rule(&self, rule: &Rule) -> Tri {
-        match rule.group {
-            Some(group) => self.groups.get(group).copied().flatten().unwrap_or(Tri::No),
+        match rule.refers {
+            Some(Referent::Group(at)) => self.groups.get(at).copied().flatten().unwrap_or(Tri::No),
+            Some(Referent::Emails(at)) => {
+                let listed = |email| self.set.email_lists.get(at).is_some_and(|list| list.contains(email));
+                self.facts.email.is(listed)
+            }
+            Some(Referent::Ranges(at)) => {
+                self.set.ip_lists.get(at).is_some_and(|ranges| self.facts.source.is_in(ranges)).into()
+            }
             None => self.facts.holds(&rule.selector),
         }
     }
@@ -283,10 +226,9 @@ impl<'a> Judge<'a> {
         rules.groups().filter(open).collect()
     }
 
-    fn explain(&self, policy: &CheckedPolicy, matched: bool, listed: Option<bool>) -> PolicyTrace {
+    fn explain(&self, policy: &CheckedPolicy, matched: bool, outcome: Outcome) -> PolicyTrace {
         let rules = self.explain_rules(&policy.rules, matched);
-        let destinations = listed.map(|listed| DestinationTrace { listed, any: !policy.destinations.is_empty() });
-        PolicyTrace { policy: policy.rules.name.clone(), action: policy.action, destinations, rules }
+        PolicyTrace { policy: policy.rules.name.clone(), action: policy.action, outcome, rules }
     }
 
     fn explain_groups<'b>(&self, rules: impl Iterator<Item = &'b Checked>) -> Vec<GroupTrace> {
@@ -314,7 +256,11 @@ impl<'a> Judge<'a> {
 
     fn explain_rules(&self, rules: &Checked, matched: bool) -> RulesTrace {
         let list = |rules: &[Rule]| {
-            let explain = |rule: &Rule| RuleTrace { rule: rule.selector.clone(), held: self.rule(rule) == Tri::Yes };
+            let explain = |rule: &Rule| RuleTrace {
+                rule: rule.selector.clone(),
+                held: self.rule(rule) == Tri::Yes,
+                found: self.facts.found(&rule.selector),
+            };
             rules.iter().map(explain).collect()
         };
         RulesTrace {

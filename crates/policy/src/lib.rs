@@ -1,17 +1,17 @@
 //! Who may reach what: the pure policy engine of Tunnel.
 //!
-//! An administrator declares [`Group`]s, [`Policy`]s and [`Application`]s; a [`PolicySet`] checks them against each other
+//! An administrator declares [`EmailList`]s and [`IpList`]s, [`Group`]s, [`Policy`]s and [`Application`]s; a [`PolicySet`] checks them against each other
 //! once and then answers, for every request: which applications does this host and path fall under
-//! ([`PolicySet::applications_for`]), and is this person admitted to them from this address ([`PolicySet::decide`]), with
-//! a [`Trace`] that says why. What nobody declared is refused, and nobody is admitted without having logged in or having
-//! shown a service token.
+//! ([`PolicySet::applications_for`]), and is this person admitted to them from this address at this time
+//! ([`PolicySet::decide`]), with a [`Trace`] that says why. What nobody declared is refused, and nobody is admitted without
+//! having logged in or having shown a service token, unless a policy says [`Action::Bypass`].
 //!
 //! No sockets, files, clock or randomness: whoever calls says who asks, where and when. Authenticating people is not done
 //! here, nor is anything remembered between two calls.
 //!
 //! ```
 //! use tunnel_policy::{
-//!     Action, Application, Attributes, Circumstances, Policy, PolicySet, Rules, Selector, Subject, Target,
+//!     Action, Application, Attributes, Circumstances, Declarations, Policy, PolicySet, Rules, Selector, Subject, Target,
 //! };
 //! use tunnel_proto::{AppId, Hostname, Identity, PersonId, UnixTime};
 //!
@@ -23,18 +23,9 @@
 //!     session_duration: None,
 //!     destinations: vec![],
 //! };
-//! let wiki = Application {
-//!     id: AppId::from_bytes([7; 32]),
-//!     name: "wiki".parse()?,
-//!     targets: vec![Target { host: "wiki.example.com".parse()?, path: None }],
-//!     login_methods: vec![],
-//!     policies: vec![staff.name.clone()],
-//!     websocket_origins: vec![],
-//!     compatible_headers: true,
-//!     device_login: true,
-//!     provisional: false,
-//! };
-//! let set = PolicySet::new(&[], &[staff], &[wiki])?;
+//! let target = Target { host: "wiki.example.com".parse()?, path: None };
+//! let wiki = Application::new(AppId::from_bytes([7; 32]), "wiki".parse()?, vec![target], vec![staff.name.clone()]);
+//! let set = PolicySet::new(Declarations { policies: &[staff], applications: &[wiki], ..Declarations::default() })?;
 //!
 //! let host = Hostname::parse("wiki.example.com")?;
 //! let matched = set.applications_for(&host, "/start");
@@ -60,18 +51,25 @@
 
 mod attributes;
 mod decision;
+mod facts;
 mod judge;
+mod lists;
 mod model;
 mod path;
 mod readings;
+mod selector;
 mod set;
+mod time;
 mod trace;
 mod warning;
 
 pub use attributes::{Attributes, Country, CountryError, GithubOrganization};
 pub use decision::{Caller, Circumstances, Decision, DenyReason, Subject, Verdict};
-pub use model::{Action, Application, Group, Policy, Rules, Selector, Target};
+pub use lists::{EmailList, IpList};
+pub use model::{Action, Application, AssertionAlgorithm, Group, Policy, Rules, Target};
 pub use path::{PATTERN_MAX, PathPattern, PathPatternError};
-pub use set::{Matched, PolicySet, PolicySetError, is_reserved};
-pub use trace::{CallerKind, DestinationTrace, GroupTrace, PolicyTrace, RuleTrace, RulesTrace, Trace};
+pub use selector::{ClaimValue, Evaluation, GithubTeam, ProviderGroup, Selector};
+pub use set::{Declarations, Matched, PolicySet, PolicySetError, is_reserved};
+pub use time::{DayError, Days, TimeOfDay, TimeOfDayError, TimeOfWeek, TimeOfWeekError, Zone, ZoneError};
+pub use trace::{CallerKind, GroupTrace, Outcome, PolicyTrace, RuleTrace, RulesTrace, Trace};
 pub use warning::Warning;

@@ -2,9 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use tunnel_proto::{AppId, DestinationRange, EmailAddress, HostPattern, Hostname, Name};
+use tunnel_proto::{AppId, DestinationRange, HostPattern, Name, UnixTime};
+
+use crate::Selector;
 
 /// A rule list: `ANY(include) AND ALL(require) AND NOT ANY(exclude)`. A list whose `include` is empty matches nobody.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,29 +29,6 @@ impl Rules {
     }
 }
 
-/// One condition. Written as a map with one key, for example `email_domain: example.com`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Selector {
-    /// This e-mail address.
-    Email(EmailAddress),
-    /// E-mail addresses whose domain is exactly this one.
-    EmailDomain(Hostname),
-    /// Source addresses in this range.
-    Ip(IpNet),
-    /// Everyone.
-    Everyone,
-    /// People who logged in by this method.
-    LoginMethod(Name),
-    /// Machines with the service token of this name.
-    ServiceToken(Name),
-    /// Machines with any service token.
-    AnyServiceToken,
-    /// People and places that this group's rules match.
-    Group(Name),
-}
-
 /// A reusable rule list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
@@ -70,7 +48,10 @@ pub enum Action {
     Allow,
     /// Turn away, whatever later policies say.
     Block,
-    /// Admit machines by their service token, before any other policy is asked. People are not admitted by it.
+    /// Admit whoever asks, without a login and before any policy for people is asked. What it opens is public for those whom
+    /// its rules match; they cannot ask who somebody is.
+    Bypass,
+    /// Admit machines by their service token, before any policy for people is asked. People are not admitted by it.
     ServiceAuth,
 }
 
@@ -128,6 +109,56 @@ pub struct Application {
     /// Made by the quick start when the hostname was published; gives way to any application declared for that hostname.
     #[serde(default)]
     pub provisional: bool,
+    /// How long a login lasts for it (whole seconds), where the policy that admits does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_duration: Option<Duration>,
+    /// How long a login lasts for it without being used (whole seconds).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_idle: Option<Duration>,
+    /// Logins before this moment do not count for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<UnixTime>,
+    /// How its assertions are signed.
+    #[serde(default, skip_serializing_if = "AssertionAlgorithm::is_default")]
+    pub assertion: AssertionAlgorithm,
+}
+
+impl Application {
+    /// An application with these targets and policies, and everything else as it is when nobody says otherwise.
+    pub fn new(id: AppId, name: Name, targets: Vec<Target>, policies: Vec<Name>) -> Self {
+        Self {
+            id,
+            name,
+            targets,
+            login_methods: Vec::new(),
+            policies,
+            websocket_origins: Vec::new(),
+            compatible_headers: true,
+            device_login: true,
+            provisional: false,
+            session_duration: None,
+            session_idle: None,
+            since: None,
+            assertion: AssertionAlgorithm::Es256,
+        }
+    }
+}
+
+/// How the assertions are signed that an application's service gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AssertionAlgorithm {
+    /// ECDSA on P-256 (RFC 7518 §3.4).
+    #[default]
+    Es256,
+    /// RSA (RFC 7518 §3.3), for services that know nothing else.
+    Rs256,
+}
+
+impl AssertionAlgorithm {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 fn yes() -> bool {
@@ -139,22 +170,8 @@ impl fmt::Display for Action {
         f.write_str(match self {
             Self::Allow => "allow",
             Self::Block => "block",
+            Self::Bypass => "bypass",
             Self::ServiceAuth => "service_auth",
         })
-    }
-}
-
-impl fmt::Display for Selector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Email(email) => write!(f, "email `{email}`"),
-            Self::EmailDomain(domain) => write!(f, "email_domain `{domain}`"),
-            Self::Ip(range) => write!(f, "ip `{range}`"),
-            Self::Everyone => f.write_str("everyone"),
-            Self::LoginMethod(method) => write!(f, "login_method `{method}`"),
-            Self::ServiceToken(token) => write!(f, "service_token `{token}`"),
-            Self::AnyServiceToken => f.write_str("any_service_token"),
-            Self::Group(group) => write!(f, "group `{group}`"),
-        }
     }
 }

@@ -3,24 +3,42 @@
 mod check;
 mod hosts;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use tunnel_proto::{AppId, DestinationRange, Hostname, Name};
+use tunnel_proto::{AppId, DestinationRange, EmailAddress, Hostname, Name};
 
 pub use check::PolicySetError;
 
 use crate::{
-    Action, Application, Group, Policy, Rules, Selector, Warning,
+    Action, Application, EmailList, Evaluation, Group, IpList, Policy, Rules, Selector, TimeOfWeek, Warning,
+    lists::Ranges,
     readings::{Readings, fold, readings},
     warning,
 };
 
-/// Groups, policies and applications, checked against each other and indexed. Immutable; replaced whole.
+/// What a [`PolicySet`] is made of.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Declarations<'a> {
+    /// Reusable lists of e-mail addresses.
+    pub email_lists: &'a [EmailList],
+    /// Reusable lists of address ranges.
+    pub ip_lists: &'a [IpList],
+    /// Reusable rule lists.
+    pub groups: &'a [Group],
+    /// Reusable policies.
+    pub policies: &'a [Policy],
+    /// What the policies protect.
+    pub applications: &'a [Application],
+}
+
+/// Lists, groups, policies and applications, checked against each other and indexed. Immutable; replaced whole.
 ///
 /// Looking up an application costs a few hash look-ups by host, however many hosts there are, and a walk over the path
 /// patterns declared for that host.
 #[derive(Debug)]
 pub struct PolicySet {
+    pub(crate) email_lists: Vec<HashSet<EmailAddress>>,
+    pub(crate) ip_lists: Vec<Ranges>,
     pub(crate) groups: Vec<Checked>,
     pub(crate) policies: Vec<CheckedPolicy>,
     applications: Vec<CheckedApplication>,
@@ -28,7 +46,7 @@ pub struct PolicySet {
     hosts: hosts::Index,
 }
 
-/// A named rule list whose groups are known to exist and not to refer to themselves.
+/// A named rule list; what it refers to is known to exist, and its groups not to refer to themselves.
 #[derive(Debug)]
 pub(crate) struct Checked {
     pub(crate) name: Name,
@@ -40,15 +58,31 @@ pub(crate) struct Checked {
 impl Checked {
     /// The places of the groups that the rules name.
     pub(crate) fn groups(&self) -> impl Iterator<Item = usize> {
-        self.include.iter().chain(&self.require).chain(&self.exclude).filter_map(|rule| rule.group)
+        self.all().filter_map(|rule| match rule.refers {
+            Some(Referent::Group(at)) => Some(at),
+            _ => None,
+        })
+    }
+
+    /// Every rule of the three lists.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Rule> {
+        self.include.iter().chain(&self.require).chain(&self.exclude)
     }
 }
 
-/// One rule; `group` is the place of the group that the selector names.
+/// One rule, and what its selector refers to.
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) selector: Selector,
-    pub(crate) group: Option<usize>,
+    pub(crate) refers: Option<Referent>,
+}
+
+/// Something that a rule refers to, by its place in the set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Referent {
+    Group(usize),
+    Emails(usize),
+    Ranges(usize),
 }
 
 #[derive(Debug)]
@@ -57,6 +91,10 @@ pub(crate) struct CheckedPolicy {
     pub(crate) session: Option<std::time::Duration>,
     pub(crate) destinations: Vec<DestinationRange>,
     pub(crate) rules: Checked,
+    /// The rules about time among its own and those of the groups that it refers to, each once.
+    pub(crate) times: Vec<TimeOfWeek>,
+    /// The evaluations among them, each once.
+    pub(crate) evaluations: Vec<Evaluation>,
 }
 
 impl CheckedPolicy {
@@ -74,23 +112,24 @@ struct CheckedApplication {
 
 impl PolicySet {
     /// Checks and indexes. The first thing found that makes no sense is the error; nothing is left out silently.
-    pub fn new(groups: &[Group], policies: &[Policy], applications: &[Application]) -> Result<Self, PolicySetError> {
+    pub fn new(declared: Declarations<'_>) -> Result<Self, PolicySetError> {
+        let Declarations { email_lists, ip_lists, groups, policies, applications } = declared;
+        check::names("e-mail lists", email_lists.iter().map(|list| &list.name))?;
+        check::names("IP lists", ip_lists.iter().map(|list| &list.name))?;
         check::names("groups", groups.iter().map(|group| &group.name))?;
         check::names("policies", policies.iter().map(|policy| &policy.name))?;
         check::names("applications", applications.iter().map(|application| &application.name))?;
         check::applications(applications)?;
-        let by_group: HashMap<&Name, usize> = groups.iter().map(|group| &group.name).zip(0..).collect();
+        let places = check::Places::of(&declared);
         let by_policy: HashMap<&Name, usize> = policies.iter().map(|policy| &policy.name).zip(0..).collect();
-        let checked = |kind, name: &Name, rules: &Rules| check::rules(kind, name, rules, &by_group);
-        let set = Self {
+        let checked = |kind, name: &Name, rules: &Rules| check::rules(kind, name, rules, &places);
+        let mut set = Self {
+            email_lists: email_lists.iter().map(|list| list.emails.iter().cloned().collect()).collect(),
+            ip_lists: ip_lists.iter().map(|list| Ranges::new(&list.ranges)).collect(),
             groups: groups.iter().map(|g| checked("group", &g.name, &g.rules)).collect::<Result<_, _>>()?,
             policies: policies
                 .iter()
-                .map(|policy| {
-                    let rules = checked("policy", &policy.name, &policy.rules)?;
-                    let destinations = policy.destinations.clone();
-                    Ok(CheckedPolicy { action: policy.action, session: policy.session_duration, destinations, rules })
-                })
+                .map(|policy| check::policy(policy, checked("policy", &policy.name, &policy.rules)?))
                 .collect::<Result<_, _>>()?,
             applications: applications
                 .iter()
@@ -104,7 +143,24 @@ impl PolicySet {
         };
         check::cycles(&set.groups)?;
         check::callers(&set.groups, &set.policies)?;
+        set.gather();
         Ok(set)
+    }
+
+    /// Has every policy know the rules about time and the evaluations that it depends on.
+    fn gather(&mut self) {
+        for policy in &mut self.policies {
+            let reached = reached(&policy.rules, &self.groups);
+            for rule in reached.iter().flat_map(|list| list.all()) {
+                match &rule.selector {
+                    Selector::TimeOfWeek(time) if !policy.times.contains(time) => policy.times.push(time.clone()),
+                    Selector::ExternalEvaluation(evaluation) if !policy.evaluations.contains(evaluation) => {
+                        policy.evaluations.push(evaluation.clone());
+                    }
+                    _ => {}
+                }
+            }
+        }
     }
 
     /// The application with this id.
@@ -160,10 +216,10 @@ impl PolicySet {
         warning::of(self)
     }
 
-    /// The policies of an application in the order in which they are judged: those for machines first.
+    /// The policies of an application in the order in which they are judged: those first that ask nobody to log in.
     pub(crate) fn policies_in_order(&self, id: &AppId) -> impl Iterator<Item = &CheckedPolicy> {
-        let machines = |policy: &&CheckedPolicy| policy.action == Action::ServiceAuth;
-        self.policies_of(id).filter(machines).chain(self.policies_of(id).filter(move |policy| !machines(policy)))
+        let first = |policy: &&CheckedPolicy| matches!(policy.action, Action::ServiceAuth | Action::Bypass);
+        self.policies_of(id).filter(first).chain(self.policies_of(id).filter(move |policy| !first(policy)))
     }
 
     pub(crate) fn policies_of(&self, id: &AppId) -> impl Iterator<Item = &CheckedPolicy> {
@@ -174,6 +230,18 @@ impl PolicySet {
     fn checked(&self, id: &AppId) -> Option<&CheckedApplication> {
         self.by_id.get(id).and_then(|at| self.applications.get(*at))
     }
+}
+
+/// The rule list itself, and those of the groups that it refers to, directly or by way of others, each once.
+fn reached<'a>(rules: &'a Checked, groups: &'a [Checked]) -> Vec<&'a Checked> {
+    let mut seen = HashSet::new();
+    let mut lists = vec![rules];
+    let mut next = 0usize;
+    while let Some(list) = lists.get(next).copied() {
+        next = next.saturating_add(1);
+        lists.extend(list.groups().filter(|group| seen.insert(*group)).filter_map(|group| groups.get(group)));
+    }
+    lists
 }
 
 /// The applications that the readings of a path fall under. **All** of them must admit.

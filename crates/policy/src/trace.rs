@@ -14,7 +14,7 @@ pub struct Trace {
     pub application: Name,
     /// What asked. An allow policy admits people only and a service_auth policy machines only, even when its rules hold.
     pub caller: CallerKind,
-    /// The policies in the order in which they were judged; the last one decided, if any matched.
+    /// The policies in the order in which they were judged; the last one may have decided.
     pub policies: Vec<PolicyTrace>,
     /// Every group that the rules above refer to, each once, in the order of first mention.
     pub groups: Vec<GroupTrace>,
@@ -34,13 +34,58 @@ pub enum CallerKind {
     Service,
 }
 
-/// What a policy's destinations say about the one that was asked for.
+/// What comes of a policy for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct DestinationTrace {
-    /// Whether the destination is among them.
-    pub listed: bool,
-    /// Whether there are any.
-    pub any: bool,
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Its rules do not match.
+    NoMatch,
+    /// They do, but it does not list the destination.
+    OtherDestination,
+    /// They do, but it is about some destinations only, and the request is for none.
+    ForDestinations,
+    /// They do, but it leads to no destination: it is a bypass.
+    LeadsNowhere,
+    /// They do, but it is for people who are logged in.
+    NeedsLogin,
+    /// They do, but it is for people.
+    ForPeople,
+    /// They do, but it is for machines.
+    ForMachines,
+    /// It decides: refused, since it lists no destinations and one was asked for.
+    NoDestinations,
+    /// It decides: admitted.
+    Allowed,
+    /// It decides: admitted without asking who it is.
+    Bypassed,
+    /// It decides: refused.
+    Blocked,
+}
+
+impl Outcome {
+    /// Whether it decides, so that no later policy is asked.
+    pub const fn decides(self) -> bool {
+        matches!(self, Self::NoDestinations | Self::Allowed | Self::Bypassed | Self::Blocked)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoMatch => "does not match",
+            Self::OtherDestination => "would match, but does not list the destination",
+            Self::ForDestinations => "would match, but is about destinations only",
+            Self::LeadsNowhere => "would match, but a bypass leads to no destination",
+            Self::NeedsLogin => "would match, but nobody is logged in",
+            Self::ForPeople => "would match, but is for people",
+            Self::ForMachines => "would match, but is for service tokens",
+            Self::NoDestinations => "matches, but lists no destinations: refused",
+            Self::Allowed => "matches: allowed",
+            Self::Bypassed => "matches: open to everybody",
+            Self::Blocked => "matches: blocked",
+        })
+    }
 }
 
 /// One policy of a [`Trace`].
@@ -50,9 +95,8 @@ pub struct PolicyTrace {
     pub policy: Name,
     /// What it does when it matches.
     pub action: Action,
-    /// What its destinations say, where one was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub destinations: Option<DestinationTrace>,
+    /// What comes of it.
+    pub outcome: Outcome,
     /// Its rules.
     #[serde(flatten)]
     pub rules: RulesTrace,
@@ -88,36 +132,23 @@ pub struct RuleTrace {
     pub rule: Selector,
     /// Whether it held.
     pub held: bool,
+    /// What was there instead, for rules about country and time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
 }
 
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "application `{}`", self.application)?;
-        if self.caller == CallerKind::Nobody {
+        let bypassed = |policy: &PolicyTrace| policy.outcome == Outcome::Bypassed;
+        if self.caller == CallerKind::Nobody && !self.policies.iter().any(bypassed) {
             f.write_str("\n  nobody is logged in, and allow policies admit only people who are")?;
         }
         if self.policies.is_empty() {
             f.write_str("\n  it has no policies")?;
         }
-        for policy in &self.policies {
-            let outcome = match (policy.rules.matched, policy.action, self.caller) {
-                (false, ..) => "does not match",
-                _ if policy.destinations.is_some_and(|to| to.any && !to.listed) => {
-                    "would match, but does not list the destination"
-                }
-                (true, Action::Allow, CallerKind::Nobody) => "would match, but nobody is logged in",
-                (true, Action::Allow, CallerKind::Service) => "would match, but is for people",
-                (true, Action::ServiceAuth, CallerKind::Nobody | CallerKind::Person) => {
-                    "would match, but is for service tokens"
-                }
-                (true, Action::Block, _) => "matches: blocked",
-                (true, ..) if policy.destinations.is_some_and(|to| !to.any) => {
-                    "matches, but lists no destinations: refused"
-                }
-                (true, Action::Allow | Action::ServiceAuth, _) => "matches: allowed",
-            };
-            let action = policy.action;
-            write!(f, "\n  policy `{}` ({action}) {outcome}{}", policy.policy, Lines(&policy.rules))?;
+        for PolicyTrace { policy, action, outcome, rules } in &self.policies {
+            write!(f, "\n  policy `{policy}` ({action}) {outcome}{}", Lines(rules))?;
         }
         for group in &self.groups {
             let outcome = if group.rules.matched { "matches" } else { "does not match" };
@@ -126,9 +157,7 @@ impl fmt::Display for Trace {
         for policy in &self.not_reached {
             write!(f, "\n  policy `{policy}` was not reached")?;
         }
-        let decides =
-            |last: &PolicyTrace| last.rules.matched && last.destinations.is_none_or(|to| to.listed || !to.any);
-        if self.not_reached.is_empty() && !self.policies.last().is_some_and(decides) {
+        if !self.policies.iter().any(|policy| policy.outcome.decides()) {
             f.write_str("\n  no policy matched: denied by default")?;
         }
         Ok(())
@@ -142,8 +171,9 @@ impl fmt::Display for Lines<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lists = [("include", &self.0.include), ("require", &self.0.require), ("exclude", &self.0.exclude)];
         for (list, rules) in lists {
-            for RuleTrace { rule, held } in rules {
+            for RuleTrace { rule, held, found } in rules {
                 write!(f, "\n    {list} {rule}: {}", if *held { "yes" } else { "no" })?;
+                found.iter().try_for_each(|found| write!(f, " ({found})"))?;
             }
         }
         Ok(())

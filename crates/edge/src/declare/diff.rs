@@ -4,14 +4,14 @@ use std::{collections::BTreeSet, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::view::{self, File};
+use super::view::{self, File, Said};
 use crate::store::Declared;
 
 /// One thing that is added, changed or removed. `Display` writes it for people: `+`, `~` or `-`, the thing, and a line for
 /// each field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// `login method`, `group`, `policy`, `application` or `tunnel`.
+    /// `setting`, `login method`, `e-mail list`, `IP list`, `group`, `policy`, `application` or `tunnel`.
     pub kind: String,
     /// Its name.
     pub name: String,
@@ -36,7 +36,7 @@ pub enum What {
 /// A field that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldChange {
-    /// The key in the file.
+    /// The key in the file; where it is a list that stays, with `added` or `removed`.
     pub field: String,
     /// What it said.
     pub from: Option<String>,
@@ -89,7 +89,10 @@ impl fmt::Display for FieldChange {
 }
 
 /// A thing by name, with its fields.
-type Thing = (String, Vec<(String, String)>);
+type Thing = (String, Vec<(&'static str, Said)>);
+
+/// How many members of a set are named.
+const MEMBERS_MAX: usize = 10;
 
 /// What changes from one declaration to the other.
 pub(super) fn changes(before: &Declared, after: &Declared) -> Vec<Change> {
@@ -121,17 +124,21 @@ fn moved(before: &Declared, after: &Declared) -> Vec<(String, FieldChange)> {
 }
 
 /// The things of each kind.
-fn things(declared: &Declared) -> [(&'static str, Vec<Thing>); 5] {
+fn things(declared: &Declared) -> [(&'static str, Vec<Thing>); 8] {
     fn named<T: Serialize>(list: &[T], names: Vec<String>) -> Vec<Thing> {
         names.into_iter().zip(list.iter().map(view::fields)).collect()
     }
     let file = File::of(declared);
     let declared_apps = declared.applications.iter().filter(|app| !app.provisional);
     [
+        // There are always some, said or not.
+        ("setting", vec![("sessions".to_owned(), view::fields(&file.sessions))]),
         (
             "login method",
             named(&file.login_methods, declared.login_methods.iter().map(|m| m.name.to_string()).collect()),
         ),
+        ("e-mail list", named(&file.email_lists, declared.email_lists.iter().map(|l| l.name.to_string()).collect())),
+        ("IP list", named(&file.ip_lists, declared.ip_lists.iter().map(|l| l.name.to_string()).collect())),
         ("group", named(&file.groups, declared.groups.iter().map(|g| g.name.to_string()).collect())),
         ("policy", named(&file.policies, declared.policies.iter().map(|p| p.name.to_string()).collect())),
         ("application", named(&file.applications, declared_apps.map(|app| app.name.to_string()).collect())),
@@ -163,15 +170,43 @@ fn between(kind: &str, before: &[Thing], after: &[Thing], changes: &mut Vec<Chan
     }
 }
 
-fn differences(before: &[(String, String)], after: &[(String, String)]) -> Vec<FieldChange> {
-    let value =
-        |list: &[(String, String)], field: &str| list.iter().find(|(key, _)| key == field).map(|(_, v)| v.clone());
+fn differences(before: &[(&'static str, Said)], after: &[(&'static str, Said)]) -> Vec<FieldChange> {
+    let value = |list: &[(&'static str, Said)], field: &str| {
+        list.iter().find(|(key, _)| *key == field).map(|(_, said)| said.clone())
+    };
     let mut seen = BTreeSet::new();
-    let keys = after.iter().chain(before).map(|(key, _)| key);
+    let keys = after.iter().chain(before).map(|(key, _)| *key);
     keys.filter(|key| seen.insert(*key))
-        .filter_map(|field| {
-            let (from, to) = (value(before, field), value(after, field));
-            (from != to).then(|| FieldChange { field: field.clone(), from, to })
+        .map(|field| (field, value(before, field), value(after, field)))
+        .filter(|(_, from, to)| from != to)
+        .flat_map(|(field, from, to)| match (from, to) {
+            (Some(Said::Set(from)), Some(Said::Set(to))) => members(field, &from, &to),
+            (from, to) => {
+                let told = |said: Option<Said>| said.map(|said| tell(&said));
+                vec![FieldChange { field: field.to_owned(), from: told(from), to: told(to) }]
+            }
         })
         .collect()
+}
+
+/// What comes into a set, and what goes.
+fn members(field: &str, from: &BTreeSet<String>, to: &BTreeSet<String>) -> Vec<FieldChange> {
+    let change = |what: &str, members: BTreeSet<String>| {
+        let field = format!("{field} {what}");
+        (!members.is_empty()).then(|| FieldChange { field, from: None, to: Some(tell(&Said::Set(members))) })
+    };
+    let (added, removed) = (to.difference(from).cloned().collect(), from.difference(to).cloned().collect());
+    change("added", added).into_iter().chain(change("removed", removed)).collect()
+}
+
+fn tell(said: &Said) -> String {
+    let set = match said {
+        Said::Text(text) => return text.clone(),
+        Said::Set(set) => set,
+    };
+    let named: Vec<_> = set.iter().take(MEMBERS_MAX).map(String::as_str).collect();
+    match set.len().saturating_sub(named.len()) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
 }

@@ -3,7 +3,7 @@
 mod refer;
 mod route;
 
-use tunnel_policy::{Application, Group, Policy};
+use tunnel_policy::{Application, EmailList, Group, IpList, Policy};
 use tunnel_proto::{AppId, Name, TunnelId};
 
 use super::{
@@ -37,6 +37,17 @@ pub(super) fn plan(
         let methods = items.iter().map(|item| LoginMethod { name: item.name.value.clone(), kind: item.body });
         after.login_methods = in_file_order(&before.login_methods, methods.collect(), |m| &m.name, prune);
     }
+    if let Some(sessions) = file.sessions {
+        after.sessions = sessions;
+    }
+    if let Some(items) = &file.email_lists {
+        let lists = items.iter().map(|item| EmailList { name: item.name.value.clone(), emails: item.body.clone() });
+        merge(&mut after.email_lists, lists.collect(), |list| &list.name, prune);
+    }
+    if let Some(items) = &file.ip_lists {
+        let lists = items.iter().map(|item| IpList { name: item.name.value.clone(), ranges: item.body.clone() });
+        merge(&mut after.ip_lists, lists.collect(), |list| &list.name, prune);
+    }
     if let Some(items) = &file.groups {
         let groups = items.iter().map(|item| Group { name: item.name.value.clone(), rules: item.body.rules() });
         merge(&mut after.groups, groups.collect(), |group| &group.name, prune);
@@ -69,6 +80,7 @@ pub(super) fn plan(
         for problem in &mut problems {
             *problem = locate_method(file, problem.clone());
         }
+        problems.extend(countries(&after, ground));
     }
     if problems.is_empty() { Ok(Plan { notes: notes(before, &after), after }) } else { Err(problems) }
 }
@@ -87,6 +99,16 @@ pub(super) fn mail(declared: &Declared, ground: &Ground<'_>) -> Vec<Problem> {
     pins.map(refuse).collect()
 }
 
+/// What asks for a country where none can be told.
+pub(super) fn countries(declared: &Declared, ground: &Ground<'_>) -> Option<Problem> {
+    let (kind, name) = declared.named_country().filter(|_| !ground.countries)?;
+    Some(Problem::new(None, format!("{kind} `{name}`: {NO_COUNTRIES}")))
+}
+
+/// Why a rule about a country is refused.
+const NO_COUNTRIES: &str =
+    "a `country` rule needs a file that says where addresses are, and this edge has none: name one in edge.toml first";
+
 fn locate_method(file: &File, problem: Problem) -> Problem {
     let named = |item: &&Item<_>| problem.text.contains(&format!("`{}`", item.name.value));
     let found = file.login_methods.iter().flatten().find(named);
@@ -99,17 +121,20 @@ fn application(
     random: &mut dyn FnMut() -> [u8; 32],
 ) -> Application {
     let name = item.name.value.clone();
-    let id = known.iter().find(|app| app.name == name).map(|app| app.id);
+    let before = known.iter().find(|app| app.name == name);
+    let id = before.map(|app| app.id).unwrap_or_else(|| AppId::from_bytes(random()));
+    let targets = item.body.targets.iter().map(|target| target.value.clone()).collect();
+    let policies = item.body.policies.iter().map(|name| name.value.clone()).collect();
     Application {
-        id: id.unwrap_or_else(|| AppId::from_bytes(random())),
-        name,
-        targets: item.body.targets.iter().map(|target| target.value.clone()).collect(),
         login_methods: item.body.login_methods.iter().map(|name| name.value.clone()).collect(),
-        policies: item.body.policies.iter().map(|name| name.value.clone()).collect(),
         websocket_origins: item.body.websocket_origins.clone(),
         compatible_headers: item.body.compatible_headers,
         device_login: item.body.device_login,
-        provisional: false,
+        session_duration: item.body.session_duration,
+        session_idle: item.body.session_idle,
+        since: before.and_then(|app| app.since),
+        assertion: item.body.assertion,
+        ..Application::new(id, name, targets, policies)
     }
 }
 

@@ -1,23 +1,27 @@
 //! From the tree of a file to what it declares. Everything wrong is reported, not only the first thing.
 
-use std::time::Duration;
+use std::{collections::HashSet, hash::Hash, time::Duration};
 
-use tunnel_policy::{Action, Target};
-use tunnel_proto::{DestinationRange, HostPattern, Name};
+use ipnet::IpNet;
+use tunnel_policy::{Action, AssertionAlgorithm, PolicySetError, Target};
+use tunnel_proto::{DestinationRange, EmailAddress, HostPattern, Name};
 
 use super::{
     fields::{At, Fields, Keys, Reader},
     problem::Problem,
     rules::{RulesText, rules},
-    scalar,
+    scalar, sessions,
     yaml::{self, Node, Place, Value},
 };
-use crate::store::LoginMethodKind;
+use crate::store::{LoginMethodKind, SessionSettings};
 
 /// What a file declares. A section that the file does not have is `None`.
 #[derive(Debug, Default)]
 pub(super) struct File {
+    pub(super) sessions: Option<SessionSettings>,
     pub(super) login_methods: Option<Vec<Item<LoginMethodKind>>>,
+    pub(super) email_lists: Option<Vec<Item<Vec<EmailAddress>>>>,
+    pub(super) ip_lists: Option<Vec<Item<Vec<IpNet>>>>,
     pub(super) groups: Option<Vec<Item<RulesText>>>,
     pub(super) policies: Option<Vec<Item<PolicyText>>>,
     pub(super) applications: Option<Vec<Item<ApplicationText>>>,
@@ -47,6 +51,9 @@ pub(super) struct ApplicationText {
     pub(super) websocket_origins: Vec<String>,
     pub(super) compatible_headers: bool,
     pub(super) device_login: bool,
+    pub(super) session_duration: Option<Duration>,
+    pub(super) session_idle: Option<Duration>,
+    pub(super) assertion: AssertionAlgorithm,
 }
 
 #[derive(Debug)]
@@ -55,8 +62,12 @@ pub(super) struct TunnelText {
     pub(super) hostnames: Option<Vec<At<HostPattern>>>,
 }
 
-const SECTIONS: Keys =
-    Keys { known: &["login_methods", "groups", "policies", "applications", "tunnels"], later: &["service_tokens"] };
+const SECTIONS: Keys = Keys {
+    known: &["sessions", "login_methods", "email_lists", "ip_lists", "groups", "policies", "applications", "tunnels"],
+    later: &["service_tokens"],
+};
+const EMAIL_LIST: Keys = Keys { known: &["name", "emails"], later: &[] };
+const IP_LIST: Keys = Keys { known: &["name", "ips"], later: &[] };
 const LOGIN_METHOD: Keys =
     Keys { known: &["name", "type"], later: &["tenant", "client_id", "client_secret", "issuer"] };
 const GROUP: Keys = Keys { known: &["name", "include", "require", "exclude"], later: &[] };
@@ -73,8 +84,11 @@ const APPLICATION: Keys = Keys {
         "websocket_origins",
         "compatible_headers",
         "device_login",
+        "session_duration",
+        "session_idle",
+        "assertion",
     ],
-    later: &["session_duration", "cors", "service_tokens", "assertion"],
+    later: &["cors", "service_tokens"],
 };
 const TUNNEL: Keys = Keys { known: &["name", "hostnames"], later: &["rules", "services"] };
 
@@ -90,13 +104,15 @@ impl File {
     /// Gives a problem that has no place the place of what it names in backticks, the last one that the file declares.
     pub(super) fn locate(&self, problem: Problem) -> Problem {
         let named = |name: &At<Name>| problem.text.contains(&format!("`{}`", name.value)).then_some(name.at);
+        let email_lists = self.email_lists.iter().flatten().map(|item| &item.name);
+        let lists = email_lists.chain(self.ip_lists.iter().flatten().map(|item| &item.name));
         let groups = self.groups.iter().flatten().map(|item| &item.name);
         let policies = self.policies.iter().flatten().map(|item| &item.name);
         let applications = self.applications.iter().flatten().map(|item| &item.name);
         let tunnels = self.tunnels.iter().flatten().map(|item| &item.name);
         let place = match problem.at {
             Some(_) => None,
-            None => groups.chain(policies).chain(applications).chain(tunnels).filter_map(named).max(),
+            None => lists.chain(groups).chain(policies).chain(applications).chain(tunnels).filter_map(named).max(),
         };
         place.map(|place| Problem::at(place, problem.text.clone())).unwrap_or(problem)
     }
@@ -109,7 +125,10 @@ impl Reader {
         }
         let fields = self.fields(tree, "the file", &SECTIONS)?;
         Some(File {
+            sessions: sessions::sessions(self, &fields),
             login_methods: self.section(&fields, "login_methods", "login method", Self::login_method),
+            email_lists: self.section(&fields, "email_lists", "e-mail list", Self::email_list),
+            ip_lists: self.section(&fields, "ip_lists", "IP list", Self::ip_list),
             groups: self.section(&fields, "groups", "group", Self::group),
             policies: self.section(&fields, "policies", "policy", Self::policy),
             applications: self.section(&fields, "applications", "application", Self::application),
@@ -130,7 +149,8 @@ impl Reader {
             let Some(item) = item(self, node, what) else { continue };
             if let Some(first) = items.iter().find(|other| other.name.value == item.name.value) {
                 let Place { line, .. } = first.name.at;
-                let text = format!("there is a {what} named `{}` already, on line {line}", item.name.value);
+                let article = if what.starts_with(['a', 'e', 'I']) { "an" } else { "a" };
+                let text = format!("there is {article} {what} named `{}` already, on line {line}", item.name.value);
                 self.problems.push(Problem::at(item.name.at, text));
             }
             items.push(item);
@@ -154,6 +174,37 @@ impl Reader {
         Some(Item { name: name?, body: LoginMethodKind::OneTimePin })
     }
 
+    fn email_list(&mut self, node: &Node, what: &str) -> Option<Item<Vec<EmailAddress>>> {
+        let fields = self.fields(node, what, &EMAIL_LIST)?;
+        let (name, emails) = (self.name(&fields), self.required(&fields, "emails"));
+        let emails = self.once(emails?, "emails", |text| text.parse().map_err(|error| format!("`{text}`: {error}")));
+        Some(Item { name: name?, body: emails? })
+    }
+
+    fn ip_list(&mut self, node: &Node, what: &str) -> Option<Item<Vec<IpNet>>> {
+        let fields = self.fields(node, what, &IP_LIST)?;
+        let (name, ips) = (self.name(&fields), self.required(&fields, "ips"));
+        let ranges = self.once(ips?, "ips", scalar::range);
+        Some(Item { name: name?, body: ranges? })
+    }
+
+    /// The values of a list that may be long, each of which stands there once.
+    fn once<T: Clone + Eq + Hash>(
+        &mut self,
+        node: &Node,
+        what: &str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let values = self.many(node, what, read)?;
+        let mut seen = HashSet::new();
+        for At { at, value } in &values {
+            if !seen.insert(value) {
+                self.problems.push(Problem::at(*at, format!("`{what}` has this twice")));
+            }
+        }
+        Some(values.iter().map(|value| value.value.clone()).collect())
+    }
+
     fn group(&mut self, node: &Node, what: &str) -> Option<Item<RulesText>> {
         let fields = self.fields(node, what, &GROUP)?;
         let (name, body) = (self.own_name(&fields, what), rules(self, &fields));
@@ -168,17 +219,19 @@ impl Reader {
             match text {
                 "allow" => Some(Action::Allow),
                 "block" => Some(Action::Block),
+                "bypass" => Some(Action::Bypass),
                 "service_auth" => Some(Action::ServiceAuth),
-                other => self.choice(node.at, "action", other, &["allow", "block", "service_auth"], &["bypass"]),
+                other => self.choice(node.at, "action", other, &["allow", "block", "bypass", "service_auth"], &[]),
             }
         });
         let rules = rules(self, &fields);
-        let session_duration =
-            fields.get("session_duration").map(|node| self.with(node, "session_duration", scalar::duration));
-        let session_duration = session_duration.map_or(Some(None), |read| read.map(Some));
+        let session_duration = sessions::optional(self, &fields, "session_duration", scalar::session);
         let destinations = fields.get("destinations");
         let destinations =
             destinations.map_or(Some(Vec::new()), |node| self.many(node, "destinations", scalar::destinations));
+        if let (Some(name), Some(action), Some(rules)) = (&name, action, &rules) {
+            self.policy_makes_sense(&name.value, action, rules, &fields);
+        }
         Some(Item {
             name: name?,
             body: PolicyText {
@@ -188,6 +241,20 @@ impl Reader {
                 destinations: destinations?.into_iter().map(|range| range.value).collect(),
             },
         })
+    }
+
+    /// Refuses where it stands what would be refused of the policy as a whole.
+    fn policy_makes_sense(&mut self, name: &Name, action: Action, rules: &RulesText, fields: &Fields<'_>) {
+        for At { at, value } in rules.all().filter(|rule| !action.may_ask(&rule.value)) {
+            let error = PolicySetError::WrongCaller { policy: name.clone(), action, selector: value.clone() };
+            self.problems.push(Problem::at(*at, error.to_string()));
+        }
+        for field in ["destinations", "session_duration"].into_iter().filter(|_| action == Action::Bypass) {
+            if let Some(node) = fields.get(field) {
+                let error = PolicySetError::MeaninglessInBypass { policy: name.clone(), field };
+                self.problems.push(Problem::at(node.at, error.to_string()));
+            }
+        }
     }
 
     fn application(&mut self, node: &Node, what: &str) -> Option<Item<ApplicationText>> {
@@ -212,6 +279,15 @@ impl Reader {
             })
         };
         let (compatible_headers, device_login) = (switch("compatible_headers"), switch("device_login"));
+        let session_duration = sessions::optional(self, &fields, "session_duration", scalar::session);
+        let session_idle = sessions::idle(self, &fields, "session_idle", session_duration.flatten());
+        let assertion = fields.get("assertion").map_or(Some(AssertionAlgorithm::default()), |node| {
+            match self.text(node, "assertion")? {
+                "es256" => Some(AssertionAlgorithm::Es256),
+                "rs256" => Some(AssertionAlgorithm::Rs256),
+                other => self.choice(node.at, "assertion", other, &["es256", "rs256"], &[]),
+            }
+        });
         Some(Item {
             name: name?,
             body: ApplicationText {
@@ -221,6 +297,9 @@ impl Reader {
                 websocket_origins: origins?.into_iter().map(|origin| origin.value).collect(),
                 compatible_headers: compatible_headers?,
                 device_login: device_login?,
+                session_duration: session_duration?,
+                session_idle: session_idle?,
+                assertion: assertion?,
             },
         })
     }

@@ -1,8 +1,11 @@
 //! The rules of groups and policies, selector by selector.
 
+mod values;
+
 use tunnel_policy::{Rules, Selector};
 
 use super::{
+    countries,
     fields::{At, Fields, Reader},
     scalar,
     yaml::{Node, Value},
@@ -28,26 +31,35 @@ impl RulesText {
 }
 
 /// Selectors that are built, as keys of one-key maps.
-const KNOWN: [&str; 8] =
-    ["email", "email_domain", "ip", "everyone", "login_method", "service_token", "any_service_token", "group"];
-
-/// Selectors that will be.
-const LATER: [&str; 16] = [
+const KNOWN: [&str; 17] = [
+    "email",
+    "email_domain",
     "email_list",
+    "ip",
     "ip_list",
     "country",
+    "everyone",
+    "login_method",
     "auth_method",
-    "auth_context",
     "idp_group",
     "github",
+    "oidc_claim",
+    "service_token",
+    "any_service_token",
+    "time_of_week",
+    "external_evaluation",
+    "group",
+];
+
+/// Selectors that will be.
+const LATER: [&str; 8] = [
+    "auth_context",
     "google_group",
     "okta",
-    "oidc_claim",
     "saml_attribute",
     "linked_app_token",
     "certificate",
     "common_name",
-    "external_evaluation",
     "device_posture",
 ];
 
@@ -100,8 +112,17 @@ fn selector(read: &mut Reader, node: &Node) -> Option<At<Selector>> {
     let value = match what {
         "email" => Selector::Email(read.parsed(value, what)?.value),
         "email_domain" => Selector::EmailDomain(read.with(value, what, domain)?),
+        "email_list" => Selector::EmailList(read.parsed(value, what)?.value),
         "ip" => Selector::Ip(read.with(value, what, scalar::range)?),
+        "ip_list" => Selector::IpList(read.parsed(value, what)?.value),
+        "country" => Selector::Country(read.with(value, what, countries::country)?),
         "login_method" => Selector::LoginMethod(read.parsed(value, what)?.value),
+        "auth_method" => Selector::AuthMethod(read.with(value, what, values::auth_method)?),
+        "idp_group" => Selector::IdpGroup(values::idp_group(read, value)?),
+        "github" => Selector::Github(values::github(read, value)?),
+        "oidc_claim" => Selector::OidcClaim(values::oidc_claim(read, value)?),
+        "time_of_week" => Selector::TimeOfWeek(values::time_of_week(read, value)?),
+        "external_evaluation" => Selector::ExternalEvaluation(values::external_evaluation(read, value)?),
         "group" => Selector::Group(read.parsed(value, what)?.value),
         "service_token" => Selector::ServiceToken(read.parsed(value, what)?.value),
         "everyone" | "any_service_token" => match &value.value {

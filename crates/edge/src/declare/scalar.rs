@@ -6,15 +6,41 @@ use ipnet::{IpNet, Ipv4Net};
 use tunnel_policy::{PathPattern, Target, is_reserved};
 use tunnel_proto::HostPattern;
 
-use crate::store::SESSION_MAX;
+use crate::store::{IDLE_MIN, LOGIN_MIN, SESSION_MAX};
 
 /// The shortest session: anything shorter would end before the login does.
 const SESSION_MIN: Duration = Duration::from_secs(60);
 
+/// The longest address of an evaluation.
+const URL_MAX: usize = 1024;
+
 const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
 
-/// A session's duration: `24h`, `30m`, `1h30m`, `7d`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+/// How long a session lasts for an application.
+pub(super) fn session(text: &str) -> Result<Duration, String> {
+    within(text, SESSION_MIN, "a session lasts")
+}
+
+/// How long a login lasts at the login host.
+pub(super) fn login(text: &str) -> Result<Duration, String> {
+    within(text, LOGIN_MIN, "a login lasts")
+}
+
+/// How long a session lasts without use.
+pub(super) fn idle(text: &str) -> Result<Duration, String> {
+    within(text, IDLE_MIN, "a session lasts without use")
+}
+
+fn within(text: &str, least: Duration, what: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    match (least..=SESSION_MAX).contains(&duration) {
+        true => Ok(duration),
+        false => Err(format!("`{text}` is out of range: {what} from {} to 31d", duration_text(least))),
+    }
+}
+
+/// A duration: `24h`, `30m`, `1h30m`, `7d`.
+fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is not a duration: write for example `30m`, `24h` or `7d`");
     let mut seconds = 0u64;
     let mut rest = text.trim();
@@ -29,14 +55,10 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         seconds = number.checked_mul(*scale).and_then(|part| seconds.checked_add(part)).ok_or_else(wrong)?;
         rest = rest.get(digits.saturating_add(unit.len())..).unwrap_or_default();
     }
-    let duration = Duration::from_secs(seconds);
-    match (SESSION_MIN..=SESSION_MAX).contains(&duration) {
-        true => Ok(duration),
-        false => Err(format!("`{text}` is out of range: a session lasts from 1m to 31d")),
-    }
+    Ok(Duration::from_secs(seconds))
 }
 
-/// The duration as [`duration`] reads it.
+/// The duration as it is read.
 pub(super) fn duration_text(duration: Duration) -> String {
     let mut left = duration.as_secs();
     // A day is written as 24h, as everybody does.
@@ -94,6 +116,17 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
     }
 }
 
+/// The address of something elsewhere that is asked for a verdict, and whose answer counts.
+pub(super) fn https(text: &str) -> Result<String, String> {
+    let wrong = || format!("`{text}` is not an address of the form `https://HOST/PATH`");
+    let url = url::Url::parse(text).map_err(|_| wrong())?;
+    let plain = url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+    match url.scheme() == "https" && plain && text.len() <= URL_MAX {
+        true => Ok(url.into()),
+        false => Err(wrong()),
+    }
+}
+
 /// An address or a range; a range of IPv4 addresses in IPv6 clothes becomes IPv4.
 pub(super) fn range(text: &str) -> Result<IpNet, String> {
     let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
@@ -133,7 +166,7 @@ mod tests {
             ("1m1s", 61, "1m1s"),
         ];
         for (text, seconds, again) in table {
-            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)));
+            assert_eq!(session(text), Ok(Duration::from_secs(seconds)));
             assert_eq!(duration_text(Duration::from_secs(seconds)), again);
         }
         for text in [
@@ -150,7 +183,7 @@ mod tests {
             "99999999999999999999h",
             "9999999999999999d",
         ] {
-            assert!(duration(text).is_err(), "{text:?}");
+            assert!(session(text).is_err(), "{text:?}");
         }
     }
 
@@ -176,6 +209,34 @@ mod tests {
         assert_eq!(origin("https://a.example:8443"), Ok("https://a.example:8443".to_owned()));
         for text in ["a.example", "https://a.example/x", "ftp://a.example", "https://u@a.example", "null", "*"] {
             assert!(origin(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn each_time_has_bounds_of_its_own() {
+        assert!(login("15m").is_ok() && login("31d").is_ok() && idle("5m").is_ok() && session("1m").is_ok());
+        assert_eq!(login("14m").unwrap_err(), "`14m` is out of range: a login lasts from 15m to 31d");
+        assert_eq!(idle("299s").unwrap_err(), "`299s` is out of range: a session lasts without use from 5m to 31d");
+        for text in ["32d", "745h"] {
+            assert!(login(text).is_err() && idle(text).is_err() && session(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_evaluation_is_asked_over_tls_only() {
+        assert_eq!(https("https://E.example/x?y=1"), Ok("https://e.example/x?y=1".to_owned()));
+        let long = format!("https://e.example/{}", "x".repeat(URL_MAX));
+        for text in [
+            "http://e.example/x",
+            "https://u:p@e.example/",
+            "https://u@e.example/",
+            "https://",
+            "e.example/x",
+            "https://e.example/#x",
+            "",
+            &long,
+        ] {
+            assert!(https(text).is_err(), "{text:?}");
         }
     }
 }

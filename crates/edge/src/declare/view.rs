@@ -1,21 +1,46 @@
 //! What is declared, in the shape of the file: for `edge export`, and for telling what changed.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde_json::{Value, json};
-use tunnel_policy::{Application, Group, Policy, Selector};
-use tunnel_proto::{DestinationRange, HostPattern, Name};
+use tunnel_policy::{Application, AssertionAlgorithm, EmailList, Group, IpList, Policy, Selector};
+use tunnel_proto::{DestinationRange, EmailAddress, HostPattern, Name};
 
 use super::scalar::{duration_text, range_text};
-use crate::store::{Declared, LoginMethod, LoginMethodKind, TunnelRecord};
+use crate::store::{Declared, LoginMethod, LoginMethodKind, SessionSettings, TunnelRecord};
 
 /// A whole file. Every section is there, also an empty one, so that pruning by the file does what it looks like.
 #[derive(Debug, Serialize)]
 pub(super) struct File {
+    pub(super) sessions: SessionsView,
     pub(super) login_methods: Vec<MethodView>,
+    pub(super) email_lists: Vec<EmailListView>,
+    pub(super) ip_lists: Vec<IpListView>,
     pub(super) groups: Vec<GroupView>,
     pub(super) policies: Vec<PolicyView>,
     pub(super) applications: Vec<ApplicationView>,
     pub(super) tunnels: Vec<TunnelView>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct SessionsView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct EmailListView {
+    name: Name,
+    emails: Vec<EmailAddress>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct IpListView {
+    name: Name,
+    ips: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,6 +90,12 @@ pub(super) struct ApplicationView {
     compatible_headers: bool,
     #[serde(skip_serializing_if = "is_true")]
     device_login: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_duration: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_idle: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    assertion: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -74,26 +105,37 @@ pub(super) struct TunnelView {
 }
 
 /// The fields in the order in which they are told.
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 19] = [
+    "duration",
+    "idle",
     "type",
+    "emails",
+    "ips",
     "action",
     "hostnames",
     "include",
     "require",
     "exclude",
     "session_duration",
+    "session_idle",
     "destinations",
     "login_methods",
     "policies",
     "websocket_origins",
     "compatible_headers",
     "device_login",
+    "assertion",
 ];
+/// Fields that are sets and may be long: told by what comes and what goes.
+const SETS: [&str; 2] = ["emails", "ips"];
 
 impl File {
     pub(super) fn of(declared: &Declared) -> Self {
         Self {
+            sessions: SessionsView::of(&declared.sessions),
             login_methods: declared.login_methods.iter().map(MethodView::of).collect(),
+            email_lists: declared.email_lists.iter().map(EmailListView::of).collect(),
+            ip_lists: declared.ip_lists.iter().map(IpListView::of).collect(),
             groups: declared.groups.iter().map(GroupView::of).collect(),
             policies: declared.policies.iter().map(PolicyView::of).collect(),
             applications: declared
@@ -104,6 +146,24 @@ impl File {
                 .collect(),
             tunnels: declared.tunnels.iter().map(|tunnel| TunnelView::of(tunnel, declared)).collect(),
         }
+    }
+}
+
+impl SessionsView {
+    fn of(sessions: &SessionSettings) -> Self {
+        Self { duration: sessions.duration.map(duration_text), idle: sessions.idle.map(duration_text) }
+    }
+}
+
+impl EmailListView {
+    fn of(list: &EmailList) -> Self {
+        Self { name: list.name.clone(), emails: list.emails.clone() }
+    }
+}
+
+impl IpListView {
+    fn of(list: &IpList) -> Self {
+        Self { name: list.name.clone(), ips: list.ranges.iter().map(range_text).collect() }
     }
 }
 
@@ -146,6 +206,8 @@ fn selector(selector: &Selector) -> Value {
         Selector::Ip(range) => json!({ "ip": range_text(range) }),
         Selector::Everyone => json!({ "everyone": true }),
         Selector::AnyServiceToken => json!({ "any_service_token": true }),
+        Selector::IdpGroup(group) if group.login_method.is_none() => json!({ "idp_group": group.name }),
+        Selector::Github(github) if github.team.is_none() => json!({ "github": github.organization }),
         // The others are written as they are stored.
         other => serde_json::to_value(other).unwrap_or(Value::Null),
     }
@@ -165,6 +227,12 @@ impl ApplicationView {
             websocket_origins: app.websocket_origins.clone(),
             compatible_headers: app.compatible_headers,
             device_login: app.device_login,
+            session_duration: app.session_duration.map(duration_text),
+            session_idle: app.session_idle.map(duration_text),
+            assertion: match app.assertion {
+                AssertionAlgorithm::Es256 => None,
+                AssertionAlgorithm::Rs256 => Some("rs256"),
+            },
         }
     }
 }
@@ -182,10 +250,23 @@ fn is_true(value: &bool) -> bool {
     *value
 }
 
-/// The fields of a thing but its name, as short texts, in order.
-pub(super) fn fields(thing: &impl Serialize) -> Vec<(String, String)> {
+/// What a field says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// A short text.
+    Text(String),
+    /// The members of a set.
+    Set(BTreeSet<String>),
+}
+
+/// The fields of a thing but its name, in order.
+pub(super) fn fields(thing: &impl Serialize) -> Vec<(&'static str, Said)> {
     let Ok(Value::Object(mut fields)) = serde_json::to_value(thing) else { return Vec::new() };
-    FIELDS.iter().filter_map(|field| Some(((*field).to_owned(), short(&fields.remove(*field)?)))).collect()
+    let said = |field: &str, value: Value| match value {
+        Value::Array(list) if SETS.contains(&field) => Said::Set(list.iter().map(short).collect()),
+        value => Said::Text(short(&value)),
+    };
+    FIELDS.iter().filter_map(|field| Some((*field, said(field, fields.remove(*field)?)))).collect()
 }
 
 fn short(value: &Value) -> String {

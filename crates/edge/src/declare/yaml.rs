@@ -123,7 +123,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::Number(value.to_string()))
+        // As JSON writes it: `1.0` stays that.
+        Ok(Value::Number(format!("{value:?}")))
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {

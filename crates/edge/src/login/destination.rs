@@ -108,6 +108,8 @@ impl<'a> Destination<'a> {
                     Verdict::Allow { session, .. } => {
                         Judged::Admitted(session.unwrap_or(SESSION_DEFAULT).max(GRANT_MIN))
                     }
+                    // Whoever logs in all the same is not turned away for it.
+                    Verdict::Bypass { .. } => Judged::Admitted(SESSION_DEFAULT),
                     Verdict::Deny { .. } => Judged::Denied(decision.trace.to_string()),
                 }
             }

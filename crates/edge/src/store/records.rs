@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use tunnel_policy::{Application, Group, Policy};
+use tunnel_policy::{Application, EmailList, Group, IpList, Policy};
 use tunnel_proto::{AppId, EmailAddress, HostPattern, Hostname, Identity, Name, OperatorId, TunnelId, UnixTime};
 
 /// The keyed or plain SHA-256 of a secret: what is stored in its place. Comparing hashes leaks nothing of the secret.
@@ -33,6 +33,33 @@ pub struct Declared {
     /// Tokens by which machines are admitted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub service_tokens: Vec<ServiceTokenRecord>,
+    /// Reusable lists of e-mail addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub email_lists: Vec<EmailList>,
+    /// Reusable lists of address ranges.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ip_lists: Vec<IpList>,
+    /// How long logins last.
+    #[serde(default, skip_serializing_if = "SessionSettings::is_default")]
+    pub sessions: SessionSettings,
+}
+
+/// How long a login at the login host lasts, and what holds for applications that do not say otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionSettings {
+    /// How long at most (whole seconds); [`SESSION_DEFAULT`] when it is not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Duration>,
+    /// How long without being used (whole seconds); as long as it lasts when it is not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Duration>,
+}
+
+impl SessionSettings {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A service token: what a machine proves itself by. Its secret is shown once and stored nowhere.
@@ -457,7 +484,11 @@ impl AuditRecord {
     }
 }
 
-/// The longest that a policy lets a session last.
+/// The longest that anything lets a session last.
 pub const SESSION_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
+/// The shortest login at the login host: with less, nobody gets through a day's work.
+pub const LOGIN_MIN: Duration = Duration::from_secs(15 * 60);
+/// The shortest time without use after which a session may end: with less, reading a page ends it.
+pub const IDLE_MIN: Duration = Duration::from_secs(5 * 60);
 /// How long a login lasts unless a policy says otherwise.
 pub const SESSION_DEFAULT: Duration = Duration::from_secs(24 * 3600);

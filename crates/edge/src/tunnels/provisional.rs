@@ -18,16 +18,10 @@ pub(super) fn offer(declared: &mut Declared, zone: &Hostname, hostname: &HostPat
     let taken = |name: &Name| declared.applications.iter().any(|app| app.name == *name);
     let by_hostname = hostname.as_str().parse().ok().filter(|name| !taken(name));
     let Some(name) = by_hostname.or_else(|| snapshot::provisional_name(&id)) else { return };
+    let targets = vec![Target { host: hostname.clone(), path: None }];
     declared.applications.push(Application {
-        id,
-        name,
-        targets: vec![Target { host: hostname.clone(), path: None }],
-        login_methods: Vec::new(),
-        policies: vec![snapshot::administrators()],
-        websocket_origins: Vec::new(),
-        compatible_headers: true,
-        device_login: true,
         provisional: true,
+        ..Application::new(id, name, targets, vec![snapshot::administrators()])
     });
 }
 

@@ -110,16 +110,9 @@ fn snapshot(declared: Declared) -> Arc<Snapshot> {
 }
 
 fn declared() -> Declared {
-    let application = |name: &str| Application {
-        id: app(name),
-        name: name.parse().unwrap(),
-        targets: vec![Target { host: host(name).as_str().parse().unwrap(), path: None }],
-        login_methods: vec![],
-        policies: vec!["staff".parse().unwrap()],
-        websocket_origins: vec![],
-        compatible_headers: true,
-        device_login: true,
-        provisional: false,
+    let application = |name: &str| {
+        let targets = vec![Target { host: host(name).as_str().parse().unwrap(), path: None }];
+        Application::new(app(name), name.parse().unwrap(), targets, vec!["staff".parse().unwrap()])
     };
     let rules = Rules {
         include: vec![

@@ -32,6 +32,7 @@ pub(crate) struct Desk {
     pub(crate) store: SqliteStore,
     pub(crate) built_in: BuiltIn,
     pub(crate) mail: bool,
+    pub(crate) countries: bool,
     _dir: TempDir,
 }
 
@@ -43,11 +44,12 @@ impl Desk {
         let login_host = Some("access.tnkeng.work".parse().unwrap());
         let built_in =
             BuiltIn { administrators: vec!["admin@tnkeng.work".parse().unwrap()], quick_start: false, login_host };
-        Self { store, built_in, mail: true, _dir: dir }
+        Self { store, built_in, mail: true, countries: true, _dir: dir }
     }
 
     pub(crate) fn ground(&self) -> Ground<'_> {
-        Ground { built_in: &self.built_in, mail: self.mail, actor: "local", now: UnixTime(1_800_000_000) }
+        let (mail, countries, now) = (self.mail, self.countries, UnixTime(1_800_000_000));
+        Ground { built_in: &self.built_in, mail, countries, actor: "local", now }
     }
 
     pub(crate) async fn ask(&self, text: &str, dry_run: bool, prune: bool) -> Result<Report, ApplyError> {
@@ -78,17 +80,10 @@ impl Desk {
     /// Makes a provisional application, as publishing in the quick start does.
     pub(crate) async fn provisional(&self, name: &str, host: &str) {
         let (revision, mut declared) = self.store.declared().await.unwrap();
-        declared.applications.push(Application {
-            id: AppId::from_bytes([9; 32]),
-            name: name.parse().unwrap(),
-            targets: vec![Target { host: host.parse().unwrap(), path: None }],
-            login_methods: Vec::new(),
-            policies: vec!["administrators".parse().unwrap()],
-            websocket_origins: Vec::new(),
-            compatible_headers: true,
-            device_login: true,
-            provisional: true,
-        });
+        let (id, name) = (AppId::from_bytes([9; 32]), name.parse().unwrap());
+        let targets = vec![Target { host: host.parse().unwrap(), path: None }];
+        let policies = vec!["administrators".parse().unwrap()];
+        declared.applications.push(Application { provisional: true, ..Application::new(id, name, targets, policies) });
         self.store.replace_declared(revision, &declared, &[]).await.unwrap();
     }
 

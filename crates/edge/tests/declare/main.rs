@@ -4,6 +4,8 @@
 
 mod changes;
 mod desk;
+mod lasting;
 mod refusals;
 mod roundtrip;
+mod selectors;
 mod tunnels;

@@ -9,30 +9,41 @@ const TABLE: &[(&str, &str)] = &[
     ("service_tokens: []\n", "1:1: key of the file `service_tokens` is not built yet"),
     (
         "zebra: 1\n",
-        "1:1: unknown key of the file `zebra`; known: login_methods, groups, policies, applications, tunnels",
+        "1:1: unknown key of the file `zebra`; known: sessions, login_methods, email_lists, ip_lists, groups, policies, applications, tunnels",
     ),
     (
         "groups:\n  - name: g\n    include:\n      - emial: a@b.example\n",
         "4:9: unknown selector `emial`; did you mean `email`?",
     ),
-    ("groups:\n  - name: g\n    include: [{country: JP}]\n", "3:16: selector `country` is not built yet"),
+    ("groups:\n  - name: g\n    include: [{certificate: true}]\n", "3:16: selector `certificate` is not built yet"),
     ("groups:\n  - name: g\n    include: [{service_token: x}]\n", "3:31: there is no service token `x`"),
     (
         "groups:\n  - name: g\n    include: [{zebra: x}]\n",
-        "3:16: unknown selector `zebra`; known: email, email_domain, ip, everyone, login_method, service_token, any_service_token, group",
+        "3:16: unknown selector `zebra`; known: email, email_domain, email_list, ip, ip_list, country, everyone, login_method, auth_method, idp_group, github, oidc_claim, service_token, any_service_token, time_of_week, external_evaluation, group",
     ),
     (
-        "policies:\n  - {name: p, action: bypass, include: [{everyone: true}]}\n",
-        "2:23: action `bypass` is not built yet",
+        "policies:\n  - {name: p, action: bypass, include: [{email: a@b.example}]}\n",
+        "2:49: policy `p` (bypass) names email `a@b.example`, which nobody is asked for under a bypass: people belong into \
+         `allow` policies, service tokens into `service_auth` policies",
+    ),
+    (
+        "policies:\n  - {name: p, action: bypass, include: [everyone], require: [{group: staff}]}\n",
+        "2:12: policy `p` (bypass) names email_domain `tnkeng.work`, which nobody is asked for under a bypass: people \
+         belong into `allow` policies, service tokens into `service_auth` policies",
+    ),
+    (
+        "policies:\n  - {name: p, action: bypass, include: [everyone], destinations: [\"10.0.0.0/8:22\"], session_duration: 1h}\n",
+        "2:68: policy `p` is a bypass, which asks nobody who they are: `destinations` means nothing there\n\
+         access.yaml:2:105: policy `p` is a bypass, which asks nobody who they are: `session_duration` means nothing there",
     ),
     (
         "policies:\n  - {name: p, action: service_auth, include: [{email: a@b.example}]}\n",
-        "2:12: policy `p` (service_auth) names email `a@b.example`, which service tokens do not have: people belong into \
+        "2:55: policy `p` (service_auth) names email `a@b.example`, which service tokens do not have: people belong into \
          `allow` policies",
     ),
     (
         "policies:\n  - {name: p, action: allow, include: [{any_service_token: true}]}\n",
-        "2:12: policy `p` (allow) names any_service_token, which people do not have: service tokens belong into \
+        "2:60: policy `p` (allow) names any_service_token, which people do not have: service tokens belong into \
          `service_auth` policies",
     ),
     (
@@ -41,7 +52,7 @@ const TABLE: &[(&str, &str)] = &[
     ),
     (
         "policies:\n  - {name: p, action: deny, include: [{everyone: true}]}\n",
-        "2:23: unknown action `deny`; known: allow, block, service_auth",
+        "2:23: unknown action `deny`; known: allow, block, bypass, service_auth",
     ),
     (
         "policies:\n  - {name: p, action: alow, include: [{everyone: true}]}\n",
@@ -172,6 +183,45 @@ const TABLE: &[(&str, &str)] = &[
     (
         "tunnels:\n  - {name: t, hostnames: [a.example/x]}\n",
         "2:27: `a.example/x`: a tunnel serves whole hostnames; paths belong to applications",
+    ),
+    // how long, and how it is signed
+    ("sessions: []\n", "1:11: sessions: a map such as `{duration: …}` is wanted, not a list"),
+    ("sessions: {lifetime: 1h}\n", "1:12: unknown key of sessions `lifetime`; known: duration, idle"),
+    ("sessions: {duration: 5m}\n", "1:22: `5m` is out of range: a login lasts from 15m to 31d"),
+    ("sessions: {duration: 32d}\n", "1:22: `32d` is out of range: a login lasts from 15m to 31d"),
+    ("sessions: {idle: 4m59s}\n", "1:18: `4m59s` is out of range: a session lasts without use from 5m to 31d"),
+    (
+        "sessions: {duration: 1h, idle: 2h}\n",
+        "1:32: `idle`: after 2h without use nothing is left to end, since it lasts 1h",
+    ),
+    (
+        "applications:\n  - {name: a, hostnames: [a.example], policies: [], session_duration: 1h, session_idle: 61m}\n",
+        "2:91: `session_idle`: after 1h1m without use nothing is left to end, since it lasts 1h",
+    ),
+    (
+        "applications:\n  - {name: a, hostnames: [a.example], policies: [], session_duration: 59s}\n",
+        "2:71: `59s` is out of range: a session lasts from 1m to 31d",
+    ),
+    (
+        "applications:\n  - {name: a, hostnames: [a.example], policies: [], assertion: hs256}\n",
+        "2:64: unknown assertion `hs256`; did you mean `es256`?",
+    ),
+    // lists
+    ("email_lists:\n  - {name: l}\n", "2:5: e-mail list without `emails`"),
+    ("ip_lists:\n  - {name: l}\n", "2:5: IP list without `ips`"),
+    (
+        "email_lists:\n  - {name: l, emails: [a@b.example, \"@b.example\"]}\n",
+        "2:38: `@b.example`: not an e-mail address of the form name@example.com",
+    ),
+    ("email_lists:\n  - {name: l, emails: [a@b.example, A@B.example]}\n", "2:38: `emails` has this twice"),
+    ("ip_lists:\n  - {name: l, ips: [192.0.2.1/24, 192.0.2.0/24]}\n", "2:36: `ips` has this twice"),
+    (
+        "ip_lists:\n  - {name: l, ips: [x]}\n",
+        "2:22: `x` is not an address or range: write `203.0.113.7` or `203.0.113.0/24`",
+    ),
+    (
+        "ip_lists:\n  - {name: l, ips: []}\n  - {name: l, ips: []}\n",
+        "3:12: there is an IP list named `l` already, on line 2",
     ),
     // what is the edge's own
     (

@@ -10,9 +10,12 @@ async fn the_export_is_the_file_in_block_style() {
     let desk = Desk::configured().await;
     desk.apply(ACCESS).await;
     let expected = "\
+sessions: {}
 login_methods:
 - name: pin
   type: one_time_pin
+email_lists: []
+ip_lists: []
 groups:
 - name: staff
   include:
@@ -111,6 +114,16 @@ fn files() -> impl Strategy<Value = String> {
         Just("everyone: {}"),
         Just("login_method: \"1\""),
         Just("group: base"),
+        Just("email_list: \"1\""),
+        Just("ip_list: \"1\""),
+        Just("country: NO"),
+        Just("auth_method: \"1\""),
+        Just("idp_group: {name: \"1e3\", login_method: \"1\"}"),
+        Just("idp_group: \"~\""),
+        Just("github: {organization: \"1\", team: \"2\"}"),
+        Just("oidc_claim: {name: \"null\", value: 1.0}"),
+        Just("time_of_week: {days: [sat-mon], from: \"22:00\", to: 6:00, zone: utc}"),
+        Just("external_evaluation: {evaluate_url: \"https://e.example/?a=b\", keys_url: \"https://e.example\"}"),
     ];
     let list = || {
         prop::collection::vec(selector.clone(), 1..4)
@@ -119,13 +132,13 @@ fn files() -> impl Strategy<Value = String> {
     let policy = (list(), list(), list(), prop::sample::select(vec!["allow", "block"]), 60..2_678_400u32);
     let path = prop::sample::select(vec!["", "/", "/admin", "/caf\u{e9}/", "/a*/b"]);
     (list(), prop::collection::vec(policy, 1..4), prop::collection::vec(path, 0..3)).prop_map(|(group, policies, paths)| {
-        let mut text = format!("login_methods: [{{name: \"1\", type: one_time_pin}}]\ngroups:\n  - {{name: base, include: [{{everyone: true}}]}}\n  - {{name: \"true\", include: {group}}}\npolicies:\n");
+        let mut text = format!("sessions: {{idle: 1h}}\nlogin_methods: [{{name: \"1\", type: one_time_pin}}]\nemail_lists: [{{name: \"1\", emails: [B@b.example, a@b.example]}}]\nip_lists: [{{name: \"1\", ips: [192.0.2.9/24]}}]\ngroups:\n  - {{name: base, include: [{{everyone: true}}]}}\n  - {{name: \"true\", include: {group}}}\npolicies:\n");
         for (n, (include, require, exclude, action, seconds)) in policies.iter().enumerate() {
             text += &format!("  - {{name: \"{n}\", action: {action}, include: {include}, require: {require}, exclude: {exclude}, session_duration: {seconds}s}}\n");
         }
         text += "applications:\n";
         for (n, path) in paths.iter().enumerate() {
-            text += &format!("  - {{name: app-{n}, hostnames: [\"h{n}.example.com{path}\", \"*.h{n}.example.com\"], policies: [\"0\"], compatible_headers: false, device_login: false, websocket_origins: [\"https://x.example:8443\"]}}\n");
+            text += &format!("  - {{name: app-{n}, hostnames: [\"h{n}.example.com{path}\", \"*.h{n}.example.com\"], policies: [\"0\"], compatible_headers: false, device_login: false, session_idle: 1h, assertion: rs256, websocket_origins: [\"https://x.example:8443\"]}}\n");
         }
         if paths.is_empty() { text.replace("applications:\n", "applications: []\n") } else { text }
     })

@@ -41,17 +41,8 @@ fn admitted(snapshot: &Snapshot, host: &str, email: &str) -> Option<bool> {
 }
 
 fn application(name: &str, host: &str, policy: &str) -> Application {
-    Application {
-        id: AppId::from_bytes([3; 32]),
-        name: name.parse().unwrap(),
-        targets: vec![Target { host: host.parse().unwrap(), path: None }],
-        login_methods: Vec::new(),
-        policies: vec![policy.parse().unwrap()],
-        websocket_origins: Vec::new(),
-        compatible_headers: true,
-        device_login: true,
-        provisional: false,
-    }
+    let targets = vec![Target { host: host.parse().unwrap(), path: None }];
+    Application::new(AppId::from_bytes([3; 32]), name.parse().unwrap(), targets, vec![policy.parse().unwrap()])
 }
 
 #[tokio::test]

@@ -7,9 +7,12 @@ use futures::future::join_all;
 use tunnel_edge::store::{
     AuditEvent, AuditRecord, CertificateHolder, CertificateRecord, Declared, Grant, LoginMethod, LoginMethodKind,
     MailOutcome, MailRecord, OnceKind, OneTime, OperatorRecord, PinAttempt, PinOutcome, PinRecord, PreviousSecret,
-    Promise, RateLimit, RouteRecord, ServiceTokenRecord, SessionKind, SessionRecord, Store, StoreError, TunnelRecord,
+    Promise, RateLimit, RouteRecord, ServiceTokenRecord, SessionKind, SessionRecord, SessionSettings, Store,
+    StoreError, TunnelRecord,
 };
-use tunnel_policy::{Action, Application, Group, Policy, Rules, Selector, Target};
+use tunnel_policy::{
+    Action, Application, AssertionAlgorithm, EmailList, Group, IpList, Policy, Rules, Selector, Target,
+};
 use tunnel_proto::{AppId, Identity, OperatorId, PersonId, Revision, TunnelId, UnixTime};
 
 /// Makes one test of each sentence below.
@@ -78,7 +81,7 @@ pub(crate) fn declared() -> Declared {
             name: name("staff"),
             rules: Rules {
                 include: vec![Selector::EmailDomain("example.com".parse().unwrap()), Selector::Everyone],
-                require: vec![Selector::Ip("203.0.113.0/24".parse().unwrap())],
+                require: vec![Selector::Ip("203.0.113.0/24".parse().unwrap()), Selector::EmailList(name("partners"))],
                 exclude: vec![Selector::Email("guest@example.com".parse().unwrap())],
             },
         }],
@@ -102,7 +105,14 @@ pub(crate) fn declared() -> Declared {
             compatible_headers: false,
             device_login: false,
             provisional: true,
+            session_duration: Some(Duration::from_secs(60)),
+            session_idle: Some(Duration::from_secs(30)),
+            since: Some(UnixTime(7)),
+            assertion: AssertionAlgorithm::Rs256,
         }],
+        email_lists: vec![EmailList { name: name("partners"), emails: vec!["ann@example.org".parse().unwrap()] }],
+        ip_lists: vec![IpList { name: name("offices"), ranges: vec!["192.0.2.0/24".parse().unwrap()] }],
+        sessions: SessionSettings { duration: Some(Duration::from_secs(9)), idle: None },
         tunnels: vec![TunnelRecord { id: tunnel, name: name("office"), created: T0, owner: Some(operator) }],
         routes: vec![RouteRecord { hostname: "www.example.com".parse().unwrap(), tunnel }],
         administrators: vec!["admin@example.com".parse().unwrap()],

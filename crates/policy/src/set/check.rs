@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use tunnel_proto::{HostPattern, Name};
 
-use super::{Checked, CheckedPolicy, Rule, is_reserved};
-use crate::{Action, Application, PathPattern, Rules, Selector};
+use super::{Checked, CheckedPolicy, Declarations, Referent, Rule, is_reserved, reached};
+use crate::{Action, Application, PathPattern, Policy, Rules, Selector};
 
 /// Why a set was refused. The configuration is at fault; every variant names where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +37,18 @@ pub enum PolicySetError {
         /// The group that is missing.
         group: Name,
     },
+    /// A rule names a list that does not exist.
+    #[error("{kind} `{name}` refers to {what} `{list}`, which does not exist")]
+    UnknownList {
+        /// `group` or `policy`.
+        kind: &'static str,
+        /// The group or policy with the rule.
+        name: Name,
+        /// `e-mail list` or `IP list`.
+        what: &'static str,
+        /// The list that is missing.
+        list: Name,
+    },
     /// An application names a policy that does not exist.
     #[error("application `{application}` refers to policy `{policy}`, which does not exist")]
     UnknownPolicy {
@@ -56,7 +68,8 @@ pub enum PolicySetError {
     /// A group refers to itself, directly or by way of others.
     #[error("groups refer to each other in a circle: {}", Circle(.0))]
     Circle(Vec<Name>),
-    /// A policy for people, or a group that it refers to, names service tokens, or one for machines asks who somebody is.
+    /// A policy for people, or a group that it refers to, names service tokens; one for machines asks who somebody is, or one
+    /// for anybody does either.
     #[error("policy `{policy}` ({action}) names {selector}, which {}", .action.cannot_know())]
     WrongCaller {
         /// The policy.
@@ -65,6 +78,14 @@ pub enum PolicySetError {
         action: Action,
         /// The rule.
         selector: Selector,
+    },
+    /// A bypass says something that makes sense only for those who are known.
+    #[error("policy `{policy}` is a bypass, which asks nobody who they are: `{field}` means nothing there")]
+    MeaninglessInBypass {
+        /// The policy.
+        policy: Name,
+        /// What it says.
+        field: &'static str,
     },
     /// A rule list without include rules matches nobody.
     #[error("{kind} `{name}` has no include rule and so would match nobody")]
@@ -114,6 +135,10 @@ impl Action {
         match self {
             Self::Allow | Self::Block => "people do not have: service tokens belong into `service_auth` policies",
             Self::ServiceAuth => "service tokens do not have: people belong into `allow` policies",
+            Self::Bypass => {
+                "nobody is asked for under a bypass: people belong into `allow` policies, service tokens into `service_auth` \
+                 policies"
+            }
         }
     }
 }
@@ -158,27 +183,54 @@ pub(super) fn applications(applications: &[Application]) -> Result<(), PolicySet
     Ok(())
 }
 
-/// Resolves the groups that a rule list names.
+/// Where everything is that a rule may refer to.
+pub(super) struct Places<'a> {
+    groups: HashMap<&'a Name, usize>,
+    email_lists: HashMap<&'a Name, usize>,
+    ip_lists: HashMap<&'a Name, usize>,
+}
+
+impl<'a> Places<'a> {
+    pub(super) fn of(declared: &Declarations<'a>) -> Self {
+        Self {
+            groups: declared.groups.iter().map(|group| &group.name).zip(0..).collect(),
+            email_lists: declared.email_lists.iter().map(|list| &list.name).zip(0..).collect(),
+            ip_lists: declared.ip_lists.iter().map(|list| &list.name).zip(0..).collect(),
+        }
+    }
+}
+
+/// Resolves what a rule list refers to.
 pub(super) fn rules(
     kind: &'static str,
     name: &Name,
     rules: &Rules,
-    groups: &HashMap<&Name, usize>,
+    places: &Places<'_>,
 ) -> Result<Checked, PolicySetError> {
     if rules.include.is_empty() {
         return Err(PolicySetError::NoInclude { kind, name: name.clone() });
     }
+    let no_group = |group: &Name| PolicySetError::UnknownGroup { kind, name: name.clone(), group: group.clone() };
+    let no_list =
+        |what, list: &Name| PolicySetError::UnknownList { kind, name: name.clone(), what, list: list.clone() };
     let list = |selectors: &[Selector]| {
         let rule = |selector: &Selector| {
-            let group = match selector {
-                Selector::Group(group) => Some(*groups.get(group).ok_or_else(|| PolicySetError::UnknownGroup {
-                    kind,
-                    name: name.clone(),
-                    group: group.clone(),
-                })?),
+            let at = |places: &HashMap<&Name, usize>, name: &Name| places.get(name).copied();
+            let refers = match selector {
+                Selector::Group(group) => {
+                    Some(Referent::Group(at(&places.groups, group).ok_or_else(|| no_group(group))?))
+                }
+                Selector::EmailList(list) => {
+                    let place = at(&places.email_lists, list).ok_or_else(|| no_list("e-mail list", list))?;
+                    Some(Referent::Emails(place))
+                }
+                Selector::IpList(list) => {
+                    let place = at(&places.ip_lists, list).ok_or_else(|| no_list("IP list", list))?;
+                    Some(Referent::Ranges(place))
+                }
                 _ => None,
             };
-            Ok(Rule { selector: selector.clone(), group })
+            Ok(Rule { selector: selector.clone(), refers })
         };
         selectors.iter().map(rule).collect::<Result<Vec<_>, PolicySetError>>()
     };
@@ -187,6 +239,27 @@ pub(super) fn rules(
         include: list(&rules.include)?,
         require: list(&rules.require)?,
         exclude: list(&rules.exclude)?,
+    })
+}
+
+/// Refuses what means nothing under a policy's action.
+pub(super) fn policy(policy: &Policy, rules: Checked) -> Result<CheckedPolicy, PolicySetError> {
+    if policy.action == Action::Bypass {
+        let fields = [
+            ("destinations", !policy.destinations.is_empty()),
+            ("session_duration", policy.session_duration.is_some()),
+        ];
+        if let Some((field, _)) = fields.into_iter().find(|(_, said)| *said) {
+            return Err(PolicySetError::MeaninglessInBypass { policy: policy.name.clone(), field });
+        }
+    }
+    Ok(CheckedPolicy {
+        action: policy.action,
+        session: policy.session_duration,
+        destinations: policy.destinations.clone(),
+        rules,
+        times: Vec::new(),
+        evaluations: Vec::new(),
     })
 }
 
@@ -209,23 +282,10 @@ pub(super) fn policies(app: &Application, policies: &HashMap<&Name, usize>) -> R
 /// Refuses policies whose rules, or those of a group that they refer to, can never hold of whom the policy is about.
 pub(super) fn callers(groups: &[Checked], policies: &[CheckedPolicy]) -> Result<(), PolicySetError> {
     for policy in policies {
-        let mut seen = HashSet::new();
-        let mut lists = vec![&policy.rules];
-        while let Some(list) = lists.pop() {
-            for rule in list.include.iter().chain(&list.require).chain(&list.exclude) {
-                let wrong = match &rule.selector {
-                    Selector::ServiceToken(_) | Selector::AnyServiceToken => policy.action != Action::ServiceAuth,
-                    Selector::Email(_) | Selector::EmailDomain(_) | Selector::LoginMethod(_) => {
-                        policy.action == Action::ServiceAuth
-                    }
-                    Selector::Ip(_) | Selector::Everyone | Selector::Group(_) => false,
-                };
-                if wrong {
-                    let (name, selector) = (policy.rules.name.clone(), rule.selector.clone());
-                    return Err(PolicySetError::WrongCaller { policy: name, action: policy.action, selector });
-                }
-            }
-            lists.extend(list.groups().filter(|group| seen.insert(*group)).filter_map(|group| groups.get(group)));
+        let wrong = |rule: &&Rule| !policy.action.may_ask(&rule.selector);
+        if let Some(rule) = reached(&policy.rules, groups).iter().flat_map(|list| list.all()).find(wrong) {
+            let (name, selector) = (policy.rules.name.clone(), rule.selector.clone());
+            return Err(PolicySetError::WrongCaller { policy: name, action: policy.action, selector });
         }
     }
     Ok(())

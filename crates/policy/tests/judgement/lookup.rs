@@ -2,7 +2,7 @@
 
 use tunnel_policy::PolicySet;
 
-use crate::declare::{app, host};
+use crate::declare::{app, host, set_of};
 
 /// The application of the raw reading, and those of the others.
 fn found(set: &PolicySet, at: &str, path: &str) -> (Option<String>, Vec<String>) {
@@ -27,7 +27,7 @@ fn the_most_specific_host_wins_then_the_most_specific_path() {
         app("deep", "*.*.example.com", &[]),
         app("middle", "a.*.example.com", &[]),
     ];
-    let set = PolicySet::new(&[], &[], &apps).expect("a good set");
+    let set = set_of(&[], &[], &apps).expect("a good set");
     let table = [
         ("www.example.com", "/", Some("exact")),
         ("WWW.Example.Com.", "/admin", Some("admin")),
@@ -58,7 +58,7 @@ fn the_most_specific_host_wins_then_the_most_specific_path() {
 #[test]
 fn equally_specific_applications_are_all_named() {
     let apps = [app("left", "x.example.com/ab*", &[]), app("right", "x.example.com/*bc", &[])];
-    let set = PolicySet::new(&[], &[], &apps).expect("a good set");
+    let set = set_of(&[], &[], &apps).expect("a good set");
     let (raw, others) = found(&set, "x.example.com", "/abc");
     let mut both: Vec<String> = raw.into_iter().chain(others).collect();
     both.sort();
@@ -68,6 +68,6 @@ fn equally_specific_applications_are_all_named() {
 #[test]
 fn an_application_with_a_name_beyond_ascii_is_reached_as_browsers_write_it() {
     let apps = [app("root", "x.example.com", &[]), app("menu", "x.example.com/men\u{fc}", &[])];
-    let set = PolicySet::new(&[], &[], &apps).expect("a good set");
+    let set = set_of(&[], &[], &apps).expect("a good set");
     assert_eq!(found(&set, "x.example.com", "/men%C3%BC/today"), (Some("menu".to_owned()), vec![]));
 }

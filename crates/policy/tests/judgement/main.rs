@@ -4,10 +4,15 @@
 
 mod declare;
 mod emails;
+mod language;
+mod lists;
 mod lookup;
+mod order;
 mod paths;
 mod properties;
+mod readings;
 mod rules;
 mod sets;
 mod slow;
 mod streams;
+mod times;

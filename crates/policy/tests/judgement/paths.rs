@@ -2,7 +2,7 @@
 
 use tunnel_policy::{PolicySet, is_reserved};
 
-use crate::declare::{app, host};
+use crate::declare::{app, host, set_of};
 
 /// Names of all applications that must admit; `None` when the request must be refused outright.
 fn required(set: &PolicySet, path: &str) -> Option<Vec<String>> {
@@ -95,7 +95,7 @@ fn a_trick_never_escapes_the_application_it_aims_at() {
         app("public", "www.example.com/public", &[]),
         app("admin", "www.example.com/admin", &[]),
     ];
-    let set = PolicySet::new(&[], &[], &apps).expect("a good set");
+    let set = set_of(&[], &[], &apps).expect("a good set");
     for trick in TRICKS {
         let required = required(&set, trick).expect("every path has an application");
         assert!(required.contains(&"admin".to_owned()), "{trick}: {required:?}");
@@ -105,7 +105,7 @@ fn a_trick_never_escapes_the_application_it_aims_at() {
 // H1: what nobody declared is refused, even if the raw path looks declared.
 #[test]
 fn a_trick_never_escapes_to_what_nobody_declared() {
-    let set = PolicySet::new(&[], &[], &[app("public", "www.example.com/public", &[])]).expect("a good set");
+    let set = set_of(&[], &[], &[app("public", "www.example.com/public", &[])]).expect("a good set");
     for trick in TRICKS {
         assert_eq!(required(&set, trick), None, "{trick}");
     }
@@ -116,7 +116,7 @@ fn a_trick_never_escapes_to_what_nobody_declared() {
 #[test]
 fn an_ordinary_path_is_not_burdened() {
     let apps = [app("root", "www.example.com", &[]), app("admin", "www.example.com/admin", &[])];
-    let set = PolicySet::new(&[], &[], &apps).expect("a good set");
+    let set = set_of(&[], &[], &apps).expect("a good set");
     for path in [
         "/",
         "/a//b",
@@ -137,7 +137,7 @@ fn an_ordinary_path_is_not_burdened() {
 // H1, S1b: a path that could mean anything asks for everything at once.
 #[test]
 fn a_path_with_too_many_readings_is_refused() {
-    let set = PolicySet::new(&[], &[], &[app("root", "www.example.com", &[])]).expect("a good set");
+    let set = set_of(&[], &[], &[app("root", "www.example.com", &[])]).expect("a good set");
     let path = "/a%2f..;x%255c.%20%c0%af%00%3f//".repeat(400);
     assert_eq!(required(&set, &path), None);
     assert!(is_reserved(&path));

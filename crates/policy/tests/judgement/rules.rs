@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tunnel_policy::{Application, DenyReason, Group, Policy, PolicySet, Subject, Verdict};
 
-use crate::declare::{admits, app, asks, at, group, person, policy};
+use crate::declare::{admits, app, asks, at, group, person, policy, set_of};
 
 fn set(groups: &[Group], policies: &[Policy], app: &Application) -> PolicySet {
-    PolicySet::new(groups, policies, std::slice::from_ref(app)).expect("a good set")
+    set_of(groups, policies, std::slice::from_ref(app)).expect("a good set")
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn the_session_duration_is_that_of_the_policy_that_admits() {
     let set = set(&[], &[policy("staff", "domain:corp.com"), short], &app);
     let session = |email: &str| match set.decide(&app, &asks(&person(email), at("192.0.2.1"))).verdict {
         Verdict::Allow { session, .. } => session,
-        Verdict::Deny { reason } => panic!("{reason:?}"),
+        other => panic!("{other:?}"),
     };
     assert_eq!(session("a@corp.com"), Some(Duration::from_secs(900)));
     assert_eq!(session("b@corp.com"), None);

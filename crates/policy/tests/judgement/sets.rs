@@ -1,11 +1,11 @@
 //! What is refused when written, and what is warned about.
 
-use tunnel_policy::{Group, Policy, PolicySet, PolicySetError};
+use tunnel_policy::{Group, Policy, PolicySetError};
 
-use crate::declare::{app, group, policy};
+use crate::declare::{app, group, policy, set_of};
 
 fn refusal(groups: &[Group], policies: &[Policy], apps: &[tunnel_policy::Application]) -> String {
-    PolicySet::new(groups, policies, apps).expect_err("refused").to_string()
+    set_of(groups, policies, apps).expect_err("refused").to_string()
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn what_makes_no_sense_is_refused_by_name() {
     }
     let mut twin = app("b", "y.example.com", &[]);
     twin.id = app("a", "", &[]).id;
-    let twins = PolicySet::new(&[], &[], &[app("a", "x.example.com", &[]), twin]);
+    let twins = set_of(&[], &[], &[app("a", "x.example.com", &[]), twin]);
     assert!(matches!(twins, Err(PolicySetError::SameId { .. })));
 }
 
@@ -68,16 +68,46 @@ fn foot_guns_are_warned_about() {
         policy("office", "everyone & ip:192.0.2.0/24"),
         policy("staff-by-pin", "domain:corp.com & method:pin"),
         policy("block-all", "everyone"),
+        policy("by-mfa", "amr:mfa"),
+        policy("by-mfa-here", "amr:mfa & ip:192.0.2.0/24"),
+        policy("in-hours", "everyone & time:mon-fri/09:00-18:00/UTC"),
+        policy("anywhere", "ip:0.0.0.0/0"),
+        policy("two-places", "everyone & country:JP country:US"),
+        policy("two-methods", "everyone & method:pin idp:admins@entra"),
+        policy("no-time", "everyone & time:mon-fri/09:00-18:00/UTC time:sat,sun/09:00-18:00/UTC"),
+        policy("some-time", "email:a@corp.com & time:mon-fri/09:00-18:00/UTC time:fri-sun/17:00-02:00/UTC"),
+        policy("other-zones", "email:a@corp.com & time:mon/09:00-10:00/UTC time:tue/09:00-10:00/Asia/Tokyo"),
+        policy("bypass-all", "everyone"),
+        policy("bypass-v6", "ip:::/0"),
+        policy("bypass-hours", "everyone & time:mon-fri/09:00-18:00/UTC"),
+        policy("bypass-office", "everyone & ip:192.0.2.0/24"),
+        policy("bypass-here", "country:JP"),
     ];
-    let apps = [app("closed", "x.example.com", &["block-all"]), app("open", "y.example.com", &["fine"])];
-    let set = PolicySet::new(&groups, &policies, &apps).expect("a good set");
+    let apps = [
+        app("closed", "x.example.com", &["block-all"]),
+        app("open", "y.example.com", &["fine"]),
+        app("public", "z.example.com", &["fine", "bypass-all"]),
+        app("nearly", "v.example.com", &["bypass-v6", "bypass-office", "bypass-here"]),
+        app("hourly", "w.example.com", &["bypass-hours"]),
+    ];
+    let set = set_of(&groups, &policies, &apps).expect("a good set");
     let said: Vec<String> = set.warnings().iter().map(ToString::to_string).collect();
     let expected = [
         "policy `all` admits everyone who can log in at all",
         "policy `nested` admits everyone who can log in at all",
         "policy `by-pin` admits everyone who logs in by `pin`",
+        "policy `by-mfa` admits everyone who authenticates by `mfa`",
+        "policy `in-hours` admits everyone who can log in at all",
+        "policy `anywhere` admits everyone who can log in at all",
+        "policy `no-time` admits everyone who can log in at all",
         "group `both` requires several e-mail addresses",
+        "policy `two-places` requires several countries at once and so matches nobody",
+        "policy `two-methods` requires several login methods at once",
+        "policy `no-time` requires several times of the week that do not overlap at once",
         "application `closed` has no policy that admits",
+        "application `public` is public: policy `bypass-all` lets everybody in, without a login",
+        "application `nearly` is public: policy `bypass-v6` lets everybody in",
+        "application `hourly` is public: policy `bypass-hours` lets everybody in",
     ];
     assert_eq!(said.len(), expected.len(), "{said:#?}");
     for (said, expected) in said.iter().zip(expected) {

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use tunnel_policy::{Circumstances, DenyReason, Policy, PolicySet, PolicySetError, Subject, Verdict};
+use tunnel_policy::{Circumstances, DenyReason, Policy, PolicySetError, Subject, Verdict};
 use tunnel_proto::UnixTime;
 
-use crate::declare::{app, asks, at, group, person, policy};
+use crate::declare::{app, asks, at, group, person, policy, set_of};
 
 const HERE: Circumstances =
     Circumstances { source: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), country: None, now: UnixTime(1_800_000_000) };
@@ -13,9 +13,9 @@ const HERE: Circumstances =
 fn judge(policies: &[Policy], subject: &Subject<'_>) -> Result<String, DenyReason> {
     let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
     let app = app("app", "app.example", &names);
-    let set = PolicySet::new(&[], policies, std::slice::from_ref(&app)).expect("a good set");
+    let set = set_of(&[], policies, std::slice::from_ref(&app)).expect("a good set");
     match set.decide(&app, subject).verdict {
-        Verdict::Allow { policy, .. } => Ok(policy.to_string()),
+        Verdict::Allow { policy, .. } | Verdict::Bypass { policy } => Ok(policy.to_string()),
         Verdict::Deny { reason } => Err(reason),
     }
 }
@@ -51,10 +51,10 @@ fn rules_that_could_never_hold_are_refused() {
         (vec![group("g", "any-token"), group("h", "group:g")], vec![policy("staff", "group:h")]),
         (vec![group("g", "email:a@corp.com")], vec![policy("machines", "group:g")]),
     ] {
-        let refused = PolicySet::new(&groups, &policies, &[]);
+        let refused = set_of(&groups, &policies, &[]);
         assert!(matches!(refused, Err(PolicySetError::WrongCaller { .. })), "{refused:?}");
     }
-    assert!(PolicySet::new(&[group("g", "any-token")], &[policy("machines", "group:g - ip:10.0.0.0/8")], &[]).is_ok());
+    assert!(set_of(&[group("g", "any-token")], &[policy("machines", "group:g - ip:10.0.0.0/8")], &[]).is_ok());
 }
 
 // T8
@@ -100,12 +100,12 @@ fn an_admitting_policy_without_destinations_leads_nowhere_and_a_blocking_one_blo
     // Where no destination is known yet, what blocks some of them blocks nobody.
     assert_eq!(judge(&some, &asks(&ann, HERE)), Ok("wide".to_owned()));
     let app = app("app", "app.example", &["block-some", "wide"]);
-    let set = PolicySet::new(&[], &some, std::slice::from_ref(&app)).unwrap();
+    let set = set_of(&[], &some, std::slice::from_ref(&app)).unwrap();
     assert!(!set.hopeless(&app, HERE));
     assert!(set.may_lead(&app, &asks(&ann, HERE), 22));
     let narrow = [to(policy("narrow", "domain:corp.com"), &["192.168.0.0/16:22"])];
     let app = crate::declare::app("app", "app.example", &["narrow"]);
-    let set = PolicySet::new(&[], &narrow, std::slice::from_ref(&app)).unwrap();
+    let set = set_of(&[], &narrow, std::slice::from_ref(&app)).unwrap();
     assert!(!set.may_lead(&app, &asks(&ann, HERE), 23));
     assert!(!set.may_lead(&app, &asks(&person("eve@else.com"), HERE), 22));
 }
@@ -115,7 +115,7 @@ fn an_admitting_policy_without_destinations_leads_nowhere_and_a_blocking_one_blo
 fn what_is_opened_whole_falls_under_every_application_of_the_host() {
     let apps =
         [app("front", "app.example", &[]), app("admin", "app.example/admin", &[]), app("other", "b.example", &[])];
-    let set = PolicySet::new(&[], &[], &apps).unwrap();
+    let set = set_of(&[], &[], &apps).unwrap();
     let host = tunnel_proto::Hostname::parse("app.example").unwrap();
     let matched = set.applications_of(&host);
     let (first, all) = matched.required().unwrap();

@@ -5,12 +5,15 @@ use std::collections::HashMap;
 use tunnel_policy::Selector;
 use tunnel_proto::{HostPattern, Name};
 
-use super::super::{
-    Ground,
-    fields::At,
-    problem::{Problem, suggestion},
-    read::File,
-    yaml::Place,
+use super::{
+    super::{
+        Ground,
+        fields::At,
+        problem::{Problem, suggestion},
+        read::File,
+        yaml::Place,
+    },
+    NO_COUNTRIES,
 };
 use crate::store::Declared;
 
@@ -52,6 +55,9 @@ pub(super) fn names(file: &File, after: &Declared, ground: &Ground<'_>, problems
     let policies: Vec<&Name> = complete.policies.iter().map(|policy| &policy.name).collect();
     let tokens: Vec<&Name> = complete.service_tokens.iter().map(|token| &token.name).collect();
     let methods: Vec<&Name> = complete.login_methods.iter().map(|method| &method.name).collect();
+    let email_lists: Vec<&Name> = complete.email_lists.iter().map(|list| &list.name).collect();
+    let ip_lists: Vec<&Name> = complete.ip_lists.iter().map(|list| &list.name).collect();
+    let mut no_country = Vec::new();
     let mut check = |kind: &str, known: &[&Name], name: &Name, at: Place| {
         if !known.contains(&name) {
             let suggestion = suggestion(name.as_str(), known.iter().map(|name| name.as_str()));
@@ -64,15 +70,19 @@ pub(super) fn names(file: &File, after: &Declared, ground: &Ground<'_>, problems
     {
         match value {
             Selector::Group(name) => check("group", &groups, name, *at),
-            Selector::LoginMethod(name) => check("login method", &methods, name, *at),
+            Selector::EmailList(name) => check("e-mail list", &email_lists, name, *at),
+            Selector::IpList(name) => check("IP list", &ip_lists, name, *at),
+            Selector::Country(_) if !ground.countries => no_country.push(Problem::at(*at, NO_COUNTRIES)),
             Selector::ServiceToken(name) => check("service token", &tokens, name, *at),
             _ => {}
         }
+        value.login_method().into_iter().for_each(|name| check("login method", &methods, name, *at));
     }
     for app in file.applications.iter().flatten() {
         app.body.policies.iter().for_each(|name| check("policy", &policies, &name.value, name.at));
         app.body.login_methods.iter().for_each(|name| check("login method", &methods, &name.value, name.at));
     }
+    problems.append(&mut no_country);
     if problems.is_empty() {
         problems.extend(orphans(&complete, &methods));
     }
@@ -88,10 +98,7 @@ fn orphans(complete: &Declared, methods: &[&Name]) -> Vec<Problem> {
     let groups = complete.groups.iter().map(|group| ("group", &group.name, &group.rules));
     let policies = complete.policies.iter().map(|policy| ("policy", &policy.name, &policy.rules));
     let by_rules = groups.chain(policies).flat_map(|(kind, name, rules)| {
-        let method = |selector: &'_ Selector| match selector {
-            Selector::LoginMethod(method) => missing(kind, name, method),
-            _ => None,
-        };
+        let method = |selector: &Selector| selector.login_method().and_then(|method| missing(kind, name, method));
         rules.selectors().filter_map(method).collect::<Vec<_>>()
     });
     let by_apps = complete.applications.iter().flat_map(|app| {
