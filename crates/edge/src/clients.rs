@@ -355,7 +355,7 @@ pub(crate) async fn turned_away(state: &State, permit: &Permit) {
             return;
         }
         // The wall clock may be moved while this waits.
-        let left = permit.until().since(now).clamp(LOOK_EVERY, LOOK_AGAIN);
+        let left = permit.judged_until().since(now).clamp(LOOK_EVERY, LOOK_AGAIN);
         tokio::select! {
             () = permit.holder().ended() => return,
             _ = changed.changed() => {}

@@ -169,6 +169,11 @@ impl Permit {
         self.until
     }
 
+    /// When it has to be looked at again: it ends, or a rule about time may have it end.
+    pub fn judged_until(&self) -> UnixTime {
+        self.until.min(UnixTime(self.claim.holds_until.load(Relaxed)))
+    }
+
     /// Whether what was admitted would still be, for a stream that goes on. Cheap while nothing changed.
     pub fn still_holds(&self, gate: Gate<'_>, now: UnixTime) -> bool {
         if now >= self.until || self.holder.until(gate.snapshot, now).is_none() {

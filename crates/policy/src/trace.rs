@@ -140,7 +140,8 @@ pub struct RuleTrace {
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "application `{}`", self.application)?;
-        if self.caller == CallerKind::Nobody {
+        let bypassed = |policy: &PolicyTrace| policy.outcome == Outcome::Bypassed;
+        if self.caller == CallerKind::Nobody && !self.policies.iter().any(bypassed) {
             f.write_str("\n  nobody is logged in, and allow policies admit only people who are")?;
         }
         if self.policies.is_empty() {

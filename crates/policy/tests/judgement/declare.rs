@@ -17,7 +17,7 @@ pub(crate) fn selector(text: &str) -> Selector {
     };
     let plain = value.replace('_', " ");
     let (what, method) = plain.split_once('@').unwrap_or((&plain, ""));
-    let login_method = Some(method).filter(|method| !method.is_empty()).map(|method| method.parse().expect(method));
+    let login_method = || Some(method).filter(|method| !method.is_empty()).map(|method| method.parse().expect(method));
     match kind {
         "token" => Selector::ServiceToken(value.parse().expect(text)),
         "email" => Selector::Email(value.parse().expect(text)),
@@ -28,7 +28,7 @@ pub(crate) fn selector(text: &str) -> Selector {
         "country" => Selector::Country(value.parse().expect(text)),
         "method" => Selector::LoginMethod(value.parse().expect(text)),
         "amr" => Selector::AuthMethod(value.to_owned()),
-        "idp" => Selector::IdpGroup(ProviderGroup { name: what.to_owned(), login_method }),
+        "idp" => Selector::IdpGroup(ProviderGroup { name: what.to_owned(), login_method: login_method() }),
         "github" => {
             let (organization, team) = value.split_once('/').unwrap_or((value, ""));
             let team = Some(team.to_owned()).filter(|team| !team.is_empty());
@@ -36,7 +36,11 @@ pub(crate) fn selector(text: &str) -> Selector {
         }
         "claim" => {
             let (name, value) = what.split_once('=').expect(text);
-            Selector::OidcClaim(ClaimValue { name: name.to_owned(), value: value.to_owned(), login_method })
+            Selector::OidcClaim(ClaimValue {
+                name: name.to_owned(),
+                value: value.to_owned(),
+                login_method: login_method(),
+            })
         }
         "time" => Selector::TimeOfWeek(time(value)),
         "eval" => Selector::ExternalEvaluation(evaluation(value)),
