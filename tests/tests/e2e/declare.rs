@@ -57,7 +57,7 @@ fn what_makes_no_sense_is_refused_whole() {
         for (from, to, says) in [
             ("groups:", "grups:", &["grups", "groups", "3"][..]),
             ("action: allow", "action: alow", &["alow", "allow"]),
-            ("action: allow", "action: bypass", &["bypass", "not"]),
+            ("action: allow", "action: bypass", &["bypass", "guest@example.test"]),
             ("action: allow", "action: service_auth", &["service_auth", "not"]),
             ("email_domain: example.test", "email_domian: example.test", &["email_domian", "email_domain"]),
             ("email_domain: example.test", "country: JP", &["country", "not"]),

@@ -34,7 +34,7 @@ pub(crate) struct Proven {
 }
 
 impl Proven {
-    /// Somebody who could read a mailbox (RFC 8176: a one-time password).
+    /// Somebody who could read a mailbox (`otp` in RFC 8176).
     pub(crate) fn mailbox(email: EmailAddress, method: Name) -> Self {
         let attributes = Attributes { amr: vec!["otp".to_owned()], ..Attributes::default() };
         Self { issuer: ISSUER_MAILBOX.to_owned(), subject: email.to_string(), email, method, attributes }

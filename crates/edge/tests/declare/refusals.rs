@@ -33,8 +33,8 @@ const TABLE: &[(&str, &str)] = &[
     ),
     (
         "policies:\n  - {name: p, action: bypass, include: [everyone], destinations: [\"10.0.0.0/8:22\"], session_duration: 1h}\n",
-        "2:68: policy `p` is a bypass, which asks nobody who they are: `destinations` means nothing there\n\
-         access.yaml:2:105: policy `p` is a bypass, which asks nobody who they are: `session_duration` means nothing there",
+        "2:66: policy `p` is a bypass, which asks nobody who they are: `destinations` means nothing there\n\
+         access.yaml:2:103: policy `p` is a bypass, which asks nobody who they are: `session_duration` means nothing there",
     ),
     (
         "policies:\n  - {name: p, action: service_auth, include: [{email: a@b.example}]}\n",
@@ -196,7 +196,7 @@ const TABLE: &[(&str, &str)] = &[
     ),
     (
         "applications:\n  - {name: a, hostnames: [a.example], policies: [], session_duration: 1h, session_idle: 61m}\n",
-        "2:91: `session_idle`: after 1h1m without use nothing is left to end, since it lasts 1h",
+        "2:89: `session_idle`: after 1h1m without use nothing is left to end, since it lasts 1h",
     ),
     (
         "applications:\n  - {name: a, hostnames: [a.example], policies: [], session_duration: 59s}\n",
@@ -211,7 +211,7 @@ const TABLE: &[(&str, &str)] = &[
     ("ip_lists:\n  - {name: l}\n", "2:5: IP list without `ips`"),
     (
         "email_lists:\n  - {name: l, emails: [a@b.example, \"@b.example\"]}\n",
-        "2:38: `@b.example`: not an e-mail address of the form name@example.com",
+        "2:37: `@b.example`: not an e-mail address of the form name@example.com",
     ),
     ("email_lists:\n  - {name: l, emails: [a@b.example, A@B.example]}\n", "2:38: `emails` has this twice"),
     ("ip_lists:\n  - {name: l, ips: [192.0.2.1/24, 192.0.2.0/24]}\n", "2:36: `ips` has this twice"),

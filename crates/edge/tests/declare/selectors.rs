@@ -162,12 +162,12 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "time_of_week: {days: [mon], from: \"09:00\", to: \"18:00\", zone: Tokyo}",
-        "4:69: `Tokyo`: not a time zone of the IANA database: write for example `Asia/Tokyo` or `UTC`; did you mean \
+        "4:71: `Tokyo`: not a time zone of the IANA database: write for example `Asia/Tokyo` or `UTC`; did you mean \
          `Asia/Tokyo`?",
     ),
     (
         "time_of_week: {days: [mon], from: \"09:00\", to: \"18:00\", zone: Europe/Berln}",
-        "4:69: `Europe/Berln`: not a time zone of the IANA database: write for example `Asia/Tokyo` or `UTC`; did you \
+        "4:71: `Europe/Berln`: not a time zone of the IANA database: write for example `Asia/Tokyo` or `UTC`; did you \
          mean `Europe/Berlin`?",
     ),
     (

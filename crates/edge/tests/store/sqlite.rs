@@ -8,8 +8,8 @@ use std::{
 
 use tempfile::TempDir;
 use tunnel_edge::store::{
-    AuditEvent, AuditRecord, MailRecord, OnceKind, OneTime, PinRecord, SessionKind, Store, StoreError,
-    sqlite::SqliteStore,
+    AuditEvent, AuditRecord, ISSUER_MAILBOX, MailRecord, Met, OnceKind, OneTime, PinRecord, SessionKind, Store,
+    StoreError, sqlite::SqliteStore,
 };
 use tunnel_proto::{AppId, Revision, UnixTime};
 
@@ -125,23 +125,61 @@ async fn a_newer_schema_is_refused_and_untouched() {
     sql(&path, "UPDATE schema_version SET version = 99").await.unwrap();
     let error = SqliteStore::open(&path).await.unwrap_err();
     assert!(matches!(error, StoreError::NewerSchema { found: 99, .. }), "{error:?}");
-    sql(&path, "UPDATE schema_version SET version = 2").await.unwrap();
+    let known: i64 = match error {
+        StoreError::NewerSchema { known, .. } => known,
+        _ => unreachable!("matched above"),
+    };
+    sql(&path, format!("UPDATE schema_version SET version = {known}").leak()).await.unwrap();
     assert_eq!(SqliteStore::open(&path).await.unwrap().declared().await.unwrap().1, declared());
 }
 
+/// The first schemas, as they were released.
+const SCHEMAS: [&str; 2] =
+    [include_str!("../../migrations/0001_first.sql"), include_str!("../../migrations/0002_client_sessions.sql")];
+
+// F19
 #[tokio::test]
-async fn sessions_from_before_the_access_client_are_browsers() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = written(dir.path()).await;
-    sql(&path, "ALTER TABLE sessions DROP COLUMN device; ALTER TABLE sessions DROP COLUMN kind").await.unwrap();
-    let identity =
-        r#"{"person":"03030303-0303-0303-0303-030303030303","email":"a@example.com","method":"pin","authenticated":1}"#;
-    let insert = format!("INSERT INTO sessions VALUES (zeroblob(32), 'a.example.com', NULL, '{identity}', 1, 9, '[]')");
-    sql(&path, insert.leak()).await.unwrap();
-    sql(&path, "UPDATE schema_version SET version = 1").await.unwrap();
-    let sessions = SqliteStore::open(&path).await.unwrap().sessions(UnixTime(1)).await.unwrap();
-    let [session] = sessions.as_slice() else { panic!("{} sessions", sessions.len()) };
-    assert!(session.kind == SessionKind::Browser && session.device.is_none());
+async fn what_an_older_program_wrote_is_there_after_an_update() {
+    for version in 1..=SCHEMAS.len() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("edge.db");
+        std::fs::File::create(&path).unwrap();
+        let schema =
+            "CREATE TABLE schema_version (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL) STRICT";
+        sql(&path, schema).await.unwrap();
+        sql(&path, format!("INSERT INTO schema_version VALUES (1, {version})").leak()).await.unwrap();
+        for step in SCHEMAS.iter().take(version) {
+            sql(&path, step).await.unwrap();
+        }
+        let identity = r#"{"person":"03030303-0303-0303-0303-030303030303","email":"a@example.com","method":"pin","authenticated":1}"#;
+        let insert = format!(
+            "INSERT INTO sessions (id, host, identity, created, expires, grants) \
+             VALUES (zeroblob(32), 'a.example.com', '{identity}', 1, 9, '[]'); \
+             INSERT INTO people VALUES ('a@example.com', x'03030303030303030303030303030303', 1)"
+        );
+        sql(&path, insert.leak()).await.unwrap();
+        let store = SqliteStore::open(&path).await.unwrap();
+        let sessions = store.sessions(UnixTime(1)).await.unwrap();
+        let [session] = sessions.as_slice() else { panic!("{} sessions", sessions.len()) };
+        assert!(session.kind == SessionKind::Browser && session.device.is_none() && session.source.is_none());
+        assert!(session.seen > UnixTime(1), "an update is no idling");
+        let people = store.people(10).await.unwrap();
+        let [person] = people.as_slice() else { panic!("{} people", people.len()) };
+        assert_eq!((person.issuer.as_str(), person.subject.as_str()), (ISSUER_MAILBOX, "a@example.com"));
+        // Who comes back by the same mailbox is the same person.
+        let (email, method) = (person.email.clone(), person.method.clone());
+        let met = Met {
+            issuer: ISSUER_MAILBOX,
+            subject: email.as_str(),
+            email: &email,
+            method: &method,
+            attributes: &Default::default(),
+            candidate: tunnel_proto::PersonId::from_bytes([9; 16]),
+            now: UnixTime(5),
+            source: None,
+        };
+        assert_eq!(store.meet(&met).await.unwrap(), session.identity.person);
+    }
 }
 
 async fn sql(path: &Path, statement: &'static str) -> Result<(), sqlx::Error> {

@@ -17,7 +17,7 @@ use tunnel_origin::{
     ASSERTION_HEADER, COMPATIBLE_HEADER, Identity, Published, Sender, SocketTarget, Verifier, verify::AssertionLayer,
 };
 use tunnel_proto::{AppId, dial::Trust};
-use tunnel_testing::Edge;
+use tunnel_testing::{Edge, Visitor};
 
 use crate::keys::{assertion, audience, key_of};
 
@@ -70,7 +70,12 @@ impl Place {
     /// The assertion that the edge sends about ann now.
     async fn assertion(&self) -> String {
         let mut ann = self.edge.login_as(HOST, "ann@example.com").await.unwrap();
-        let answer = ann.get(&self.edge.url(HOST, "/assertion")).await.unwrap();
+        self.assertion_to(&mut ann).await
+    }
+
+    /// The assertion that the edge sends about a visitor now.
+    async fn assertion_to(&self, visitor: &mut Visitor) -> String {
+        let answer = visitor.get(&self.edge.url(HOST, "/assertion")).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
         String::from_utf8(answer.body().to_vec()).unwrap()
     }
@@ -119,7 +124,7 @@ async fn whoever_comes_past_the_edge_is_turned_away() {
     let mut ann = place.edge.login_as(HOST, "ann@example.com").await.unwrap();
     let answer = ann.get(&place.edge.url(HOST, "/")).await.unwrap();
     assert_eq!((answer.status(), &answer.body()[..]), (StatusCode::OK, &b"ann@example.com"[..]));
-    let token = place.assertion().await;
+    let token = place.assertion_to(&mut ann).await;
     let forged = format!("{}x", &token[..token.len() - 1]);
     for headers in [
         &[][..],
