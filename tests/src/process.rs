@@ -213,8 +213,16 @@ impl Finished {
 ///
 /// # Errors
 /// It could not be started or did not end in time.
-pub async fn finish(mut command: Command) -> Result<Finished> {
-    command.stdin(Stdio::null()).kill_on_drop(true);
+pub async fn finish(command: Command) -> Result<Finished> {
+    finish_reading(command, Stdio::null()).await
+}
+
+/// [`finish`] with something to read on standard input.
+///
+/// # Errors
+/// It could not be started or did not end in time.
+pub async fn finish_reading(mut command: Command, stdin: Stdio) -> Result<Finished> {
+    command.stdin(stdin).kill_on_drop(true);
     let shown = format!("{command:?}");
     match timeout(PATIENCE, command.output()).await {
         Ok(output) => {

@@ -60,7 +60,7 @@ fn what_makes_no_sense_is_refused_whole() {
             ("action: allow", "action: bypass", &["bypass", "guest@example.test"]),
             ("action: allow", "action: service_auth", &["service_auth", "not"]),
             ("email_domain: example.test", "email_domian: example.test", &["email_domian", "email_domain"]),
-            ("email_domain: example.test", "country: JP", &["country", "not"]),
+            ("email_domain: example.test", "country: JP", &["country", "none"]),
             ("email_domain: example.test", "email_domain: \"*.test\"", &["*.test"]),
             ("type: one_time_pin", "type: entra", &["entra", "not"]),
             ("type: one_time_pin", "type: carrier_pigeon", &["carrier_pigeon"]),

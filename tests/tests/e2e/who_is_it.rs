@@ -16,7 +16,7 @@ use tunnel_tests::{
     Canary, Connector, Door, Edge, EdgeConfig, Lab, Process, Smtp,
     edge::{ACCESS, LOGIN_HOST, listens},
     guide,
-    process::{finish, tool},
+    process::{finish_reading, tool},
     run,
     stage::{STAFF, WWW},
     visitor,
@@ -182,8 +182,7 @@ fn the_usual_check_of_cloudflare_access_believes_rs256() {
             let mut python = place.python("recipe.py")?;
             python.env("TEAM_DOMAIN", &issuer);
             let file = place.lab.write("token", token)?;
-            python.stdin(fs::File::open(file)?);
-            finish(python).await
+            finish_reading(python, fs::File::open(file)?.into()).await
         };
         let claims: serde_json::Value = serde_json::from_str(&check(&token).await?.ok()?)?;
         ensure!(claims["email"] == STAFF && claims["type"] == "app", "{claims}");

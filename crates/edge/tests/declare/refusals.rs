@@ -213,7 +213,7 @@ const TABLE: &[(&str, &str)] = &[
         "email_lists:\n  - {name: l, emails: [a@b.example, \"@b.example\"]}\n",
         "2:37: `@b.example`: not an e-mail address of the form name@example.com",
     ),
-    ("email_lists:\n  - {name: l, emails: [a@b.example, A@B.example]}\n", "2:38: `emails` has this twice"),
+    ("email_lists:\n  - {name: l, emails: [a@b.example, A@B.example]}\n", "2:37: `emails` has this twice"),
     ("ip_lists:\n  - {name: l, ips: [192.0.2.1/24, 192.0.2.0/24]}\n", "2:36: `ips` has this twice"),
     (
         "ip_lists:\n  - {name: l, ips: [x]}\n",

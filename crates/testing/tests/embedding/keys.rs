@@ -8,7 +8,7 @@ use std::{
 use axum::{Router, http::HeaderMap, routing::get};
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
-use tunnel_auth::{Jwks, assertion::ASSERTION_LIFE};
+use tunnel_auth::Jwks;
 use tunnel_edge::{
     Clock,
     keys::{NEXT_LIFE, PREVIOUS_LIFE, RotateKeys, SIGNING_LIFE},
