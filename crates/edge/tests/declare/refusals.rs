@@ -214,10 +214,10 @@ const TABLE: &[(&str, &str)] = &[
         "2:37: `@b.example`: not an e-mail address of the form name@example.com",
     ),
     ("email_lists:\n  - {name: l, emails: [a@b.example, A@B.example]}\n", "2:37: `emails` has this twice"),
-    ("ip_lists:\n  - {name: l, ips: [192.0.2.1/24, 192.0.2.0/24]}\n", "2:36: `ips` has this twice"),
+    ("ip_lists:\n  - {name: l, ips: [192.0.2.1/24, 192.0.2.0/24]}\n", "2:35: `ips` has this twice"),
     (
         "ip_lists:\n  - {name: l, ips: [x]}\n",
-        "2:22: `x` is not an address or range: write `203.0.113.7` or `203.0.113.0/24`",
+        "2:21: `x` is not an address or range: write `203.0.113.7` or `203.0.113.0/24`",
     ),
     (
         "ip_lists:\n  - {name: l, ips: []}\n  - {name: l, ips: []}\n",
