@@ -60,6 +60,9 @@ pub struct Ground<'a> {
     pub mail: bool,
     /// Whether it can be told in which country an address is.
     pub countries: bool,
+    /// Whether anybody asks services about people; a rule that nobody asks about would hold of no one, also where it is
+    /// meant to keep somebody out.
+    pub evaluations: bool,
     /// Who declares, for the audit.
     pub actor: &'a str,
     /// Now.

@@ -106,8 +106,8 @@ pub(super) fn countries(declared: &Declared, ground: &Ground<'_>) -> Option<Prob
 }
 
 /// Why a rule about a country is refused.
-const NO_COUNTRIES: &str =
-    "a `country` rule needs a file that says where addresses are, and this edge has none: name one in edge.toml first";
+const NO_COUNTRIES: &str = "a `country` rule needs a file that says where addresses are, and this edge has none: name \
+                             one by `country_file` in edge.toml first";
 
 fn locate_method(file: &File, problem: Problem) -> Problem {
     let named = |item: &&Item<_>| problem.text.contains(&format!("`{}`", item.name.value));

@@ -49,7 +49,7 @@ impl Desk {
 
     pub(crate) fn ground(&self) -> Ground<'_> {
         let (mail, countries, now) = (self.mail, self.countries, UnixTime(1_800_000_000));
-        Ground { built_in: &self.built_in, mail, countries, actor: "local", now }
+        Ground { built_in: &self.built_in, mail, countries, evaluations: true, actor: "local", now }
     }
 
     pub(crate) async fn ask(&self, text: &str, dry_run: bool, prune: bool) -> Result<Report, ApplyError> {

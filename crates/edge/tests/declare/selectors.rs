@@ -209,7 +209,7 @@ async fn every_wrong_value_is_refused_where_it_stands() {
 async fn a_country_needs_a_file_that_says_where_addresses_are() {
     let mut desk = Desk::configured().await;
     desk.countries = false;
-    let why = "a `country` rule needs a file that says where addresses are, and this edge has none: name one in edge.toml first";
+    let why = "a `country` rule needs a file that says where addresses are, and this edge has none: name one by `country_file` in edge.toml first";
     let file = "groups:\n  - name: g\n    include:\n      - country: JP\n";
     assert_eq!(desk.refusal(file).await, format!("access.yaml:4:18: {why}"));
     let blocks = "policies:\n  - {name: p, action: block, include: [{country: JP}]}\n";

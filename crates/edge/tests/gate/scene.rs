@@ -78,7 +78,14 @@ impl Scene {
     /// Applies a declaration and serves from it.
     pub(crate) async fn apply(&mut self, access: &str) {
         let request = Request { file: "access.yaml".into(), text: access.into(), dry_run: false, prune: false };
-        let ground = Ground { built_in: &self.built_in, mail: true, countries: true, actor: "local", now: self.now() };
+        let ground = Ground {
+            built_in: &self.built_in,
+            mail: true,
+            countries: true,
+            evaluations: false,
+            actor: "local",
+            now: self.now(),
+        };
         declare::apply(&*self.store, &request, &ground).await.unwrap();
         self.change(|_| {}).await;
     }
