@@ -46,7 +46,7 @@ struct Consent {
     /// The login by which they said so. The token ends with it.
     login: SecretHash,
     identity: Identity,
-    attributes: Attributes,
+    attributes: Box<Attributes>,
     /// What the computer calls itself.
     computer: String,
     /// Whether the program is on another device than the browser in which they said so.

@@ -120,10 +120,10 @@ pub(crate) fn of(set: &PolicySet) -> Vec<Warning> {
                 warnings.push(Warning::AdmitsByMethod { policy: name.clone(), method: method.clone() });
             }
         }
-        for way in names.auth_methods.iter().copied() {
-            let said = Attributes { amr: vec![way.clone()], ..Attributes::new() };
+        for way in &names.auth_methods {
+            let said = Attributes { amr: vec![(*way).clone()], ..Attributes::new() };
             if admits(set, rules, Known { method: None, said: Some(&said) }) {
-                warnings.push(Warning::AdmitsByAuthMethod { policy: name.clone(), auth_method: way.clone() });
+                warnings.push(Warning::AdmitsByAuthMethod { policy: name.clone(), auth_method: (*way).clone() });
             }
         }
     }

@@ -170,7 +170,7 @@ pub(crate) async fn submit(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer
         host: case.ask.host.clone(),
         login: *session.id(),
         identity: session.identity().clone(),
-        attributes: session.attributes().clone(),
+        attributes: Box::new(session.attributes().clone()),
         computer: case.ask.computer.clone(),
         elsewhere: matches!(case.way, Way::Elsewhere { .. }),
     };

@@ -125,7 +125,7 @@ pub(super) async fn issue(desk: &Desk<'_>, ask: &Ask<'_>, consent: Consent) -> R
         host: host.clone(),
         parent: Some(login),
         identity,
-        attributes,
+        attributes: *attributes,
         created: visit.now,
         seen: visit.now,
         expires,

@@ -116,9 +116,9 @@ fn publish(ring: &Ring, keys: &[LiveKey], status: &[KeyStatus], audience: Audien
         let kept = ring.keys().iter().find(|key| key.kid() == status.id)?;
         Some(Certificate { kid: kept.kid(), cert: kept.certificate()? })
     };
-    let public_certs: Vec<_> = wanted.iter().filter_map(|status| certificate(status)).collect();
+    let public_certs: Vec<_> = wanted.iter().filter_map(certificate).collect();
     let answer = Answer {
-        keys: wanted.iter().filter_map(|status| find(status)).collect(),
+        keys: wanted.iter().filter_map(find).collect(),
         public_cert: public_certs.first().copied(),
         public_certs,
     };

@@ -118,9 +118,9 @@ async fn a_rule_about_the_country_looks_at_where_the_request_comes_from() {
     let scene = Scene::declared(&access(japan)).await;
     let ann = scene.log_in("ann@example.com", "pin", WWW, Attributes::default()).await;
     let ask = |visit| scene.ask(&visit, "/", &Presented::Cookies, &[&ann.cookie]);
-    assert!(ask(scene.from_country(WWW, "JP")).is_ok());
+    assert!(ask(scene.visit_from(WWW, "JP")).is_ok());
     // The same person from the same address, were it elsewhere: a decision does not outlive the file it was made with.
-    let mut elsewhere = scene.from_country(WWW, "US");
+    let mut elsewhere = scene.visit_from(WWW, "US");
     elsewhere.source = [198, 51, 100, 1].into();
     assert!(ask(elsewhere).is_err());
 }

@@ -203,7 +203,7 @@ impl Scene {
         }
     }
 
-    pub(crate) fn from_country(&self, host: &str, country: &str) -> Visit {
+    pub(crate) fn visit_from(&self, host: &str, country: &str) -> Visit {
         Visit { country: Some(country.parse::<Country>().unwrap()), ..self.visit(host) }
     }
 

@@ -265,7 +265,7 @@ fn offset(zone: &str, now: u64) -> i64 {
 
 /// The beginning, in UTC, of the first Sunday on or after that day.
 fn sunday(year: u64, month: u64, day: u64) -> u64 {
-    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let lengths = [31, if leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     let years: u64 = (1970..year).map(|year| if leap(year) { 366 } else { 365 }).sum();
     let months: u64 = lengths.iter().take(usize::try_from(month - 1).expect("small")).sum();
