@@ -42,6 +42,7 @@ where
         let outcome = runtime.expect("a runtime").block_on(test(lab.clone()));
         drop(lab);
         if let Err(error) = outcome {
+            crate::process::print_last_lines();
             panic!("{error:#}");
         }
     });

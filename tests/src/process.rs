@@ -65,7 +65,20 @@ impl Log {
     }
 }
 
-/// A running program. Dropping it kills it (by its own pid); while a test is failing, the tail of its output is printed.
+/// What the programs of this test wrote, by name, for when it fails with an error: by then they are gone.
+static STARTED: Mutex<Vec<(String, Log)>> = Mutex::new(Vec::new());
+
+/// How many lines of each program's output a failing test shows.
+const LINES_SHOWN: usize = 60;
+
+/// Prints the last lines of every program that this test started.
+pub fn print_last_lines() {
+    for (name, log) in STARTED.lock().unwrap().iter() {
+        eprintln!("--- {name} (last lines) ---\n{}\n", log.tail(LINES_SHOWN));
+    }
+}
+
+/// A running program. Dropping it kills it (by its own pid); when a test fails, the tail of its output is printed.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -91,6 +104,7 @@ impl Process {
         let stdout = Log { text: out.text.clone(), seen: out_seen };
         tokio::spawn(copy(child.stdout.take().context("stdout is piped")?, vec![all.clone(), out]));
         tokio::spawn(copy(child.stderr.take().context("stderr is piped")?, vec![all]));
+        STARTED.lock().unwrap().push((name.to_owned(), log.clone()));
         Ok(Self { name: name.to_owned(), child, log, stdout, quiet: false })
     }
 
@@ -175,7 +189,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() && !self.quiet {
-            eprintln!("--- {} (last lines) ---\n{}\n", self.name, self.log.tail(60));
+            eprintln!("--- {} (last lines) ---\n{}\n", self.name, self.log.tail(LINES_SHOWN));
         }
     }
 }

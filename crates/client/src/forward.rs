@@ -187,7 +187,7 @@ impl Port {
     ) {
         if let Err(reason) = self.check(&tcp) {
             tcp.set_zero_linger().ok();
-            tracing::debug!(reason, "a local connection was refused");
+            tracing::warn!(host = %self.host, reason, "a local connection was refused");
             return;
         }
         tcp.set_nodelay(true).ok();
