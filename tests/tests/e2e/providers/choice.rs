@@ -139,6 +139,7 @@ fn an_application_takes_only_logins_by_its_own_methods() {
         let apps = [("www", "two", "staff-only"), ("app", "two", "staff-only")];
         stage.edge.apply(&declared(&methods, "", &apps)).await?;
         stage.www.forget();
+        stage.app.forget();
         let reply = visitor.get(DEEP).await?;
         assert_ne!(reply.status(), 200, "a login by one counts no longer");
         stage.assert_silence("narrowed");
@@ -180,7 +181,11 @@ fn after_a_refusal_or_a_logout_the_page_waits_to_be_asked() {
         let done = visitor.submit(&ask.url, &form).await?;
         let done = visitor.follow(done).await?;
         assert!(done.status() == 200 && done.url.contains(".example.test/"), "{} {}", done.status(), done.url);
-        assert!(visitor.session(LOGIN_HOST).is_err() && visitor.session(WWW).is_err());
+        assert!(visitor.session(WWW).is_err());
+        for host in [WWW, APP] {
+            let reply = visitor.get(&format!("https://{host}/")).await?;
+            assert!(matches!(reply.status(), 302 | 303 | 401), "{} at {host} after a logout", reply.status());
+        }
         let mut page = retry(&mut visitor, &done, "keycloak").await?;
         if page.url.starts_with(provider.issuer()) {
             // It may well be asked to ask again who is there.
