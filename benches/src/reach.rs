@@ -113,7 +113,7 @@ async fn enrol(edge: &Edge) -> Result<(Credentials, String, String)> {
     let created = office.create_tunnel(request).await.map_err(said)?;
     let token = CreateServiceToken { name: "bench".parse()?, life: LIFE_DEFAULT.as_secs() };
     let token = office.create_service_token(token).await.map_err(said)?;
-    let access = declare::Request { file: "bench".into(), text: ACCESS.into(), dry_run: false, prune: false };
+    let access = declare::Request { file: "bench".into(), text: ACCESS.into(), ..declare::Request::default() };
     office.apply(access).await.map_err(said)?;
     let credentials = Credentials::new(config.zone.clone(), &created.ca, &created.certificate, key.key_pem)?;
     Ok((credentials, token.id, token.secret))

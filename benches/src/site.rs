@@ -128,7 +128,7 @@ async fn enrol(edge: &Edge) -> Result<Credentials> {
     let hostnames = vec![Site::HOST.parse()?];
     let request = CreateTunnel { name: "bench".parse()?, hostnames, csr: key.csr_pem.clone() };
     let created = client.create_tunnel(request).await.map_err(said)?;
-    let access = declare::Request { file: "bench".into(), text: ACCESS.into(), dry_run: false, prune: false };
+    let access = declare::Request { file: "bench".into(), text: ACCESS.into(), ..declare::Request::default() };
     client.apply(access).await.map_err(said)?;
     Ok(Credentials::new(config.zone.clone(), &created.ca, &created.certificate, key.key_pem)?)
 }

@@ -24,6 +24,10 @@ pub struct Browser {
     pictures: PathBuf,
 }
 
+/// A virtual authenticator of a browser.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Authenticator(String);
+
 /// How a browser is started.
 #[derive(Clone, Debug, Default)]
 pub struct BrowserOptions {
@@ -137,6 +141,64 @@ impl Browser {
     pub async fn complaints(&mut self) -> Result<Vec<String>> {
         let complaints = self.script("return complaints", Value::Null).await?;
         Ok(serde_json::from_value(complaints)?)
+    }
+
+    /// Gives the page's browser an authenticator of its own, as a fingerprint reader in the computer is one, which keeps
+    /// passkeys and asks nobody. It answers at once; whether it says that it verified the user is `verified`.
+    ///
+    /// # Errors
+    /// The browser has none to give.
+    pub async fn add_authenticator(&mut self, verified: bool) -> Result<Authenticator> {
+        let options = json!({
+            "protocol": "ctap2", "transport": "internal", "hasResidentKey": true, "hasUserVerification": true,
+            "isUserVerified": verified, "automaticPresenceSimulation": true,
+        });
+        self.devtools("WebAuthn.enable", json!({"enableUI": false})).await?;
+        let added = self.devtools("WebAuthn.addVirtualAuthenticator", json!({"options": options})).await?;
+        Ok(Authenticator(added["authenticatorId"].as_str().context("an id")?.to_owned()))
+    }
+
+    /// The passkeys that an authenticator keeps, as the devtools protocol shows them.
+    ///
+    /// # Errors
+    /// There is no such authenticator.
+    pub async fn passkeys(&mut self, authenticator: &Authenticator) -> Result<Vec<Value>> {
+        let found = self.devtools("WebAuthn.getCredentials", json!({"authenticatorId": authenticator.0})).await?;
+        Ok(found["credentials"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// Puts a passkey of [`Browser::passkeys`] into an authenticator, perhaps of another browser: a copy.
+    ///
+    /// # Errors
+    /// There is no such authenticator.
+    pub async fn put_passkey(&mut self, authenticator: &Authenticator, passkey: &Value) -> Result<()> {
+        let what = json!({"authenticatorId": authenticator.0, "credential": passkey});
+        self.devtools("WebAuthn.addCredential", what).await.map(drop)
+    }
+
+    /// Whether an authenticator says from now on that it verified the user, by finger or PIN.
+    ///
+    /// # Errors
+    /// There is no such authenticator.
+    pub async fn verify_user(&mut self, authenticator: &Authenticator, verified: bool) -> Result<()> {
+        let what = json!({"authenticatorId": authenticator.0, "isUserVerified": verified});
+        self.devtools("WebAuthn.setUserVerified", what).await.map(drop)
+    }
+
+    /// Takes an authenticator away, and its passkeys with it.
+    ///
+    /// # Errors
+    /// There is no such authenticator.
+    pub async fn remove_authenticator(&mut self, authenticator: Authenticator) -> Result<()> {
+        let what = json!({"authenticatorId": authenticator.0});
+        self.devtools("WebAuthn.removeVirtualAuthenticator", what).await.map(drop)
+    }
+
+    /// A command of the devtools protocol, to the page. All commands go by one connection, to which what they make belongs.
+    async fn devtools(&mut self, command: &str, parameters: Value) -> Result<Value> {
+        let script = "globalThis.devtools ??= await context.newCDPSession(page); \
+            return await globalThis.devtools.send(args.command, args.parameters)";
+        self.script(script, json!({"command": command, "parameters": parameters})).await
     }
 
     async fn tell(&mut self, what: Value) -> Result<Value> {

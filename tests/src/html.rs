@@ -72,6 +72,16 @@ pub fn form_with(page: &str, name: &str) -> Result<Form> {
     forms(page).into_iter().find(has).with_context(|| format!("no form with `{name}` on this page:\n{page}"))
 }
 
+/// The first form that has a button of this name and value, with the button pressed.
+///
+/// # Errors
+/// There is none; the message has the page.
+pub fn pressed(page: &str, name: &str, value: &str) -> Result<Form> {
+    let has = |form: &Form| form.buttons.iter().any(|(n, v)| n == name && v == value);
+    let form = forms(page).into_iter().find(has);
+    Ok(form.with_context(|| format!("no button `{name}={value}` on this page:\n{page}"))?.with(name, value))
+}
+
 /// The page's words: tags and entities resolved, space collapsed.
 pub fn words(page: &str) -> String {
     static TAG: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?s)<[^>]*>").expect("a pattern"));

@@ -100,6 +100,43 @@ impl Visitor {
         self.follow(reply).await
     }
 
+    /// Opens an address and follows redirects up to the one that leads to an address beginning with `to`; gives that
+    /// address, unopened.
+    ///
+    /// # Errors
+    /// No answer, or the way ended elsewhere.
+    pub async fn led_to(&mut self, url: &str, to: &str) -> Result<String> {
+        let reply = self.get(url).await?;
+        self.leads_to(reply, to).await
+    }
+
+    /// [`Visitor::led_to`] from an answer on.
+    ///
+    /// # Errors
+    /// No answer, or the way ended elsewhere.
+    pub async fn leads_to(&mut self, reply: Reply, to: &str) -> Result<String> {
+        let (end, next) = self.follow_to(reply, to).await?;
+        next.with_context(|| format!("{} at {} instead of the way to {to}:\n{}", end.status(), end.url, end.text()))
+    }
+
+    /// Follows redirects up to the one that leads to an address beginning with `to`; gives the last answer, and that
+    /// address if there is one, unopened.
+    ///
+    /// # Errors
+    /// No answer, or no end.
+    pub async fn follow_to(&mut self, mut reply: Reply, to: &str) -> Result<(Reply, Option<String>)> {
+        for _ in 0..10 {
+            let Some(next) = reply.header("location").map(|location| resolve(&reply.url, location)) else {
+                return Ok((reply, None));
+            };
+            if next.starts_with(to) {
+                return Ok((reply, Some(next)));
+            }
+            reply = self.get(&next).await?;
+        }
+        bail!("redirected more than ten times, last to {}", reply.url)
+    }
+
     /// Follows the redirects of an answer.
     ///
     /// # Errors
@@ -160,7 +197,12 @@ impl Visitor {
             "Accept-Language: {}\r\nUser-Agent: Mozilla/5.0 (X11; Linux) Firefox/140.0\r\nConnection: close\r\n\r\n",
             self.language
         );
-        let answer = self.door(scheme, &host)?.ask(&[head.as_bytes(), body].concat()).await;
+        let door = match authority.parse() {
+            // A number is where it says; names are the edge's.
+            Ok(address) if scheme == "http" => Door::plain(address),
+            _ => self.door(scheme, &host)?,
+        };
+        let answer = door.ask(&[head.as_bytes(), body].concat()).await;
         let answer = answer.with_context(|| format!("{method} {url}"))?;
         self.remember(&host, &answer);
         Ok(Reply { url: url.to_owned(), answer })

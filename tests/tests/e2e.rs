@@ -16,6 +16,7 @@ mod e2e {
     mod pages;
     mod planted;
     mod policies;
+    mod providers;
     mod quick_start;
     mod tcp;
     mod traffic;

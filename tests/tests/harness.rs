@@ -21,6 +21,12 @@ use tunnel_tests::{
     run,
 };
 
+mod harness {
+    mod hostile;
+    mod passkeys;
+    mod providers;
+}
+
 #[test]
 fn the_canary_hears_exactly_what_was_sent() {
     run("canary", async |_| {

@@ -4,7 +4,7 @@ use std::{path::Path, process::ExitCode};
 
 use tunnel_edge::{
     Clock,
-    declare::{self, Ground, Request},
+    declare::{self, Ground, Request, SecretText, Secrets, Source},
     keys::Keys,
     snapshot::BuiltIn,
     socket::{Administration, Client, Offline},
@@ -37,15 +37,54 @@ async fn try_apply(place: &Place, file: &Path, dry_run: bool, prune: bool) -> Re
         return Err(format!("`{}` is larger than {FILE_MAX} bytes", file.display()));
     }
     let text = std::fs::read_to_string(file).map_err(unreadable)?;
-    let request = Request { file: file.display().to_string(), text, dry_run, prune };
+    let secrets = named(file, &text)?;
+    let request = Request { file: file.display().to_string(), text, secrets, dry_run, prune };
     let dir = place.data_dir()?;
     if let Some(client) = Client::find(&dir).await.map_err(|error| error.to_string())? {
         return client.apply(request).await.map_err(|problem| problem.message);
     }
     let offline = Offline::open(&dir, Clock::System).await.map_err(|problem| problem.message)?;
     let (built_in, mail, countries, now) = ground(place)?;
-    let ground = Ground { built_in: &built_in, mail, countries, evaluations: false, actor: "local", now };
+    let keys = Keys::load(&dir, offline.store(), now).await.map_err(|error| error.to_string())?;
+    let ground =
+        Ground { built_in: &built_in, mail, countries, evaluations: false, keys: Some(&keys), actor: "local", now };
     declare::apply(offline.store(), &request, &ground).await.map_err(|error| error.to_string())
+}
+
+/// The values that a declaration names: files beside it, and variables of this process.
+pub(crate) fn named(file: &Path, text: &str) -> Result<Secrets, String> {
+    let mut secrets = Secrets::new();
+    for reference in declare::references(text) {
+        let (line, column) = reference.at;
+        let wrong = |what: String| format!("{}:{line}:{column}: `{}`: {what}", file.display(), reference.source);
+        let value = match &reference.source {
+            Source::File(path) => read_named(&file.parent().unwrap_or(Path::new("")).join(path)).map_err(wrong)?,
+            Source::Env(name) => match std::env::var(name) {
+                Ok(value) => value,
+                Err(std::env::VarError::NotPresent) => return Err(wrong("there is no such variable".to_owned())),
+                Err(std::env::VarError::NotUnicode(_)) => return Err(wrong("it is not UTF-8 text".to_owned())),
+            },
+        };
+        secrets.insert(reference.source.key(), SecretText::new(value));
+    }
+    Ok(secrets)
+}
+
+/// The text of a file without the ends of its last lines, which editors add.
+fn read_named(path: &Path) -> Result<String, String> {
+    use std::io::Read as _;
+    let unreadable = |error: std::io::Error| format!("`{}` cannot be read: {error}", path.display());
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(format!("`{}` is not a plain file", path.display()));
+    }
+    let most = u64::try_from(declare::VALUE_MAX).unwrap_or(u64::MAX);
+    let mut text = zeroize::Zeroizing::new(String::new());
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    file.take(most.saturating_add(1)).read_to_string(&mut text).map_err(unreadable)?;
+    if text.len() > declare::VALUE_MAX {
+        return Err(format!("`{}` is longer than {most} bytes", path.display()));
+    }
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
 /// What is built in, whether mail can be sent and countries be told, and now.
@@ -124,14 +163,15 @@ async fn try_check(place: &Place) -> Result<Vec<String>, String> {
                     .into(),
             );
         }
-        let request = Request { file: "what is declared".to_owned(), text: exported.text, dry_run: true, prune: false };
+        let request =
+            Request { file: "what is declared".to_owned(), text: exported.text, dry_run: true, ..Request::default() };
         return client.apply(request).await.map(|report| report.warnings).map_err(|problem| problem.message);
     }
     if !dir.join(tunnel_edge::store::DATABASE_NAME).exists() {
         return Ok(vec![format!("nothing is stored in `{}` yet", dir.display())]);
     }
     let offline = Offline::open(&dir, Clock::System).await.map_err(|problem| problem.message)?;
-    let ground = Ground { built_in: &built_in, mail, countries, evaluations: false, actor: "local", now };
+    let ground = Ground { built_in: &built_in, mail, countries, evaluations: false, keys: None, actor: "local", now };
     declare::check(offline.store(), &ground).await.map_err(|error| error.to_string())
 }
 

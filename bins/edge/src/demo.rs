@@ -56,7 +56,7 @@ async fn publish(edge: &Edge) -> anyhow::Result<Connector> {
     let key = KeyAndCsr::generate()?;
     let request = CreateTunnel { name: "demo".parse()?, hostnames: vec![HOST.parse()?], csr: key.csr_pem.clone() };
     let created = client.create_tunnel(request).await.map_err(said)?;
-    let declared = declare::Request { file: "demo".to_owned(), text: ACCESS.to_owned(), dry_run: false, prune: false };
+    let declared = declare::Request { file: "demo".to_owned(), text: ACCESS.to_owned(), ..declare::Request::default() };
     client.apply(declared).await.map_err(said)?;
     let address = EdgeAddress::parse(&edge.state().issuer, None)?;
     let credentials = Credentials::new(config.zone.clone(), &created.ca, &created.certificate, key.key_pem)?;

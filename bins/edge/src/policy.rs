@@ -197,7 +197,8 @@ async fn perform(command: PolicyCommand, data_dir: &Path, json: bool) -> Answer<
 fn read(file: &Path, prune: bool) -> Answer<declare::Request> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| problem("bad_request", format!("`{}` cannot be read: {error}", file.display())))?;
-    Ok(declare::Request { file: file.display().to_string(), text, dry_run: true, prune })
+    let secrets = crate::declare::named(file, &text).map_err(|error| problem("bad_request", error))?;
+    Ok(declare::Request { file: file.display().to_string(), text, secrets, dry_run: true, prune })
 }
 
 fn each(tested: &PolicyTested) -> String {

@@ -7,17 +7,21 @@
 //! Things are found again by kind and name, and keep their ids. What the file does not mention stays, unless pruning was
 //! asked for; pruning removes only from the sections that the file has. A tunnel without `hostnames` keeps its routes.
 //!
-//! None of the keys built so far is a secret, so `{file: …}`, `{env: …}` and `{unchanged: true}` are refused wherever
-//! they stand; the process that runs `edge apply` is the one to resolve them.
+//! A secret is never written into the file, but as `{file: …}` or `{env: …}`, which the process that runs `edge apply`
+//! resolves ([`references`]), or as `{unchanged: true}`, which is what [`export`] writes. It is sealed before it is stored,
+//! and no door gives it out again.
 
 mod countries;
 mod diff;
 mod fields;
+mod method_view;
+mod methods;
 mod plan;
 mod problem;
 mod read;
 mod rules;
 mod scalar;
+mod secrets;
 mod sessions;
 mod view;
 mod yaml;
@@ -28,21 +32,26 @@ use serde::{Deserialize, Serialize};
 use tunnel_proto::{Revision, UnixTime};
 
 use crate::{
+    keys::Keys,
     snapshot::{BuiltIn, Snapshot},
     store::{AuditEvent, AuditRecord, CertificateHolder, Declared, Store, StoreError},
 };
 
 pub use diff::{Change, FieldChange, What};
 pub use problem::{Problem, Problems};
+pub use secrets::{Reference, SecretText, Secrets, Source, VALUE_MAX, VALUES_MAX, references};
 
 /// What is asked of [`apply`]. Serde, because it also travels over the edge's own socket.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
     /// What the file is called, for messages.
     pub file: String,
     /// What it says.
     pub text: String,
+    /// What it names: the values of `{file: …}` and `{env: …}`, by [`Source::key`].
+    #[serde(default, skip_serializing_if = "Secrets::is_empty")]
+    pub secrets: Secrets,
     /// Only say what would change.
     #[serde(default)]
     pub dry_run: bool,
@@ -63,6 +72,8 @@ pub struct Ground<'a> {
     /// Whether anybody asks services about people; a rule that nobody asks about would hold of no one, also where it is
     /// meant to keep somebody out.
     pub evaluations: bool,
+    /// What seals secrets; without it none can be declared, and those that there are stay.
+    pub keys: Option<&'a Keys>,
     /// Who declares, for the audit.
     pub actor: &'a str,
     /// Now.
@@ -103,10 +114,11 @@ const RETRIES: u32 = 16;
 pub async fn apply(store: &dyn Store, request: &Request, ground: &Ground<'_>) -> Result<Report, ApplyError> {
     let refuse = |problems| Problems::new(&request.file, problems);
     let file = read::file(&request.text).map_err(refuse)?;
+    secrets::check(&request.secrets).map_err(|problem| refuse(vec![problem]))?;
     let mut tries = RETRIES;
     loop {
         let (revision, before) = store.declared().await?;
-        let plan = plan::plan(&file, &before, ground, request.prune, &mut crate::random::<32>).map_err(refuse)?;
+        let plan = plan::plan(&file, &before, ground, request, &mut crate::random::<32>).map_err(refuse)?;
         let warnings = serve(revision, &plan.after, ground).map_err(|problem| refuse(vec![file.locate(problem)]))?;
         let changes = diff::changes(&before, &plan.after);
         let mut report = Report { changes, warnings, notes: plan.notes, dry_run: request.dry_run, revision: None };
@@ -134,7 +146,7 @@ pub async fn preview(store: &dyn Store, request: &Request, ground: &Ground<'_>) 
     let refuse = |problems| Problems::new(&request.file, problems);
     let file = read::file(&request.text).map_err(refuse)?;
     let (revision, before) = store.declared().await?;
-    let plan = plan::plan(&file, &before, ground, request.prune, &mut crate::random::<32>).map_err(refuse)?;
+    let plan = plan::plan(&file, &before, ground, request, &mut crate::random::<32>).map_err(refuse)?;
     let snapshot = Snapshot::new(revision, plan.after, ground.built_in);
     Ok(snapshot.map_err(|error| refuse(vec![file.locate(Problem::new(None, error.to_string()))]))?)
 }

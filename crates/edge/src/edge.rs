@@ -23,7 +23,10 @@ use crate::{
     gate::Decisions,
     keys::{Keys, KeysError},
     listen::{Connections, Takes},
-    login::decision::{self, PinWorker},
+    login::{
+        decision::{self, PinWorker},
+        provider::Providers,
+    },
     mail::{Delivery, MailConfig, MailError, MailFrom, Mailer, PinSent, SmtpConfig, Terminal},
     office::Office,
     platform,
@@ -128,6 +131,7 @@ impl Edge {
             audit,
             mail,
             pins,
+            providers: Providers::default(),
             issuer,
             visit_base,
         });

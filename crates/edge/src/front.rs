@@ -161,9 +161,10 @@ async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) ->
         },
         Err(Turnaway::Denied(session)) => {
             let form = session.as_ref().map(|session| crate::logout::form(&state.keys, session));
+            let by = session.as_ref().and_then(|session| desk.label_of(&session.identity().method));
             let signed_in = session.map(|session| session.identity().email.clone());
             let (host, reference, at) = (visit.host.clone(), visit.reference, visit.now);
-            Denied { host, signed_in, form, reference, at }.render(&context)
+            Denied { host, signed_in, by, form, reference, at }.render(&context)
         }
         Err(Turnaway::ForeignOrigin) => Denied::of(&visit).render(&context),
         Err(Turnaway::Unknown) => {

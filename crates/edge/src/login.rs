@@ -3,7 +3,7 @@
 //! 1. [`Desk::begin`]: at the application's host a visitor without session gets a login cookie and is sent to the login
 //!    host with a sealed `Request`.
 //! 2. `page`: the login host ties the request to a login cookie of its own. Who is logged in there already is judged at
-//!    once; others ask for a code and type it (`pin`).
+//!    once; others ask for a code and type it (`pin`), or log in at a provider and come back ([`provider`]).
 //! 3. `handover`: who is admitted is sent back with a code that lives for seconds and counts only beside the first login
 //!    cookie.
 //! 4. The application's host redeems it for a session, and returns to where the visitor wanted to go.
@@ -15,9 +15,11 @@ pub mod decision;
 pub(crate) mod destination;
 pub(crate) mod form;
 pub(crate) mod handover;
+pub(crate) mod offer;
 pub(crate) mod page;
 pub(crate) mod pin;
 pub(crate) mod proven;
+pub mod provider;
 pub(crate) mod request;
 pub(crate) mod setup;
 
@@ -40,10 +42,10 @@ use crate::{
         cookie::{self, LOGIN_COOKIE, LOGIN_LIFE},
     },
     snapshot::Snapshot,
-    store::{AuditEvent, AuditRecord, Store},
+    store::{AuditEvent, AuditRecord, LoginMethodKind, Store},
 };
 
-use self::{decision::PinQueue, destination::Destination, request::Request};
+use self::{decision::PinQueue, destination::Destination, provider::Providers, request::Request};
 
 /// What logging in and out needs of the edge.
 #[derive(Clone, Copy)]
@@ -74,6 +76,8 @@ pub struct Desk<'a> {
     pub audit: &'a Audit,
     /// Codes that were asked for.
     pub pins: &'a PinQueue,
+    /// What is known of providers.
+    pub providers: &'a Providers,
 }
 
 /// A request to a page of ours, without its body.
@@ -92,6 +96,11 @@ impl Ask<'_> {
     pub(crate) fn parameter(&self, name: &str) -> String {
         let mut pairs = url::form_urlencoded::parse(self.query.as_bytes());
         pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
+    }
+
+    /// Whether a parameter stands in the query once or not at all.
+    pub(crate) fn has_at_most_one(&self, name: &str) -> bool {
+        url::form_urlencoded::parse(self.query.as_bytes()).filter(|(key, _)| key == name).count() <= 1
     }
 }
 
@@ -173,7 +182,8 @@ impl<'a> Desk<'a> {
         });
         let form = session.map(|session| crate::logout::form(self.keys, session));
         let signed_in = session.map(|session| session.identity().email.clone());
-        Denied { host: host.clone(), signed_in, form, reference: visit.reference, at: visit.now }
+        let by = session.and_then(|session| self.label_of(&session.identity().method));
+        Denied { host: host.clone(), signed_in, by, form, reference: visit.reference, at: visit.now }
             .render(&self.context(ask))
     }
 
@@ -181,7 +191,15 @@ impl<'a> Desk<'a> {
     pub(crate) fn banned(&self, ask: &Ask<'_>) -> Response {
         let visit = ask.visit;
         let (host, reference, at) = (visit.host.clone(), visit.reference, visit.now);
-        Denied { host, signed_in: None, form: None, reference, at }.render(&self.context(ask))
+        Denied { host, signed_in: None, by: None, form: None, reference, at }.render(&self.context(ask))
+    }
+
+    /// What people read of a method, unless it is a PIN.
+    pub(crate) fn label_of(&self, name: &tunnel_proto::Name) -> Option<String> {
+        let all = &self.snapshot.declared.login_methods;
+        let method = all.iter().find(|method| method.name == *name);
+        let method = method.filter(|method| !matches!(method.kind, LoginMethodKind::OneTimePin))?;
+        Some(offer::label(method, all))
     }
 
     /// An audit record of something that happens in this request.
@@ -206,7 +224,8 @@ impl<'a> Desk<'a> {
             Some(request) => (Some(request.host.clone()), request.url(&request.target)),
             None => (None, "/".to_owned()),
         };
-        Box::new(StartAgain { host, link }.render(&self.context(ask)))
+        let (reference, at) = (ask.visit.reference, ask.visit.now);
+        Box::new(StartAgain { host, link, reference, at }.render(&self.context(ask)))
     }
 }
 

@@ -7,7 +7,10 @@ use crate::{
     keys::Keys,
     login::{Answer, Ask, Desk, form},
     pages::{Form, LoggedOut, LogoutAsk},
-    session::{Session, cookie},
+    session::{
+        Session,
+        cookie::{self, OUT_COOKIE, OUT_LIFE},
+    },
     store::{AuditEvent, AuditRecord},
 };
 
@@ -50,5 +53,8 @@ pub(crate) async fn act(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer<Re
     let again = (ask.visit.host != *desk.login_host).then(|| "/".to_owned());
     let mut response = LoggedOut { again }.render(&desk.context(ask));
     cookie::clear(response.headers_mut());
+    if ask.visit.host == *desk.login_host {
+        cookie::set(response.headers_mut(), OUT_COOKIE, "1", OUT_LIFE);
+    }
     Ok(response)
 }

@@ -9,15 +9,16 @@ use tunnel_proto::{
 };
 
 use crate::{
-    State, declare, people, service_tokens,
+    State, declare, login_methods, people, service_tokens,
     session::Session,
     setup::{self, MadeBy},
     socket::{
         AUDIT_MAX, Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken,
-        Explain, Explained, Exported, KeyStatus, NamedOperator, NamedServiceToken, NamedTunnel, OperatorRevoked,
-        PersonStatus, PolicyTested, Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel,
-        ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes,
-        TunnelStatus, UnbanPerson, WhichSessions, problem,
+        Explain, Explained, Exported, KeyStatus, LoginMethodStatus, LoginTestBegun, LoginTestQuery, LoginTestResult,
+        NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, OperatorRevoked, PersonStatus, PolicyTested,
+        Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued,
+        ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes, TunnelStatus,
+        UnbanPerson, WhichSessions, problem,
     },
     store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord, SessionRecord, Store, StoreError},
     trial,
@@ -45,6 +46,7 @@ impl Office {
             mail: self.state.config.quick_start || self.state.config.smtp.is_some(),
             countries: self.state.config.has_countries(),
             evaluations: false,
+            keys: Some(&self.state.keys),
             actor: "local",
             now: self.state.now(),
         }
@@ -246,6 +248,18 @@ impl Administration for Office {
 
     async fn applications(&self) -> Answer<Vec<ApplicationStatus>> {
         Ok(ApplicationStatus::all(&self.state.snapshot.load().declared))
+    }
+
+    async fn login_methods(&self) -> Answer<Vec<LoginMethodStatus>> {
+        Ok(login_methods::list(&self.state))
+    }
+
+    async fn begin_login_test(&self, request: NamedLoginMethod) -> Answer<LoginTestBegun> {
+        login_methods::begin_test(&self.state, &request)
+    }
+
+    async fn login_test(&self, request: LoginTestQuery) -> Answer<LoginTestResult> {
+        login_methods::test(&self.state, &request).await
     }
 
     async fn setup_link(&self) -> Answer<SetupLink> {

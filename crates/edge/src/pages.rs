@@ -25,6 +25,7 @@ mod logout;
 mod moment;
 mod reply;
 mod setup;
+mod trouble;
 pub(crate) mod words;
 
 #[cfg(test)]
@@ -43,11 +44,12 @@ pub use self::{
         BadRequest, EdgeFault, Failure, ForgedForm, LoginRequired, MethodNotAllowed, Missing, NotFound, ServiceError,
         TcpOnly, TooManyRequests,
     },
-    login::{EmailProblem, Login, Pin, PinProblem, StartAgain},
+    login::{EmailProblem, Login, MethodChoice, Pin, PinProblem, StartAgain},
     logout::{LoggedOut, LogoutAsk},
     moment::Moment,
     reply::{csp, wants_json},
     setup::{NoAdministrator, SetupDone, SetupEmail, SetupLapsed, SetupPin},
+    trouble::{LoginTrial, LoginTrouble, TrialLapsed, Trouble},
 };
 
 use self::words::Phrase;

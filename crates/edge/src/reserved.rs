@@ -18,7 +18,8 @@ use crate::{
     identity,
     keys::Audience,
     login::{
-        Answer, Ask, Desk, form, handover, page, pin,
+        Answer, Ask, Desk, form, handover, offer, page, pin,
+        provider::{self, trial},
         setup::{self, Setup},
     },
     logout,
@@ -49,6 +50,8 @@ enum Endpoint<'p> {
     Asset(&'p str),
     Login,
     PinCallback,
+    Callback(&'p str),
+    LoginTest,
     Authorized,
     Logout,
     Identity,
@@ -75,14 +78,18 @@ impl<'p> Endpoint<'p> {
             CLI_TOKEN_PATH if at_login_host => Self::ClientToken,
             "/.access/login" if at_login_host => Self::Login,
             "/.access/callback/pin" if at_login_host => Self::PinCallback,
+            "/.access/login-test" if at_login_host => Self::LoginTest,
             "/.access/enroll" if at_login_host => Self::Enroll,
             "/.access/setup" if at_login_host => Self::Setup,
-            _ => Self::Asset(path.strip_prefix("/.access/assets/")?),
+            _ => match path.strip_prefix("/.access/callback/").filter(|_| at_login_host) {
+                Some(method) => Self::Callback(method),
+                None => Self::Asset(path.strip_prefix("/.access/assets/")?),
+            },
         };
         Some(endpoint)
     }
 
-    /// The methods that it has. A hand-over is redeemed by GET alone: HEAD is what scanners send.
+    /// The methods that it has. What works once is redeemed by GET alone: HEAD is what scanners send.
     const fn methods(self) -> &'static str {
         match self {
             Self::Login | Self::PinCallback | Self::Logout | Self::Enroll | Self::Setup | Self::Client => {
@@ -90,7 +97,7 @@ impl<'p> Endpoint<'p> {
             }
             Self::Asset(_) | Self::Identity | Self::Certs(_) | Self::App => "GET, HEAD",
             Self::ClientDevice | Self::ClientToken => "POST",
-            Self::Authorized => "GET",
+            Self::Authorized | Self::Callback(_) | Self::LoginTest => "GET",
         }
     }
 }
@@ -119,9 +126,17 @@ async fn dispatch(reserved: &Reserved<'_>, ask: &Ask<'_>, parts: &Parts, body: B
     let about = Setup { tunnels: reserved.tunnels, configured: reserved.configured, in_terminal: reserved.in_terminal };
     match endpoint {
         Endpoint::Asset(name) => assets::serve(name, parts.uri.query(), ask.headers).ok_or_else(not_found),
-        Endpoint::Login if post => pin::ask_for_code(desk, ask, body).await,
+        Endpoint::Login if post => page::submit(desk, ask, body).await,
         Endpoint::PinCallback if post => pin::answer_code(desk, ask, body).await,
-        Endpoint::Login | Endpoint::PinCallback => page::show(desk, ask).await,
+        // Somebody must be there to be sent elsewhere: no scanner's HEAD, no page in another language.
+        Endpoint::Login => page::show(desk, ask, parts.method == Method::GET).await,
+        Endpoint::PinCallback => page::show(desk, ask, false).await,
+        Endpoint::Callback(name) => {
+            let mut methods = desk.snapshot.declared.login_methods.iter();
+            let method = methods.find(|method| method.name.as_str() == name && offer::leads_elsewhere(method));
+            provider::callback(desk, ask, method.ok_or_else(not_found)?).await
+        }
+        Endpoint::LoginTest => trial::begin(desk, ask).await,
         Endpoint::Authorized => handover::redeem(desk, ask).await,
         Endpoint::Logout if post => logout::act(desk, ask, body).await,
         Endpoint::Logout => Ok(logout::ask(desk, ask)),

@@ -7,7 +7,7 @@
 pub mod cookie;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fmt,
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -165,7 +165,12 @@ pub struct Sessions {
 struct Table {
     sessions: HashMap<SecretHash, Arc<Session>>,
     epochs: u64,
+    /// Those that somebody ended last.
+    ended: VecDeque<SecretHash>,
 }
+
+/// How many ended sessions are remembered.
+const ENDED_MAX: usize = 4096;
 
 impl Table {
     fn insert(&mut self, record: SessionRecord) -> Arc<Session> {
@@ -242,6 +247,14 @@ impl Sessions {
         self.read().sessions.get(&token.hash()).filter(client).cloned()
     }
 
+    /// Whether the `Cookie` headers name a session that somebody ended a while ago, by logging out for example. For what is
+    /// shown, not for what is admitted: it is forgotten in time.
+    pub(crate) fn has_ended<'a>(&self, cookies: impl IntoIterator<Item = &'a HeaderValue>) -> bool {
+        let named: Vec<SecretHash> = cookie::sessions(cookies).iter().map(tunnel_auth::SessionId::hash).collect();
+        let table = self.read();
+        named.iter().any(|id| table.ended.contains(id))
+    }
+
     /// Every session that counts at `now`, oldest first.
     pub fn list(&self, now: UnixTime) -> Vec<Arc<Session>> {
         let mut all: Vec<_> = self.read().sessions.values().filter(|one| one.expires() > now).cloned().collect();
@@ -300,9 +313,15 @@ impl Sessions {
         if ids.is_empty() {
             return Ok(());
         }
-        self.write().remove(|session| {
-            ids.contains(session.id()) || session.parent().is_some_and(|parent| ids.contains(parent))
-        });
+        {
+            let mut table = self.write();
+            table.remove(|session| {
+                ids.contains(session.id()) || session.parent().is_some_and(|parent| ids.contains(parent))
+            });
+            table.ended.extend(ids);
+            let surplus = table.ended.len().saturating_sub(ENDED_MAX);
+            table.ended.drain(..surplus);
+        }
         self.store.end_sessions(ids).await
     }
 

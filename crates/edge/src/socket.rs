@@ -31,6 +31,7 @@ use crate::{
 
 pub use crate::{
     keys::{KeyStatus, RotateKeys},
+    login_methods::{LoginMethodStatus, LoginTestBegun, LoginTestQuery, LoginTestResult, NamedLoginMethod},
     people::{BanPerson, Banned, PersonStatus, UnbanPerson},
     service_tokens::{
         CreateServiceToken, NamedServiceToken, RotateServiceToken, ServiceTokenIssued, ServiceTokenStatus,
@@ -107,6 +108,12 @@ pub trait Administration: Send + Sync + 'static {
     async fn rotate_keys(&self, request: RotateKeys) -> Answer<Vec<KeyStatus>>;
     /// What is declared to be protected, by name (`GET /v1/applications`).
     async fn applications(&self) -> Answer<Vec<ApplicationStatus>>;
+    /// The declared login methods, in their order (`GET /v1/login-methods`).
+    async fn login_methods(&self) -> Answer<Vec<LoginMethodStatus>>;
+    /// Begins a test of a login method (`POST /v1/login-methods/test`).
+    async fn begin_login_test(&self, request: NamedLoginMethod) -> Answer<LoginTestBegun>;
+    /// What came of it, waiting a while for it (`POST /v1/login-methods/test/result`).
+    async fn login_test(&self, request: LoginTestQuery) -> Answer<LoginTestResult>;
     /// Makes a link that makes an administrator, once (`POST /v1/setup-link`).
     async fn setup_link(&self) -> Answer<SetupLink>;
     /// Applies a declaration (`POST /v1/apply`).

@@ -17,6 +17,7 @@ use crate::{
     login::{
         self,
         decision::{PinOffice, PinQueue},
+        provider::Providers,
     },
     mail::{Mailer, PinMail, QueueError},
     registry::Registry,
@@ -65,6 +66,8 @@ pub struct State {
     pub mail: Mailer,
     /// Codes that were asked for.
     pub pins: PinQueue,
+    /// What is known of OpenID providers and GitHub.
+    pub providers: Providers,
     /// What assertions name as their issuer.
     pub issuer: String,
     /// The base address that visitors use, with `HOST` where the hostname goes.
@@ -104,6 +107,7 @@ impl State {
             countries: &self.countries,
             audit: &self.audit,
             pins: &self.pins,
+            providers: &self.providers,
         }
     }
 

@@ -85,7 +85,7 @@ impl Edge {
 
     /// Applies a declaration, as `edge apply` does; what it does not name stays.
     pub async fn declare(&self, yaml: &str) -> Result<(), Error> {
-        let request = Request { file: "test".to_owned(), text: yaml.to_owned(), dry_run: false, prune: false };
+        let request = Request { file: "test".to_owned(), text: yaml.to_owned(), ..Request::default() };
         self.office.apply(request).await.map(drop).map_err(Error::Refused)
     }
 

@@ -11,7 +11,8 @@ use tunnel_tests::{
     stage::{STAFF, WWW},
 };
 
-fn assert_safe_page(reply: &tunnel_tests::Reply) {
+#[track_caller]
+pub(super) fn assert_safe_page(reply: &tunnel_tests::Reply) {
     let csp = reply.header("content-security-policy").unwrap_or_default();
     for part in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"] {
         assert!(csp.contains(part), "{part} in {csp:?} of {}", reply.url);
@@ -25,7 +26,8 @@ fn assert_safe_page(reply: &tunnel_tests::Reply) {
     assert!(text.contains("<html lang=\"en\"") || text.contains("<html lang=\"ja\""), "{text}");
 }
 
-fn assert_reference(reply: &tunnel_tests::Reply) {
+#[track_caller]
+pub(super) fn assert_reference(reply: &tunnel_tests::Reply) {
     let reference = regex::Regex::new(r"[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4}").unwrap();
     assert!(reference.is_match(&words(&reply.text())), "a reference on {}: {}", reply.url, words(&reply.text()));
 }

@@ -147,6 +147,7 @@ fn every_flag_is_documented() {
         "admin tunnel create",
         "admin session",
         "admin keys rotate",
+        "admin login-method show",
         "admin service-token create",
         "admin service-token rotate",
     ]

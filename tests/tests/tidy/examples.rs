@@ -8,7 +8,10 @@ use std::{
 
 use regex::{Captures, Regex};
 use tempfile::TempDir;
-use tunnel_edge::store::{DATABASE_NAME, Store as _, sqlite::SqliteStore};
+use tunnel_edge::{
+    declare::Source,
+    store::{DATABASE_NAME, Store as _, sqlite::SqliteStore},
+};
 use tunnel_tests::process::program;
 
 use super::docs::blocks;
@@ -73,10 +76,30 @@ fn every_access_yaml_is_accepted() {
         });
         let file = place.path().join("access.yaml");
         fs::write(&file, &text).unwrap();
+        let variables = write_named(place.path(), &text);
         let words = ["apply".as_ref(), "-f".as_ref(), file.as_path(), "--dry-run".as_ref(), "--config".as_ref()];
-        let said = edge(&[words.as_slice(), &[config.as_path()]].concat());
+        let said = edge_with(&[words.as_slice(), &[config.as_path()]].concat(), &variables);
         assert!(said.is_ok(), "{name}: {}\n{text}", said.unwrap_err());
     }
+}
+
+/// Writes the files that an `access.yaml` names for secrets and certificates; gives the variables that it names.
+fn write_named(place: &Path, text: &str) -> Vec<String> {
+    let mut variables = Vec::new();
+    for reference in tunnel_edge::declare::references(text) {
+        match reference.source {
+            Source::File(path) => {
+                let path = place.join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                match path.extension() {
+                    Some(_) => certificate(place, "ca", &path),
+                    None => fs::write(&path, "secret\n").unwrap(),
+                }
+            }
+            Source::Env(name) => variables.push(name),
+        }
+    }
+    variables
 }
 
 /// Writes an `edge.toml` whose absolute paths lead below `place`, and what they name.
@@ -113,7 +136,13 @@ fn certificate(place: &Path, what: &str, path: &Path) {
 
 /// Runs `edge`; what it said when it failed is the error.
 fn edge(words: &[&Path]) -> Result<(), String> {
+    edge_with(words, &[])
+}
+
+/// The same, with variables that are set to some secret.
+fn edge_with(words: &[&Path], variables: &[String]) -> Result<(), String> {
     let mut command = Command::new(program("edge").unwrap());
+    command.envs(variables.iter().map(|name| (name, "secret")));
     // The variables of whoever runs the tests are not part of the examples.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TUNNEL_")) {
         command.env_remove(name);

@@ -96,7 +96,10 @@ impl Discovery {
             authorization: address("authorization_endpoint")?,
             token: address("token_endpoint")?,
             keys: address("jwks_uri")?,
-            userinfo: document.contains_key("userinfo_endpoint").then(|| address("userinfo_endpoint")).transpose()?,
+            userinfo: match document.get("userinfo_endpoint") {
+                None | Some(Value::Null) => None,
+                Some(_) => Some(address("userinfo_endpoint")?),
+            },
             authentication: authentication(&document)?,
             names_itself: document.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)),
         })

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt};
 use serde::{Deserialize, Serialize};
 
 use super::view::{self, File, Said};
-use crate::store::Declared;
+use crate::store::{Declared, LoginMethod};
 
 /// One thing that is added, changed or removed. `Display` writes it for people: `+`, `~` or `-`, the thing, and a line for
 /// each field.
@@ -88,6 +88,9 @@ impl fmt::Display for FieldChange {
     }
 }
 
+/// What login methods are called here.
+const METHOD: &str = "login method";
+
 /// A thing by name, with its fields.
 type Thing = (String, Vec<(&'static str, Said)>);
 
@@ -96,17 +99,38 @@ const MEMBERS_MAX: usize = 10;
 
 /// What changes from one declaration to the other.
 pub(super) fn changes(before: &Declared, after: &Declared) -> Vec<Change> {
-    let mut changes = Vec::new();
-    // A login method has one field that can change: its place.
-    for (name, place) in moved(before, after) {
-        let kind = "login method".to_owned();
-        changes.push(Change { kind, name, what: What::Changed, fields: vec![place] });
+    let mut changes: Vec<Change> = Vec::new();
+    // What of login methods is no field of the file: their place, and that a secret is another one.
+    for (name, field) in moved(before, after).into_iter().chain(secrets(before, after)) {
+        put(&mut changes, Change { kind: METHOD.to_owned(), name, what: What::Changed, fields: vec![field] });
     }
     let (before, after) = (things(before), things(after));
     for ((kind, before), (_, after)) in before.iter().zip(&after) {
-        between(kind, before, after, &mut changes);
+        let mut fresh = Vec::new();
+        between(kind, before, after, &mut fresh);
+        fresh.into_iter().for_each(|change| put(&mut changes, change));
     }
     changes
+}
+
+/// Adds a change; what is told of one thing twice is one change.
+fn put(changes: &mut Vec<Change>, change: Change) {
+    match changes.iter_mut().find(|other| other.kind == change.kind && other.name == change.name) {
+        Some(other) => other.fields.extend(change.fields),
+        None => changes.push(change),
+    }
+}
+
+/// Login methods whose secret is another one. Nothing else is told of secrets.
+fn secrets(before: &Declared, after: &Declared) -> Vec<(String, FieldChange)> {
+    let changed = |method: &LoginMethod| {
+        let old = before.login_methods.iter().find(|other| other.name == method.name)?.kind.client_secret()?;
+        (method.kind.client_secret()? != old).then(|| {
+            let field = "client_secret".to_owned();
+            (method.name.to_string(), FieldChange { field, from: None, to: Some("changed".to_owned()) })
+        })
+    };
+    after.login_methods.iter().filter_map(changed).collect()
 }
 
 /// Login methods that stay, but are shown in another order: their places among those that stay.
@@ -134,8 +158,13 @@ fn things(declared: &Declared) -> [(&'static str, Vec<Thing>); 8] {
         // There are always some, said or not.
         ("setting", vec![("sessions".to_owned(), view::fields(&file.sessions))]),
         (
-            "login method",
-            named(&file.login_methods, declared.login_methods.iter().map(|m| m.name.to_string()).collect()),
+            METHOD,
+            declared
+                .login_methods
+                .iter()
+                .zip(&file.login_methods)
+                .map(|(method, view)| (method.name.to_string(), view.fields()))
+                .collect(),
         ),
         ("e-mail list", named(&file.email_lists, declared.email_lists.iter().map(|l| l.name.to_string()).collect())),
         ("IP list", named(&file.ip_lists, declared.ip_lists.iter().map(|l| l.name.to_string()).collect())),

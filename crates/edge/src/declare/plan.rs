@@ -7,7 +7,7 @@ use tunnel_policy::{Application, EmailList, Group, IpList, Policy};
 use tunnel_proto::{AppId, Name, TunnelId};
 
 use super::{
-    Ground,
+    Ground, Request, methods,
     problem::Problem,
     read::{ApplicationText, File, Item},
 };
@@ -28,14 +28,17 @@ pub(super) fn plan(
     file: &File,
     before: &Declared,
     ground: &Ground<'_>,
-    prune: bool,
+    request: &Request,
     random: &mut dyn FnMut() -> [u8; 32],
 ) -> Result<Plan, Vec<Problem>> {
+    let prune = request.prune;
     let mut after = before.clone();
     let mut problems = Vec::new();
     if let Some(items) = &file.login_methods {
-        let methods = items.iter().map(|item| LoginMethod { name: item.name.value.clone(), kind: item.body.clone() });
-        after.login_methods = in_file_order(&before.login_methods, methods.collect(), |m| &m.name, prune);
+        match methods::settle(items, before, ground, &request.secrets) {
+            Ok(methods) => after.login_methods = in_file_order(&before.login_methods, methods, |m| &m.name, prune),
+            Err(mut found) => problems.append(&mut found),
+        }
     }
     if let Some(sessions) = file.sessions {
         after.sessions = sessions;

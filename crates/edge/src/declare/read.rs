@@ -8,18 +8,19 @@ use tunnel_proto::{DestinationRange, EmailAddress, HostPattern, Name};
 
 use super::{
     fields::{At, Fields, Keys, Reader},
+    methods::{self, MethodText},
     problem::Problem,
     rules::{RulesText, rules},
     scalar, sessions,
     yaml::{self, Node, Place, Value},
 };
-use crate::store::{LoginMethodKind, SessionSettings};
+use crate::store::SessionSettings;
 
 /// What a file declares. A section that the file does not have is `None`.
 #[derive(Debug, Default)]
 pub(super) struct File {
     pub(super) sessions: Option<SessionSettings>,
-    pub(super) login_methods: Option<Vec<Item<LoginMethodKind>>>,
+    pub(super) login_methods: Option<Vec<Item<MethodText>>>,
     pub(super) email_lists: Option<Vec<Item<Vec<EmailAddress>>>>,
     pub(super) ip_lists: Option<Vec<Item<Vec<IpNet>>>>,
     pub(super) groups: Option<Vec<Item<RulesText>>>,
@@ -68,8 +69,6 @@ const SECTIONS: Keys = Keys {
 };
 const EMAIL_LIST: Keys = Keys { known: &["name", "emails"], later: &[] };
 const IP_LIST: Keys = Keys { known: &["name", "ips"], later: &[] };
-const LOGIN_METHOD: Keys =
-    Keys { known: &["name", "type"], later: &["tenant", "client_id", "client_secret", "issuer"] };
 const GROUP: Keys = Keys { known: &["name", "include", "require", "exclude"], later: &[] };
 const POLICY: Keys = Keys {
     known: &["name", "action", "include", "require", "exclude", "session_duration", "destinations"],
@@ -126,7 +125,7 @@ impl Reader {
         let fields = self.fields(tree, "the file", &SECTIONS)?;
         Some(File {
             sessions: sessions::sessions(self, &fields),
-            login_methods: self.section(&fields, "login_methods", "login method", Self::login_method),
+            login_methods: self.section(&fields, "login_methods", "login method", methods::read),
             email_lists: self.section(&fields, "email_lists", "e-mail list", Self::email_list),
             ip_lists: self.section(&fields, "ip_lists", "IP list", Self::ip_list),
             groups: self.section(&fields, "groups", "group", Self::group),
@@ -156,22 +155,6 @@ impl Reader {
             items.push(item);
         }
         Some(items)
-    }
-
-    fn login_method(&mut self, node: &Node, what: &str) -> Option<Item<LoginMethodKind>> {
-        const LATER: [&str; 8] = ["entra", "google", "oidc", "saml", "github", "okta", "password", "passkey"];
-        // The type first: keys that belong to a type that is not built yet would only distract from it.
-        if let Value::Map(entries) = &node.value
-            && let Some((_, kind)) = entries.iter().find(|(key, _)| key.text == "type")
-            && let Value::Text(text) = &kind.value
-            && text != "one_time_pin"
-        {
-            return self.choice(kind.at, "login method type", text, &["one_time_pin"], &LATER);
-        }
-        let fields = self.fields(node, what, &LOGIN_METHOD)?;
-        let name = self.name(&fields);
-        self.required(&fields, "type")?;
-        Some(Item { name: name?, body: LoginMethodKind::OneTimePin })
     }
 
     fn email_list(&mut self, node: &Node, what: &str) -> Option<Item<Vec<EmailAddress>>> {
@@ -328,7 +311,7 @@ impl Reader {
         )
     }
 
-    fn name(&mut self, fields: &Fields<'_>) -> Option<At<Name>> {
+    pub(super) fn name(&mut self, fields: &Fields<'_>) -> Option<At<Name>> {
         let node = self.required(fields, "name")?;
         self.parsed(node, "name")
     }

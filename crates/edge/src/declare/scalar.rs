@@ -39,8 +39,13 @@ fn within(text: &str, least: Duration, what: &str) -> Result<Duration, String> {
     }
 }
 
-/// A duration: `24h`, `30m`, `1h30m`, `7d`.
+/// A duration of any length.
 fn duration(text: &str) -> Result<Duration, String> {
+    seconds(text).map(Duration::from_secs)
+}
+
+/// A duration of any length, in seconds: `24h`, `30m`, `1h30m`, `7d`.
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let wrong = || format!("`{text}` is not a duration: write for example `30m`, `24h` or `7d`");
     let mut seconds = 0u64;
     let mut rest = text.trim();
@@ -55,7 +60,7 @@ fn duration(text: &str) -> Result<Duration, String> {
         seconds = number.checked_mul(*scale).and_then(|part| seconds.checked_add(part)).ok_or_else(wrong)?;
         rest = rest.get(digits.saturating_add(unit.len())..).unwrap_or_default();
     }
-    Ok(Duration::from_secs(seconds))
+    Ok(seconds)
 }
 
 /// The duration as it is read.

@@ -7,8 +7,11 @@ use serde_json::{Value, json};
 use tunnel_policy::{Application, AssertionAlgorithm, EmailList, Group, IpList, Policy, Selector};
 use tunnel_proto::{DestinationRange, EmailAddress, HostPattern, Name};
 
-use super::scalar::{duration_text, range_text};
-use crate::store::{Declared, LoginMethod, SessionSettings, TunnelRecord};
+use super::{
+    method_view::MethodView,
+    scalar::{duration_text, range_text},
+};
+use crate::store::{Declared, SessionSettings, TunnelRecord};
 
 /// A whole file. Every section is there, also an empty one, so that pruning by the file does what it looks like.
 #[derive(Debug, Serialize)]
@@ -41,12 +44,6 @@ pub(super) struct EmailListView {
 pub(super) struct IpListView {
     name: Name,
     ips: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct MethodView {
-    name: Name,
-    r#type: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -167,13 +164,6 @@ impl IpListView {
     }
 }
 
-impl MethodView {
-    fn of(method: &LoginMethod) -> Self {
-        let r#type = method.kind.as_str();
-        Self { name: method.name.clone(), r#type }
-    }
-}
-
 impl GroupView {
     fn of(group: &Group) -> Self {
         Self { name: group.name.clone(), rules: RulesView::of(&group.rules) }
@@ -259,12 +249,17 @@ pub(super) enum Said {
 
 /// The fields of a thing but its name, in order.
 pub(super) fn fields(thing: &impl Serialize) -> Vec<(&'static str, Said)> {
+    fields_of(thing, &FIELDS)
+}
+
+/// The same of these fields.
+pub(super) fn fields_of(thing: &impl Serialize, names: &[&'static str]) -> Vec<(&'static str, Said)> {
     let Ok(Value::Object(mut fields)) = serde_json::to_value(thing) else { return Vec::new() };
     let said = |field: &str, value: Value| match value {
         Value::Array(list) if SETS.contains(&field) => Said::Set(list.iter().map(short).collect()),
         value => Said::Text(short(&value)),
     };
-    FIELDS.iter().filter_map(|field| Some((*field, said(field, fields.remove(*field)?)))).collect()
+    names.iter().filter_map(|field| Some((*field, said(field, fields.remove(*field)?)))).collect()
 }
 
 fn short(value: &Value) -> String {

@@ -7,7 +7,10 @@ use tunnel_auth::secret;
 use tunnel_policy::{Application, Attributes, Circumstances, Subject, Verdict};
 use tunnel_proto::{AppId, EmailAddress, Hostname, Identity, Name};
 
-use crate::{snapshot::Snapshot, store::LoginMethodKind};
+use crate::{
+    snapshot::Snapshot,
+    store::{LoginMethod, LoginMethodKind},
+};
 
 /// The shortest grant. With less, a visitor would be sent to the login host and back without end.
 const GRANT_MIN: Duration = Duration::from_secs(60);
@@ -61,16 +64,16 @@ impl<'a> Destination<'a> {
         }
     }
 
+    /// The login methods that it offers, in the order in which they were declared.
+    pub(crate) fn methods<'s>(&self, snapshot: &'s Snapshot) -> Vec<&'s LoginMethod> {
+        snapshot.declared.login_methods.iter().filter(|method| self.offers(&method.name)).collect()
+    }
+
     /// The login method by PIN that it offers.
     pub(crate) fn pin_method(&self, snapshot: &Snapshot) -> Option<Name> {
-        let offered = |name: &Name| match self {
-            Self::Application(app) | Self::Client(app) => app.offers(name),
-            Self::Administration => true,
-        };
-        let mut methods = snapshot.declared.login_methods.iter();
-        methods
-            .find(|method| matches!(method.kind, LoginMethodKind::OneTimePin) && offered(&method.name))
-            .map(|method| method.name.clone())
+        let methods = self.methods(snapshot).into_iter();
+        let mut pins = methods.filter(|method| matches!(method.kind, LoginMethodKind::OneTimePin));
+        pins.next().map(|method| method.name.clone())
     }
 
     /// Whether no login could help under these circumstances.
@@ -122,6 +125,14 @@ impl<'a> Destination<'a> {
                 Judged::Admitted(snapshot.login_life())
             }
             Self::Administration => Judged::Denied("not an administrator".to_owned()),
+        }
+    }
+
+    /// Whether people may log in by this method.
+    pub(crate) fn offers(&self, method: &Name) -> bool {
+        match self {
+            Self::Application(app) | Self::Client(app) => app.offers(method),
+            Self::Administration => true,
         }
     }
 

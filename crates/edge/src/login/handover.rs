@@ -90,7 +90,8 @@ pub(crate) async fn redeem(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
             detail: Some("a code that leads nowhere, or without its cookie".to_owned()),
             ..desk.record(ask, AuditEvent::Refused)
         });
-        let page = StartAgain { host: Some(ask.visit.host.clone()), link: "/".to_owned() };
+        let (host, link) = (Some(ask.visit.host.clone()), "/".to_owned());
+        let page = StartAgain { host, link, reference: ask.visit.reference, at: ask.visit.now };
         Box::new(page.render(&desk.context(ask)))
     };
     let code = HandOverCode::parse(&ask.parameter("code")).ok_or_else(again)?;

@@ -1,20 +1,22 @@
 //! `GET /.access/login` at the login host: the page for the step that a login is at. Never consumes anything.
 
+use axum::body::Body;
 use http::header;
-use tunnel_proto::AppId;
+use tunnel_auth::secret;
+use tunnel_proto::{AppId, Name};
 
 use crate::{
     Response,
-    pages::{EmailProblem, Form, Login, Pin, PinProblem},
-    session::cookie::{self, LOGIN_COOKIE, LOGIN_LIFE},
-    store::SecretHash,
+    pages::{EmailProblem, Form, Login, MethodChoice, Pin, PinProblem},
+    session::cookie::{self, LOGIN_COOKIE, LOGIN_LIFE, OUT_COOKIE},
+    store::{LoginMethod, SecretHash},
 };
 
 use super::{
     Answer, Ask, Desk,
     destination::Destination,
-    form::token,
-    handover, login_of,
+    form::{self, token},
+    handover, login_of, offer, pin, provider,
     request::{Challenge, Request},
 };
 
@@ -23,7 +25,7 @@ pub(super) struct Step<'a> {
     pub(super) destination: Destination<'a>,
     pub(super) request: Request,
     /// The request as it came.
-    sealed: String,
+    pub(super) sealed: String,
 }
 
 impl<'a> Step<'a> {
@@ -39,16 +41,32 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// The address at which the step can be fetched by GET.
-    pub(super) fn address(&self, challenge: Option<&str>, ask: &Ask<'_>) -> String {
-        format!("/.access/login?{}", self.query(challenge, ask))
+    /// The login that a sealed request names.
+    pub(super) fn resume(desk: &Desk<'a>, ask: &Ask<'_>, request: &str) -> Answer<Self> {
+        let app = Request::open(desk.keys, request).map(|request| request.app.to_string()).unwrap_or_default();
+        Self::read(desk, ask, &app, request)
     }
 
-    fn query(&self, challenge: Option<&str>, ask: &Ask<'_>) -> String {
+    /// The address at which the step can be fetched by GET.
+    pub(super) fn address(&self, challenge: Option<&str>, ask: &Ask<'_>) -> String {
+        format!("/.access/login?{}", self.query(challenge, ask, false))
+    }
+
+    /// The address of the page on which one chooses how to log in, which is then not passed over.
+    pub(super) fn address_to_choose(&self, ask: &Ask<'_>) -> String {
+        format!("/.access/login?{}", self.query(None, ask, true))
+    }
+
+    pub(super) fn query(&self, challenge: Option<&str>, ask: &Ask<'_>, choose: bool) -> String {
         let mut query = format!("app={}&request={}", self.request.app, self.sealed);
         if let Some(challenge) = challenge {
             query += "&challenge=";
             query += challenge;
+        }
+        if choose || !ask.parameter(CHOOSE).is_empty() {
+            query += "&";
+            query += CHOOSE;
+            query += "=1";
         }
         // A language that was chosen by a link stays chosen.
         if ask.query.split('&').any(|pair| pair.starts_with("lang=")) {
@@ -58,14 +76,40 @@ impl<'a> Step<'a> {
         query
     }
 
-    fn form(&self, desk: &Desk<'_>, name: &str, login: &SecretHash) -> Form {
+    pub(super) fn form(&self, desk: &Desk<'_>, name: &str, login: &SecretHash) -> Form {
         Form::new(token(desk.keys, name, login))
             .with("app", self.request.app.to_string())
             .with("request", self.sealed.clone())
     }
 
-    /// The page that asks for an address.
-    pub(super) fn ask_email(
+    /// The methods that the page offers beside a PIN, without one.
+    pub(super) fn others(&self, desk: &Desk<'_>, without: &Name) -> Vec<MethodChoice> {
+        let offered = self.destination.methods(desk.snapshot);
+        offer::choices(&offered, &desk.snapshot.declared.login_methods, Some(without))
+    }
+
+    /// The origins that the forms of the page lead to: those of the providers, and from there, where the login ends.
+    pub(super) async fn targets(&self, desk: &Desk<'_>) -> Vec<String> {
+        let offered = self.destination.methods(desk.snapshot);
+        let found = offered.iter().filter(|method| offer::leads_elsewhere(method));
+        let mut targets = futures::future::join_all(found.map(|method| provider::target(desk, method))).await;
+        targets.push(Some(self.request.origin()));
+        let mut targets: Vec<_> = targets.into_iter().flatten().collect();
+        targets.sort();
+        targets.dedup();
+        targets
+    }
+
+    /// The only way to log in, if it leads to somebody else and the page that offers it may be passed over.
+    fn only_way(&self, desk: &Desk<'a>, ask: &Ask<'_>) -> Option<&'a LoginMethod> {
+        let [only] = self.destination.methods(desk.snapshot)[..] else { return None };
+        let asked = !ask.parameter(CHOOSE).is_empty() || desk.context(ask).json || has_left(desk, ask);
+        let request = secret::hash("login request", self.sealed.as_bytes());
+        (offer::leads_elsewhere(only) && !asked && desk.providers.skip(request)).then_some(only)
+    }
+
+    /// The page on which one chooses how to log in, and types an address for a PIN.
+    pub(super) async fn choose(
         &self,
         desk: &Desk<'_>,
         ask: &Ask<'_>,
@@ -74,13 +118,17 @@ impl<'a> Step<'a> {
         problem: Option<EmailProblem>,
     ) -> Response {
         let mut context = desk.context(ask);
-        context.query = Some(self.query(None, ask));
+        context.query = Some(self.query(None, ask, false));
+        let offered = self.destination.methods(desk.snapshot);
         let page = Login {
             host: self.request.named().clone(),
             form: self.form(desk, "login", login),
+            methods: offer::choices(&offered, &desk.snapshot.declared.login_methods, None),
+            pin: self.destination.pin_method(desk.snapshot).is_some(),
             email: email.to_owned(),
             problem,
             mail_delayed: desk.mail_delayed,
+            targets: self.targets(desk).await,
         };
         page.render(&context)
     }
@@ -95,13 +143,13 @@ impl<'a> Step<'a> {
         (typed, problem): (&str, Option<PinProblem>),
     ) -> Response {
         let mut context = desk.context(ask);
-        context.query = Some(self.query(Some(sealed), ask));
+        context.query = Some(self.query(Some(sealed), ask, false));
         let page = Pin {
             host: self.request.named().clone(),
             email: challenge.email.to_string(),
             form: self.form(desk, "pin", login).with("challenge", sealed),
             again: self.form(desk, "login", login).with("challenge", sealed),
-            other: self.address(None, ask),
+            other: self.address_to_choose(ask),
             typed: typed.to_owned(),
             problem,
             mail_delayed: desk.mail_delayed,
@@ -111,8 +159,17 @@ impl<'a> Step<'a> {
     }
 }
 
-/// Answers it.
-pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
+/// The parameter of an address by which the page is asked for that could be passed over.
+const CHOOSE: &str = "choose";
+
+/// Whether this browser has just been logged out here: whoever did that does not want to be back at once.
+fn has_left(desk: &Desk<'_>, ask: &Ask<'_>) -> bool {
+    let cookies = || ask.headers.get_all(header::COOKIE);
+    !cookie::values(cookies(), OUT_COOKIE).is_empty() || desk.sessions.has_ended(cookies())
+}
+
+/// Answers it. `skip` lets a page be passed over on which there is only one way to choose.
+pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>, skip: bool) -> Answer<Response> {
     let step = Step::read(desk, ask, &ask.parameter("app"), &ask.parameter("request"))?;
     let session = desk.session(ask).filter(|session| step.destination.accepts(session.identity()));
     let login = login_of(ask.headers);
@@ -122,15 +179,19 @@ pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
         None if step.destination.is_hopeless(desk.snapshot, step.request.here(ask.visit.now)) => {
             desk.denied(ask, step.request.named(), None, "no login could help from this address")
         }
-        None if step.destination.pin_method(desk.snapshot).is_none() => {
+        None if step.destination.methods(desk.snapshot).is_empty() => {
             desk.denied(ask, step.request.named(), None, "no login method is declared for it")
         }
         None => {
             let sealed = ask.parameter("challenge");
             let challenge = Challenge::open(desk.keys, &hash, &sealed).filter(|one| one.app == step.request.app);
+            let challenge = challenge.filter(|_| step.destination.pin_method(desk.snapshot).is_some());
             match challenge {
                 Some(challenge) => step.ask_code(desk, ask, &hash, (&challenge, &sealed), ("", None)),
-                None => step.ask_email(desk, ask, &hash, "", None),
+                None => match skip.then(|| step.only_way(desk, ask)).flatten() {
+                    Some(only) => provider::start(desk, ask, &step, &hash, only, false).await?,
+                    None => step.choose(desk, ask, &hash, "", None).await,
+                },
             }
         }
     };
@@ -138,4 +199,20 @@ pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
         cookie::set(response.headers_mut(), LOGIN_COOKIE, &login.reveal(), LOGIN_LIFE);
     }
     Ok(response)
+}
+
+/// `POST /.access/login`: a way was chosen.
+pub(crate) async fn submit(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer<Response> {
+    let (login, fields) = form::of_login(desk, ask, body, "login", "/").await?;
+    let step = Step::read(desk, ask, fields.get("app"), fields.get("request"))?;
+    let chosen = fields.get("method");
+    if let "pin" | "pin-again" = chosen {
+        return pin::ask_for_code(desk, ask, &login, &step, &fields).await;
+    }
+    let offered = step.destination.methods(desk.snapshot);
+    let method = offered.into_iter().find(|method| method.name.as_str() == chosen && offer::leads_elsewhere(method));
+    let method = method.ok_or_else(|| desk.start_again(ask, Some(&step.request)))?;
+    // Whoever has left, or was told that this account will not do, means another one.
+    let other = !fields.get("account").is_empty() || has_left(desk, ask);
+    provider::start(desk, ask, &step, &login, method, other).await
 }

@@ -17,7 +17,8 @@ use crate::{
 use super::{
     Answer, Ask, Desk,
     decision::{Opens, PinJob},
-    form, handover,
+    form::{self, Fields},
+    handover,
     page::Step,
     proven::{self, Proven},
     request::Challenge,
@@ -48,10 +49,14 @@ pub(crate) struct Wanted {
     pub(crate) judged: Circumstances,
 }
 
-/// `POST /.access/login`: an address was typed (`method=pin`), or a new code is wanted (`method=pin-again`).
-pub(crate) async fn ask_for_code(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer<Response> {
-    let (login, fields) = form::of_login(desk, ask, body, "login", "/").await?;
-    let step = Step::read(desk, ask, fields.get("app"), fields.get("request"))?;
+/// An address was typed (`method=pin`), or a new code is wanted (`method=pin-again`).
+pub(super) async fn ask_for_code(
+    desk: &Desk<'_>,
+    ask: &Ask<'_>,
+    login: &SecretHash,
+    step: &Step<'_>,
+    fields: &Fields,
+) -> Answer<Response> {
     let method = step.destination.pin_method(desk.snapshot).ok_or_else(|| desk.start_again(ask, None))?;
     let email = match fields.get("method") {
         "pin" => {
@@ -60,12 +65,12 @@ pub(crate) async fn ask_for_code(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> 
                 Ok(email) => email,
                 Err(_) => {
                     let problem = Some(EmailProblem::NotAnAddress);
-                    return Ok(step.ask_email(desk, ask, &login, typed, problem));
+                    return Ok(step.choose(desk, ask, login, typed, problem).await);
                 }
             }
         }
         "pin-again" => {
-            let before = Challenge::open(desk.keys, &login, fields.get("challenge"));
+            let before = Challenge::open(desk.keys, login, fields.get("challenge"));
             before.ok_or_else(|| desk.start_again(ask, Some(&step.request)))?.email
         }
         _ => return Err(desk.start_again(ask, Some(&step.request))),
@@ -79,8 +84,8 @@ pub(crate) async fn ask_for_code(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> 
         method,
         judged: step.request.here(ask.visit.now),
     };
-    let challenge = open(desk, ask, &login, wanted).await?;
-    let sealed = challenge.seal(desk.keys, &login);
+    let challenge = open(desk, ask, login, wanted).await?;
+    let sealed = challenge.seal(desk.keys, login);
     Ok(see_other(&ask.visit.url(desk.login_host, &step.address(Some(&sealed), ask))))
 }
 
@@ -117,7 +122,7 @@ pub(crate) async fn open(desk: &Desk<'_>, ask: &Ask<'_>, login: &SecretHash, wan
         ("pins in all", &[], &pin::IN_ALL),
     ];
     for (what, key, limits) in limits {
-        within(desk, ask, what, key, limits).await?;
+        within(desk, ask, what, key, &rate(limits)).await?;
     }
     let id = ChallengeId::from_random(crate::random());
     let hash = id.hash();
@@ -165,8 +170,8 @@ pub(crate) async fn attempt(
     let Some(pin) = Pin::from_typed(typed) else { return Ok(Err(PinProblem::NotDigits)) };
     let id = challenge.hash().ok_or_else(|| desk.start_again(ask, None))?;
     let mailbox = pin::mailbox(&challenge.email);
-    within(desk, ask, "tries of a source", &network(ask.visit.source), &pin::TRIES_PER_SOURCE).await?;
-    within(desk, ask, "tries of an address", mailbox.as_bytes(), &pin::TRIES_PER_ADDRESS).await?;
+    within(desk, ask, "tries of a source", &network(ask.visit.source), &rate(&pin::TRIES_PER_SOURCE)).await?;
+    within(desk, ask, "tries of an address", mailbox.as_bytes(), &rate(&pin::TRIES_PER_ADDRESS)).await?;
     let code = pin.hash(desk.keys.hash_key(), &id, login);
     let (app, now) = (challenge.app, ask.visit.now);
     let attempt = PinAttempt { id, login: *login, app, code, now, max_tries: pin::MAX_TRIES };
@@ -191,11 +196,9 @@ pub(crate) async fn attempt(
 }
 
 /// Counts one event; the page to answer with when there were too many.
-async fn within(desk: &Desk<'_>, ask: &Ask<'_>, what: &str, key: &[u8], limits: &[pin::Limit]) -> Answer<()> {
-    let limits: Vec<RateLimit> =
-        limits.iter().map(|limit| RateLimit { events: limit.events, window: limit.window }).collect();
+pub(super) async fn within(desk: &Desk<'_>, ask: &Ask<'_>, what: &str, key: &[u8], limits: &[RateLimit]) -> Answer<()> {
     let key = desk.keys.keyed_hash("limit", &[what.as_bytes(), key]);
-    let held = desk.store.count(&key, ask.visit.now, &limits).await.map_err(|error| desk.fault(ask, &error))?;
+    let held = desk.store.count(&key, ask.visit.now, limits).await.map_err(|error| desk.fault(ask, &error))?;
     if held {
         return Ok(());
     }
@@ -205,13 +208,17 @@ async fn within(desk: &Desk<'_>, ask: &Ask<'_>, what: &str, key: &[u8], limits: 
     Err(too_many(desk, ask))
 }
 
+fn rate(limits: &[pin::Limit]) -> Vec<RateLimit> {
+    limits.iter().map(|limit| RateLimit { events: limit.events, window: limit.window }).collect()
+}
+
 fn too_many(desk: &Desk<'_>, ask: &Ask<'_>) -> Box<Response> {
     let page = TooManyRequests { retry_after: WAIT, reference: ask.visit.reference, at: ask.visit.now };
     Box::new(page.render(&desk.context(ask)))
 }
 
 /// The network that shares the limits of a source: a /24 of IPv4, a /64 of IPv6.
-fn network(source: IpAddr) -> Vec<u8> {
+pub(super) fn network(source: IpAddr) -> Vec<u8> {
     match source.to_canonical() {
         IpAddr::V4(v4) => v4.octets().iter().take(3).copied().collect(),
         // What one customer of a provider has at least (RFC 6177).

@@ -12,7 +12,7 @@ use crate::{
     mail::software,
     session::{
         Session, StartError,
-        cookie::{self, SESSION_COOKIE},
+        cookie::{self, OUT_COOKIE, SESSION_COOKIE},
     },
     store::{AuditEvent, AuditRecord, ISSUER_MAILBOX, Met, SESSION_MAX, SessionKind, SessionRecord},
 };
@@ -119,4 +119,6 @@ pub(crate) async fn begin(
 /// Gives the browser its login. It is remembered for as long as anything that comes from it may last.
 pub(crate) fn set_login(response: &mut Response, id: &SessionId) {
     cookie::set(response.headers_mut(), SESSION_COOKIE, &id.reveal(), SESSION_MAX.as_secs());
+    // Whoever is back has not left.
+    cookie::set(response.headers_mut(), OUT_COOKIE, "", 0);
 }

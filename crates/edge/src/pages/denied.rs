@@ -14,6 +14,8 @@ pub struct Denied {
     pub host: Hostname,
     /// Who is logged in; `None` when nobody could be admitted from this network address, so that no login is offered.
     pub signed_in: Option<EmailAddress>,
+    /// By which method, unless it was a code.
+    pub by: Option<String>,
     /// What `POST /.access/logout` on this host needs, to log in with another address; `None` leaves the button out.
     pub form: Option<Form>,
     /// What to quote.
@@ -25,7 +27,14 @@ pub struct Denied {
 impl Denied {
     /// The page for a visitor of whom no more is to be said.
     pub(crate) fn of(visit: &crate::Visit) -> Self {
-        Self { host: visit.host.clone(), signed_in: None, form: None, reference: visit.reference, at: visit.now }
+        Self {
+            host: visit.host.clone(),
+            signed_in: None,
+            by: None,
+            form: None,
+            reference: visit.reference,
+            at: visit.now,
+        }
     }
 
     /// The page: 403.

@@ -2,24 +2,57 @@
 
 use askama::Template;
 use http::StatusCode;
-use tunnel_proto::Hostname;
+use tunnel_proto::{Hostname, Name, UnixTime};
 
-use super::{Form, PageContext, reply, short};
-use crate::Response;
+use super::{Form, Moment, PageContext, reply, short};
+use crate::{Reference, Response};
 
-/// How do you want to log in? (Today: by a code sent by e-mail.)
+/// How do you want to log in?
 #[derive(Clone, Debug)]
 pub struct Login {
     /// The application's host.
     pub host: Hostname,
-    /// What `POST /.access/login` needs; the page adds `email` and `method=pin`.
+    /// What `POST /.access/login` needs; the page adds `method`, and `email` for a PIN.
     pub form: Form,
+    /// The methods beside a PIN, in their order.
+    pub methods: Vec<MethodChoice>,
+    /// Whether a code can be sent by e-mail.
+    pub pin: bool,
     /// What was typed before, to be corrected.
     pub email: String,
     /// What was the matter with it.
     pub problem: Option<EmailProblem>,
     /// The mail server has not taken any mail for a while; said to everybody alike.
     pub mail_delayed: bool,
+    /// The origins that the forms' answers lead to: providers, and where the login ends.
+    pub targets: Vec<String>,
+}
+
+/// A way to log in, as a button.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MethodChoice {
+    /// At somebody else's: a provider.
+    Elsewhere {
+        /// The method.
+        name: Name,
+        /// Whose it is, in the words that people know.
+        label: String,
+    },
+    /// By a passkey, which takes a script.
+    Passkey {
+        /// The method.
+        name: Name,
+    },
+}
+
+impl MethodChoice {
+    /// The letter before it.
+    pub(super) fn mark(&self) -> String {
+        match self {
+            Self::Elsewhere { label, .. } => label.chars().take(1).flat_map(char::to_uppercase).collect(),
+            Self::Passkey { .. } => "P".to_owned(),
+        }
+    }
 }
 
 /// What is the matter with an address that was typed. Nothing here depends on whether it is admitted.
@@ -37,7 +70,7 @@ impl Login {
             context,
             status,
             LoginPage { c: context, p: self, short: short(&self.host, &context.zone) }.render(),
-            None,
+            self.targets.iter().map(String::as_str),
         )
     }
 }
@@ -95,7 +128,7 @@ impl Pin {
         let status = if self.problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
         let template =
             PinPage { c: context, p: self, typed: digits(&self.typed), short: short(&self.host, &context.zone) };
-        reply::page(context, status, template.render(), Some(&self.target))
+        reply::page(context, status, template.render(), Some(self.target.as_str()))
     }
 }
 
@@ -121,6 +154,10 @@ pub struct StartAgain {
     pub host: Option<Hostname>,
     /// Where to begin anew: an address of our own or of the application, made by us.
     pub link: String,
+    /// What to quote.
+    pub reference: Reference,
+    /// When.
+    pub at: UnixTime,
 }
 
 impl StartAgain {
@@ -128,9 +165,16 @@ impl StartAgain {
     pub fn render(&self, context: &PageContext) -> Response {
         if context.json {
             let message = context.say("again-text").to_string();
-            return reply::problem(context, StatusCode::BAD_REQUEST, "login_incomplete", message, None);
+            return reply::problem(
+                context,
+                StatusCode::BAD_REQUEST,
+                "login_incomplete",
+                message,
+                Some(&self.reference),
+            );
         }
-        reply::page(context, StatusCode::BAD_REQUEST, StartAgainPage { c: context, p: self }.render(), None)
+        let at = Moment::new(self.at, context.lang);
+        reply::page(context, StatusCode::BAD_REQUEST, StartAgainPage { c: context, p: self, at }.render(), None)
     }
 }
 
@@ -139,6 +183,7 @@ impl StartAgain {
 struct StartAgainPage<'a> {
     c: &'a PageContext,
     p: &'a StartAgain,
+    at: Moment,
 }
 
 impl StartAgainPage<'_> {

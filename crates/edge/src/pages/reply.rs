@@ -13,12 +13,13 @@ use serde::Serialize;
 use super::PageContext;
 use crate::{Reference, Response};
 
-/// The content security policy of our pages. `form_target` is the one further origin that a form's answer may redirect to
+/// The content security policy of our pages. `form_targets` are the further origins that a form's answer may redirect to
 /// (Chromium checks redirects of forms against `form-action`).
-pub fn csp(form_target: Option<&str>) -> String {
-    let target = form_target.filter(|origin| is_origin(origin)).map(|origin| format!(" {origin}")).unwrap_or_default();
+pub fn csp<'a>(form_targets: impl IntoIterator<Item = &'a str>) -> String {
+    let targets = form_targets.into_iter().filter(|origin| is_origin(origin)).map(|origin| format!(" {origin}"));
+    let targets: String = targets.collect();
     format!(
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'{target}; frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'{targets}; frame-ancestors 'none'; base-uri 'none'"
     )
 }
 
@@ -46,11 +47,11 @@ pub fn wants_json(headers: &HeaderMap) -> bool {
 }
 
 /// A page.
-pub(super) fn page(
+pub(super) fn page<'a>(
     context: &PageContext,
     status: StatusCode,
     html: Result<String, askama::Error>,
-    form_target: Option<&str>,
+    form_targets: impl IntoIterator<Item = &'a str>,
 ) -> Response {
     let html = match html {
         Ok(html) => html,
@@ -68,7 +69,7 @@ pub(super) fn page(
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(context.lang.tag()));
     headers.insert(VARY, HeaderValue::from_static("Accept-Language, Accept, Sec-Fetch-Mode, X-Requested-With, Cookie"));
-    ours(headers, form_target);
+    ours(headers, form_targets);
     response
 }
 
@@ -105,8 +106,8 @@ pub(super) fn problem(
 }
 
 /// What every answer of our own carries: kept by no cache, read as nothing but what it is, framed by nobody.
-fn ours(headers: &mut HeaderMap, form_target: Option<&str>) {
-    if let Ok(policy) = HeaderValue::from_str(&csp(form_target)) {
+fn ours<'a>(headers: &mut HeaderMap, form_targets: impl IntoIterator<Item = &'a str>) {
+    if let Ok(policy) = HeaderValue::from_str(&csp(form_targets)) {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
     }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -1,4 +1,4 @@
-//! Our two cookies: how they are found among others, set and cleared.
+//! Our cookies: how they are found among others, set and cleared.
 
 use http::{HeaderMap, HeaderValue, header};
 use tunnel_auth::{LoginId, SessionId};
@@ -7,6 +7,11 @@ use tunnel_auth::{LoginId, SessionId};
 pub const SESSION_COOKIE: &str = "__Host-access";
 /// The login cookie: ties the steps of one login to one browser.
 pub const LOGIN_COOKIE: &str = "__Host-access-login";
+/// The cookie of a browser that was logged out at the login host, for a while: a page with only one way to log in is not
+/// passed over then.
+pub const OUT_COOKIE: &str = "__Host-access-out";
+/// How long that is remembered, in seconds.
+pub(crate) const OUT_LIFE: u64 = 10 * 60;
 /// How long a login may take from its first step, in seconds.
 pub const LOGIN_LIFE: u64 = 40 * 60;
 
@@ -51,7 +56,7 @@ pub(crate) fn set(headers: &mut HeaderMap, name: &str, value: &str, life: u64) {
     }
 }
 
-/// Clears both cookies.
+/// Clears session and login.
 pub(crate) fn clear(headers: &mut HeaderMap) {
     set(headers, SESSION_COOKIE, "", 0);
     set(headers, LOGIN_COOKIE, "", 0);

@@ -17,10 +17,11 @@ use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
 
 use super::{
     Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain, Explained,
-    Exported, KeyStatus, NamedOperator, NamedServiceToken, NamedTunnel, OperatorRevoked, PersonStatus, PolicyTested,
-    Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued,
-    ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, SocketError, TestPolicy, TunnelRoutes, TunnelStatus,
-    UnbanPerson, WhichSessions, path_in, problem,
+    Exported, KeyStatus, LoginMethodStatus, LoginTestBegun, LoginTestQuery, LoginTestResult, NamedLoginMethod,
+    NamedOperator, NamedServiceToken, NamedTunnel, OperatorRevoked, PersonStatus, PolicyTested, Replay, Replayed,
+    RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus,
+    SessionStatus, SessionsEnded, SetupLink, SocketError, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson,
+    WhichSessions, path_in, problem,
 };
 use crate::{
     declare,
@@ -217,6 +218,18 @@ impl Administration for Client {
 
     async fn applications(&self) -> Answer<Vec<ApplicationStatus>> {
         self.get("/v1/applications").await
+    }
+
+    async fn login_methods(&self) -> Answer<Vec<LoginMethodStatus>> {
+        self.get("/v1/login-methods").await
+    }
+
+    async fn begin_login_test(&self, request: NamedLoginMethod) -> Answer<LoginTestBegun> {
+        self.post("/v1/login-methods/test", &request).await
+    }
+
+    async fn login_test(&self, request: LoginTestQuery) -> Answer<LoginTestResult> {
+        self.post("/v1/login-methods/test/result", &request).await
     }
 
     async fn setup_link(&self) -> Answer<SetupLink> {

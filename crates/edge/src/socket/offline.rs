@@ -10,8 +10,9 @@ use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
 
 use super::{
     AUDIT_MAX, Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain,
-    Explained, Exported, KeyStatus, Lock, NamedOperator, NamedServiceToken, NamedTunnel, OperatorRevoked, PersonStatus,
-    PolicyTested, Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued,
+    Explained, Exported, KeyStatus, Lock, LoginMethodStatus, LoginTestBegun, LoginTestQuery, LoginTestResult,
+    NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, OperatorRevoked, PersonStatus, PolicyTested,
+    Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued,
     ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson,
     WhichSessions, problem,
 };
@@ -222,6 +223,18 @@ impl Administration for Offline {
     async fn applications(&self) -> Answer<Vec<ApplicationStatus>> {
         let (_, declared) = self.store.declared().await.map_err(failed)?;
         Ok(ApplicationStatus::all(&declared))
+    }
+
+    async fn login_methods(&self) -> Answer<Vec<LoginMethodStatus>> {
+        needs_edge("listing login methods with their addresses")
+    }
+
+    async fn begin_login_test(&self, _: NamedLoginMethod) -> Answer<LoginTestBegun> {
+        needs_edge("a test of a login method")
+    }
+
+    async fn login_test(&self, _: LoginTestQuery) -> Answer<LoginTestResult> {
+        needs_edge("a test of a login method")
     }
 
     async fn setup_link(&self) -> Answer<SetupLink> {

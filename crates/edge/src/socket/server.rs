@@ -258,6 +258,15 @@ fn router(office: Arc<dyn Administration>) -> Router {
             post(async |State(office): Office, Asked(request)| json(office.rotate_keys(request).await)),
         )
         .route("/v1/applications", get(async |State(office): Office| json(office.applications().await)))
+        .route("/v1/login-methods", get(async |State(office): Office| json(office.login_methods().await)))
+        .route(
+            "/v1/login-methods/test",
+            post(async |State(office): Office, Asked(request)| json(office.begin_login_test(request).await)),
+        )
+        .route(
+            "/v1/login-methods/test/result",
+            post(async |State(office): Office, Asked(request)| json(office.login_test(request).await)),
+        )
         .route("/v1/setup-link", post(async |State(office): Office| json(office.setup_link().await)))
         .route("/v1/apply", post(async |State(office): Office, Asked(request)| json(office.apply(request).await)))
         .route("/v1/export", get(async |State(office): Office| json(office.export().await)))

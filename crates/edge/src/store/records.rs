@@ -208,6 +208,10 @@ pub enum OnceKind {
     EnrolRequest,
     /// The answer to it, keyed by the machine's polling secret.
     EnrolAnswer,
+    /// A login that is at a provider, keyed by its state (10 min).
+    ProviderLogin,
+    /// Where such a login has led, for who goes back in the browser (10 min).
+    ProviderDone,
     /// The code that a browser brings back to the access client (60 s), bound to what the client proves.
     ClientCode,
     /// An access client's wish to be let in from another device, keyed by its public request id (5 min).
@@ -224,6 +228,8 @@ impl OnceKind {
             Self::Setup => "setup",
             Self::EnrolRequest => "enrol_request",
             Self::EnrolAnswer => "enrol_answer",
+            Self::ProviderLogin => "provider_login",
+            Self::ProviderDone => "provider_done",
             Self::ClientCode => "client_code",
             Self::ClientRequest => "client_request",
             Self::ClientAnswer => "client_answer",
@@ -427,6 +433,8 @@ pub enum AuditEvent {
     Login,
     /// Somebody tried to, and the login method or the edge said no.
     LoginFailed,
+    /// An administrator tried a login method; nobody was logged in.
+    LoginTried,
     /// Somebody logged out.
     Logout,
     /// A machine asked to enrol.
@@ -470,6 +478,7 @@ impl AuditEvent {
             Self::PinFailed => "pin_failed",
             Self::Login => "login",
             Self::LoginFailed => "login_failed",
+            Self::LoginTried => "login_tried",
             Self::Logout => "logout",
             Self::EnrolRequested => "enrol_requested",
             Self::Enrolled => "enrolled",

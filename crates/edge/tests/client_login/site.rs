@@ -18,6 +18,7 @@ use tunnel_edge::{
     login::{
         self,
         decision::{self, PinOffice, PinQueue, PinWorker},
+        provider::Providers,
     },
     mail::{PinMail, QueueError},
     pages::FORM_TOKEN,
@@ -94,6 +95,7 @@ pub(crate) struct Site {
     zone: Hostname,
     login_host: Hostname,
     pins: PinQueue,
+    providers: Providers,
     _worker: std::sync::Mutex<Option<PinWorker>>,
     _folder: tempfile::TempDir,
 }
@@ -164,6 +166,7 @@ impl Site {
             keys,
             zone,
             pins,
+            providers: Providers::default(),
         });
         *site._worker.lock().unwrap() = Some(PinWorker::start(jobs, Arc::downgrade(&site)));
         site
@@ -197,6 +200,7 @@ impl Site {
             countries: &self.countries,
             audit: &self.audit,
             pins: &self.pins,
+            providers: &self.providers,
         };
         let tunnels = tunnels::Desk {
             store: &*self.store,

@@ -2,7 +2,8 @@
 
 use tempfile::TempDir;
 use tunnel_edge::{
-    declare::{self, ApplyError, Ground, Report, Request},
+    declare::{self, ApplyError, Ground, Report, Request, Secrets},
+    keys::Keys,
     snapshot::BuiltIn,
     store::{AuditRecord, Declared, Store, sqlite::SqliteStore},
 };
@@ -33,6 +34,7 @@ pub(crate) struct Desk {
     pub(crate) built_in: BuiltIn,
     pub(crate) mail: bool,
     pub(crate) countries: bool,
+    pub(crate) keys: Keys,
     _dir: TempDir,
 }
 
@@ -44,17 +46,22 @@ impl Desk {
         let login_host = Some("access.tnkeng.work".parse().unwrap());
         let built_in =
             BuiltIn { administrators: vec!["admin@tnkeng.work".parse().unwrap()], quick_start: false, login_host };
-        Self { store, built_in, mail: true, countries: true, _dir: dir }
+        let keys = Keys::load(dir.path(), &store, UnixTime(1_800_000_000)).await.unwrap();
+        Self { store, built_in, mail: true, countries: true, keys, _dir: dir }
     }
 
     pub(crate) fn ground(&self) -> Ground<'_> {
-        let (mail, countries, now) = (self.mail, self.countries, UnixTime(1_800_000_000));
-        Ground { built_in: &self.built_in, mail, countries, evaluations: true, actor: "local", now }
+        let (mail, countries, keys, now) = (self.mail, self.countries, Some(&self.keys), UnixTime(1_800_000_000));
+        Ground { built_in: &self.built_in, mail, countries, evaluations: true, keys, actor: "local", now }
     }
 
     pub(crate) async fn ask(&self, text: &str, dry_run: bool, prune: bool) -> Result<Report, ApplyError> {
-        let request = Request { file: "access.yaml".to_owned(), text: text.to_owned(), dry_run, prune };
-        declare::apply(&self.store, &request, &self.ground()).await
+        let (file, text) = ("access.yaml".to_owned(), text.to_owned());
+        self.send(&Request { file, text, secrets: Secrets::new(), dry_run, prune }).await
+    }
+
+    pub(crate) async fn send(&self, request: &Request) -> Result<Report, ApplyError> {
+        declare::apply(&self.store, request, &self.ground()).await
     }
 
     pub(crate) async fn apply(&self, text: &str) -> Report {

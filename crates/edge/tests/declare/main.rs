@@ -5,6 +5,7 @@
 mod changes;
 mod desk;
 mod lasting;
+mod methods;
 mod refusals;
 mod roundtrip;
 mod selectors;

@@ -66,10 +66,7 @@ const TABLE: &[(&str, &str)] = &[
         "policies:\n  - {name: p, action: allow, incude: [], include: [{everyone: true}]}\n",
         "2:30: unknown key of policy `incude`; did you mean `include`?",
     ),
-    (
-        "login_methods:\n  - {name: entra, type: entra, tenant: x, client_id: y, client_secret: {file: z}}\n",
-        "2:25: login method type `entra` is not built yet",
-    ),
+    ("login_methods:\n  - {name: okta, type: saml}\n", "2:24: login method type `saml` is not built yet"),
     (
         "login_methods:\n  - {name: x, type: one_time_pim}\n",
         "2:21: unknown login method type `one_time_pim`; did you mean `one_time_pin`?",

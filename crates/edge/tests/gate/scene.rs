@@ -77,12 +77,13 @@ impl Scene {
 
     /// Applies a declaration and serves from it.
     pub(crate) async fn apply(&mut self, access: &str) {
-        let request = Request { file: "access.yaml".into(), text: access.into(), dry_run: false, prune: false };
+        let request = Request { file: "access.yaml".into(), text: access.into(), ..Request::default() };
         let ground = Ground {
             built_in: &self.built_in,
             mail: true,
             countries: true,
             evaluations: false,
+            keys: None,
             actor: "local",
             now: self.now(),
         };

@@ -55,7 +55,7 @@ async fn every_request_arrives_and_every_answer_comes_back() {
     let hostnames = vec!["www.localhost".parse().unwrap()];
     let create = CreateTunnel { name: "office".parse().unwrap(), hostnames: hostnames.clone(), csr: "CSR".into() };
     let route = RouteTunnel { name: "office".parse().unwrap(), hostnames };
-    let apply = Request { file: "access.yaml".into(), text: "tunnels: []".into(), dry_run: true, prune: false };
+    let apply = Request { file: "access.yaml".into(), text: "tunnels: []".into(), dry_run: true, ..Request::default() };
     let which = WhichSessions::Email("a@example.com".parse().unwrap());
     client.create_tunnel(create.clone()).await.unwrap();
     client.route(route.clone()).await.unwrap();

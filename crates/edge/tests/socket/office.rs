@@ -9,10 +9,11 @@ use tunnel_edge::{
     keys::KeyState,
     socket::{
         Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain,
-        Explained, Exported, KeyStatus, NamedOperator, NamedServiceToken, NamedTunnel, OperatorRevoked, PersonStatus,
-        PolicyTested, Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel,
-        ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, Tested,
-        TunnelRoutes, TunnelStatus, UnbanPerson, WhichSessions, problem,
+        Explained, Exported, KeyStatus, LoginMethodStatus, LoginTestBegun, LoginTestQuery, LoginTestResult,
+        NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, OperatorRevoked, PersonStatus, PolicyTested,
+        Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued,
+        ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, Tested, TunnelRoutes, TunnelStatus,
+        UnbanPerson, WhichSessions, problem,
     },
     store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord, SessionKind},
 };
@@ -45,6 +46,20 @@ pub(crate) fn info() -> EdgeInfo {
 
 pub(crate) fn issued(name: Name) -> ServiceTokenIssued {
     ServiceTokenIssued { name, id: "ab.access".into(), secret: "SECRET".into(), expires: UnixTime(9) }
+}
+
+pub(crate) fn login_method() -> LoginMethodStatus {
+    LoginMethodStatus {
+        name: "entra".parse().unwrap(),
+        r#type: "entra".into(),
+        redirect_uris: vec!["https://access.localhost:8443/.access/callback/entra".into()],
+        issuer: Some("https://login.microsoftonline.com/T/v2.0".into()),
+        client_id: Some("C".into()),
+        scopes: vec!["openid".into()],
+        tenant: Some("T".into()),
+        groups: true,
+        hosted_domain: None,
+    }
 }
 
 #[async_trait]
@@ -221,6 +236,21 @@ impl Administration for Office {
     async fn applications(&self) -> Answer<Vec<ApplicationStatus>> {
         let (id, hostnames) = (AppId::from_bytes([7; 32]), vec!["*.localhost".parse().unwrap()]);
         Ok(vec![ApplicationStatus { name: "www".parse().unwrap(), id, hostnames }])
+    }
+
+    async fn login_methods(&self) -> Answer<Vec<LoginMethodStatus>> {
+        Ok(vec![login_method()])
+    }
+
+    async fn begin_login_test(&self, request: NamedLoginMethod) -> Answer<LoginTestBegun> {
+        self.note(&request);
+        let url = "https://access.localhost:8443/.access/login-test?id=ID".to_owned();
+        Ok(LoginTestBegun { id: "ID".into(), url, seconds: 600 })
+    }
+
+    async fn login_test(&self, request: LoginTestQuery) -> Answer<LoginTestResult> {
+        self.note(&request);
+        Ok(LoginTestResult { outcome: None })
     }
 
     async fn setup_link(&self) -> Answer<SetupLink> {

@@ -121,9 +121,11 @@ async fn keys_are_changed_on_the_store_and_count_from_the_next_start() {
 async fn what_needs_an_edge_says_so() {
     let dir = tempfile::tempdir().unwrap();
     furnish(dir.path()).await;
-    let problem = offline(dir.path()).await.setup_link().await.unwrap_err();
-    assert_eq!(problem.code, "edge_not_running");
-    assert!(problem.message.contains("edge run"), "{}", problem.message);
+    let office = offline(dir.path()).await;
+    for problem in [office.setup_link().await.unwrap_err(), office.login_methods().await.unwrap_err()] {
+        assert_eq!(problem.code, "edge_not_running");
+        assert!(problem.message.contains("edge run"), "{}", problem.message);
+    }
 }
 
 #[tokio::test]

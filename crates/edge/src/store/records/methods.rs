@@ -3,7 +3,10 @@
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use tunnel_auth::{OpenError, SecretBytes};
 use tunnel_proto::{Hostname, Name};
+
+use crate::keys::Keys;
 
 /// A way to log in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,12 +42,70 @@ impl LoginMethodKind {
             Self::Github(_) => "github",
         }
     }
+
+    /// Who vouches for people there, and gets the secret: the issuer, or where GitHub is.
+    pub fn authority(&self) -> Option<&str> {
+        match self {
+            Self::OneTimePin | Self::Passkey(_) => None,
+            Self::OpenId(method) => Some(&method.issuer),
+            Self::Github(method) => Some(&method.authority),
+        }
+    }
+
+    /// The secret that the edge shows there.
+    pub fn client_secret(&self) -> Option<&SealedSecret> {
+        match self {
+            Self::OneTimePin | Self::Passkey(_) => None,
+            Self::OpenId(method) => Some(&method.client_secret),
+            Self::Github(method) => Some(&method.client_secret),
+        }
+    }
+
+    pub(crate) fn client_secret_mut(&mut self) -> Option<&mut SealedSecret> {
+        match self {
+            Self::OneTimePin | Self::Passkey(_) => None,
+            Self::OpenId(method) => Some(&mut method.client_secret),
+            Self::Github(method) => Some(&mut method.client_secret),
+        }
+    }
+
+    /// Certificates that vouch for it beside the system's.
+    pub fn ca(&self) -> Option<&String> {
+        match self {
+            Self::OneTimePin | Self::Passkey(_) => None,
+            Self::OpenId(method) => method.ca.as_ref(),
+            Self::Github(method) => method.ca.as_ref(),
+        }
+    }
+
+    pub(crate) fn ca_mut(&mut self) -> Option<&mut Option<String>> {
+        match self {
+            Self::OneTimePin | Self::Passkey(_) => None,
+            Self::OpenId(method) => Some(&mut method.ca),
+            Self::Github(method) => Some(&mut method.ca),
+        }
+    }
 }
 
 /// A secret of a login method, sealed for its name by the edge's own keys. Never printed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SealedSecret(#[serde(with = "base64")] pub Vec<u8>);
+
+/// What the secrets of login methods are sealed for, beside the name of the method.
+const SEALED_FOR: &str = "login method secret";
+
+impl SealedSecret {
+    /// Seals a secret for the method called `name`.
+    pub fn seal(keys: &Keys, name: &Name, plain: &[u8]) -> Self {
+        Self(keys.seal(SEALED_FOR, name.as_str().as_bytes(), plain))
+    }
+
+    /// The secret that was sealed for the method called `name`.
+    pub fn open(&self, keys: &Keys, name: &Name) -> Result<SecretBytes, OpenError> {
+        keys.open(SEALED_FOR, name.as_str().as_bytes(), &self.0)
+    }
+}
 
 impl fmt::Debug for SealedSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -119,6 +180,16 @@ pub struct OpenIdMethod {
     /// Certificates (PEM) that vouch for the provider beside the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
+}
+
+impl OpenIdMethod {
+    /// The tenant that the issuer speaks for, at Microsoft Entra ID.
+    pub fn tenant(&self) -> Option<&str> {
+        if self.preset != OpenIdPreset::Entra {
+            return None;
+        }
+        self.issuer.strip_suffix("/v2.0")?.rsplit('/').next()
+    }
 }
 
 /// Which OpenID provider a method is for.

@@ -1,0 +1,302 @@
+//! Logging in at a provider: the way there, and what comes back.
+//!
+//! 1. [`start`]: state, nonce and PKCE verifier are made and kept as a one-time thing ([`pending`]), bound to the login
+//!    cookie of this browser; the browser is sent to the provider.
+//! 2. [`callback`]: the state is consumed beside its cookie, or nothing happens. The code is exchanged, and what the
+//!    provider says is verified ([`openid`], [`github`]); whoever that is, is logged in like anybody else.
+//!
+//! What goes wrong on the way is a [`Failure`]: a page that names the method and offers the others, and a record that has
+//! the reason. Nothing that a provider says about an error is shown, except a code of plain letters in the record.
+
+mod failure;
+mod github;
+mod known;
+mod openid;
+mod pending;
+pub(crate) mod trial;
+
+use tunnel_auth::{LoginState, oidc};
+use tunnel_policy::Attributes;
+use tunnel_proto::{EmailAddress, Name};
+use url::Url;
+
+use crate::{
+    Response,
+    store::{AuditEvent, AuditRecord, LoginMethod, LoginMethodKind, RateLimit, SecretHash},
+};
+
+use super::{
+    Answer, Ask, Desk, handover, offer,
+    page::{self, Step},
+    pin,
+    proven::{self, Proven},
+    see_other,
+};
+
+pub(crate) use self::failure::Failure;
+use self::{
+    known::Entry,
+    pending::{Pending, Purpose},
+};
+pub use self::{
+    known::Providers,
+    openid::scopes,
+    trial::{LIFE as TRIAL_LIFE, TrialOutcome, Trials},
+};
+
+/// Logins at providers begun from one source network, and come back from there. Generous, since an office or a carrier's
+/// NAT shares one.
+const STARTS: [RateLimit; 2] = [limit(60, 60), limit(600, 3600)];
+const CALLBACKS: [RateLimit; 2] = [limit(120, 60), limit(1200, 3600)];
+/// The longest code that is exchanged, in bytes.
+const CODE_MAX: usize = 4096;
+
+const fn limit(events: u32, seconds: u64) -> RateLimit {
+    RateLimit { events, window: std::time::Duration::from_secs(seconds) }
+}
+
+/// What a browser came back with.
+struct Came<'a> {
+    code: &'a str,
+    redirect_uri: &'a str,
+    pending: &'a Pending,
+}
+
+/// What a provider said about somebody.
+pub(crate) struct Found {
+    issuer: String,
+    subject: String,
+    email: Option<FoundEmail>,
+    attributes: Attributes,
+    /// Everything that speaks against them, the most telling first.
+    refusals: Vec<Failure>,
+}
+
+/// An address and why it is believed.
+struct FoundEmail {
+    address: EmailAddress,
+    claim: String,
+    why: &'static str,
+}
+
+/// Sends the browser to the provider of `method`. `other` asks the provider to let the person choose an account, where it
+/// would otherwise take the last one.
+pub(super) async fn start(
+    desk: &Desk<'_>,
+    ask: &Ask<'_>,
+    step: &Step<'_>,
+    login: &SecretHash,
+    method: &LoginMethod,
+    other: bool,
+) -> Answer<Response> {
+    let network = pin::network(ask.visit.source);
+    pin::within(desk, ask, "logins begun from a source", &network, &STARTS).await?;
+    let purpose = Purpose::Login { request: step.sealed.clone() };
+    match way(desk, ask, login, method, purpose, other).await? {
+        Ok(url) => Ok(see_other(&url)),
+        Err(failure) => Ok(failure::page(desk, ask, step, login, method, &failure).await),
+    }
+}
+
+/// The address at the provider, with everything kept that the way back needs.
+async fn way(
+    desk: &Desk<'_>,
+    ask: &Ask<'_>,
+    login: &SecretHash,
+    method: &LoginMethod,
+    purpose: Purpose,
+    other: bool,
+) -> Answer<Result<String, Failure>> {
+    let (pending, state) = (Pending::new(method, purpose), LoginState::from_random(crate::random()));
+    let redirect_uri = redirect_uri(desk, ask, &method.name);
+    let url = async {
+        let entry = desk.providers.entry(method)?;
+        match &method.kind {
+            LoginMethodKind::OpenId(openid) => {
+                openid::authorization(&entry, openid, &redirect_uri, &state, &pending, other).await
+            }
+            LoginMethodKind::Github(at) => {
+                github::authorization(&entry, at, &redirect_uri, &state, &pending, other).await
+            }
+            LoginMethodKind::OneTimePin | LoginMethodKind::Passkey(_) => {
+                Err(Failure::again("nobody is sent anywhere by it"))
+            }
+        }
+    };
+    let url = match tokio::time::timeout(PATIENCE, url).await.unwrap_or_else(|_| Err(Failure::late())) {
+        Ok(url) => url,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    pending.keep(desk, ask, login, &state).await?;
+    Ok(Ok(url))
+}
+
+/// Where the provider sends people back to.
+fn redirect_uri(desk: &Desk<'_>, ask: &Ask<'_>, method: &Name) -> String {
+    ask.visit.url(desk.login_host, &callback_path(method))
+}
+
+/// The path of that.
+pub(crate) fn callback_path(method: &Name) -> String {
+    format!("/.access/callback/{method}")
+}
+
+/// `GET /.access/callback/METHOD`: somebody comes back, or says so.
+pub(crate) async fn callback(desk: &Desk<'_>, ask: &Ask<'_>, method: &LoginMethod) -> Answer<Response> {
+    // The page of a login that failed, in another language.
+    if ask.parameter("state").is_empty() && !ask.parameter("request").is_empty() {
+        return page::show(desk, ask, false).await;
+    }
+    let network = pin::network(ask.visit.source);
+    pin::within(desk, ask, "logins come back from a source", &network, &CALLBACKS).await?;
+    // Which of two values counts is nobody's to guess (RFC 6749 §3.1).
+    let once = ["state", "code", "iss", "error"].into_iter().all(|name| ask.has_at_most_one(name));
+    let state = LoginState::parse(&ask.parameter("state")).filter(|_| once);
+    let taken = match &state {
+        Some(state) => pending::take(desk, ask, state).await?,
+        None => None,
+    };
+    let (Some(state), Some((pending, login))) = (&state, taken) else {
+        return late(desk, ask, method, state.as_ref()).await;
+    };
+    match &pending.purpose {
+        Purpose::Login { request } => {
+            let step = Step::resume(desk, ask, request)?;
+            pending::done(desk, ask, state, &login, request).await?;
+            let found = came_back(desk, ask, method, &pending).await;
+            let proven = found.and_then(|found| match step.destination.offers(&method.name) {
+                true => found.proven(method),
+                false => Err(Failure::again("the method is no longer offered")),
+            });
+            let proven = match proven {
+                Ok(proven) => proven,
+                Err(failure) => return Ok(failure::page(desk, ask, &step, &login, method, &failure).await),
+            };
+            let (session, id) = proven::log_in(desk, ask, proven, step.destination.name()).await?;
+            let mut response = handover::proceed(desk, ask, step.destination, &step.request, &session).await?;
+            proven::set_login(&mut response, &id);
+            Ok(response)
+        }
+        Purpose::Trial { id } => {
+            let found = came_back(desk, ask, method, &pending).await;
+            Ok(trial::finish(desk, ask, method, id, found))
+        }
+    }
+}
+
+/// A state that leads nowhere: used, lapsed, made up, or another browser's. Whoever has just logged in by it, and went back
+/// or asked twice, goes on; everybody else starts again.
+async fn late(desk: &Desk<'_>, ask: &Ask<'_>, method: &LoginMethod, state: Option<&LoginState>) -> Answer<Response> {
+    let request = match state {
+        Some(state) => pending::was_done(desk, ask, state).await?,
+        None => None,
+    };
+    let step = request.and_then(|request| Step::resume(desk, ask, &request).ok());
+    let session = desk.session(ask).filter(|session| session.parent().is_none());
+    if let (Some(step), Some(session)) = (&step, &session)
+        && step.destination.accepts(session.identity())
+    {
+        return handover::proceed(desk, ask, step.destination, &step.request, session).await;
+    }
+    desk.audit.refused(AuditRecord {
+        object: Some(method.name.to_string()),
+        detail: Some(format!("by {}: a state that leads nowhere, was used, or is another browser's", method.name)),
+        ..desk.record(ask, AuditEvent::LoginFailed)
+    });
+    Err(desk.start_again(ask, step.as_ref().map(|step| &step.request)))
+}
+
+/// Who came back, if what came back is the answer to what was asked.
+async fn came_back(desk: &Desk<'_>, ask: &Ask<'_>, method: &LoginMethod, pending: &Pending) -> Result<Found, Failure> {
+    if !pending.is_of(method) {
+        // The answer of one provider to what another was asked (O3), or the method was declared anew meanwhile.
+        return Err(Failure::again("the state is another method's, or the method was declared anew"));
+    }
+    let asking = asked(desk, ask, method, pending);
+    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| Err(Failure::late()))
+}
+
+/// Who the provider says it was that came back.
+async fn asked(desk: &Desk<'_>, ask: &Ask<'_>, method: &LoginMethod, pending: &Pending) -> Result<Found, Failure> {
+    let entry = desk.providers.entry(method)?;
+    let iss = ask.parameter("iss");
+    let iss = Some(iss.as_str()).filter(|iss| !iss.is_empty());
+    let error = ask.parameter("error");
+    if !error.is_empty() {
+        // Whoever it is that says no, it must be the one that was asked.
+        issuer(&entry, method, iss, false).await?;
+        return Err(Failure::of_error(oidc::error_code(&error)));
+    }
+    issuer(&entry, method, iss, true).await?;
+    let (code, redirect_uri) = (ask.parameter("code"), redirect_uri(desk, ask, &method.name));
+    if code.is_empty() || code.len() > CODE_MAX || !code.bytes().all(|b| matches!(b, 0x21..=0x7e)) {
+        return Err(Failure::again("there is no code"));
+    }
+    let came = Came { code: &code, redirect_uri: &redirect_uri, pending };
+    match &method.kind {
+        LoginMethodKind::OpenId(openid) => openid::resolve(desk, ask, &entry, &method.name, openid, &came).await,
+        LoginMethodKind::Github(at) => github::resolve(desk, &entry, &method.name, at, &came).await,
+        LoginMethodKind::OneTimePin | LoginMethodKind::Passkey(_) => Err(Failure::again("nobody comes back by it")),
+    }
+}
+
+/// How long all questions to a provider may take together, on the way there and on the way back: a person waits for it.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(8);
+
+/// Whether the answer is from the provider that was asked (RFC 9207 §2.4).
+async fn issuer(
+    entry: &std::sync::Arc<Entry>,
+    method: &LoginMethod,
+    iss: Option<&str>,
+    whole: bool,
+) -> Result<(), Failure> {
+    let wrong = || Err(Failure::again("the answer names another issuer (`iss`)"));
+    match (&method.kind, iss) {
+        (LoginMethodKind::OpenId(openid), Some(iss)) if iss != openid.issuer => wrong(),
+        (LoginMethodKind::OpenId(openid), None) if whole => match entry.known(openid).await?.discovery.names_itself {
+            true => Err(Failure::again("the answer names no issuer (`iss`), and this provider's always do")),
+            false => Ok(()),
+        },
+        (LoginMethodKind::Github(at), Some(iss))
+            if iss != at.authority && iss != format!("{}/login/oauth", at.authority) =>
+        {
+            wrong()
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Found {
+    /// The person, if nothing speaks against them.
+    fn proven(self, method: &LoginMethod) -> Result<Proven, Failure> {
+        if let Some(failure) = self.refusals.into_iter().next() {
+            return Err(failure);
+        }
+        let email = self.email.ok_or_else(|| Failure::Answer("nobody has an address".to_owned()))?.address;
+        Ok(Proven {
+            issuer: self.issuer,
+            subject: self.subject,
+            email,
+            method: method.name.clone(),
+            attributes: self.attributes,
+        })
+    }
+}
+
+/// The origin that a visitor is sent to by `method`, as far as is known.
+pub(super) async fn target(desk: &Desk<'_>, method: &LoginMethod) -> Option<String> {
+    let address = match &method.kind {
+        LoginMethodKind::OpenId(openid) => {
+            let known = desk.providers.entry(method).ok()?.soon(openid).await;
+            known.map_or_else(|| openid.issuer.clone(), |known| known.discovery.authorization.clone())
+        }
+        LoginMethodKind::Github(at) => at.authority.clone(),
+        LoginMethodKind::OneTimePin | LoginMethodKind::Passkey(_) => return None,
+    };
+    Some(Url::parse(&address).ok()?.origin().ascii_serialization())
+}
+
+/// What people read of a method.
+pub(super) fn label(desk: &Desk<'_>, method: &LoginMethod) -> String {
+    offer::label(method, &desk.snapshot.declared.login_methods)
+}

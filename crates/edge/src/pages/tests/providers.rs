@@ -1,0 +1,136 @@
+//! The pages about logging in at providers.
+
+use super::*;
+use crate::login::provider::TrialOutcome;
+
+/// Whether a page's forms lead to a provider, and from there to the application.
+pub(super) fn leads_elsewhere(name: &str) -> bool {
+    name.starts_with("trouble") || matches!(name, "login-several" | "login-without-pin")
+}
+
+pub(super) fn pages(hostile: &str) -> Vec<Case> {
+    let (www, text) = (host("www.tnkeng.work"), hostile.to_owned());
+    let form = || Form::new("TOKEN").with("request", format!("R{hostile}"));
+    let targets = || vec!["https://id.example".to_owned(), "https://www.tnkeng.work".to_owned()];
+    let choices = || {
+        vec![
+            MethodChoice::Elsewhere { name: "entra".parse().unwrap(), label: format!("Microsoft Entra{text}") },
+            MethodChoice::Passkey { name: "key".parse().unwrap() },
+        ]
+    };
+    let several = |pin| Login {
+        host: www.clone(),
+        form: form(),
+        methods: choices(),
+        pin,
+        email: text.clone(),
+        problem: None,
+        mail_delayed: true,
+        targets: targets(),
+    };
+    let trouble = |trouble| LoginTrouble {
+        trouble,
+        host: www.clone(),
+        method: "google".parse().unwrap(),
+        label: format!("Google{text}"),
+        form: form(),
+        again: form(),
+        others: choices(),
+        link: "https://www.tnkeng.work/x".into(),
+        by_code: Some("/.access/login?app=A&request=B&choose=1".into()),
+        targets: targets(),
+        reference: reference(),
+        at: AT,
+    };
+    let trial = |refused: Vec<String>| LoginTrial {
+        label: format!("Google{text}"),
+        outcome: TrialOutcome {
+            method: "google".parse().unwrap(),
+            issuer: Some(format!("https://id.example{text}")),
+            subject: Some(format!("somebody{text}")),
+            email: Some(email("ann@example.com")),
+            email_claim: Some(format!("email{text}")),
+            email_accepted: Some("it says so".into()),
+            groups: vec![format!("staff{text}")],
+            github: vec![tunnel_policy::GithubOrganization { name: format!("org{text}"), teams: vec![text.clone()] }],
+            amr: vec![format!("mfa{text}")],
+            claims: [(format!("department{text}"), serde_json::json!([text]))].into(),
+            refused,
+        },
+    };
+    let denied = Denied {
+        host: www.clone(),
+        signed_in: Some(email("guest@tnkeng.work")),
+        by: Some(format!("Google{text}")),
+        form: Some(form()),
+        reference: reference(),
+        at: AT,
+    };
+    macro_rules! page {
+        ($name:literal, $status:literal, $page:expr, [$($fact:literal),*]) => {{
+            let page = $page;
+            ($name, Box::new(move |c: &PageContext| page.render(c)) as Box<dyn Fn(&PageContext) -> Response>, $status, vec![$($fact),*])
+        }};
+    }
+    vec![
+        page!(
+            "login-several",
+            200,
+            several(true),
+            [
+                r#"class="methods" method="post" action="/.access/login""#,
+                r#"name="method" value="entra"><span class="mark" aria-hidden="true">M</span>Microsoft Entra"#,
+                r#"class="btn script" type="button" data-passkey="key""#,
+                r#"name="method" value="pin""#,
+                r#"class="or""#
+            ]
+        ),
+        page!("login-without-pin", 200, several(false), [r#"value="entra""#]),
+        page!(
+            "trouble-down",
+            503,
+            trouble(Trouble::Down),
+            [
+                "Google",
+                "503",
+                "<code>google</code>",
+                r#"value="google""#,
+                r#"value="entra""#,
+                "choose=1",
+                "7F3A-92C1-E08B",
+                r#"href="https://www.tnkeng.work/x""#
+            ]
+        ),
+        page!("trouble-setup", 502, trouble(Trouble::Setup), ["Google", "502", "mailto:admin@tnkeng.work"]),
+        page!("trouble-answer", 502, trouble(Trouble::Answer), ["Google", "502"]),
+        page!("trouble-again", 400, trouble(Trouble::Again), ["Google", "400"]),
+        page!("trouble-refused", 403, trouble(Trouble::Refused), ["Google", r#"value="google""#]),
+        page!("trouble-unverified", 403, trouble(Trouble::Unverified), [r#"name="account" value="other""#]),
+        page!("trouble-email", 403, trouble(Trouble::NoEmail), [r#"name="account" value="other""#]),
+        page!("trouble-account", 403, trouble(Trouble::Account), [r#"name="account" value="other""#, "www"]),
+        page!("trouble-much", 403, trouble(Trouble::TooMuch), ["403"]),
+        page!(
+            "trial",
+            200,
+            trial(vec![]),
+            ["https://id.example", "somebody", "ann@example.com", "staff", "mfa", "department", "it says so"]
+        ),
+        page!("trial-refused", 422, trial(vec![format!("no{text}"), "neither".into()]), ["notice bad", "neither"]),
+        page!("trial-lapsed", 404, TrialLapsed, ["edge admin login-method test"]),
+        page!("denied-by-provider", 403, denied, ["Google", "guest@tnkeng.work"]),
+    ]
+}
+
+#[test]
+fn a_provider_that_is_down_says_when_to_come_back() {
+    for (render, status) in
+        pages("").into_iter().filter(|(name, ..)| name.starts_with("trouble")).map(|(_, r, s, _)| (r, s))
+    {
+        for json in [false, true] {
+            let mut context = context(Lang::En);
+            context.json = json;
+            let response = render(&context);
+            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), status == 503, "{status}");
+        }
+    }
+}

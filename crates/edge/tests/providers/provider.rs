@@ -1,0 +1,194 @@
+//! A provider that lets in whoever comes, and says of them what a test wants.
+
+use std::sync::{Arc, Mutex};
+
+use aws_lc_rs::{
+    digest::{SHA256, digest},
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
+};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    routing::{get, post},
+};
+use data_encoding::{BASE64, BASE64URL_NOPAD};
+use serde_json::{Value, json};
+
+use crate::site::NOW;
+
+pub(crate) const CLIENT_ID: &str = "edge-client";
+pub(crate) const SECRET: &str = "s3cret +/=%:&~";
+
+/// What it does from now on.
+#[derive(Clone)]
+pub(crate) struct Ways {
+    /// Claims over the usual ones.
+    pub(crate) claims: Value,
+    /// The name of its key.
+    pub(crate) kid: &'static str,
+    /// What the token endpoint answers in the place of tokens.
+    pub(crate) token: Option<(u16, Value)>,
+    /// What userinfo answers.
+    pub(crate) userinfo: Value,
+    /// Whether it says that its answers name it.
+    pub(crate) names_itself: bool,
+    /// Whether a nonce is another login's.
+    pub(crate) other_nonce: bool,
+}
+
+/// A running provider.
+pub(crate) struct Provider {
+    pub(crate) issuer: String,
+    inner: Arc<Inner>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+struct Inner {
+    issuer: String,
+    key: EcdsaKeyPair,
+    ways: Mutex<Ways>,
+    /// Paths that were asked for, in order.
+    asked: Mutex<Vec<String>>,
+    /// What the next code stands for: nonce and challenge.
+    code: Mutex<(String, String)>,
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Provider {
+    pub(crate) async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let issuer = format!("http://{}", listener.local_addr().unwrap());
+        let ways = Ways {
+            claims: json!({}),
+            kid: "one",
+            token: None,
+            userinfo: json!({"sub": "somebody"}),
+            names_itself: false,
+            other_nonce: false,
+        };
+        let inner = Arc::new(Inner {
+            issuer: issuer.clone(),
+            key: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(),
+            ways: Mutex::new(ways),
+            asked: Mutex::default(),
+            code: Mutex::default(),
+        });
+        let router = Router::new()
+            .route("/.well-known/openid-configuration", get(discovery))
+            .route("/jwks", get(jwks))
+            .route("/token", post(token))
+            .route("/userinfo", get(userinfo))
+            .with_state(inner.clone());
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { issuer, inner, task }
+    }
+
+    pub(crate) fn behave(&self, change: impl FnOnce(&mut Ways)) {
+        change(&mut self.inner.ways.lock().unwrap());
+    }
+
+    /// How often a path was asked for.
+    pub(crate) fn asked(&self, path: &str) -> usize {
+        self.inner.asked.lock().unwrap().iter().filter(|asked| *asked == path).count()
+    }
+
+    /// Listens no more.
+    pub(crate) fn stop(&self) {
+        self.task.abort();
+    }
+
+    /// Somebody is sent here, and sent back: the query of the callback.
+    pub(crate) fn lets_in(&self, location: &str) -> String {
+        let url = url::Url::parse(location).unwrap();
+        assert!(location.starts_with(&format!("{}/authorize?", self.issuer)), "{location}");
+        let one =
+            |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned()).unwrap();
+        assert_eq!((one("response_type"), one("code_challenge_method")), ("code".into(), "S256".into()));
+        assert_eq!(one("client_id"), CLIENT_ID);
+        *self.inner.code.lock().unwrap() = (one("nonce"), one("code_challenge"));
+        format!("code=CODE&state={}", one("state"))
+    }
+}
+
+type Shared = State<Arc<Inner>>;
+
+impl Inner {
+    fn note(&self, path: &str) -> Ways {
+        self.asked.lock().unwrap().push(path.to_owned());
+        self.ways.lock().unwrap().clone()
+    }
+
+    fn claims(&self, ways: &Ways, nonce: &str) -> Value {
+        let nonce = if ways.other_nonce { "another" } else { nonce };
+        let mut claims = json!({
+            "iss": self.issuer, "aud": CLIENT_ID, "sub": "somebody", "nonce": nonce, "iat": NOW.0, "exp": NOW.0 + 300,
+            "email": "ann@example.com", "email_verified": true,
+        });
+        for (name, value) in ways.claims.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        claims
+    }
+}
+
+async fn discovery(State(inner): Shared) -> String {
+    let ways = inner.note("discovery");
+    let at = |path: &str| format!("{}{path}", inner.issuer);
+    json!({
+        "issuer": inner.issuer,
+        "authorization_endpoint": at("/authorize"),
+        "token_endpoint": at("/token"),
+        "jwks_uri": at("/jwks"),
+        "userinfo_endpoint": at("/userinfo"),
+        "response_types_supported": ["code"],
+        "authorization_response_iss_parameter_supported": ways.names_itself,
+    })
+    .to_string()
+}
+
+async fn jwks(State(inner): Shared) -> String {
+    let ways = inner.note("jwks");
+    let point = inner.key.public_key().as_ref();
+    let (x, y) = (BASE64URL_NOPAD.encode(&point[1..33]), BASE64URL_NOPAD.encode(&point[33..]));
+    json!({"keys": [{"kty": "EC", "crv": "P-256", "kid": ways.kid, "x": x, "y": y}]}).to_string()
+}
+
+async fn token(State(inner): Shared, headers: HeaderMap, body: Bytes) -> (StatusCode, String) {
+    let ways = inner.note("token");
+    if let Some((status, answer)) = ways.token {
+        return (StatusCode::from_u16(status).unwrap(), answer.to_string());
+    }
+    let field = |name: &str| {
+        url::form_urlencoded::parse(&body).find(|(key, _)| key == name).map(|(_, value)| value.into_owned()).unwrap()
+    };
+    // Both parts are form-encoded before they are put together (RFC 6749 §2.3.1).
+    let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let basic = format!("Basic {}", BASE64.encode(format!("{}:{}", encode(CLIENT_ID), encode(SECRET)).as_bytes()));
+    assert_eq!(headers["authorization"], basic);
+    let (nonce, challenge) = inner.code.lock().unwrap().clone();
+    let verifier = field("code_verifier");
+    assert_eq!(BASE64URL_NOPAD.encode(digest(&SHA256, verifier.as_bytes()).as_ref()), challenge);
+    assert_eq!((field("code"), field("grant_type")), ("CODE".into(), "authorization_code".into()));
+    assert!(field("redirect_uri").starts_with("https://access.example.com/.access/callback/"));
+    let header = json!({"alg": "ES256", "kid": ways.kid}).to_string();
+    let claims = inner.claims(&ways, &nonce).to_string();
+    let message =
+        format!("{}.{}", BASE64URL_NOPAD.encode(header.as_bytes()), BASE64URL_NOPAD.encode(claims.as_bytes()));
+    let signature = inner.key.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
+    let id_token = format!("{message}.{}", BASE64URL_NOPAD.encode(signature.as_ref()));
+    (StatusCode::OK, json!({"access_token": "ACCESS", "token_type": "Bearer", "id_token": id_token}).to_string())
+}
+
+async fn userinfo(State(inner): Shared, headers: HeaderMap) -> String {
+    let ways = inner.note("userinfo");
+    assert_eq!(headers["authorization"], "Bearer ACCESS");
+    ways.userinfo.to_string()
+}
