@@ -1,24 +1,18 @@
 //! The guide for the application behind the edge: what it shows is run as it stands there.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use regex::Regex;
 use tokio::process::Command;
-use tunnel_auth::{Algorithm, AssertionClaims};
-use tunnel_edge::{
-    Clock,
-    keys::Keys,
-    store::{DATABASE_NAME, Store as _, sqlite::SqliteStore},
-};
-use tunnel_proto::{AppId, PersonId};
+use tunnel_proto::AppId;
 use tunnel_tests::{
-    Canary, Connector, Door, Edge, EdgeConfig, Lab, Process, Smtp,
+    Canary, Certs, Connector, Door, Edge, EdgeConfig, Lab, Process, Smtp,
     edge::{ACCESS, LOGIN_HOST, listens},
     guide,
-    process::{finish_reading, tool},
+    process::{Finished, finish_reading, tool},
     run,
-    stage::{STAFF, WWW},
+    stage::{APP, STAFF, WWW},
     visitor,
 };
 
@@ -94,7 +88,7 @@ impl Place {
         let reply = staff.ask("POST", &format!("https://{WWW}/page"), &forged, b"a body").await?;
         ensure!(reply.status() == 200, "{}: {}", reply.status(), reply.text());
         let head = self.app.wait_for_heads(1).await?.remove(0);
-        ensure!(head.all("remote-user") == [STAFF], "{head:?}");
+        ensure!(head.all("remote-user") == [STAFF] && head.all("remote_user").is_empty(), "{head:?}");
         ensure!((head.target(), head.body.as_slice()) == ("/page", b"a body".as_slice()), "{head:?}");
         let token = head.one("access-jwt-assertion").to_owned();
         // Past the edge.
@@ -159,55 +153,77 @@ fn the_verifier_and_caddy_admit_whom_the_edge_signed_for() {
     });
 }
 
-/// What verifiers for Cloudflare Access do takes an assertion for RS256, by the keys that the edge publishes for them.
+/// What verifiers for Cloudflare Access do takes an assertion for RS256, by the keys that the edge publishes for them. An
+/// application says which it wants, and gets it from the next request on.
 #[test]
 fn the_usual_check_of_cloudflare_access_believes_rs256() {
     run("who-recipe", async |lab| {
         let place = Place::open(&lab).await?;
         let issuer = format!("https://{LOGIN_HOST}");
-        // The keys come within moments of the first start.
-        let listed = async || place.edge.run(&["admin", "keys", "list"]).await?.ok();
-        while !listed().await?.contains("RS256") {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        place.edge.run(&["admin", "keys", "rotate"]).await?.ok()?;
-        let Place { lab, smtp, edge, ca, app, audience } = place;
-        edge.process.terminate().await?;
-        let token = sign(&lab, Algorithm::Rs256, &issuer, audience).await?;
-        let other = sign(&lab, Algorithm::Es256, &issuer, audience).await?;
-        let elsewhere = sign(&lab, Algorithm::Rs256, &issuer, AppId::from_bytes([1; 32])).await?;
-        let edge = Edge::start(&lab, EdgeConfig::with_mail(&smtp)).await?;
-        let place = Place { lab, smtp, edge, ca, app, audience };
-        let check = async |token: &str| {
+        let url = place.app.url();
+        let _connectors = [Connector::publish(&lab, WWW, &url).await?, Connector::publish(&lab, APP, &url).await?];
+        let mut staff = visitor::login(&fs::read_to_string(&place.ca)?, &place.smtp, WWW, STAFF).await?;
+        staff.browse(&format!("https://{APP}/")).await?;
+        let mut assertion = async |host: &str| {
+            place.app.forget();
+            let reply = staff.get(&format!("https://{host}/")).await?;
+            ensure!(reply.status() == 200, "{}: {}", reply.status(), reply.text());
+            let head = place.app.wait_for_heads(1).await?.remove(0);
+            Ok::<_, anyhow::Error>(head.one("cf-access-jwt-assertion").to_owned())
+        };
+        let check = async |token: &str, audience: &str| {
             let mut python = place.python("recipe.py")?;
-            python.env("TEAM_DOMAIN", &issuer);
+            python.env("TEAM_DOMAIN", &issuer).env("AUDIENCE", audience);
             let file = place.lab.write("token", token)?;
             finish_reading(python, fs::File::open(file)?.into()).await
         };
-        let claims: serde_json::Value = serde_json::from_str(&check(&token).await?.ok()?)?;
+        let audience = place.audience.to_string();
+        ensure!(check(&assertion(WWW).await?, &audience).await?.code != 0, "unless it is told, it signs by ES256");
+        let plain = "policies: [staff-only]}\n  - {name: app";
+        ensure!(ACCESS.contains(plain), "{ACCESS}");
+        let chosen = ACCESS.replace(plain, &plain.replace('}', ", assertion: rs256}"));
+        place.edge.apply(&chosen).await?;
+        let (token, other) = (assertion(WWW).await?, assertion(APP).await?);
+        let claims: serde_json::Value = serde_json::from_str(&check(&token, &audience).await?.ok()?)?;
         ensure!(claims["email"] == STAFF && claims["type"] == "app", "{claims}");
-        for (token, because) in
-            [(&other, "ES256"), (&elsewhere, "another application"), (&token[..99].to_owned(), "cut")]
-        {
-            ensure!(check(token).await?.code != 0, "{because} was believed");
+        let nobody = "ab".repeat(32);
+        for (token, audience, because) in [
+            (other.as_str(), &audience, "that of another application, by ES256,"),
+            (&token, &nobody, "one for another application"),
+            (&token[..99], &audience, "half of one"),
+        ] {
+            ensure!(check(token, audience).await?.code != 0, "{because} was believed");
         }
-        // After an emergency nothing that was signed before is believed.
-        let listed = place.edge.run(&["admin", "keys", "rotate", "--revoke-now", "--json"]).await?.ok()?;
-        let listed: serde_json::Value = serde_json::from_str(&listed)?;
-        let states: Vec<_> = listed.as_array().context("a list")?.iter().map(|key| &key["state"]).collect();
-        ensure!(states == ["signing", "signing"], "{listed}");
-        let refused = check(&token).await?;
-        ensure!(refused.code != 0 && refused.stderr.contains("signed by none of the keys"), "{}", refused.said());
-        Ok(())
+        // Both are believed by the keys of all kinds, by an independent implementation.
+        let certs = Certs::fetch(&staff, LOGIN_HOST, &issuer).await?;
+        for token in [&token, &other] {
+            ensure!(certs.verify(token)?["email"] == STAFF);
+        }
+        place.changes_its_keys(&token, async |token: &str| check(token, &audience).await).await
     });
 }
 
-/// An assertion as the edge of the lab, which does not run, would sign it.
-async fn sign(lab: &Lab, algorithm: Algorithm, issuer: &str, app: AppId) -> Result<String> {
-    let store = SqliteStore::open(lab.path("edge").join(DATABASE_NAME)).await?;
-    let now = Clock::System.now();
-    let keys = Keys::load(&lab.path("edge"), &store, now).await?;
-    store.close().await;
-    let claims = AssertionClaims::new(issuer, app, PersonId::from_random([5; 16]), STAFF.parse()?, "nonce", now);
-    Ok(keys.signing(algorithm, now).context("a key")?.sign(&claims)?)
+impl Place {
+    /// By command, the keys change in order, or in an emergency at once; then nothing is believed that was signed before.
+    async fn changes_its_keys(&self, token: &str, check: impl AsyncFn(&str) -> Result<Finished>) -> Result<()> {
+        let states = async |words: &[&str]| {
+            let words = [&["admin", "keys"], words, &["--json"]].concat();
+            let listed: serde_json::Value = serde_json::from_str(&self.edge.run(&words).await?.ok()?)?;
+            let states = listed.as_array().context("a list")?.iter();
+            Ok::<_, anyhow::Error>(
+                states.map(|key| key["state"].as_str().unwrap_or("?").to_owned()).collect::<Vec<_>>(),
+            )
+        };
+        ensure!(states(&["list"]).await? == ["signing", "signing"]);
+        ensure!(states(&["rotate"]).await? == ["signing", "next", "signing", "next"]);
+        let again = self.edge.run(&["admin", "keys", "rotate"]).await?;
+        ensure!(again.code == 1 && again.stderr.contains("on its way already"), "{}", again.said());
+        check(token).await?.ok()?;
+        ensure!(states(&["rotate", "--revoke-now"]).await? == ["signing", "signing"]);
+        let refused = check(token).await?;
+        ensure!(refused.code != 0 && refused.stderr.contains("signed by none of the keys"), "{}", refused.said());
+        let audit = self.edge.run(&["admin", "audit", "-n", "50"]).await?.ok()?;
+        ensure!(audit.contains("keys_rotated") && audit.contains("RS256: published no more"), "{audit}");
+        Ok(())
+    }
 }

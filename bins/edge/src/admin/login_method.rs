@@ -120,7 +120,7 @@ async fn test(office: &dyn Administration, name: Name, json: bool) -> Answer<()>
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use tunnel_edge::socket::LoginMethodStatus;
 
     pub(super) fn status(kind: &str) -> LoginMethodStatus {
         LoginMethodStatus {

@@ -1,6 +1,5 @@
 //! Which ways to log in a person is offered.
 
-use anyhow::Result;
 use serde_json::json;
 use tunnel_tests::{
     Browser, Provider, ProviderConfig,
