@@ -110,6 +110,7 @@ async fn an_answer_counts_only_for_the_provider_that_was_asked() {
         iss.into_iter().for_each(|iss| query = format!("{query}&iss={iss}"));
         assert_eq!(site.back(&mut browser, "one", &query).await.status, status, "{names_itself} {iss:?}");
         // Nor does an error count that somebody else sends.
+        let mut browser = Browser::default();
         let location = site.sent(&mut browser, "one").await;
         let state = one.lets_in(&location).replace("code=CODE&", "");
         let error =
