@@ -180,8 +180,8 @@ fn when_a_connector_is_drained_its_connections_end_as_cut_and_the_next_one_is_to
         both.log.wait_for(&told).await?;
         said_back(&mut bystander).await.with_context(|| both.log.text())?;
         // Whoever tries again is told what is missing.
-        let mut later = TcpStream::connect("127.0.0.1:7001").await?;
-        assert!(timeout(PATIENCE, later.read(&mut [0; 1])).await?.is_err());
+        let later = async { TcpStream::connect("127.0.0.1:7001").await?.read(&mut [0; 1]).await };
+        assert!(timeout(PATIENCE, later).await?.is_err());
         client.log.wait_for("no connector").await?;
         Ok(())
     });
