@@ -14,6 +14,7 @@ mod e2e {
     mod networks;
     mod office;
     mod pages;
+    mod passkeys;
     mod planted;
     mod policies;
     mod providers;

@@ -6,6 +6,7 @@ pub(crate) mod output;
 mod person;
 mod service_token;
 mod tunnel;
+mod user;
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
@@ -27,6 +28,7 @@ use output::{clean, table, when};
 use person::PersonCommand;
 use service_token::ServiceTokenCommand;
 use tunnel::TunnelCommand;
+use user::UserCommand;
 
 /// What `edge admin` can do.
 #[derive(Debug, Subcommand)]
@@ -69,6 +71,9 @@ pub(crate) enum AdminCommand {
     /// Ways to log in: what their providers have to be told, and whether they work
     #[command(subcommand)]
     LoginMethod(LoginMethodCommand),
+    /// People who were invited, and log in by a passkey
+    #[command(subcommand)]
+    User(UserCommand),
 }
 
 /// What `edge admin operator` can do.
@@ -186,6 +191,7 @@ async fn perform(command: AdminCommand, data_dir: &Path, json: bool) -> Answer<(
         AdminCommand::Application(ApplicationCommand::List) => applications(&*office, json).await,
         AdminCommand::Keys(command) => keys::perform(command, &*office, json).await,
         AdminCommand::LoginMethod(command) => login_method::perform(command, &*office, json).await,
+        AdminCommand::User(command) => user::perform(command, &*office, json).await,
     }
 }
 
@@ -354,6 +360,8 @@ mod tests {
             "service-token list",
             "login-method show entra --lang ja",
             "login-method test entra",
+            "user invite a@example.com --name A",
+            "user list",
         ] {
             assert!(not_built(&parse(words).unwrap()).is_none(), "{words}");
         }
@@ -370,6 +378,8 @@ mod tests {
             "tunnel route office bad_*_*",
             "session revoke 123",
             "session revoke a@b@c",
+            "user invite nobody",
+            "user remove",
             "audit -n 0",
             "audit -n 10001",
             "login-method test",

@@ -15,7 +15,7 @@ use super::failed;
 /// Logs to standard error.
 pub(crate) fn log(level: Level, format: &str) {
     let filter = EnvFilter::new(format!(
-        "warn,yamux=error,rustls_platform_verifier=off,edge={level},tunnel_edge={level},tunnel_proto={level},tunnel_origin={level}"
+        "warn,yamux=error,rustls_platform_verifier=off,webauthn_rs=off,webauthn_rs_core=off,edge={level},tunnel_edge={level},tunnel_proto={level},tunnel_origin={level}"
     ));
     let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second subscriber cannot be set; this is the first.

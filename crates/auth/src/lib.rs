@@ -11,6 +11,7 @@
 //! - [`form`]: the token that ties a form to the browser it was made for.
 //! - [`assertion`]: the signed statement that an origin receives about a visitor.
 //! - `oidc` and `github` (feature `oidc`): what is said to a provider and what is believed of its answers.
+//! - `passkeys`, a feature: what a browser is asked for a passkey, and what its answer proves.
 //!
 //! ```
 //! use tunnel_auth::{SessionId, pin::Pin};
@@ -27,6 +28,8 @@ pub mod github;
 #[cfg(feature = "oidc")]
 pub mod oidc;
 pub mod opaque;
+#[cfg(feature = "passkeys")]
+pub mod passkeys;
 pub mod pin;
 pub mod seal;
 pub mod secret;

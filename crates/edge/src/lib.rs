@@ -1,5 +1,6 @@
 //! The edge: terminates TLS, makes every visitor log in, judges by policy, and forwards to connectors.
 
+mod account;
 mod assertions;
 pub mod audit;
 mod certs;
@@ -46,6 +47,7 @@ mod tls;
 pub mod trial;
 pub mod tunnels;
 pub mod upstream;
+pub mod users;
 pub mod visit;
 mod websocket;
 

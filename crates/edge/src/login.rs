@@ -3,7 +3,8 @@
 //! 1. [`Desk::begin`]: at the application's host a visitor without session gets a login cookie and is sent to the login
 //!    host with a sealed `Request`.
 //! 2. `page`: the login host ties the request to a login cookie of its own. Who is logged in there already is judged at
-//!    once; others ask for a code and type it (`pin`), or log in at a provider and come back ([`provider`]).
+//!    once; others ask for a code and type it (`pin`), use a passkey (`passkey`), or log in at a provider and come back
+//!    ([`provider`]).
 //! 3. `handover`: who is admitted is sent back with a code that lives for seconds and counts only beside the first login
 //!    cookie.
 //! 4. The application's host redeems it for a session, and returns to where the visitor wanted to go.
@@ -17,13 +18,14 @@ pub(crate) mod form;
 pub(crate) mod handover;
 pub(crate) mod offer;
 pub(crate) mod page;
+pub(crate) mod passkey;
 pub(crate) mod pin;
 pub(crate) mod proven;
 pub mod provider;
 pub(crate) mod request;
 pub(crate) mod setup;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -120,12 +122,12 @@ impl<'a> Desk<'a> {
     /// Step one of a login: sends a visitor without session to the login host, to come back to `target` (path and query of
     /// the request). What is not a person's navigation gets 401 and is sent nowhere.
     pub fn begin(&self, ask: &Ask<'_>, app: &Application, target: &str) -> Response {
-        self.begin_at(ask, Destination::Application(app), target, None)
+        self.begin_at(ask, Destination::Application(app), target, |request| request)
     }
 
     /// The same at the login host, for whoever is to let the access client in to `app` at `host`.
     pub(crate) fn begin_client(&self, ask: &Ask<'_>, app: &Application, host: &Hostname, target: &str) -> Response {
-        self.begin_at(ask, Destination::Client(app), target, Some(host))
+        self.begin_at(ask, Destination::Client(app), target, |request| Request { named: Some(host.clone()), ..request })
     }
 
     fn begin_at(
@@ -133,7 +135,7 @@ impl<'a> Desk<'a> {
         ask: &Ask<'_>,
         destination: Destination<'_>,
         target: &str,
-        named: Option<&Hostname>,
+        more: impl FnOnce(Request) -> Request,
     ) -> Response {
         let context = self.context(ask);
         if context.json {
@@ -141,8 +143,7 @@ impl<'a> Desk<'a> {
         }
         let app = destination.id(self.login_host);
         let login = login_of(ask.headers);
-        let request = Request { named: named.cloned(), ..Request::new(app, ask.visit, target, login.hash()) };
-        let request = request.seal(self.keys);
+        let request = more(Request::new(app, ask.visit, target, login.hash())).seal(self.keys);
         let path = format!("/.access/login?app={app}&request={request}");
         let mut response = see_other(&ask.visit.url(self.login_host, &path));
         cookie::set(response.headers_mut(), LOGIN_COOKIE, &login.reveal(), LOGIN_LIFE);
@@ -161,8 +162,27 @@ impl<'a> Desk<'a> {
         match session {
             Some(session) if self.snapshot.is_administrator(&session.identity().email) => Ok(session),
             Some(session) => Err(Box::new(self.denied(ask, self.login_host, Some(&session), "not an administrator"))),
-            None => Err(Box::new(self.begin_at(ask, Destination::Administration, target, None))),
+            None => Err(Box::new(self.begin_at(ask, Destination::Administration, target, |request| request))),
         }
+    }
+
+    /// The session of whoever is logged in at the login host, unless banned; else the way to log in and come back to
+    /// `target`. With `recent`, a login from longer ago does not do. Counts at the login host only.
+    pub(crate) fn require_member(&self, ask: &Ask<'_>, target: &str, recent: Option<Duration>) -> Answer<Arc<Session>> {
+        let visit = ask.visit;
+        let session = self.session(ask).filter(|session| visit.host == *self.login_host && session.parent().is_none());
+        let Some(session) = session else {
+            return Err(Box::new(self.begin_at(ask, Destination::Account, target, |request| request)));
+        };
+        let identity = session.identity();
+        if self.snapshot.is_banned(identity.person, &identity.email) {
+            return Err(Box::new(self.denied(ask, self.login_host, Some(&session), "banned")));
+        }
+        if recent.is_some_and(|recent| visit.now.since(identity.authenticated) > recent) {
+            let fresh = |request| Request { fresh: true, ..request };
+            return Err(Box::new(self.begin_at(ask, Destination::Account, target, fresh)));
+        }
+        Ok(session)
     }
 
     /// The session that the request's cookies name at its host.

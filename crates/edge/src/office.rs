@@ -14,15 +14,16 @@ use crate::{
     setup::{self, MadeBy},
     socket::{
         AUDIT_MAX, Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken,
-        Explain, Explained, Exported, KeyStatus, LoginMethodStatus, LoginTestBegun, LoginTestQuery, LoginTestResult,
-        NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, OperatorRevoked, PersonStatus, PolicyTested,
-        Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued,
-        ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes, TunnelStatus,
-        UnbanPerson, WhichSessions, problem,
+        Explain, Explained, Exported, InviteUser, KeyStatus, LoginMethodStatus, LoginTestBegun, LoginTestQuery,
+        LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked,
+        PersonStatus, PolicyTested, Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel,
+        ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes,
+        TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus, WhichSessions, problem,
     },
     store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord, SessionRecord, Store, StoreError},
     trial,
     tunnels::{Principal, TunnelRef},
+    users,
 };
 
 /// The edge as its owner sees it.
@@ -56,6 +57,11 @@ impl Office {
     fn records(&self) -> Vec<SessionRecord> {
         let record = |session: &Arc<Session>| SessionRecord { seen: session.seen(), ..session.record().clone() };
         self.state.sessions.list(self.state.now()).iter().map(record).collect()
+    }
+
+    /// How visitors come to the login host.
+    fn login_base(&self) -> String {
+        self.state.tunnel_desk(None).visit_url(self.state.login_host())
     }
 
     fn hostnames(&self, tunnel: TunnelId) -> Vec<HostPattern> {
@@ -260,6 +266,35 @@ impl Administration for Office {
 
     async fn login_test(&self, request: LoginTestQuery) -> Answer<LoginTestResult> {
         login_methods::test(&self.state, &request).await
+    }
+
+    async fn users(&self) -> Answer<Vec<UserStatus>> {
+        users::list(&*self.state.store, self.state.now()).await
+    }
+
+    async fn invite_user(&self, request: InviteUser) -> Answer<UserInvited> {
+        let (base, now) = (self.login_base(), self.state.now());
+        let issue = users::invite(&*self.state.store, &request, &base, now).await?;
+        issue.store(&*self.state.store, &self.state.snapshot.load().declared, "invited").await
+    }
+
+    async fn reset_user(&self, request: NamedUser) -> Answer<UserInvited> {
+        let (base, now) = (self.login_base(), self.state.now());
+        let issue = users::reset(&*self.state.store, &request, &base, now).await?;
+        let (person, what) = (issue.person(), "a new link, in the place of every passkey");
+        let invited = issue.store(&*self.state.store, &self.state.snapshot.load().declared, what).await?;
+        self.state.sessions.end_person(person).await.map_err(failed)?;
+        Ok(invited)
+    }
+
+    async fn remove_user(&self, request: NamedUser) -> Answer<UserRemoved> {
+        let (people, passkeys) = users::remove(&*self.state.store, &request, self.state.now()).await?;
+        let mut sessions = 0usize;
+        for person in people {
+            let ended = self.state.sessions.end_person(person).await.map_err(failed)?;
+            sessions = sessions.saturating_add(ended);
+        }
+        Ok(UserRemoved { email: request.email, passkeys, sessions })
     }
 
     async fn setup_link(&self) -> Answer<SetupLink> {

@@ -1,9 +1,9 @@
 //! The pages that people meet: one struct per page, each with `render`.
 //!
-//! Markup is in `templates/`, words are in `locales/` (English and Japanese, the same keys), the stylesheet is in
-//! `assets/`. Everything here works without script and under [a policy](csp) that allows none. Words that a stranger
-//! chose (hosts, addresses, names of machines) are escaped wherever they are put, and nothing here says whether an
-//! address is admitted.
+//! Markup is in `templates/`, words are in `locales/` (English and Japanese, the same keys), the stylesheet and the one
+//! script are in `assets/`. Everything here works without script and under [a policy](csp) that allows none, but for making
+//! and using a passkey. Words that a stranger chose (hosts, addresses, names of machines) are escaped wherever they are put,
+//! and nothing here says whether an address is admitted.
 //!
 //! ```
 //! use tunnel_edge::{Lang, Reference, pages::{Missing, NotFound, PageContext}};
@@ -15,6 +15,7 @@
 //! # Ok::<(), tunnel_proto::hostname::HostnameError>(())
 //! ```
 
+mod account;
 pub mod assets;
 mod client;
 mod denied;
@@ -23,6 +24,7 @@ mod errors;
 mod login;
 mod logout;
 mod moment;
+mod passkey;
 mod reply;
 mod setup;
 mod trouble;
@@ -37,6 +39,7 @@ use crate::{Lang, Reference};
 
 pub(crate) use self::errors::StreamProblem;
 pub use self::{
+    account::{Account, AccountSession, AddPasskey, DeletePasskey, PasskeyLine},
     client::{ApproveClient, ClientCode, ClientResult, Waiting},
     denied::Denied,
     enroll::{ApproveConnector, ApproveProblem, EnrolResult, HostChoice},
@@ -47,6 +50,7 @@ pub use self::{
     login::{EmailProblem, Login, MethodChoice, Pin, PinProblem, StartAgain},
     logout::{LoggedOut, LogoutAsk},
     moment::Moment,
+    passkey::{Invitation, InvitationClosed, PasskeyButton, PasskeyProblem},
     reply::{csp, wants_json},
     setup::{NoAdministrator, SetupDone, SetupEmail, SetupLapsed, SetupPin},
     trouble::{LoginTrial, LoginTrouble, TrialLapsed, Trouble},

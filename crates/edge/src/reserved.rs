@@ -13,12 +13,12 @@ use tunnel_proto::{
 };
 
 use crate::{
-    Response, Visit, certs, client_login,
+    Response, Visit, account, certs, client_login,
     enroll::{self, approval},
     identity,
     keys::Audience,
     login::{
-        Answer, Ask, Desk, form, handover, offer, page, pin,
+        Answer, Ask, Desk, form, handover, offer, page, passkey, pin,
         provider::{self, trial},
         setup::{self, Setup},
     },
@@ -62,6 +62,14 @@ enum Endpoint<'p> {
     Client,
     ClientDevice,
     ClientToken,
+    Account,
+    AccountPasskey,
+    AccountDelete,
+    Invite,
+    PasskeyOptions,
+    PasskeyCallback,
+    PasskeyRegister,
+    PasskeyRegisterOptions,
 }
 
 impl<'p> Endpoint<'p> {
@@ -81,6 +89,14 @@ impl<'p> Endpoint<'p> {
             "/.access/login-test" if at_login_host => Self::LoginTest,
             "/.access/enroll" if at_login_host => Self::Enroll,
             "/.access/setup" if at_login_host => Self::Setup,
+            "/.access/account" if at_login_host => Self::Account,
+            "/.access/account/passkey" if at_login_host => Self::AccountPasskey,
+            "/.access/account/delete" if at_login_host => Self::AccountDelete,
+            "/.access/invite" if at_login_host => Self::Invite,
+            "/.access/passkey/options" if at_login_host => Self::PasskeyOptions,
+            "/.access/callback/passkey" if at_login_host => Self::PasskeyCallback,
+            "/.access/passkey/register" if at_login_host => Self::PasskeyRegister,
+            "/.access/passkey/register/options" if at_login_host => Self::PasskeyRegisterOptions,
             _ => match path.strip_prefix("/.access/callback/").filter(|_| at_login_host) {
                 Some(method) => Self::Callback(method),
                 None => Self::Asset(path.strip_prefix("/.access/assets/")?),
@@ -92,11 +108,23 @@ impl<'p> Endpoint<'p> {
     /// The methods that it has. What works once is redeemed by GET alone: HEAD is what scanners send.
     const fn methods(self) -> &'static str {
         match self {
-            Self::Login | Self::PinCallback | Self::Logout | Self::Enroll | Self::Setup | Self::Client => {
-                "GET, HEAD, POST"
+            Self::Login
+            | Self::PinCallback
+            | Self::Logout
+            | Self::Enroll
+            | Self::Setup
+            | Self::Client
+            | Self::Account
+            | Self::AccountDelete => "GET, HEAD, POST",
+            Self::Asset(_) | Self::Identity | Self::Certs(_) | Self::App | Self::AccountPasskey | Self::Invite => {
+                "GET, HEAD"
             }
-            Self::Asset(_) | Self::Identity | Self::Certs(_) | Self::App => "GET, HEAD",
-            Self::ClientDevice | Self::ClientToken => "POST",
+            Self::ClientDevice
+            | Self::ClientToken
+            | Self::PasskeyOptions
+            | Self::PasskeyCallback
+            | Self::PasskeyRegister
+            | Self::PasskeyRegisterOptions => "POST",
             Self::Authorized | Self::Callback(_) | Self::LoginTest => "GET",
         }
     }
@@ -123,6 +151,8 @@ async fn dispatch(reserved: &Reserved<'_>, ask: &Ask<'_>, parts: &Parts, body: B
         return Err(Box::new(page.render(&desk.context(ask))));
     }
     let post = parts.method == Method::POST;
+    // What browsers call the login host, for passkeys.
+    let base = || reserved.tunnels.visit_url(desk.login_host);
     let about = Setup { tunnels: reserved.tunnels, configured: reserved.configured, in_terminal: reserved.in_terminal };
     match endpoint {
         Endpoint::Asset(name) => assets::serve(name, parts.uri.query(), ask.headers).ok_or_else(not_found),
@@ -145,11 +175,18 @@ async fn dispatch(reserved: &Reserved<'_>, ask: &Ask<'_>, parts: &Parts, body: B
         Endpoint::App => Ok(client_login::descriptor::answer(desk, ask)),
         Endpoint::Client if post => client_login::page::submit(desk, ask, body).await,
         Endpoint::Client => client_login::page::show(desk, ask).await,
-        Endpoint::ClientDevice => {
-            let base = reserved.tunnels.visit_url(desk.login_host);
-            Ok(client_login::endpoint::device(desk, ask, body, &base).await)
-        }
+        Endpoint::ClientDevice => Ok(client_login::endpoint::device(desk, ask, body, &base()).await),
         Endpoint::ClientToken => Ok(client_login::endpoint::token(desk, ask, body, reserved.kind_at).await),
+        Endpoint::Account if post => account::submit(desk, ask, body).await,
+        Endpoint::Account => account::show(desk, ask).await,
+        Endpoint::AccountPasskey => account::passkeys::show_add(desk, ask),
+        Endpoint::AccountDelete if post => account::passkeys::delete(desk, ask, body).await,
+        Endpoint::AccountDelete => account::passkeys::ask_delete(desk, ask).await,
+        Endpoint::Invite => account::invitation::show(desk, ask).await,
+        Endpoint::PasskeyOptions => passkey::begin(desk, ask, &base(), body).await,
+        Endpoint::PasskeyCallback => passkey::finish(desk, ask, &base(), body).await,
+        Endpoint::PasskeyRegisterOptions => account::passkeys::begin(desk, ask, &base(), body).await,
+        Endpoint::PasskeyRegister => account::passkeys::finish(desk, ask, &base(), body).await,
         Endpoint::Setup if post => {
             let (response, changed) = setup::submit(desk, ask, &about, body).await?;
             if changed {

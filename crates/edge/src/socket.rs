@@ -29,6 +29,7 @@ use crate::{
     },
 };
 
+pub use crate::users::{InviteUser, NamedUser, UserInvited, UserRemoved, UserStatus};
 pub use crate::{
     keys::{KeyStatus, RotateKeys},
     login_methods::{LoginMethodStatus, LoginTestBegun, LoginTestQuery, LoginTestResult, NamedLoginMethod},
@@ -114,6 +115,15 @@ pub trait Administration: Send + Sync + 'static {
     async fn begin_login_test(&self, request: NamedLoginMethod) -> Answer<LoginTestBegun>;
     /// What came of it, waiting a while for it (`POST /v1/login-methods/test/result`).
     async fn login_test(&self, request: LoginTestQuery) -> Answer<LoginTestResult>;
+    /// Everybody who was invited, by address (`GET /v1/users`).
+    async fn users(&self) -> Answer<Vec<UserStatus>>;
+    /// Makes a link by which somebody joins, once (`POST /v1/users`).
+    async fn invite_user(&self, request: InviteUser) -> Answer<UserInvited>;
+    /// Makes a new link for somebody who was invited, deletes their passkeys and ends their sessions
+    /// (`POST /v1/users/reset`).
+    async fn reset_user(&self, request: NamedUser) -> Answer<UserInvited>;
+    /// Removes somebody who was invited, with passkeys and sessions (`POST /v1/users/remove`).
+    async fn remove_user(&self, request: NamedUser) -> Answer<UserRemoved>;
     /// Makes a link that makes an administrator, once (`POST /v1/setup-link`).
     async fn setup_link(&self) -> Answer<SetupLink>;
     /// Applies a declaration (`POST /v1/apply`).

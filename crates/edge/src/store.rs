@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tunnel_policy::{Rules, Selector};
-use tunnel_proto::{Hostname, Name, OperatorId, Revision, TunnelId, UnixTime};
+use tunnel_proto::{Hostname, Name, OperatorId, PersonId, Revision, TunnelId, UnixTime};
 
 pub use records::*;
 
@@ -48,11 +48,35 @@ pub trait Store: Send + Sync + 'static {
 
     /// Remembers a login and says whose it is: the person that the issuer calls so, or a new one with `candidate` as id
     /// (one atomic step).
-    async fn meet(&self, met: &Met<'_>) -> Result<tunnel_proto::PersonId, StoreError>;
+    async fn meet(&self, met: &Met<'_>) -> Result<PersonId, StoreError>;
     /// The person with this id.
-    async fn person(&self, id: tunnel_proto::PersonId) -> Result<Option<PersonRecord>, StoreError>;
+    async fn person(&self, id: PersonId) -> Result<Option<PersonRecord>, StoreError>;
     /// Everybody who was ever met, the last first, at most `limit`.
     async fn people(&self, limit: u32) -> Result<Vec<PersonRecord>, StoreError>;
+
+    /// Keeps a new passkey of somebody who is known, unless they have [`PASSKEYS_MAX`].
+    async fn put_passkey(&self, passkey: &PasskeyRecord) -> Result<PasskeyKept, StoreError>;
+    /// A person's passkeys, oldest first.
+    async fn passkeys(&self, person: PersonId) -> Result<Vec<PasskeyRecord>, StoreError>;
+    /// The passkey with this id.
+    async fn passkey(&self, id: &SecretHash) -> Result<Option<PasskeyRecord>, StoreError>;
+    /// Somebody logged in by a passkey: its credential was `before` and is `after`. False, and nothing is written, when it
+    /// is not `before` any more (another use was faster), or the passkey is gone.
+    async fn use_passkey(&self, id: &SecretHash, before: &str, after: &str, now: UnixTime) -> Result<bool, StoreError>;
+    /// Deletes a passkey if it is this person's; says whether it was.
+    async fn delete_passkey(&self, person: PersonId, id: &SecretHash) -> Result<bool, StoreError>;
+
+    /// Keeps an invitation. Earlier ones of the same address, and every passkey of the same person, are gone with it.
+    async fn put_invitation(&self, invitation: &InvitationRecord) -> Result<(), StoreError>;
+    /// The invitation with this key, unless it has lapsed at `now`. Looking does not use it up.
+    async fn invitation(&self, key: &SecretHash, now: UnixTime) -> Result<Option<InvitationRecord>, StoreError>;
+    /// Every invitation that has not lapsed at `now`, oldest first.
+    async fn invitations(&self, now: UnixTime) -> Result<Vec<InvitationRecord>, StoreError>;
+    /// Uses an invitation up: its person is known from now on, and has the passkey. All of it or nothing; of any number of
+    /// callers exactly one succeeds.
+    async fn join(&self, joining: &Joining<'_>) -> Result<Joined, StoreError>;
+    /// Forgets a person: passkeys, invitations, and that anybody vouched for them. Sessions are the caller's to end.
+    async fn forget_person(&self, person: PersonId) -> Result<(), StoreError>;
 
     /// Keeps a one-time thing until `expires`. `bind` must be presented again to take it.
     async fn put_once(&self, thing: &OneTime) -> Result<(), StoreError>;
@@ -131,7 +155,7 @@ pub trait Store: Send + Sync + 'static {
     /// The records of decisions since `since`, newest first, at most `limit`.
     async fn decisions(&self, since: UnixTime, limit: u32) -> Result<Vec<AuditRecord>, StoreError>;
 
-    /// Removes what has expired at `now` (sessions, one-time things, challenges, counters, mails).
+    /// Removes what has expired at `now` (sessions, one-time things, challenges, counters, mails, invitations).
     async fn sweep(&self, now: UnixTime) -> Result<(), StoreError>;
 }
 

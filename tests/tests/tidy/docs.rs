@@ -150,6 +150,7 @@ fn every_flag_is_documented() {
         "admin login-method show",
         "admin service-token create",
         "admin service-token rotate",
+        "admin user invite",
     ]
     .map(|command| ("edge", command))
     .into_iter()

@@ -148,7 +148,7 @@ pub(super) fn read(read: &mut Reader, node: &Node, what: &str) -> Option<Item<Me
     };
     let (name, body) = (name?, body?);
     let comes_back = matches!(body.kind, LoginMethodKind::OpenId(_) | LoginMethodKind::Github(_));
-    if comes_back && ["pin", "pin-again"].contains(&name.value.as_str()) {
+    if comes_back && ["pin", "pin-again", "passkey"].contains(&name.value.as_str()) {
         let text = format!("`{}` is the address at which codes are typed; choose another name", name.value);
         return read.wrong(name.at, text);
     }

@@ -9,7 +9,7 @@ use tunnel_proto::{AppId, EmailAddress, Hostname, Identity, Name};
 
 use crate::{
     snapshot::Snapshot,
-    store::{LoginMethod, LoginMethodKind},
+    store::{LoginMethod, LoginMethodKind, PasskeyMethod},
 };
 
 /// The shortest grant. With less, a visitor would be sent to the login host and back without end.
@@ -24,6 +24,8 @@ pub(crate) enum Destination<'a> {
     Client(&'a Application),
     /// The edge's own pages at the login host.
     Administration,
+    /// The page at the login host about the person's own passkeys and sessions.
+    Account,
 }
 
 /// Whether somebody may go there.
@@ -40,6 +42,9 @@ impl<'a> Destination<'a> {
         if *id == administration(login_host) {
             return Some(Self::Administration);
         }
+        if *id == account(login_host) {
+            return Some(Self::Account);
+        }
         if let Some(app) = snapshot.policies.application(id) {
             return Some(Self::Application(app));
         }
@@ -53,6 +58,7 @@ impl<'a> Destination<'a> {
             Self::Application(app) => app.id,
             Self::Client(app) => client(app),
             Self::Administration => administration(login_host),
+            Self::Account => account(login_host),
         }
     }
 
@@ -61,6 +67,7 @@ impl<'a> Destination<'a> {
         match self {
             Self::Application(app) | Self::Client(app) => app.name.as_str(),
             Self::Administration => "administration",
+            Self::Account => "account",
         }
     }
 
@@ -76,11 +83,19 @@ impl<'a> Destination<'a> {
         pins.next().map(|method| method.name.clone())
     }
 
+    /// The login method by passkey that it offers.
+    pub(crate) fn passkey_method<'s>(&self, snapshot: &'s Snapshot) -> Option<(&'s Name, &'s PasskeyMethod)> {
+        snapshot.declared.login_methods.iter().find_map(|method| match &method.kind {
+            LoginMethodKind::Passkey(terms) if self.offers(&method.name) => Some((&method.name, terms)),
+            _ => None,
+        })
+    }
+
     /// Whether no login could help under these circumstances.
     pub(crate) fn is_hopeless(&self, snapshot: &Snapshot, here: Circumstances) -> bool {
         match self {
             Self::Application(app) | Self::Client(app) => snapshot.policies.hopeless(app, here),
-            Self::Administration => false,
+            Self::Administration | Self::Account => false,
         }
     }
 
@@ -98,6 +113,12 @@ impl<'a> Destination<'a> {
         match self {
             Self::Application(app) | Self::Client(app) => snapshot.policies.eligible(app, email, here, method),
             Self::Administration => snapshot.is_administrator(email),
+            // Whoever could be let in to anything.
+            Self::Account => {
+                let mut apps = snapshot.policies.applications();
+                snapshot.is_administrator(email)
+                    || apps.any(|app| app.offers(method) && snapshot.policies.eligible(app, email, here, method))
+            }
         }
     }
 
@@ -125,6 +146,8 @@ impl<'a> Destination<'a> {
                 Judged::Admitted(snapshot.login_life())
             }
             Self::Administration => Judged::Denied("not an administrator".to_owned()),
+            // Whose own it is.
+            Self::Account => Judged::Admitted(snapshot.login_life()),
         }
     }
 
@@ -132,7 +155,7 @@ impl<'a> Destination<'a> {
     pub(crate) fn offers(&self, method: &Name) -> bool {
         match self {
             Self::Application(app) | Self::Client(app) => app.offers(method),
-            Self::Administration => true,
+            Self::Administration | Self::Account => true,
         }
     }
 
@@ -140,7 +163,7 @@ impl<'a> Destination<'a> {
     pub(crate) fn accepts(&self, identity: &Identity) -> bool {
         match self {
             Self::Application(app) | Self::Client(app) => counts_for(app, identity),
-            Self::Administration => true,
+            Self::Administration | Self::Account => true,
         }
     }
 }
@@ -154,6 +177,11 @@ pub(crate) fn counts_for(app: &Application, identity: &Identity) -> bool {
 /// The id of the page on which a program is let in to `app`: a code for it is of no use for anything else.
 fn client(app: &Application) -> AppId {
     AppId::from_bytes(secret::hash("client", app.id.as_bytes()))
+}
+
+/// The id of everybody's own page.
+fn account(login_host: &Hostname) -> AppId {
+    AppId::from_bytes(secret::hash("account", login_host.as_str().as_bytes()))
 }
 
 /// The id of the edge's own pages for administrators.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::{HeaderMap, header};
+use serde::de::DeserializeOwned;
 use tunnel_auth::form;
 
 use crate::{
@@ -20,6 +21,8 @@ use super::{Answer, Ask, Desk};
 pub(crate) const BODY_MAX: usize = 64 * 1024;
 /// How long a body may take to arrive.
 pub(crate) const BODY_PATIENCE: Duration = Duration::from_secs(30);
+/// The header in which a script of ours brings the token of its form.
+pub(crate) const TOKEN_HEADER: &str = "x-form-token";
 
 /// The fields of a form.
 #[derive(Clone, Debug, Default)]
@@ -92,6 +95,41 @@ pub(crate) async fn bound_to(
     Err(Box::new(refused(desk, ask, link)))
 }
 
+/// A JSON body that a script of ours sent from one of these forms, by name and what it is made for, with the form that it
+/// was; 403 unless it came from our own page in that browser. The token stands in a header of its own, which no other
+/// origin can send.
+pub(crate) async fn json<T: DeserializeOwned>(
+    desk: &Desk<'_>,
+    ask: &Ask<'_>,
+    from: Body,
+    forms: &[(&'static str, SecretHash)],
+) -> Answer<(&'static str, SecretHash, T)> {
+    let token = ask.headers.get(TOKEN_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let good = is_same_origin(ask.visit, ask.headers) && is_kind(ask.headers, "application/json");
+    let mut forms = forms.iter().filter(|_| good);
+    let form = forms.find(|(name, bind)| form::verify(desk.keys.hash_key(), name, bind, token));
+    let Some((name, bind)) = form else { return Err(Box::new(refused(desk, ask, "/"))) };
+    let body = body(desk, ask, from).await?;
+    let read = serde_json::from_slice(&body).map_err(|error: serde_json::Error| {
+        // Where, and not what: the error itself may quote.
+        tracing::debug!(column = error.column(), reference = %ask.visit.reference, "a script's words cannot be read");
+        let page = BadRequest { reference: ask.visit.reference, at: ask.visit.now };
+        Box::new(page.render(&desk.context(ask)))
+    })?;
+    Ok((name, *bind, read))
+}
+
+/// [`json`] from the form called `name` in the browser with this login.
+pub(crate) async fn json_of_login<T: DeserializeOwned>(
+    desk: &Desk<'_>,
+    ask: &Ask<'_>,
+    from: Body,
+    name: &'static str,
+) -> Answer<(SecretHash, T)> {
+    let forms: Vec<_> = cookie::logins(ask.headers).iter().map(|login| (name, login.hash())).collect();
+    json(desk, ask, from, &forms).await.map(|(_, login, read)| (login, read))
+}
+
 /// The page for a form that is not from our own page.
 pub(crate) fn refused(desk: &Desk<'_>, ask: &Ask<'_>, link: &str) -> crate::Response {
     desk.audit.refused(AuditRecord {
@@ -126,9 +164,12 @@ pub(crate) fn is_same_origin(visit: &Visit, headers: &HeaderMap) -> bool {
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
+    is_kind(headers, "application/x-www-form-urlencoded")
+}
+
+fn is_kind(headers: &HeaderMap, wanted: &str) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted)
 }
 
 #[cfg(test)]

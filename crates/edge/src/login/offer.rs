@@ -27,15 +27,9 @@ pub(crate) fn label(method: &LoginMethod, all: &[LoginMethod]) -> String {
     if alike > 1 { format!("{label} ({})", method.name) } else { label.to_owned() }
 }
 
-/// A method as a page offers it; a PIN has a form of its own.
-pub(super) fn choice(method: &LoginMethod, all: &[LoginMethod]) -> Option<MethodChoice> {
-    match &method.kind {
-        LoginMethodKind::OneTimePin => None,
-        LoginMethodKind::Passkey(_) => Some(MethodChoice::Passkey { name: method.name.clone() }),
-        LoginMethodKind::OpenId(_) | LoginMethodKind::Github(_) => {
-            Some(MethodChoice::Elsewhere { name: method.name.clone(), label: label(method, all) })
-        }
-    }
+/// A method as a page offers it; a PIN and a passkey have forms of their own.
+fn choice(method: &LoginMethod, all: &[LoginMethod]) -> Option<MethodChoice> {
+    leads_elsewhere(method).then(|| MethodChoice { name: method.name.clone(), label: label(method, all) })
 }
 
 /// Whether a method sends people to somebody else.

@@ -7,7 +7,7 @@ use tunnel_proto::{AppId, Name};
 
 use crate::{
     Response,
-    pages::{EmailProblem, Form, Login, MethodChoice, Pin, PinProblem},
+    pages::{EmailProblem, Form, Login, MethodChoice, PasskeyButton, Pin, PinProblem},
     session::cookie::{self, LOGIN_COOKIE, LOGIN_LIFE, OUT_COOKIE},
     store::{LoginMethod, SecretHash},
 };
@@ -16,7 +16,7 @@ use super::{
     Answer, Ask, Desk,
     destination::Destination,
     form::{self, token},
-    handover, login_of, offer, pin, provider,
+    handover, login_of, offer, passkey, pin, provider,
     request::{Challenge, Request},
 };
 
@@ -125,12 +125,19 @@ impl<'a> Step<'a> {
             form: self.form(desk, "login", login),
             methods: offer::choices(&offered, &desk.snapshot.declared.login_methods, None),
             pin: self.destination.pin_method(desk.snapshot).is_some(),
+            passkey: self.passkey_button(desk, login),
             email: email.to_owned(),
             problem,
             mail_delayed: desk.mail_delayed,
             targets: self.targets(desk).await,
         };
         page.render(&context)
+    }
+
+    /// What the page needs to offer a login by passkey, where there is such a method.
+    pub(super) fn passkey_button(&self, desk: &Desk<'_>, login: &SecretHash) -> Option<PasskeyButton> {
+        let (name, _) = self.destination.passkey_method(desk.snapshot)?;
+        Some(PasskeyButton { name: name.clone(), form: self.form(desk, passkey::FORM, login) })
     }
 
     /// The page that asks for the code.
@@ -171,7 +178,10 @@ fn has_left(desk: &Desk<'_>, ask: &Ask<'_>) -> bool {
 /// Answers it. `skip` lets a page be passed over on which there is only one way to choose.
 pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>, skip: bool) -> Answer<Response> {
     let step = Step::read(desk, ask, &ask.parameter("app"), &ask.parameter("request"))?;
-    let session = desk.session(ask).filter(|session| step.destination.accepts(session.identity()));
+    let session = desk.session(ask).filter(|session| {
+        let identity = session.identity();
+        step.destination.accepts(identity) && step.request.is_served_by(identity.authenticated)
+    });
     let login = login_of(ask.headers);
     let hash = login.hash();
     let mut response = match session {

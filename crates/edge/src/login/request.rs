@@ -38,6 +38,9 @@ pub(crate) struct Request {
     pub(crate) country: Option<Country>,
     /// When it began.
     pub(crate) at: UnixTime,
+    /// Whether it needs a login that is begun after this, whoever is logged in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) fresh: bool,
 }
 
 const REQUEST: &str = "login request";
@@ -61,6 +64,11 @@ impl Request {
     /// Whether the login may still go on.
     pub(crate) fn is_live(&self, now: UnixTime) -> bool {
         now.since(self.at).as_secs() < LOGIN_LIFE
+    }
+
+    /// Whether a login of this moment is good enough for it.
+    pub(crate) fn is_served_by(&self, authenticated: UnixTime) -> bool {
+        !self.fresh || authenticated >= self.at
     }
 
     /// Where the visitor is, as policies see it at `now`.
@@ -95,6 +103,7 @@ impl Request {
             source: visit.source,
             country: visit.country,
             at: visit.now,
+            fresh: false,
         }
     }
 }

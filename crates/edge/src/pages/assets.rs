@@ -1,4 +1,4 @@
-//! The stylesheet and the logo, under `/.access/assets/` on every host.
+//! The stylesheet, the logo and the script, under `/.access/assets/` on every host.
 
 use std::sync::LazyLock;
 
@@ -19,10 +19,11 @@ struct Asset {
     hash: String,
 }
 
-static ASSETS: LazyLock<[Asset; 2]> = LazyLock::new(|| {
+static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
     [
         asset("tunnel.css", "text/css; charset=utf-8", include_bytes!("../../assets/tunnel.css")),
         asset("logo.svg", "image/svg+xml", include_bytes!("../../assets/logo.svg")),
+        asset("passkey.js", "text/javascript; charset=utf-8", include_bytes!("../../assets/passkey.js")),
     ]
 });
 

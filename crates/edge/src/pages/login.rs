@@ -4,7 +4,7 @@ use askama::Template;
 use http::StatusCode;
 use tunnel_proto::{Hostname, Name, UnixTime};
 
-use super::{Form, Moment, PageContext, reply, short};
+use super::{Form, Moment, PageContext, PasskeyButton, reply, short};
 use crate::{Reference, Response};
 
 /// How do you want to log in?
@@ -22,36 +22,27 @@ pub struct Login {
     pub email: String,
     /// What was the matter with it.
     pub problem: Option<EmailProblem>,
+    /// What is needed to offer a passkey; `None` leaves it out.
+    pub passkey: Option<PasskeyButton>,
     /// The mail server has not taken any mail for a while; said to everybody alike.
     pub mail_delayed: bool,
     /// The origins that the forms' answers lead to: providers, and where the login ends.
     pub targets: Vec<String>,
 }
 
-/// A way to log in, as a button.
+/// A login method at a provider, as a button.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MethodChoice {
-    /// At somebody else's: a provider.
-    Elsewhere {
-        /// The method.
-        name: Name,
-        /// Whose it is, in the words that people know.
-        label: String,
-    },
-    /// By a passkey, which takes a script.
-    Passkey {
-        /// The method.
-        name: Name,
-    },
+pub struct MethodChoice {
+    /// The method.
+    pub name: Name,
+    /// Whose it is, in the words that people know.
+    pub label: String,
 }
 
 impl MethodChoice {
     /// The letter before it.
     pub(super) fn mark(&self) -> String {
-        match self {
-            Self::Elsewhere { label, .. } => label.chars().take(1).flat_map(char::to_uppercase).collect(),
-            Self::Passkey { .. } => "P".to_owned(),
-        }
+        self.label.chars().take(1).flat_map(char::to_uppercase).collect()
     }
 }
 
@@ -66,12 +57,9 @@ impl Login {
     /// The page: 200, or 422 with a problem.
     pub fn render(&self, context: &PageContext) -> Response {
         let status = if self.problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-        reply::page(
-            context,
-            status,
-            LoginPage { c: context, p: self, short: short(&self.host, &context.zone) }.render(),
-            self.targets.iter().map(String::as_str),
-        )
+        let template = LoginPage { c: context, p: self, short: short(&self.host, &context.zone) };
+        let response = reply::page(context, status, template.render(), self.targets.iter().map(String::as_str));
+        if self.passkey.is_some() { reply::with_script(response) } else { response }
     }
 }
 

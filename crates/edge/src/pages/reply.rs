@@ -23,6 +23,18 @@ pub fn csp<'a>(form_targets: impl IntoIterator<Item = &'a str>) -> String {
     )
 }
 
+/// The same answer, of a page that has a script of ours: from this origin alone, and speaking with it alone.
+pub(super) fn with_script(mut response: Response) -> Response {
+    let policy = response.headers().get(CONTENT_SECURITY_POLICY).and_then(|policy| policy.to_str().ok());
+    let policy = policy.unwrap_or_default().replacen("default-src 'none'", SCRIPTED, 1);
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+const SCRIPTED: &str = "default-src 'none'; script-src 'self'; connect-src 'self'";
+
 /// Whether `text` is `scheme://host[:port]` and nothing that could add to the policy.
 fn is_origin(text: &str) -> bool {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
@@ -82,6 +94,12 @@ pub(super) struct Problem<'a> {
     pub(super) message: String,
     /// What to quote to the administrator.
     pub(super) reference: Option<String>,
+    /// Where to go on, for scripts of ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) link: Option<&'a str>,
+    /// What the link says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) link_text: Option<String>,
 }
 
 /// A failure as JSON.
@@ -92,9 +110,14 @@ pub(super) fn problem(
     message: String,
     reference: Option<&Reference>,
 ) -> Response {
-    let problem = Problem { error, message, reference: reference.map(ToString::to_string) };
-    // Three strings always serialise.
-    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    let reference = reference.map(ToString::to_string);
+    write(context, status, &Problem { error, message, reference, link: None, link_text: None })
+}
+
+/// A failure as JSON, with all that it has.
+pub(super) fn write(context: &PageContext, status: StatusCode, problem: &Problem<'_>) -> Response {
+    // Strings always serialise.
+    let body = serde_json::to_vec(problem).unwrap_or_default();
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -45,11 +45,38 @@ fn every_page(hostile: &str) -> Vec<Case> {
         form: form(),
         methods: Vec::new(),
         pin: true,
+        passkey: None,
         email: text.clone(),
         problem,
         mail_delayed: true,
         targets: Vec::new(),
     };
+    let button = || Some(PasskeyButton { name: "passkey".parse().unwrap(), form: form() });
+    let passkey = |used| PasskeyLine { id: "ab12".into(), label: format!("Laptop{text}"), created: AT, used };
+    let account_session = |here, client| AccountSession {
+        id: "cd34".into(),
+        device: Some(format!("ann-laptop{text}")),
+        client,
+        hosts: vec![www.clone()],
+        method: "pin".parse().unwrap(),
+        source: Some("198.51.100.7".parse().unwrap()),
+        created: AT,
+        seen: AT,
+        expires: UnixTime(AT.0 + 86_400),
+        here,
+    };
+    let account = |passkeys, may_add| Account {
+        email: email("staff@tnkeng.work"),
+        method: "pin".parse().unwrap(),
+        since: AT,
+        passkeys,
+        may_add,
+        sessions: vec![account_session(true, false), account_session(false, true)],
+        form: form(),
+        logout: form(),
+    };
+    let delete = |last| DeletePasskey { passkey: passkey(Some(AT)), last, form: form() };
+    let invitation = |name| Invitation { email: email("guest@tnkeng.work"), name, expires: AT, form: form() };
     let pin = |problem| Pin {
         host: www.clone(),
         email: format!("staff@tnkeng.work{text}"),
@@ -142,6 +169,54 @@ fn every_page(hostile: &str) -> Vec<Case> {
             login(Some(EmailProblem::NotAnAddress)),
             [r#"aria-invalid="true""#, "name@example.com"]
         ),
+        page!(
+            "script-login-passkey",
+            200,
+            Login { passkey: button(), ..login(None) },
+            [r#"data-passkey="passkey""#, r#"value="pin""#, r#"role="status""#, "data-cancelled=\""]
+        ),
+        page!(
+            "script-login-passkey-only",
+            200,
+            Login { passkey: button(), pin: false, ..login(None) },
+            [r#"data-passkey="passkey""#, "<noscript>"]
+        ),
+        page!(
+            "account",
+            200,
+            account(vec![passkey(None), passkey(Some(AT))], true),
+            [
+                "staff@tnkeng.work",
+                "Laptop",
+                "/.access/account/delete?id=ab12",
+                r#"href="/.access/account/passkey""#,
+                r#"name="session" value="cd34""#,
+                r#"name="all" value="1""#,
+                "ann-laptop",
+                "198.51.100.7",
+                "www.tnkeng.work",
+                "tag ok"
+            ]
+        ),
+        page!("account-empty", 200, account(vec![], true), [r#"href="/.access/account/passkey""#, "class=\"empty\""]),
+        page!("account-without", 200, account(vec![], false), ["class=\"empty\""]),
+        page!(
+            "script-add-passkey",
+            200,
+            AddPasskey { email: email("staff@tnkeng.work"), label: format!("Firefox on Windows{text}"), form: form() },
+            ["data-passkey-add", r#"name="label""#, "Firefox on Windows"]
+        ),
+        page!("delete-passkey", 200, delete(false), ["Laptop", "btn primary bad"]),
+        page!("delete-passkey-last", 200, delete(true), ["notice warn"]),
+        page!(
+            "script-invitation",
+            200,
+            invitation(None),
+            ["guest@tnkeng.work", "tnkeng.work", "data-passkey-add", "TOKEN"]
+        ),
+        page!("script-invitation-named", 200, invitation(Some(format!("Ann{text}"))), ["Ann", "guest@tnkeng.work"]),
+        page!("invitation-gone", 410, InvitationClosed::Gone, [r#"href="/.access/account""#]),
+        page!("invitation-closed", 503, InvitationClosed::NoMethod, ["<h1>"]),
         page!(
             "pin",
             200,
@@ -369,15 +444,17 @@ fn the_policy_is_exactly_the_strict_one_and_a_form_adds_one_origin() {
     for (name, render, ..) in every_page("") {
         let response = render(&context(Lang::En));
         let headers = response.headers();
-        let expected = if name.starts_with("pin") {
-            strict.replace("form-action 'self'", "form-action 'self' https://www.tnkeng.work:8443")
-        } else if name == "client" {
-            strict.replace("form-action 'self'", "form-action 'self' http://127.0.0.1:13389")
-        } else if providers::leads_elsewhere(name) {
-            strict.replace("form-action 'self'", "form-action 'self' https://id.example https://www.tnkeng.work")
-        } else {
-            strict.to_owned()
+        let targets = match name {
+            name if name.starts_with("pin") => " https://www.tnkeng.work:8443",
+            "client" => " http://127.0.0.1:13389",
+            name if providers::leads_elsewhere(name) => " https://id.example https://www.tnkeng.work",
+            _ => "",
         };
+        let mut expected = strict.replace("form-action 'self'", &format!("form-action 'self'{targets}"));
+        if name.starts_with("script-") {
+            expected =
+                expected.replace("default-src 'none'", "default-src 'none'; script-src 'self'; connect-src 'self'");
+        }
         assert_eq!(headers[header::CONTENT_SECURITY_POLICY], expected, "{name}");
         assert_eq!(headers[header::CACHE_CONTROL], "no-store", "{name}"); // H11
         assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff", "{name}");
@@ -396,6 +473,10 @@ fn no_page_needs_what_the_policy_forbids() {
     let handler = regex::Regex::new(r"<[^>]* on[a-z]+=").unwrap();
     for (name, render, ..) in every_page("") {
         let html = body(render(&context(Lang::Ja)));
+        // The one script, from a file of ours, on the pages that have a policy for it.
+        let script = format!(r#"<script src="{}" defer></script>"#, assets::link("passkey.js"));
+        assert_eq!(html.contains(&script), name.starts_with("script-"), "{name}");
+        let html = html.replacen(&script, "", 1);
         for forbidden in ["style=", "<style", "<script", "javascript:", "data:", "http-equiv", ".html"] {
             assert!(!html.contains(forbidden), "{name} has {forbidden}");
         }
@@ -442,6 +523,39 @@ fn a_program_gets_json_with_the_same_status() {
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     let json: serde_json::Value = serde_json::from_str(&body(response)).unwrap();
     assert_eq!((json["error"].as_str(), json["reference"].as_str()), (Some("login_required"), Some("7F3A-92C1-E08B")));
+}
+
+#[test]
+fn our_script_gets_words_for_whatever_is_in_the_way() {
+    for lang in LANGS {
+        let problems = [
+            (PasskeyProblem::Refused, 403, "passkey_refused", None),
+            (PasskeyProblem::Void, 410, "passkey_void", None),
+            (
+                PasskeyProblem::Renew { method: "entra".parse().unwrap() },
+                403,
+                "passkey_renew",
+                Some("/.access/account"),
+            ),
+            (PasskeyProblem::SignInAgain { link: "/.access/x" }, 403, "sign_in_again", Some("/.access/x")),
+            (PasskeyProblem::TooMany, 409, "passkeys_many", Some("/.access/account")),
+            (PasskeyProblem::NotMade, 403, "passkey_not_made", None),
+            (PasskeyProblem::NotKept, 403, "passkey_not_kept", None),
+            (PasskeyProblem::NoMethod, 409, "no_method", None),
+            (PasskeyProblem::InvitationGone, 410, "invitation_gone", None),
+        ];
+        for (problem, status, code, link) in problems {
+            let response = problem.render(&context(lang), &reference());
+            assert_eq!(response.status().as_u16(), status, "{code}");
+            let json: serde_json::Value = serde_json::from_str(&body(response)).unwrap();
+            assert_eq!((json["error"].as_str(), json["link"].as_str()), (Some(code), link));
+            assert_eq!(json["link_text"].is_string(), link.is_some(), "{code}");
+            assert_eq!(json["reference"], "7F3A-92C1-E08B");
+            let message = json["message"].as_str().unwrap();
+            assert!(message.chars().count() > 10 && !message.contains(['{', '<']), "{code}: {message}");
+            assert_eq!(message.contains("entra"), code == "passkey_renew", "{message}");
+        }
+    }
 }
 
 #[test]
@@ -522,8 +636,11 @@ fn assets_are_small_typed_and_kept_by_their_content() {
     let unchanged = assets::serve("tunnel.css", None, &headers).unwrap();
     assert_eq!(unchanged.status(), StatusCode::NOT_MODIFIED);
     assert!(body(unchanged).is_empty());
-    let logo = assets::serve("logo.svg", None, &HeaderMap::new()).unwrap();
-    assert_eq!(logo.headers()[header::CONTENT_TYPE], "image/svg+xml");
+    for (name, kind) in [("logo.svg", "image/svg+xml"), ("passkey.js", "text/javascript; charset=utf-8")] {
+        let asset = assets::serve(name, None, &HeaderMap::new()).unwrap();
+        assert_eq!(asset.headers()[header::CONTENT_TYPE], kind);
+        assert_eq!(asset.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+    }
     for missing in ["", "../tunnel.css", "tunnel.css/", "TUNNEL.CSS"] {
         assert!(assets::serve(missing, None, &HeaderMap::new()).is_none(), "{missing}");
     }

@@ -4,7 +4,7 @@ use askama::Template;
 use http::{HeaderValue, StatusCode, header};
 use tunnel_proto::{Hostname, Name, UnixTime};
 
-use super::{Form, MethodChoice, Moment, PageContext, reply, short};
+use super::{Form, MethodChoice, Moment, PageContext, PasskeyButton, reply, short};
 use crate::{Reference, Response, login::provider::TrialOutcome};
 
 /// What the trouble is, as far as a visitor needs to know.
@@ -138,6 +138,8 @@ pub struct LoginTrouble {
     pub again: Form,
     /// The other methods.
     pub others: Vec<MethodChoice>,
+    /// What is needed to offer a passkey; `None` leaves it out.
+    pub passkey: Option<PasskeyButton>,
     /// Where to begin anew: an address of the application, made by us.
     pub link: String,
     /// Where a code can be asked for, if it can.
@@ -160,7 +162,8 @@ impl LoginTrouble {
         } else {
             let (short, at) = (short(&self.host, &context.zone), Moment::new(self.at, context.lang));
             let template = TroublePage { c: context, p: self, short, words, at };
-            reply::page(context, status, template.render(), self.targets.iter().map(String::as_str))
+            let page = reply::page(context, status, template.render(), self.targets.iter().map(String::as_str));
+            if self.passkey.is_some() { reply::with_script(page) } else { page }
         };
         if self.trouble == Trouble::Down {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));

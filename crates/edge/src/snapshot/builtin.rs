@@ -3,14 +3,14 @@
 use tunnel_policy::{Action, Application, Group, Policy, PolicySetError, Rules, Selector};
 use tunnel_proto::{AppId, EmailAddress, HostPattern, Hostname, Name};
 
-use crate::store::{Declared, LoginMethod, LoginMethodKind};
+use crate::store::{Declared, LoginMethod, LoginMethodKind, PasskeyMethod};
 
 /// What the edge adds to whatever is declared.
 #[derive(Clone, Debug, Default)]
 pub struct BuiltIn {
     /// The administrators of `[admin] emails` and `--admin`.
     pub administrators: Vec<EmailAddress>,
-    /// Whether this is the quick start, which has the login method `pin` without anybody declaring it.
+    /// Whether this is the quick start, which has the login methods `pin` and `passkey` without anybody declaring them.
     pub quick_start: bool,
     /// The host that no application may name.
     pub login_host: Option<Hostname>,
@@ -92,8 +92,10 @@ impl BuiltIn {
             destinations: Vec::new(),
         });
         if self.quick_start && declared.login_methods.is_empty() {
-            let name = "pin".parse().expect("it is a name");
-            declared.login_methods.push(LoginMethod { name, kind: LoginMethodKind::OneTimePin });
+            let method = |name: &str, kind| LoginMethod { name: name.parse().expect("it is a name"), kind };
+            let passkeys = PasskeyMethod { renew: PasskeyMethod::RENEW_DEFAULT };
+            declared.login_methods.push(method("pin", LoginMethodKind::OneTimePin));
+            declared.login_methods.push(method("passkey", LoginMethodKind::Passkey(passkeys)));
         }
         give_way(&mut declared);
         Ok(declared)

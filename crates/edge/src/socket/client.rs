@@ -17,11 +17,11 @@ use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
 
 use super::{
     Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain, Explained,
-    Exported, KeyStatus, LoginMethodStatus, LoginTestBegun, LoginTestQuery, LoginTestResult, NamedLoginMethod,
-    NamedOperator, NamedServiceToken, NamedTunnel, OperatorRevoked, PersonStatus, PolicyTested, Replay, Replayed,
-    RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus,
-    SessionStatus, SessionsEnded, SetupLink, SocketError, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson,
-    WhichSessions, path_in, problem,
+    Exported, InviteUser, KeyStatus, LoginMethodStatus, LoginTestBegun, LoginTestQuery, LoginTestResult,
+    NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked, PersonStatus,
+    PolicyTested, Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued,
+    ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, SocketError, TestPolicy, TunnelRoutes, TunnelStatus,
+    UnbanPerson, UserInvited, UserRemoved, UserStatus, WhichSessions, path_in, problem,
 };
 use crate::{
     declare,
@@ -230,6 +230,22 @@ impl Administration for Client {
 
     async fn login_test(&self, request: LoginTestQuery) -> Answer<LoginTestResult> {
         self.post("/v1/login-methods/test/result", &request).await
+    }
+
+    async fn users(&self) -> Answer<Vec<UserStatus>> {
+        self.get("/v1/users").await
+    }
+
+    async fn invite_user(&self, request: InviteUser) -> Answer<UserInvited> {
+        self.post("/v1/users", &request).await
+    }
+
+    async fn reset_user(&self, request: NamedUser) -> Answer<UserInvited> {
+        self.post("/v1/users/reset", &request).await
+    }
+
+    async fn remove_user(&self, request: NamedUser) -> Answer<UserRemoved> {
+        self.post("/v1/users/remove", &request).await
     }
 
     async fn setup_link(&self) -> Answer<SetupLink> {

@@ -10,11 +10,11 @@ use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
 
 use super::{
     AUDIT_MAX, Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain,
-    Explained, Exported, KeyStatus, Lock, LoginMethodStatus, LoginTestBegun, LoginTestQuery, LoginTestResult,
-    NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, OperatorRevoked, PersonStatus, PolicyTested,
-    Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued,
-    ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson,
-    WhichSessions, problem,
+    Explained, Exported, InviteUser, KeyStatus, Lock, LoginMethodStatus, LoginTestBegun, LoginTestQuery,
+    LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked,
+    PersonStatus, PolicyTested, Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel,
+    ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes,
+    TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus, WhichSessions, problem,
 };
 use crate::{
     Clock, declare,
@@ -24,6 +24,7 @@ use crate::{
         AuditEvent, AuditRecord, CertificateHolder, DATABASE_NAME, Declared, MailLogEntry, OperatorRecord, Store,
         StoreError, sqlite::SqliteStore,
     },
+    users,
 };
 use tunnel_proto::{HostPattern, TunnelId};
 
@@ -235,6 +236,28 @@ impl Administration for Offline {
 
     async fn login_test(&self, _: LoginTestQuery) -> Answer<LoginTestResult> {
         needs_edge("a test of a login method")
+    }
+
+    async fn users(&self) -> Answer<Vec<UserStatus>> {
+        users::list(&self.store, self.clock.now()).await
+    }
+
+    async fn invite_user(&self, _: InviteUser) -> Answer<UserInvited> {
+        needs_edge("an invitation")
+    }
+
+    async fn reset_user(&self, _: NamedUser) -> Answer<UserInvited> {
+        needs_edge("an invitation")
+    }
+
+    async fn remove_user(&self, request: NamedUser) -> Answer<UserRemoved> {
+        let now = self.clock.now();
+        let (people, passkeys) = users::remove(&self.store, &request, now).await?;
+        let sessions = self.store.sessions(now).await.map_err(failed)?;
+        let ids: Vec<_> =
+            sessions.iter().filter(|one| people.contains(&one.identity.person)).map(|one| one.id).collect();
+        self.store.end_sessions(&ids).await.map_err(failed)?;
+        Ok(UserRemoved { email: request.email, passkeys, sessions: ids.len() })
     }
 
     async fn setup_link(&self) -> Answer<SetupLink> {

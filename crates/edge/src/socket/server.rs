@@ -267,6 +267,19 @@ fn router(office: Arc<dyn Administration>) -> Router {
             "/v1/login-methods/test/result",
             post(async |State(office): Office, Asked(request)| json(office.login_test(request).await)),
         )
+        .route(
+            "/v1/users",
+            get(async |State(office): Office| json(office.users().await))
+                .post(async |State(office): Office, Asked(request)| json(office.invite_user(request).await)),
+        )
+        .route(
+            "/v1/users/reset",
+            post(async |State(office): Office, Asked(request)| json(office.reset_user(request).await)),
+        )
+        .route(
+            "/v1/users/remove",
+            post(async |State(office): Office, Asked(request)| json(office.remove_user(request).await)),
+        )
         .route("/v1/setup-link", post(async |State(office): Office| json(office.setup_link().await)))
         .route("/v1/apply", post(async |State(office): Office, Asked(request)| json(office.apply(request).await)))
         .route("/v1/export", get(async |State(office): Office| json(office.export().await)))

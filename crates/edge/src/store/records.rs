@@ -2,6 +2,7 @@
 
 mod decided;
 mod methods;
+mod passkeys;
 mod people;
 
 use std::{net::IpAddr, time::Duration};
@@ -14,6 +15,7 @@ pub use decided::{Decided, DecidedCaller};
 pub use methods::{
     GithubMethod, LoginMethod, LoginMethodKind, OpenIdMethod, OpenIdPreset, PasskeyMethod, SealedSecret,
 };
+pub use passkeys::{InvitationRecord, Joined, Joining, PASSKEYS_MAX, PasskeyKept, PasskeyRecord};
 pub use people::{Ban, ISSUER_INVITED, ISSUER_MAILBOX, Met, PersonRecord};
 
 /// The keyed or plain SHA-256 of a secret: what is stored in its place. Comparing hashes leaks nothing of the secret.
@@ -218,6 +220,10 @@ pub enum OnceKind {
     ClientRequest,
     /// The answer to it, keyed by the client's polling secret.
     ClientAnswer,
+    /// What a browser was asked for a login by passkey (5 min), bound to its login cookie.
+    PasskeyLogin,
+    /// What a browser was asked for a new passkey (5 min), bound to who is to have it.
+    PasskeyAdd,
 }
 
 impl OnceKind {
@@ -233,6 +239,8 @@ impl OnceKind {
             Self::ClientCode => "client_code",
             Self::ClientRequest => "client_request",
             Self::ClientAnswer => "client_answer",
+            Self::PasskeyLogin => "passkey_login",
+            Self::PasskeyAdd => "passkey_add",
         }
     }
 }
@@ -459,6 +467,14 @@ pub enum AuditEvent {
     KeysRotated,
     /// The first administrator was set up.
     SetUp,
+    /// An administrator invited somebody, or gave them a new link.
+    UserInvited,
+    /// An administrator removed somebody who was invited.
+    UserRemoved,
+    /// A person has a new passkey.
+    PasskeyAdded,
+    /// A passkey was deleted.
+    PasskeyRemoved,
     /// A connector's link came up.
     TunnelUp,
     /// A connector's last link went away.
@@ -491,6 +507,10 @@ impl AuditEvent {
             Self::ConfigurationChanged => "configuration_changed",
             Self::KeysRotated => "keys_rotated",
             Self::SetUp => "set_up",
+            Self::UserInvited => "user_invited",
+            Self::UserRemoved => "user_removed",
+            Self::PasskeyAdded => "passkey_added",
+            Self::PasskeyRemoved => "passkey_removed",
             Self::TunnelUp => "tunnel_up",
             Self::TunnelDown => "tunnel_down",
             Self::Lost => "lost",

@@ -10,6 +10,7 @@ mod configuration;
 mod mails;
 mod once;
 mod open;
+mod passkeys;
 mod pins;
 mod secrets;
 mod sessions;
@@ -22,9 +23,9 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 use tunnel_proto::{OperatorId, PersonId, Revision, UnixTime};
 
 use super::{
-    AuditRecord, CertificateHolder, CertificateRecord, Declared, MailLogEntry, MailOutcome, MailRecord, Met, OnceKind,
-    OneTime, OperatorRecord, PersonRecord, PinAttempt, PinOutcome, PinRecord, RateLimit, SecretHash, SessionRecord,
-    Store, StoreError,
+    AuditRecord, CertificateHolder, CertificateRecord, Declared, InvitationRecord, Joined, Joining, MailLogEntry,
+    MailOutcome, MailRecord, Met, OnceKind, OneTime, OperatorRecord, PasskeyKept, PasskeyRecord, PersonRecord,
+    PinAttempt, PinOutcome, PinRecord, RateLimit, SecretHash, SessionRecord, Store, StoreError,
 };
 
 /// The store on SQLite. Cheap operations, each a transaction of its own.
@@ -122,6 +123,59 @@ impl Store for SqliteStore {
 
     async fn people(&self, limit: u32) -> Result<Vec<PersonRecord>, StoreError> {
         sessions::people(&self.readers, limit).await
+    }
+
+    async fn put_passkey(&self, passkey: &PasskeyRecord) -> Result<PasskeyKept, StoreError> {
+        let mut tx = self.write().await?;
+        let kept = passkeys::put(&mut tx, passkey).await?;
+        tx.commit().await?;
+        Ok(kept)
+    }
+
+    async fn passkeys(&self, person: PersonId) -> Result<Vec<PasskeyRecord>, StoreError> {
+        passkeys::of_person(&self.readers, person).await
+    }
+
+    async fn passkey(&self, id: &SecretHash) -> Result<Option<PasskeyRecord>, StoreError> {
+        passkeys::find(&self.readers, id).await
+    }
+
+    async fn use_passkey(&self, id: &SecretHash, before: &str, after: &str, now: UnixTime) -> Result<bool, StoreError> {
+        passkeys::used(&self.writer, id, before, after, now).await
+    }
+
+    async fn delete_passkey(&self, person: PersonId, id: &SecretHash) -> Result<bool, StoreError> {
+        passkeys::delete(&self.writer, person, id).await
+    }
+
+    async fn put_invitation(&self, invitation: &InvitationRecord) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        passkeys::invite(&mut tx, invitation).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn invitation(&self, key: &SecretHash, now: UnixTime) -> Result<Option<InvitationRecord>, StoreError> {
+        passkeys::invitation(&self.readers, key, now).await
+    }
+
+    async fn invitations(&self, now: UnixTime) -> Result<Vec<InvitationRecord>, StoreError> {
+        passkeys::invitations(&self.readers, now).await
+    }
+
+    async fn join(&self, joining: &Joining<'_>) -> Result<Joined, StoreError> {
+        let mut tx = self.write().await?;
+        let joined = passkeys::join(&mut tx, joining).await?;
+        match joined {
+            Joined::Yes => tx.commit().await?,
+            Joined::Gone | Joined::Taken => tx.rollback().await?,
+        }
+        Ok(joined)
+    }
+
+    async fn forget_person(&self, person: PersonId) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        passkeys::forget(&mut tx, person).await?;
+        Ok(tx.commit().await?)
     }
 
     async fn put_once(&self, thing: &OneTime) -> Result<(), StoreError> {
@@ -267,6 +321,7 @@ impl Store for SqliteStore {
         pins::sweep(&mut tx, now).await?;
         mails::sweep(&mut tx, now).await?;
         certificates::sweep(&mut tx, now).await?;
+        passkeys::sweep(&mut tx, now).await?;
         Ok(tx.commit().await?)
     }
 }

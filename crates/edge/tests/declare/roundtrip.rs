@@ -159,3 +159,17 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn a_passkey_method_says_how_long_it_counts_unless_it_is_as_usual() {
+    for (written, exported) in [
+        ("{name: key, type: passkey, renew: 7d}", "- name: key\n  type: passkey\n  renew: 7d\n"),
+        ("{name: key, type: passkey, renew: 30d}", "- name: key\n  type: passkey\n"),
+        ("{name: key, type: passkey}", "- name: key\n  type: passkey\n"),
+    ] {
+        let desk = Desk::configured().await;
+        desk.apply(&format!("login_methods:\n  - {written}\n")).await;
+        let export = desk.export().await;
+        assert!(export.starts_with(&format!("login_methods:\n{exported}groups:")), "{export}");
+    }
+}

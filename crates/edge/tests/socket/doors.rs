@@ -16,17 +16,17 @@ use tokio::{
 use tunnel_edge::{
     declare::Request,
     socket::{
-        Administration, AuditQuery, BODY_MAX, BanPerson, Client, Explain, NamedOperator, NamedTunnel, Replay,
-        RevokeApplication, RotateKeys, RouteTunnel, Serving, Socket, SocketError, TestPolicy, UnbanPerson,
-        WhichSessions, Who,
+        Administration, AuditQuery, BODY_MAX, BanPerson, Client, Explain, InviteUser, NamedOperator, NamedTunnel,
+        NamedUser, Replay, RevokeApplication, RotateKeys, RouteTunnel, Serving, Socket, SocketError, TestPolicy,
+        UnbanPerson, WhichSessions, Who,
     },
 };
 use tunnel_proto::{
-    OperatorId, UnixTime,
+    EmailAddress, OperatorId, UnixTime,
     enrol::{CreateTunnel, SOCKET_NAME},
 };
 
-use crate::office::{Office, info};
+use crate::office::{Office, info, invited};
 
 async fn serving() -> (TempDir, Arc<Office>, Serving) {
     let dir = tempfile::tempdir().unwrap();
@@ -50,6 +50,7 @@ async fn every_request_arrives_and_every_answer_comes_back() {
     assert_eq!(client.keys().await, office.keys().await);
     assert_eq!(client.applications().await, office.applications().await);
     assert_eq!(client.setup_link().await, office.setup_link().await);
+    assert_eq!(client.users().await, office.users().await);
     assert_eq!(client.export().await, office.export().await, "an answer may be longer than a request");
 
     let hostnames = vec!["www.localhost".parse().unwrap()];
@@ -70,7 +71,7 @@ async fn every_request_arrives_and_every_answer_comes_back() {
     let rotate = RotateKeys { revoke_now: true };
     assert_eq!(client.rotate_keys(rotate).await.unwrap().len(), 1);
     assert_eq!(client.people().await, office.people().await);
-    let email: tunnel_proto::EmailAddress = "a@example.com".parse().unwrap();
+    let email: EmailAddress = "a@example.com".parse().unwrap();
     let ban = BanPerson { email: email.clone(), reason: Some("left".into()) };
     assert_eq!(client.ban(ban.clone()).await.unwrap().ended, 2);
     let unban = UnbanPerson { email };
@@ -85,6 +86,12 @@ async fn every_request_arrives_and_every_answer_comes_back() {
     client.explain(explain.clone()).await.unwrap();
     let replay = Replay { declaration: Some(apply.clone()), since: UnixTime(3) };
     assert_eq!(client.replay(replay.clone()).await.unwrap().decisions, 5);
+    let email: EmailAddress = "b@example.com".parse().unwrap();
+    let (guest, named) =
+        (InviteUser { email: email.clone(), name: Some("B".into()) }, NamedUser { email: email.clone() });
+    assert_eq!(client.invite_user(guest.clone()).await.unwrap(), invited(email.clone()));
+    assert_eq!(client.reset_user(named.clone()).await.unwrap(), invited(email));
+    assert_eq!(client.remove_user(named.clone()).await.unwrap().sessions, 2);
     let expected = [
         format!("{create:?}"),
         format!("{route:?}"),
@@ -101,6 +108,9 @@ async fn every_request_arrives_and_every_answer_comes_back() {
         format!("{test:?}"),
         format!("{explain:?}"),
         format!("{replay:?}"),
+        format!("{guest:?}"),
+        format!("{named:?}"),
+        format!("{named:?}"),
     ];
     assert_eq!(*office.asked.lock().unwrap(), expected);
 }

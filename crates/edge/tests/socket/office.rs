@@ -9,16 +9,16 @@ use tunnel_edge::{
     keys::KeyState,
     socket::{
         Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain,
-        Explained, Exported, KeyStatus, LoginMethodStatus, LoginTestBegun, LoginTestQuery, LoginTestResult,
-        NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, OperatorRevoked, PersonStatus, PolicyTested,
-        Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued,
-        ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, Tested, TunnelRoutes, TunnelStatus,
-        UnbanPerson, WhichSessions, problem,
+        Explained, Exported, InviteUser, KeyStatus, LoginMethodStatus, LoginTestBegun, LoginTestQuery, LoginTestResult,
+        NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked, PersonStatus,
+        PolicyTested, Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel,
+        ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, Tested,
+        TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus, WhichSessions, problem,
     },
     store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord, SessionKind},
 };
 use tunnel_proto::{
-    AppId, Name, OperatorId, PersonId, TunnelId, UnixTime,
+    AppId, EmailAddress, Name, OperatorId, PersonId, TunnelId, UnixTime,
     enrol::{CreateTunnel, EdgeInfo, TunnelCreated},
 };
 
@@ -59,6 +59,15 @@ pub(crate) fn login_method() -> LoginMethodStatus {
         tenant: Some("T".into()),
         groups: true,
         hosted_domain: None,
+    }
+}
+
+pub(crate) fn invited(email: EmailAddress) -> UserInvited {
+    UserInvited {
+        email,
+        url: "https://access.example.com/.access/invite?token=T".into(),
+        expires: UnixTime(9),
+        warning: None,
     }
 }
 
@@ -251,6 +260,27 @@ impl Administration for Office {
     async fn login_test(&self, request: LoginTestQuery) -> Answer<LoginTestResult> {
         self.note(&request);
         Ok(LoginTestResult { outcome: None })
+    }
+
+    async fn users(&self) -> Answer<Vec<UserStatus>> {
+        let email = "a@example.com".parse().unwrap();
+        let (joined, used) = (Some(UnixTime(1)), Some(UnixTime(2)));
+        Ok(vec![UserStatus { email, joined, passkeys: 1, used, invited_until: None }])
+    }
+
+    async fn invite_user(&self, request: InviteUser) -> Answer<UserInvited> {
+        self.note(&request);
+        Ok(invited(request.email))
+    }
+
+    async fn reset_user(&self, request: NamedUser) -> Answer<UserInvited> {
+        self.note(&request);
+        Ok(invited(request.email))
+    }
+
+    async fn remove_user(&self, request: NamedUser) -> Answer<UserRemoved> {
+        self.note(&request);
+        Ok(UserRemoved { email: request.email, passkeys: 1, sessions: 2 })
     }
 
     async fn setup_link(&self) -> Answer<SetupLink> {

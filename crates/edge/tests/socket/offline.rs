@@ -6,10 +6,13 @@ use std::{os::unix::net::UnixListener, path::Path};
 use tunnel_edge::{
     Clock,
     keys::Keys,
-    socket::{Administration, AuditQuery, Lock, NamedTunnel, Offline, RotateKeys, WhichSessions},
+    socket::{
+        Administration, AuditQuery, InviteUser, Lock, NamedTunnel, NamedUser, Offline, RotateKeys, WhichSessions,
+    },
     store::{
-        AuditEvent, AuditRecord, CertificateHolder, CertificateRecord, DATABASE_NAME, Declared, RouteRecord,
-        SessionKind, SessionRecord, Store, TunnelRecord, sqlite::SqliteStore,
+        AuditEvent, AuditRecord, CertificateHolder, CertificateRecord, DATABASE_NAME, Declared, InvitationRecord,
+        Joined, Joining, PasskeyRecord, RouteRecord, SessionKind, SessionRecord, Store, TunnelRecord,
+        sqlite::SqliteStore,
     },
 };
 use tunnel_policy::Attributes;
@@ -115,6 +118,63 @@ async fn keys_are_changed_on_the_store_and_count_from_the_next_start() {
     assert_eq!((audit[0].event, audit[0].actor.as_deref()), (AuditEvent::KeysRotated, Some("local")));
     let applications = office.applications().await.unwrap();
     assert!(applications.is_empty(), "{applications:?}");
+}
+
+#[tokio::test]
+async fn who_was_invited_is_listed_and_removed_on_the_store_and_audited() {
+    let dir = tempfile::tempdir().unwrap();
+    furnish(dir.path()).await;
+    let office = offline(dir.path()).await;
+    let invitation = |key: u8, email: &str| InvitationRecord {
+        key: [key; 32],
+        person: PersonId::from_bytes([key; 16]),
+        subject: format!("subject {key}"),
+        email: email.parse().unwrap(),
+        name: None,
+        created: NOW,
+        expires: UnixTime(NOW.0 + 60),
+    };
+    // The first has joined, and has the sessions of `furnish`; the second has not.
+    for (key, email) in [(0x11, "a@example.com"), (0x33, "c@example.com")] {
+        office.store().put_invitation(&invitation(key, email)).await.unwrap();
+    }
+    let passkey = PasskeyRecord {
+        id: [1; 32],
+        person: PersonId::from_bytes([0x11; 16]),
+        label: "Laptop".into(),
+        credential: "{}".into(),
+        created: NOW,
+        used: Some(NOW),
+    };
+    let method = "passkey".parse().unwrap();
+    let joining = Joining { key: &[0x11; 32], passkey: &passkey, method: &method, now: NOW, source: None };
+    assert_eq!(office.store().join(&joining).await.unwrap(), Joined::Yes);
+
+    let users = office.users().await.unwrap();
+    let told: Vec<_> = users
+        .iter()
+        .map(|user| (user.email.as_str(), user.joined, user.passkeys, user.used, user.invited_until))
+        .collect();
+    let until = Some(UnixTime(NOW.0 + 60));
+    assert_eq!(told, [("a@example.com", Some(NOW), 1, Some(NOW), None), ("c@example.com", None, 0, None, until)]);
+    let named = |email: &str| NamedUser { email: email.parse().unwrap() };
+    assert_eq!(
+        office.remove_user(named("b@example.com")).await.unwrap_err().code,
+        "unknown_user",
+        "who was not invited"
+    );
+    let removed = office.remove_user(named("a@example.com")).await.unwrap();
+    assert_eq!((removed.passkeys, removed.sessions), (1, 1), "the session of that person, not of the address");
+    assert_eq!(office.sessions().await.unwrap().len(), 2);
+    office.remove_user(named("c@example.com")).await.unwrap();
+    assert!(office.users().await.unwrap().is_empty());
+    assert!(office.store().invitation(&[0x33; 32], NOW).await.unwrap().is_none());
+    let guest = InviteUser { email: "d@example.com".parse().unwrap(), name: None };
+    assert_eq!(office.invite_user(guest).await.unwrap_err().code, "edge_not_running");
+    assert_eq!(office.reset_user(named("d@example.com")).await.unwrap_err().code, "edge_not_running");
+    let audit = office.audit(AuditQuery { limit: 2 }).await.unwrap();
+    let told: Vec<_> = audit.iter().map(|record| (record.event, record.object.as_deref().unwrap())).collect();
+    assert_eq!(told, [(AuditEvent::UserRemoved, "c@example.com"), (AuditEvent::UserRemoved, "a@example.com")]);
 }
 
 #[tokio::test]

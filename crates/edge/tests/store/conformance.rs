@@ -15,6 +15,8 @@ use tunnel_policy::{
 };
 use tunnel_proto::{AppId, Identity, OperatorId, PersonId, Revision, TunnelId, UnixTime};
 
+pub(crate) use crate::passkeys::*;
+
 /// Makes one test of each sentence below.
 #[macro_export]
 macro_rules! store_conformance {
@@ -46,6 +48,13 @@ macro_rules! store_conformance {
             the_audit_record_comes_back_newest_first
             sweeping_removes_what_has_expired_and_nothing_else
             quotes_and_markup_are_only_text
+            a_passkey_is_its_persons_and_nobody_elses
+            a_person_has_so_many_passkeys_and_no_more_even_in_parallel
+            of_parallel_uses_of_one_count_exactly_one_is_written
+            of_200_parallel_guests_of_one_invitation_exactly_one_joins
+            an_invitation_needs_its_person_and_its_time
+            a_new_link_takes_the_place_of_what_was_there
+            who_is_forgotten_has_nothing_left
         }
     };
     ($fresh:path: $($name:ident)*) => {

@@ -4,5 +4,6 @@
 
 mod conformance;
 mod keys;
+mod passkeys;
 mod rotation;
 mod sqlite;

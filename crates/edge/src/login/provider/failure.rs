@@ -112,6 +112,7 @@ pub(super) async fn page(
         form: step.form(desk, "login", login),
         again: step.form(desk, "login", login),
         others,
+        passkey: step.passkey_button(desk, login),
         link: step.request.url(&step.request.target),
         by_code: step.destination.pin_method(desk.snapshot).map(|_| step.address_to_choose(ask)),
         targets: step.targets(desk).await,

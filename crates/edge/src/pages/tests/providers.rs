@@ -5,24 +5,22 @@ use crate::login::provider::TrialOutcome;
 
 /// Whether a page's forms lead to a provider, and from there to the application.
 pub(super) fn leads_elsewhere(name: &str) -> bool {
-    name.starts_with("trouble") || matches!(name, "login-several" | "login-without-pin")
+    name.starts_with("trouble")
+        || matches!(name, "login-several" | "login-without-pin" | "script-login-several" | "script-trouble")
 }
 
 pub(super) fn pages(hostile: &str) -> Vec<Case> {
     let (www, text) = (host("www.tnkeng.work"), hostile.to_owned());
     let form = || Form::new("TOKEN").with("request", format!("R{hostile}"));
     let targets = || vec!["https://id.example".to_owned(), "https://www.tnkeng.work".to_owned()];
-    let choices = || {
-        vec![
-            MethodChoice::Elsewhere { name: "entra".parse().unwrap(), label: format!("Microsoft Entra{text}") },
-            MethodChoice::Passkey { name: "key".parse().unwrap() },
-        ]
-    };
-    let several = |pin| Login {
+    let choices = || vec![MethodChoice { name: "entra".parse().unwrap(), label: format!("Microsoft Entra{text}") }];
+    let passkey = || Some(PasskeyButton { name: "key".parse().unwrap(), form: form() });
+    let several = |pin, passkey| Login {
         host: www.clone(),
         form: form(),
         methods: choices(),
         pin,
+        passkey,
         email: text.clone(),
         problem: None,
         mail_delayed: true,
@@ -36,6 +34,7 @@ pub(super) fn pages(hostile: &str) -> Vec<Case> {
         form: form(),
         again: form(),
         others: choices(),
+        passkey: None,
         link: "https://www.tnkeng.work/x".into(),
         by_code: Some("/.access/login?app=A&request=B&choose=1".into()),
         targets: targets(),
@@ -76,16 +75,27 @@ pub(super) fn pages(hostile: &str) -> Vec<Case> {
         page!(
             "login-several",
             200,
-            several(true),
+            several(true, None),
             [
                 r#"class="methods" method="post" action="/.access/login""#,
                 r#"name="method" value="entra"><span class="mark" aria-hidden="true">M</span>Microsoft Entra"#,
-                r#"class="btn script" type="button" data-passkey="key""#,
                 r#"name="method" value="pin""#,
                 r#"class="or""#
             ]
         ),
-        page!("login-without-pin", 200, several(false), [r#"value="entra""#]),
+        page!("login-without-pin", 200, several(false, None), [r#"value="entra""#]),
+        page!(
+            "script-login-several",
+            200,
+            several(true, passkey()),
+            [r#"value="entra""#, r#"data-passkey="key""#, r#"class="or""#]
+        ),
+        page!(
+            "script-trouble",
+            503,
+            LoginTrouble { passkey: passkey(), ..trouble(Trouble::Down) },
+            [r#"value="entra""#, r#"data-passkey="key""#]
+        ),
         page!(
             "trouble-down",
             503,

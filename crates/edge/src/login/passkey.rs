@@ -1,0 +1,308 @@
+//! Logging in by a passkey.
+//!
+//! A script on the login page fetches what to ask (`POST /.access/passkey/options`), has the browser ask it, and brings the
+//! answer back (`POST /.access/callback/passkey`). What was asked is kept here, bound to the login cookie, and taken for one
+//! answer, right or wrong. The script then goes to the login page again, which sends whoever is logged in on their way.
+//!
+//! A passkey that was added after another login counts only while that login is repeated now and then: who has left a
+//! company is gone from its provider, but still has the key (O9). A login by passkey is no such repetition.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use http::StatusCode;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tunnel_auth::{
+    ChallengeId,
+    passkeys::{Authentication, CHALLENGE_LIFE, LoginAnswer, Passkey, PasskeyError, RelyingParty},
+    secret,
+};
+use tunnel_policy::Attributes;
+use tunnel_proto::{AppId, Name, UnixTime};
+
+use crate::{
+    Response,
+    enroll::endpoint,
+    pages::PasskeyProblem,
+    store::{
+        AuditEvent, AuditRecord, ISSUER_INVITED, OnceKind, OneTime, PasskeyMethod, PasskeyRecord, PersonRecord,
+        RateLimit, SecretHash,
+    },
+};
+
+use super::{
+    Answer, Ask, Desk, form,
+    page::Step,
+    pin::{network, within},
+    proven,
+};
+
+/// The form on the login page whose place the script takes.
+pub(super) const FORM: &str = "passkey";
+/// Questions of one source network. Generous, since an office or a carrier's NAT shares one.
+const PER_SOURCE: [RateLimit; 2] = [
+    RateLimit { events: 60, window: Duration::from_secs(60) },
+    RateLimit { events: 600, window: Duration::from_secs(3600) },
+];
+/// How often an answer is judged anew because the same passkey was used in between.
+const RETRIES: u32 = 3;
+
+/// What the script wants to log in to.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Begin {
+    app: String,
+    request: String,
+}
+
+/// What the browser answered.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Finish {
+    app: String,
+    request: String,
+    challenge: String,
+    credential: LoginAnswer,
+}
+
+/// What a browser was asked, and for what.
+#[derive(Serialize, Deserialize)]
+struct Asked {
+    app: AppId,
+    asked: Authentication,
+}
+
+/// What a browser is to be asked.
+#[derive(Serialize)]
+struct Question<'a> {
+    challenge: &'a str,
+    options: &'a Value,
+}
+
+/// Where a script goes next.
+#[derive(Serialize)]
+struct Next<'a> {
+    next: &'a str,
+}
+
+/// `POST /.access/passkey/options`: what to ask. `base` is how visitors come to the login host.
+pub(crate) async fn begin(desk: &Desk<'_>, ask: &Ask<'_>, base: &str, body: Body) -> Answer<Response> {
+    let (login, wanted): (_, Begin) = form::json_of_login(desk, ask, body, FORM).await?;
+    let step = Step::read(desk, ask, &wanted.app, &wanted.request)?;
+    method(desk, ask, &step)?;
+    limit(desk, ask).await?;
+    let begun = party(desk, ask, base)?.begin_login();
+    let (options, asked) = begun.map_err(|error| desk.fault(ask, &error))?;
+    let asked = Asked { app: step.request.app, asked };
+    let challenge = keep(desk, ask, OnceKind::PasskeyLogin, &login, &asked).await?;
+    Ok(question(&challenge, &options))
+}
+
+/// `POST /.access/callback/passkey`: the answer.
+pub(crate) async fn finish(desk: &Desk<'_>, ask: &Ask<'_>, base: &str, body: Body) -> Answer<Response> {
+    let (login, answer): (_, Finish) = form::json_of_login(desk, ask, body, FORM).await?;
+    let step = Step::read(desk, ask, &answer.app, &answer.request)?;
+    let (method, terms) = method(desk, ask, &step)?;
+    let asked = take::<Asked>(desk, ask, OnceKind::PasskeyLogin, &login, &answer.challenge).await?;
+    let asked = asked.filter(|asked| asked.app == step.request.app);
+    let asked = asked.ok_or_else(|| problem(desk, ask, &PasskeyProblem::Void))?;
+    let name = step.destination.name();
+    let failed = |who: Option<&PersonRecord>, why: &str| {
+        desk.audit.record(AuditRecord {
+            actor: who.map(|person| person.email.to_string()),
+            object: Some(name.to_owned()),
+            detail: Some(format!("by {method}: {why}")),
+            ..desk.record(ask, AuditEvent::LoginFailed)
+        });
+    };
+    let refused = || problem(desk, ask, &PasskeyProblem::Refused);
+    let (record, passkey) = match prove(desk, ask, base, &asked.asked, &answer.credential).await? {
+        Ok(proven) => proven,
+        Err(Unproven { of, why }) => {
+            let person = match of {
+                Some(record) => desk.store.person(record.person).await.map_err(|error| desk.fault(ask, &error))?,
+                None => None,
+            };
+            failed(person.as_ref(), &why);
+            return Err(refused());
+        }
+    };
+    let person = desk.store.person(record.person).await.map_err(|error| desk.fault(ask, &error))?;
+    let Some(person) = person else {
+        failed(None, "a passkey of nobody");
+        return Err(refused());
+    };
+    if !counts(&person, terms, ask.visit.now) {
+        failed(Some(&person), "the login that the passkey was added after is too long ago");
+        let renew = PasskeyProblem::Renew { method: person.method };
+        return Err(problem(desk, ask, &renew));
+    }
+    let attributes = Attributes { amr: passkey.amr().map(str::to_owned).to_vec(), ..Attributes::default() };
+    let who = (person.email.clone(), method.clone(), attributes);
+    let (session, id) = proven::begin(desk, ask, person.id, who, name).await?;
+    // Whoever deleted the passkey meanwhile has ended every session but this one.
+    if desk.store.passkey(&record.id).await.map_err(|error| desk.fault(ask, &error))?.is_none() {
+        desk.sessions.end(&[*session.id()]).await.map_err(|error| desk.fault(ask, &error))?;
+        failed(Some(&person), "the passkey was deleted meanwhile");
+        return Err(refused());
+    }
+    let mut response = next(&step.address(None, ask));
+    proven::set_login(&mut response, &id);
+    Ok(response)
+}
+
+fn method<'a>(desk: &Desk<'a>, ask: &Ask<'_>, step: &Step<'_>) -> Answer<(&'a Name, &'a PasskeyMethod)> {
+    let method = step.destination.passkey_method(desk.snapshot);
+    method.ok_or_else(|| desk.start_again(ask, Some(&step.request)))
+}
+
+/// Whether a person's passkeys count at `now`: an administrator vouches for who was invited, until they are removed; for
+/// anybody else the issuer has to, at a login not too long ago.
+fn counts(person: &PersonRecord, terms: &PasskeyMethod, now: UnixTime) -> bool {
+    person.issuer == ISSUER_INVITED || now.since(person.seen) <= terms.renew
+}
+
+/// An answer that proves nothing.
+struct Unproven {
+    /// Whose passkey it was made by, as far as that is certain.
+    of: Option<PasskeyRecord>,
+    why: String,
+}
+
+/// The passkey that made an answer, if it proves that its person is there. What it counts is written down.
+async fn prove(
+    desk: &Desk<'_>,
+    ask: &Ask<'_>,
+    base: &str,
+    asked: &Authentication,
+    answer: &LoginAnswer,
+) -> Answer<Result<(PasskeyRecord, Passkey), Unproven>> {
+    let (party, id) = (party(desk, ask, base)?, id(answer.credential()));
+    for _ in 0..RETRIES {
+        let found = desk.store.passkey(&id).await.map_err(|error| desk.fault(ask, &error))?;
+        // The authenticator remembers for whom it made the passkey; the two must agree (WebAuthn Level 3, §7.2, step 6).
+        let Some(record) = found.filter(|record| answer.person() == Some(record.person)) else {
+            return Ok(Err(Unproven { of: None, why: "an unknown passkey".to_owned() }));
+        };
+        let mut passkey: Passkey = serde_json::from_str(&record.credential).map_err(|error| desk.fault(ask, &error))?;
+        if let Err(error) = party.authenticate(asked, answer, &mut passkey) {
+            // A signature that was good is needed to see a copy by its counter.
+            let of = matches!(error, PasskeyError::Copied).then_some(record);
+            return Ok(Err(Unproven { of, why: error.to_string() }));
+        }
+        let after = serde_json::to_string(&passkey).map_err(|error| desk.fault(ask, &error))?;
+        let written = desk.store.use_passkey(&id, &record.credential, &after, ask.visit.now).await;
+        if written.map_err(|error| desk.fault(ask, &error))? {
+            return Ok(Ok((record, passkey)));
+        }
+    }
+    Ok(Err(Unproven { of: None, why: "the passkey was used elsewhere in the same moment".to_owned() }))
+}
+
+/// The login host as browsers and authenticators know it.
+pub(crate) fn party(desk: &Desk<'_>, ask: &Ask<'_>, base: &str) -> Answer<RelyingParty> {
+    // In the quick start visitors come by plain HTTP, and by HTTPS too.
+    let party = RelyingParty::new(desk.login_host, desk.zone.as_str(), &[base, desk.issuer]);
+    party.map_err(|error| desk.fault(ask, &error))
+}
+
+/// The id under which a passkey is kept.
+pub(crate) fn id(credential: &[u8]) -> SecretHash {
+    secret::hash("passkey", credential)
+}
+
+/// Counts one question; the page to answer with when there were too many.
+pub(crate) async fn limit(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<()> {
+    within(desk, ask, "passkeys of a source", &network(ask.visit.source), &PER_SOURCE).await
+}
+
+const PURPOSE: &str = "passkey challenge";
+
+/// Keeps what a browser is asked, for one answer of whoever presents `bind` again; returns what names it.
+pub(crate) async fn keep(
+    desk: &Desk<'_>,
+    ask: &Ask<'_>,
+    kind: OnceKind,
+    bind: &SecretHash,
+    asked: &impl Serialize,
+) -> Answer<String> {
+    let id = ChallengeId::from_random(crate::random());
+    let key = id.hash();
+    let plain = serde_json::to_vec(asked).map_err(|error| desk.fault(ask, &error))?;
+    let payload = desk.keys.seal(PURPOSE, &key, &plain);
+    let thing = OneTime { kind, key, bind: *bind, payload, expires: ask.visit.now.plus(CHALLENGE_LIFE) };
+    desk.store.put_once(&thing).await.map_err(|error| desk.fault(ask, &error))?;
+    Ok(id.reveal().to_string())
+}
+
+/// Takes what was kept under this name, once.
+pub(crate) async fn take<T: DeserializeOwned>(
+    desk: &Desk<'_>,
+    ask: &Ask<'_>,
+    kind: OnceKind,
+    bind: &SecretHash,
+    challenge: &str,
+) -> Answer<Option<T>> {
+    let Some(key) = ChallengeId::parse(challenge).map(|id| id.hash()) else { return Ok(None) };
+    let now = ask.visit.now;
+    // Made-up names cost a look, not a write.
+    let waits = desk.store.peek_once(kind, &key, now).await.map_err(|error| desk.fault(ask, &error))?;
+    if waits.is_none() {
+        return Ok(None);
+    }
+    let taken = desk.store.take_once(kind, &key, bind, now).await.map_err(|error| desk.fault(ask, &error))?;
+    let Some(sealed) = taken else { return Ok(None) };
+    let plain = desk.keys.open(PURPOSE, &key, &sealed).map_err(|error| desk.fault(ask, &error))?;
+    serde_json::from_slice(plain.expose()).map(Some).map_err(|error| desk.fault(ask, &error))
+}
+
+/// What a browser is to be asked, for our script.
+pub(crate) fn question(challenge: &str, options: &Value) -> Response {
+    endpoint::json(StatusCode::OK, &Question { challenge, options })
+}
+
+/// Where our script goes next.
+pub(crate) fn next(address: &str) -> Response {
+    endpoint::json(StatusCode::OK, &Next { next: address })
+}
+
+/// What our script tells the person instead.
+pub(crate) fn problem(desk: &Desk<'_>, ask: &Ask<'_>, problem: &PasskeyProblem) -> Box<Response> {
+    Box::new(problem.render(&desk.context(ask), &ask.visit.reference))
+}
+
+#[cfg(test)]
+mod tests {
+    use tunnel_proto::PersonId;
+
+    use super::*;
+    use crate::store::ISSUER_MAILBOX;
+
+    // O9
+    #[test]
+    fn a_passkey_counts_as_long_as_somebody_vouches_for_its_person() {
+        let person = |issuer: &str| PersonRecord {
+            id: PersonId::from_bytes([1; 16]),
+            issuer: issuer.to_owned(),
+            subject: "1".into(),
+            email: "ann@example.com".parse().unwrap(),
+            method: "pin".parse().unwrap(),
+            attributes: Attributes::default(),
+            created: UnixTime(0),
+            seen: UnixTime(1000),
+            source: None,
+        };
+        let terms = PasskeyMethod { renew: Duration::from_secs(60) };
+        for (issuer, now, good) in [
+            ("https://a.example", 1060, true),
+            ("https://a.example", 1061, false),
+            (ISSUER_MAILBOX, 1061, false),
+            (ISSUER_INVITED, 1061, true),
+            (ISSUER_INVITED, u64::MAX, true),
+            ("https://a.example", 0, true),
+        ] {
+            assert_eq!(counts(&person(issuer), &terms, UnixTime(now)), good, "{issuer} at {now}");
+        }
+    }
+}
