@@ -8,6 +8,7 @@ mod e2e {
     mod declare;
     mod ends;
     mod enrol;
+    mod evaluations;
     mod guides;
     mod login;
     mod machines;

@@ -46,8 +46,7 @@ async fn try_apply(place: &Place, file: &Path, dry_run: bool, prune: bool) -> Re
     let offline = Offline::open(&dir, Clock::System).await.map_err(|problem| problem.message)?;
     let (built_in, mail, countries, now) = ground(place)?;
     let keys = Keys::load(&dir, offline.store(), now).await.map_err(|error| error.to_string())?;
-    let ground =
-        Ground { built_in: &built_in, mail, countries, evaluations: false, keys: Some(&keys), actor: "local", now };
+    let ground = Ground { built_in: &built_in, mail, countries, keys: Some(&keys), actor: "local", now };
     declare::apply(offline.store(), &request, &ground).await.map_err(|error| error.to_string())
 }
 
@@ -171,7 +170,7 @@ async fn try_check(place: &Place) -> Result<Vec<String>, String> {
         return Ok(vec![format!("nothing is stored in `{}` yet", dir.display())]);
     }
     let offline = Offline::open(&dir, Clock::System).await.map_err(|problem| problem.message)?;
-    let ground = Ground { built_in: &built_in, mail, countries, evaluations: false, keys: None, actor: "local", now };
+    let ground = Ground { built_in: &built_in, mail, countries, keys: None, actor: "local", now };
     declare::check(offline.store(), &ground).await.map_err(|error| error.to_string())
 }
 

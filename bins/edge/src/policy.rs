@@ -89,6 +89,9 @@ pub(crate) struct Test {
     /// A claim that the provider would make (repeatable)
     #[arg(long, value_name = "NAME=VALUE", requires = "method", value_parser = claim)]
     claim: Vec<(String, String)>,
+    /// An external evaluation that would say yes, by where it is asked (repeatable); nobody is asked for a test
+    #[arg(long, value_name = "URL", conflicts_with_all = ["nobody", "service_token"])]
+    evaluation: Vec<String>,
     /// The address that they would come from
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<IpAddr>,
@@ -157,6 +160,7 @@ impl Test {
             country: self.country,
             at: self.at,
             destination: self.destination,
+            evaluations: self.evaluation,
         }
     }
 }

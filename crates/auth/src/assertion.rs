@@ -1,12 +1,13 @@
 //! The assertion: what an origin is told about a visitor, signed, for minutes (RFC 7519; ES256 or RS256 of RFC 7518 §3).
 //!
 //! It is a statement to the origin and never a credential: the edge accepts none. The same keys sign what is at a hostname,
-//! for the access client ([`verify_app`]), as tokens of another type.
+//! for the access client ([`verify_app`]), and what services are asked about people ([`Question`]), as tokens of other types.
 
 mod app;
 mod jwk;
 mod jwks;
 mod key;
+mod question;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,9 @@ pub use app::{AppError, app_issuer, verify_app};
 pub use jwk::Jwk;
 pub use jwks::{Jwks, KEYS_MAX};
 pub use key::{Algorithm, KeyError, SigningKey};
+pub use question::{
+    QUESTION_LIFE, QUESTION_MAX, QUESTION_TYPE, Question, QuestionApp, QuestionGeo, QuestionIdentity, QuestionIdp,
+};
 pub use service::ServiceClaims;
 
 /// How long an assertion lives, in seconds.

@@ -69,9 +69,6 @@ pub struct Ground<'a> {
     pub mail: bool,
     /// Whether it can be told in which country an address is.
     pub countries: bool,
-    /// Whether anybody asks services about people; a rule that nobody asks about would hold of no one, also where it is
-    /// meant to keep somebody out.
-    pub evaluations: bool,
     /// What seals secrets; without it none can be declared, and those that there are stay.
     pub keys: Option<&'a Keys>,
     /// Who declares, for the audit.

@@ -20,6 +20,7 @@ use crate::{
     config::{Smtp, Tls},
     connectors,
     countries::{Countries, CountriesError},
+    evaluations::Evaluations,
     gate::Decisions,
     keys::{Keys, KeysError},
     listen::{Connections, Takes},
@@ -132,6 +133,7 @@ impl Edge {
             mail,
             pins,
             providers: Providers::default(),
+            evaluations: Evaluations::default(),
             issuer,
             visit_base,
         });

@@ -79,7 +79,7 @@ fn told<'a>(session: &'a Session, snapshot: &Snapshot, known: &'a Known<'_>, sou
 }
 
 /// What Cloudflare Access calls a kind of login method.
-const fn kind(kind: &LoginMethodKind) -> &'static str {
+pub(crate) const fn kind(kind: &LoginMethodKind) -> &'static str {
     match kind {
         LoginMethodKind::OneTimePin => "onetimepin",
         LoginMethodKind::Passkey(_) => "passkey",

@@ -14,6 +14,7 @@ pub mod countries;
 pub mod declare;
 pub mod edge;
 pub mod enroll;
+pub mod evaluations;
 mod forward;
 mod front;
 pub mod gate;

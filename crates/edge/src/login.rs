@@ -5,8 +5,8 @@
 //! 2. `page`: the login host ties the request to a login cookie of its own. Who is logged in there already is judged at
 //!    once; others ask for a code and type it (`pin`), use a passkey (`passkey`), or log in at a provider and come back
 //!    ([`provider`]).
-//! 3. `handover`: who is admitted is sent back with a code that lives for seconds and counts only beside the first login
-//!    cookie.
+//! 3. `handover`: services that the application's policies name are asked about the person (`evaluated`), and who is admitted
+//!    is sent back with a code that lives for seconds and counts only beside the first login cookie.
 //! 4. The application's host redeems it for a session, and returns to where the visitor wanted to go.
 //!
 //! Nothing here says whether an address is admitted: what a stranger sees and how long it takes depends on what was typed
@@ -14,6 +14,7 @@
 
 pub mod decision;
 pub(crate) mod destination;
+pub(crate) mod evaluated;
 pub(crate) mod form;
 pub(crate) mod handover;
 pub(crate) mod offer;
@@ -37,6 +38,7 @@ use crate::{
     Response, Visit,
     audit::Audit,
     countries::Countries,
+    evaluations::Evaluations,
     keys::Keys,
     pages::{Denied, EdgeFault, LoginRequired, NoAdministrator, PageContext, StartAgain, wants_json},
     session::{
@@ -80,6 +82,8 @@ pub struct Desk<'a> {
     pub pins: &'a PinQueue,
     /// What is known of providers.
     pub providers: &'a Providers,
+    /// Services that are asked about people.
+    pub evaluations: &'a Evaluations,
 }
 
 /// A request to a page of ours, without its body.

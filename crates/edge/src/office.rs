@@ -46,7 +46,6 @@ impl Office {
             built_in: &self.state.built_in,
             mail: self.state.config.quick_start || self.state.config.smtp.is_some(),
             countries: self.state.config.has_countries(),
-            evaluations: false,
             keys: Some(&self.state.keys),
             actor: "local",
             now: self.state.now(),

@@ -12,6 +12,7 @@ use crate::{
     assertions::Assertions,
     audit::Audit,
     countries::Countries,
+    evaluations::Evaluations,
     gate::{Decisions, Gate},
     keys::Keys,
     login::{
@@ -68,6 +69,8 @@ pub struct State {
     pub pins: PinQueue,
     /// What is known of OpenID providers and GitHub.
     pub providers: Providers,
+    /// Services that are asked about people, as far as they are known.
+    pub evaluations: Evaluations,
     /// What assertions name as their issuer.
     pub issuer: String,
     /// The base address that visitors use, with `HOST` where the hostname goes.
@@ -108,6 +111,7 @@ impl State {
             audit: &self.audit,
             pins: &self.pins,
             providers: &self.providers,
+            evaluations: &self.evaluations,
         }
     }
 

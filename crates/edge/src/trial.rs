@@ -43,6 +43,9 @@ pub struct TestPolicy {
     pub at: Option<UnixTime>,
     /// Where a bastion's stream would lead.
     pub destination: Option<SocketAddr>,
+    /// The external evaluations that would say yes, by where they are asked. Nobody is asked for a test.
+    #[serde(default)]
+    pub evaluations: Vec<String>,
 }
 
 /// Who would ask.
@@ -157,7 +160,12 @@ pub(crate) async fn test(
     now: UnixTime,
 ) -> Answer<PolicyTested> {
     let app = application(snapshot, &request.application)?;
+    let said_yes = said_yes(snapshot, app, &request.evaluations)?;
     let try_on = |who: String, caller: &DecidedCaller, known: Option<&PersonRecord>| {
+        let mut caller = caller.clone();
+        if let DecidedCaller::Person { attributes, .. } = &mut caller {
+            attributes.evaluations.clone_from(&said_yes);
+        }
         let source = request.source.or(known.and_then(|known| known.source)).unwrap_or(NOWHERE);
         let country = request.country.or_else(|| countries.of(source));
         let here = Circumstances { source, country, now: request.at.unwrap_or(now) };
@@ -272,6 +280,21 @@ fn application<'a>(snapshot: &'a Snapshot, name: &Name) -> Answer<&'a Applicatio
     })
 }
 
+/// What names the yes of the evaluations at these addresses, among those that the application asks for.
+fn said_yes(snapshot: &Snapshot, app: &Application, addresses: &[String]) -> Answer<Vec<String>> {
+    let asked = snapshot.policies.evaluations_of(app);
+    for address in addresses {
+        if !asked.iter().any(|evaluation| evaluation.evaluate_url == *address) {
+            let known: Vec<_> = asked.iter().map(|evaluation| evaluation.evaluate_url.as_str()).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let text = format!("`{}` does not ask `{address}`; it asks: {known}", app.name);
+            return Err(problem("unknown_evaluation", text));
+        }
+    }
+    let yes = asked.iter().filter(|evaluation| addresses.contains(&evaluation.evaluate_url));
+    Ok(yes.map(|evaluation| evaluation.key(&app.id)).collect())
+}
+
 fn named(person: &PersonRecord) -> String {
     format!("{} by {}", person.email, person.method)
 }
@@ -292,7 +315,10 @@ fn judge(snapshot: &Snapshot, app: &Application, subject: &Subject<'_>, who: Str
     let public = matches!(decision.verdict, Verdict::Bypass { .. });
     let beside = beside(snapshot, app, subject).filter(|_| !public);
     let admitted = beside.is_none() && decision.admits();
-    let why = beside.unwrap_or_else(|| sentence(&decision));
+    let why = beside.unwrap_or_else(|| match silent(snapshot, app, subject).filter(|_| !public) {
+        Some(silent) => format!("{}, as long as {silent} does not say yes", sentence(&decision)),
+        None => sentence(&decision),
+    });
     Tested {
         who,
         known,
@@ -302,6 +328,15 @@ fn judge(snapshot: &Snapshot, app: &Application, subject: &Subject<'_>, who: Str
         explanation: decision.trace.to_string(),
         trace: serde_json::to_value(&decision.trace).unwrap_or(Value::Null),
     }
+}
+
+/// The external evaluations that have not said yes about a person: they said no, or were not asked. Nobody is asked here.
+fn silent(snapshot: &Snapshot, app: &Application, subject: &Subject<'_>) -> Option<String> {
+    let tunnel_policy::Caller::Person(_, attributes) = subject.caller else { return None };
+    let asked = snapshot.policies.evaluations_of(app);
+    let silent = asked.iter().filter(|evaluation| !attributes.evaluations.contains(&evaluation.key(&app.id)));
+    let silent: Vec<_> = silent.map(|evaluation| format!("`{}`", evaluation.evaluate_url)).collect();
+    (!silent.is_empty()).then(|| silent.join(" or "))
 }
 
 /// What turns somebody away whatever the policies say.

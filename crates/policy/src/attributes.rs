@@ -21,7 +21,8 @@ pub struct Attributes {
     /// Claims that the login method was told to keep; passed on to services.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub claims: BTreeMap<String, Value>,
-    /// The external evaluations that said yes, by what names them.
+    /// The external evaluations that said yes, by [what names them](crate::Evaluation::key). Only a session for an application
+    /// has any: they are made when it begins.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub evaluations: Vec<String>,
 }

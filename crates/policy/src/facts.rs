@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use tunnel_proto::{EmailAddress, Name, UnixTime};
+use tunnel_proto::{AppId, EmailAddress, Name, UnixTime};
 
 use crate::{Attributes, Caller, Circumstances, Country, GithubTeam, Selector, Subject, lists};
 
@@ -39,8 +39,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) method: Fact<&'a Name>,
     /// What the login method said, but for the evaluations.
     pub(crate) said: Fact<&'a Attributes>,
-    /// Evaluations are made when somebody has logged in, by whatever method.
-    pub(crate) evaluations: Fact<&'a [String]>,
+    /// Evaluations are made when somebody who has logged in, by whatever method, opens an application: for that one.
+    pub(crate) evaluations: Fact<(AppId, &'a [String])>,
     /// The service token of a machine; people have none.
     pub(crate) service: Option<&'a Name>,
     pub(crate) source: Source,
@@ -90,8 +90,8 @@ impl Source {
 }
 
 impl<'a> Facts<'a> {
-    /// Everything is known of whoever asks.
-    pub(crate) fn of(subject: &Subject<'a>) -> Self {
+    /// Everything is known of whoever asks for `app`.
+    pub(crate) fn of(subject: &Subject<'a>, app: AppId) -> Self {
         let (email, method, said, service) = match subject.caller {
             Caller::Person(identity, attributes) => {
                 (Fact::Known(&identity.email), Fact::Known(&identity.method), Fact::Known(attributes), None)
@@ -100,7 +100,7 @@ impl<'a> Facts<'a> {
             Caller::Service(name) => (Fact::Absent, Fact::Absent, Fact::Absent, Some(name)),
         };
         let evaluations = match said {
-            Fact::Known(attributes) => Fact::Known(attributes.evaluations.as_slice()),
+            Fact::Known(attributes) => Fact::Known((app, attributes.evaluations.as_slice())),
             Fact::Absent | Fact::Unknown => Fact::Absent,
         };
         Self { email, method, said, evaluations, service, ..Self::at(subject.here) }
@@ -162,7 +162,7 @@ impl<'a> Facts<'a> {
             Selector::AnyServiceToken => self.service.is_some().into(),
             Selector::TimeOfWeek(time) => self.now.is(|now| time.holds(now)),
             Selector::ExternalEvaluation(evaluation) => {
-                self.evaluations.is(|known| known.iter().any(|key| evaluation.is_named(key)))
+                self.evaluations.is(|(app, known)| known.contains(&evaluation.key(&app)))
             }
             // The judge resolves what refers to something else.
             Selector::Group(_) | Selector::EmailList(_) | Selector::IpList(_) => Tri::No,
@@ -176,6 +176,11 @@ impl<'a> Facts<'a> {
                 Some(self.country.map_or_else(|| "not known".to_owned(), |country| country.to_string()))
             }
             (Selector::TimeOfWeek(time), Fact::Known(now)) => Some(time.shown(now)),
+            (Selector::ExternalEvaluation(_), _)
+                if matches!(self.evaluations, Fact::Known(_)) && self.holds(selector) != Tri::Yes =>
+            {
+                Some("it did not say yes, or was not asked".to_owned())
+            }
             _ => None,
         }
     }

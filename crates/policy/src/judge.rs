@@ -5,7 +5,7 @@ use tunnel_proto::{EmailAddress, Name, UnixTime};
 use crate::{
     Action, Application, Attributes, Caller, CallerKind, Circumstances, Decision, DenyReason, Evaluation, GroupTrace,
     Outcome, PolicySet, PolicyTrace, RuleTrace, RulesTrace, Subject, Trace, Verdict,
-    facts::{Facts, Tri},
+    facts::{Fact, Facts, Tri},
     set::{Checked, CheckedPolicy, Referent, Rule},
 };
 
@@ -21,7 +21,7 @@ impl PolicySet {
     ///
     /// The application is looked up by its id; one that is not in this set has no policies.
     pub fn decide(&self, application: &Application, subject: &Subject<'_>) -> Decision {
-        let mut judge = Judge::new(self, Facts::of(subject));
+        let mut judge = Judge::new(self, Facts::of(subject, application.id));
         let mut policies = self.policies_in_order(&application.id);
         let mut judged = Vec::new();
         let mut verdict = None;
@@ -74,7 +74,7 @@ impl PolicySet {
     }
 
     /// The evaluations that the application's policies ask for, or the groups that they refer to, each once. They are made
-    /// when a person logs in, and those that say yes are kept among the [`Attributes`].
+    /// when a person opens the application, and those that say yes are kept among the [`Attributes`].
     pub fn evaluations_of(&self, application: &Application) -> Vec<Evaluation> {
         let mut found: Vec<Evaluation> = Vec::new();
         for evaluation in self.policies_of(&application.id).flat_map(|policy| &policy.evaluations) {
@@ -85,10 +85,17 @@ impl PolicySet {
         found
     }
 
+    /// Whether this person could be admitted once the application's [evaluations](Self::evaluations_of) are made, whatever
+    /// they say: of others nobody needs to be asked. What they said before does not count.
+    pub fn may_admit(&self, application: &Application, subject: &Subject<'_>) -> bool {
+        let facts = Facts { evaluations: Fact::Unknown, ..Facts::of(subject, application.id) };
+        self.could_admit(application, facts)
+    }
+
     /// Whether any admitting policy that matches lists some destination at this port: for others a name is not even looked
     /// up.
     pub fn may_lead(&self, application: &Application, subject: &Subject<'_>, port: u16) -> bool {
-        let mut judge = Judge::new(self, Facts::of(subject));
+        let mut judge = Judge::new(self, Facts::of(subject, application.id));
         self.policies_of(&application.id).any(|policy| {
             matches!(policy.action, Action::Allow | Action::ServiceAuth)
                 && policy.destinations.iter().any(|range| range.has_port(port))

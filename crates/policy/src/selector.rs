@@ -4,7 +4,7 @@ use std::fmt;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use tunnel_proto::{EmailAddress, Hostname, Name};
+use tunnel_proto::{AppId, EmailAddress, Hostname, Name};
 
 use crate::{Action, Country, TimeOfWeek};
 
@@ -45,7 +45,7 @@ pub enum Selector {
     AnyServiceToken,
     /// Requests at certain times of the week.
     TimeOfWeek(TimeOfWeek),
-    /// People of whom a service elsewhere said yes when they logged in.
+    /// People of whom a service elsewhere said yes when they opened the application.
     ExternalEvaluation(Evaluation),
     /// People and places that this group's rules match.
     Group(Name),
@@ -103,7 +103,7 @@ impl ClaimValue {
     }
 }
 
-/// A service elsewhere that is asked about a person at login.
+/// A service elsewhere that is asked about a person who opens an application.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evaluation {
@@ -111,19 +111,18 @@ pub struct Evaluation {
     pub evaluate_url: String,
     /// Where the keys are that sign its answers.
     pub keys_url: String,
+    /// Whether it may be at a private, local or special address, and be asked there by plain HTTP.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub danger_allow_private_address: bool,
 }
 
 impl Evaluation {
-    /// What names it among a person's [`Attributes::evaluations`](crate::Attributes::evaluations). The keys are part of it:
-    /// an answer that was signed by others says nothing.
-    pub fn key(&self) -> String {
-        format!("{} {}", self.evaluate_url, self.keys_url)
-    }
-
-    /// Whether `key` is what names it, without making that text.
-    pub(crate) fn is_named(&self, key: &str) -> bool {
-        let rest = key.strip_prefix(self.evaluate_url.as_str()).and_then(|rest| rest.strip_prefix(' '));
-        rest == Some(self.keys_url.as_str())
+    /// What names its yes for `app` among a person's [`Attributes::evaluations`](crate::Attributes::evaluations). All that
+    /// was asked and believed is part of it: what was said for another application says nothing here, nor does what others
+    /// signed, nor what could be said from a private address before that was ruled out.
+    pub fn key(&self, app: &AppId) -> String {
+        let private = if self.danger_allow_private_address { " private" } else { "" };
+        format!("{app} {} {}{private}", self.evaluate_url, self.keys_url)
     }
 }
 

@@ -73,7 +73,7 @@ impl Jwks {
     /// signature, and then issuer, audience (one of `apps`) and times (with [`LEEWAY`]). Nothing of the contents is believed
     /// before the signature is.
     pub fn verify_any(&self, token: &str, iss: &str, apps: &[AppId], now: UnixTime) -> Result<Claims, AssertionError> {
-        let body = self.opened(token, TYP)?;
+        let body = self.opened(token, TYP, ASSERTION_MAX)?;
         let claims = match object::<AssertionClaims>(&body) {
             Some(claims) => Claims::Person(claims),
             None => {
@@ -87,11 +87,21 @@ impl Jwks {
 
     /// What a token of the type `typ` says, if a key of the set signed it. Neither of these types is accepted as another.
     pub(super) fn open<T: DeserializeOwned>(&self, token: &str, typ: &str) -> Result<T, AssertionError> {
-        object(&self.opened(token, typ)?).ok_or(AssertionError::Claims)
+        self.open_long(token, typ, ASSERTION_MAX)
     }
 
-    fn opened(&self, token: &str, typ: &str) -> Result<Vec<u8>, AssertionError> {
-        if token.len() > ASSERTION_MAX {
+    /// The same of a token of up to `max` bytes.
+    pub(super) fn open_long<T: DeserializeOwned>(
+        &self,
+        token: &str,
+        typ: &str,
+        max: usize,
+    ) -> Result<T, AssertionError> {
+        object(&self.opened(token, typ, max)?).ok_or(AssertionError::Claims)
+    }
+
+    fn opened(&self, token: &str, typ: &str, max: usize) -> Result<Vec<u8>, AssertionError> {
+        if token.len() > max {
             return Err(AssertionError::Malformed);
         }
         let (signed, signature) = token.rsplit_once('.').ok_or(AssertionError::Malformed)?;

@@ -25,7 +25,8 @@ const PER_LOGIN: [RateLimit; 1] = [RateLimit { events: 20, window: Duration::fro
 /// What the services at a host speak, if any connector serves it now.
 pub(crate) type KindAt<'a> = &'a (dyn Fn(&Hostname) -> Option<ServiceKind> + Send + Sync);
 
-/// Every application that the policies let the person of `token` open from the address that asks.
+/// Every application that the policies let the person of `token` open from the address that asks; where a service is to be
+/// asked about them first, whatever it may say.
 pub(super) async fn list(
     desk: &Desk<'_>,
     ask: &Ask<'_>,
@@ -44,7 +45,7 @@ pub(super) async fn list(
     for app in desk.snapshot.policies.applications() {
         let destination = Destination::Client(app);
         let admitted = destination.accepts(identity)
-            && matches!(destination.judge(desk.snapshot, session.who(), ask.visit.here()), Judged::Admitted(_));
+            && matches!(destination.prospect(desk.snapshot, session.who(), ask.visit.here()), Judged::Admitted(_));
         if admitted {
             found.extend(app.targets.iter().map(|target| (&target.host, &app.name)));
         }

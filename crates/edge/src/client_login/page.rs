@@ -81,7 +81,8 @@ impl<'a> Case<'a> {
             };
             return Err(Box::new(response));
         };
-        match destination.judge(desk.snapshot, session.who(), ask.visit.here()) {
+        // Services are asked about the person when the token is made.
+        match destination.prospect(desk.snapshot, session.who(), ask.visit.here()) {
             Judged::Admitted(life) => Ok(Person { session, until: ask.visit.now.plus(life) }),
             Judged::Denied(reason) => Err(Box::new(desk.denied(ask, host, Some(&session), &reason))),
         }

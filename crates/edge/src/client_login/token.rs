@@ -9,6 +9,7 @@ use crate::{
     login::{
         Ask, Desk,
         destination::{Destination, Judged},
+        evaluated,
     },
     session::StartError,
     store::{AuditEvent, AuditRecord, Grant, OnceKind, OneTime, SecretHash, SessionKind, SessionRecord, StoreError},
@@ -105,15 +106,23 @@ pub(super) async fn issue(desk: &Desk<'_>, ask: &Ask<'_>, consent: Consent) -> R
         let why = "the application takes no login from another device any more";
         return refused(name, why.to_owned(), why.to_owned());
     }
+    let nobody_admits = || {
+        let source = visit.source;
+        format!("no policy of `{host}` admits {email} from {source}; whoever administers it can see why")
+    };
+    // Nobody is told of people whom nothing could admit.
+    if let Judged::Denied(why) = destination.prospect(desk.snapshot, (&identity, &attributes), visit.here()) {
+        return refused(name, why, nobody_admits());
+    }
+    if !desk.snapshot.policies.evaluations_of(found).is_empty()
+        && !desk.store.count(&hash("client evaluations", &login), visit.now, &evaluated::PER_LOGIN).await?
+    {
+        return Err(ClientError::TooMany);
+    }
+    let attributes = evaluated::attributes(desk, ask, found, (&identity, &attributes), visit.here()).await;
     let life = match destination.judge(desk.snapshot, (&identity, &attributes), visit.here()) {
         Judged::Admitted(life) => life,
-        Judged::Denied(why) => {
-            let reason = format!(
-                "no policy of `{host}` admits {email} from {}; whoever administers it can see why",
-                visit.source
-            );
-            return refused(name, why, reason);
-        }
+        Judged::Denied(why) => return refused(name, why, nobody_admits()),
     };
     let token = ClientToken::from_random(crate::random());
     let expires = visit.now.plus(life);
@@ -125,7 +134,7 @@ pub(super) async fn issue(desk: &Desk<'_>, ask: &Ask<'_>, consent: Consent) -> R
         host: host.clone(),
         parent: Some(login),
         identity,
-        attributes: *attributes,
+        attributes,
         created: visit.now,
         seen: visit.now,
         expires,

@@ -151,6 +151,14 @@ impl Reader {
         self.wrong(at, format!("unknown {what} `{word}`{suggestion}"))
     }
 
+    /// A key that is false where it is not there.
+    pub(super) fn switch(&mut self, fields: &Fields<'_>, key: &str) -> Option<bool> {
+        fields.get(key).map_or(Some(false), |node| match node.value {
+            Value::Bool(value) => Some(value),
+            _ => self.wrong(node.at, format!("`{key}` is true or false, not {}", node.value.kind())),
+        })
+    }
+
     pub(super) fn wrong<T>(&mut self, at: Place, text: impl Into<String>) -> Option<T> {
         self.problems.push(Problem::at(at, text));
         None

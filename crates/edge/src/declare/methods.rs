@@ -169,7 +169,7 @@ fn passkey(read: &mut Reader, fields: &Fields<'_>) -> Option<MethodText> {
 }
 
 fn github(read: &mut Reader, fields: &Fields<'_>) -> Option<MethodText> {
-    let private = switch(read, fields, "danger_allow_private_address");
+    let private = read.switch(fields, "danger_allow_private_address");
     let client_id = client_id(read, fields);
     let secret = read.required(fields, "client_secret").and_then(|node| secrets::secret(read, node, "client_secret"));
     let ca = optional(fields, "ca", |node| secrets::text(read, node, "ca"));
@@ -190,7 +190,7 @@ fn github(read: &mut Reader, fields: &Fields<'_>) -> Option<MethodText> {
 
 fn openid(read: &mut Reader, fields: &Fields<'_>, text: &str) -> Option<MethodText> {
     let preset = OpenIdPreset::ALL.into_iter().find(|preset| preset.as_str() == text)?;
-    let private = switch(read, fields, "danger_allow_private_address");
+    let private = read.switch(fields, "danger_allow_private_address");
     let client_id = client_id(read, fields);
     let secret = read.required(fields, "client_secret").and_then(|node| secrets::secret(read, node, "client_secret"));
     let ca = optional(fields, "ca", |node| secrets::text(read, node, "ca"));
@@ -200,7 +200,7 @@ fn openid(read: &mut Reader, fields: &Fields<'_>, text: &str) -> Option<MethodTe
     let claims = words(read, fields, "claims", kept);
     let claim_of = |read: &mut Reader, key: &str| optional(fields, key, |node| read.with(node, key, claim));
     let (email_claim, groups_claim) = (claim_of(read, "email_claim"), claim_of(read, "groups_claim"));
-    let groups = switch(read, fields, "groups");
+    let groups = read.switch(fields, "groups");
     let hosted_domain = optional(fields, "hosted_domain", |node| read.with(node, "hosted_domain", domain));
     let authoritative_for = words(read, fields, "authoritative_for", domain);
     let method = OpenIdMethod {
@@ -373,13 +373,6 @@ fn words<T: PartialEq>(
         }
     });
     Some(once)
-}
-
-fn switch(read: &mut Reader, fields: &Fields<'_>, key: &str) -> Option<bool> {
-    fields.get(key).map_or(Some(false), |node| match node.value {
-        Value::Bool(value) => Some(value),
-        _ => read.wrong(node.at, format!("`{key}` is true or false, not {}", node.value.kind())),
-    })
 }
 
 /// `Some(None)` when the key is not there, `None` when its value is wrong.

@@ -5,8 +5,12 @@ use std::{net::IpAddr, time::Duration};
 use ipnet::{IpNet, Ipv4Net};
 use tunnel_policy::{PathPattern, Target, is_reserved};
 use tunnel_proto::HostPattern;
+use url::Host;
 
-use crate::store::{IDLE_MIN, LOGIN_MIN, SESSION_MAX};
+use crate::{
+    outbound,
+    store::{IDLE_MIN, LOGIN_MIN, SESSION_MAX},
+};
 
 /// The shortest session: anything shorter would end before the login does.
 const SESSION_MIN: Duration = Duration::from_secs(60);
@@ -121,14 +125,30 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
     }
 }
 
-/// The address of something elsewhere that is asked for a verdict, and whose answer counts.
-pub(super) fn https(text: &str) -> Result<String, String> {
+/// The address of a service that is asked about people, or of its keys. A private one is let through only if that is
+/// declared; only then is plain HTTP, which in turn is spoken to private addresses only.
+pub(super) fn evaluation(text: &str, private: bool) -> Result<String, String> {
     let wrong = || format!("`{text}` is not an address of the form `https://HOST/PATH`");
     let url = url::Url::parse(text).map_err(|_| wrong())?;
-    let plain = url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
-    match url.scheme() == "https" && plain && text.len() <= URL_MAX {
-        true => Ok(url.into()),
-        false => Err(wrong()),
+    let bare = url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+    if !bare || !url.has_host() || text.len() > URL_MAX {
+        return Err(wrong());
+    }
+    let literal: Option<IpAddr> = match url.host() {
+        Some(Host::Ipv4(v4)) => Some(v4.into()),
+        Some(Host::Ipv6(v6)) => Some(v6.into()),
+        Some(Host::Domain(_)) | None => None,
+    };
+    match url.scheme() {
+        "https" if !private && literal.is_some_and(|ip| !outbound::is_public(ip)) => {
+            Err(format!("`{text}`: a private address is asked only with `danger_allow_private_address: true`"))
+        }
+        "https" => Ok(url.into()),
+        "http" if private => Ok(url.into()),
+        "http" => {
+            Err(format!("`{text}`: a service is asked by https; plain http needs `danger_allow_private_address: true`"))
+        }
+        _ => Err(wrong()),
     }
 }
 
@@ -228,11 +248,18 @@ mod tests {
     }
 
     #[test]
-    fn an_evaluation_is_asked_over_tls_only() {
-        assert_eq!(https("https://E.example/x?y=1"), Ok("https://e.example/x?y=1".to_owned()));
+    fn an_evaluation_is_asked_over_tls_and_in_the_world_unless_declared_otherwise() {
+        for private in [false, true] {
+            assert_eq!(evaluation("https://E.example/x?y=1", private), Ok("https://e.example/x?y=1".to_owned()));
+        }
+        for text in ["http://e.example/x", "http://127.0.0.1:8080/x", "https://10.0.0.1/x", "https://[::1]/x"] {
+            let refused = evaluation(text, false).unwrap_err();
+            assert!(refused.contains("danger_allow_private_address"), "{text}: {refused}");
+            assert_eq!(evaluation(text, true), Ok(text.to_owned()));
+        }
         let long = format!("https://e.example/{}", "x".repeat(URL_MAX));
         for text in [
-            "http://e.example/x",
+            "ftp://e.example/x",
             "https://u:p@e.example/",
             "https://u@e.example/",
             "https://",
@@ -241,7 +268,7 @@ mod tests {
             "",
             &long,
         ] {
-            assert!(https(text).is_err(), "{text:?}");
+            assert!(evaluation(text, false).is_err() && evaluation(text, true).is_err(), "{text:?}");
         }
     }
 }

@@ -151,6 +151,18 @@ impl<'a> Destination<'a> {
         }
     }
 
+    /// The same before the application's evaluations are made: whether anything that they may say could admit this person,
+    /// and for how long, as far as that is known by then.
+    pub(crate) fn prospect(&self, snapshot: &Snapshot, who: (&Identity, &Attributes), here: Circumstances) -> Judged {
+        let (Self::Application(app) | Self::Client(app)) = self else { return self.judge(snapshot, who, here) };
+        match self.judge(snapshot, who, here) {
+            Judged::Denied(_) if snapshot.policies.may_admit(app, &Subject::person(who.0, who.1, here)) => {
+                Judged::Admitted(app.session_duration.unwrap_or_else(|| snapshot.login_life()).max(GRANT_MIN))
+            }
+            judged => judged,
+        }
+    }
+
     /// Whether people may log in by this method.
     pub(crate) fn offers(&self, method: &Name) -> bool {
         match self {

@@ -22,6 +22,7 @@ use crate::{
 use super::{
     Answer, Ask, Desk,
     destination::{Destination, Judged},
+    evaluated, pin,
     request::Request,
     see_other,
 };
@@ -51,14 +52,23 @@ pub(super) async fn proceed(
     request: &Request,
     session: &Session,
 ) -> Answer<Response> {
-    let life = match destination.judge(desk.snapshot, session.who(), request.here(ask.visit.now)) {
+    let here = request.here(ask.visit.now);
+    // Nobody is told of people whom nothing could admit.
+    if let Judged::Denied(reason) = destination.prospect(desk.snapshot, session.who(), here) {
+        return Ok(desk.denied(ask, request.named(), Some(session), &reason));
+    }
+    let Destination::Application(app) = destination else {
+        // The login itself is the session here.
+        return Ok(see_other(&request.url(&request.target)));
+    };
+    if !desk.snapshot.policies.evaluations_of(app).is_empty() {
+        pin::within(desk, ask, "evaluations of a login", session.id(), &evaluated::PER_LOGIN).await?;
+    }
+    let attributes = evaluated::attributes(desk, ask, app, session.who(), here).await;
+    let life = match destination.judge(desk.snapshot, (session.identity(), &attributes), here) {
         Judged::Admitted(life) => life,
         Judged::Denied(reason) => return Ok(desk.denied(ask, request.named(), Some(session), &reason)),
     };
-    if !matches!(destination, Destination::Application(_)) {
-        // The login itself is the session here.
-        return Ok(see_other(&request.url(&request.target)));
-    }
     let code = HandOverCode::from_random(crate::random());
     let key = code.hash();
     let hand_over = HandOver {
@@ -67,7 +77,7 @@ pub(super) async fn proceed(
         host: request.host.clone(),
         login: *session.id(),
         identity: session.identity().clone(),
-        attributes: session.attributes().clone(),
+        attributes,
         target: request.target.clone(),
         grant: ask.visit.now.plus(life),
     };
@@ -136,11 +146,19 @@ async fn start(desk: &Desk<'_>, ask: &Ask<'_>, hand_over: &HandOver) -> Result<(
     let before = desk.session(ask);
     let same = before.as_ref().filter(|before| before.identity().person == hand_over.identity.person);
     let mut grants = vec![Grant { app: hand_over.app, expires: hand_over.grant }];
-    grants.extend(
-        same.iter()
-            .flat_map(|before| &before.record().grants)
-            .filter(|grant| grant.app != hand_over.app && grant.expires > now),
-    );
+    let mut attributes = hand_over.attributes.clone();
+    let other = |grant: &&Grant| grant.app != hand_over.app && grant.expires > now;
+    for grant in same.iter().flat_map(|before| &before.record().grants).filter(other) {
+        let app = desk.snapshot.policies.application(&grant.app);
+        let asked = app.map(|app| desk.snapshot.policies.evaluations_of(app)).unwrap_or_default();
+        // What was said when an earlier login opened something counts no more: with this one it has to be opened anew.
+        if asked.is_empty() || same.is_some_and(|before| is_of_login(before, hand_over)) {
+            let keys = asked.iter().map(|evaluation| evaluation.key(&grant.app));
+            let said = |key: &String| same.is_some_and(|before| before.attributes().evaluations.contains(key));
+            attributes.evaluations.extend(keys.filter(said));
+            grants.push(*grant);
+        }
+    }
     let id = SessionId::from_random(crate::random());
     let user_agent = ask.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let record = SessionRecord {
@@ -151,7 +169,7 @@ async fn start(desk: &Desk<'_>, ask: &Ask<'_>, hand_over: &HandOver) -> Result<(
         host: hand_over.host.clone(),
         parent: Some(hand_over.login),
         identity: hand_over.identity.clone(),
-        attributes: hand_over.attributes.clone(),
+        attributes,
         created: now,
         seen: now,
         expires: grants.iter().map(|grant| grant.expires).max().unwrap_or(now),
@@ -162,4 +180,9 @@ async fn start(desk: &Desk<'_>, ask: &Ask<'_>, hand_over: &HandOver) -> Result<(
         desk.sessions.end(&[*before.id()]).await?;
     }
     Ok((session, id))
+}
+
+/// Whether a session came from the login that is handed over.
+fn is_of_login(before: &Session, hand_over: &HandOver) -> bool {
+    before.parent() == Some(&hand_over.login) && *before.identity() == hand_over.identity
 }

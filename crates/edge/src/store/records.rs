@@ -441,6 +441,8 @@ pub enum AuditEvent {
     Login,
     /// Somebody tried to, and the login method or the edge said no.
     LoginFailed,
+    /// A service that evaluates people said neither yes nor no about somebody who opened an application.
+    EvaluationFailed,
     /// An administrator tried a login method; nobody was logged in.
     LoginTried,
     /// Somebody logged out.
@@ -494,6 +496,7 @@ impl AuditEvent {
             Self::PinFailed => "pin_failed",
             Self::Login => "login",
             Self::LoginFailed => "login_failed",
+            Self::EvaluationFailed => "evaluation_failed",
             Self::LoginTried => "login_tried",
             Self::Logout => "logout",
             Self::EnrolRequested => "enrol_requested",

@@ -5,6 +5,10 @@
 mod browser;
 mod descriptor;
 mod device;
+mod evaluations;
+#[path = "../providers/evaluator.rs"]
+#[allow(dead_code, reason = "other tests want more of it")]
+mod evaluator;
 mod journey;
 mod site;
 mod tokens;

@@ -14,6 +14,7 @@ use tunnel_edge::{
     Clock, Lang, Reference, Visit,
     audit::Audit,
     countries::Countries,
+    evaluations::Evaluations,
     keys::Keys,
     login::{
         self,
@@ -96,6 +97,7 @@ pub(crate) struct Site {
     login_host: Hostname,
     pins: PinQueue,
     providers: Providers,
+    evaluations: Evaluations,
     _worker: std::sync::Mutex<Option<PinWorker>>,
     _folder: tempfile::TempDir,
 }
@@ -167,6 +169,7 @@ impl Site {
             zone,
             pins,
             providers: Providers::default(),
+            evaluations: Evaluations::default(),
         });
         *site._worker.lock().unwrap() = Some(PinWorker::start(jobs, Arc::downgrade(&site)));
         site
@@ -201,6 +204,7 @@ impl Site {
             audit: &self.audit,
             pins: &self.pins,
             providers: &self.providers,
+            evaluations: &self.evaluations,
         };
         let tunnels = tunnels::Desk {
             store: &*self.store,

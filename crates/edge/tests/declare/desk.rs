@@ -52,7 +52,7 @@ impl Desk {
 
     pub(crate) fn ground(&self) -> Ground<'_> {
         let (mail, countries, keys, now) = (self.mail, self.countries, Some(&self.keys), UnixTime(1_800_000_000));
-        Ground { built_in: &self.built_in, mail, countries, evaluations: true, keys, actor: "local", now }
+        Ground { built_in: &self.built_in, mail, countries, keys, actor: "local", now }
     }
 
     pub(crate) async fn ask(&self, text: &str, dry_run: bool, prune: bool) -> Result<Report, ApplyError> {

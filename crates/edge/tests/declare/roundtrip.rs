@@ -124,6 +124,9 @@ fn files() -> impl Strategy<Value = String> {
         Just("oidc_claim: {name: \"null\", value: 1.0}"),
         Just("time_of_week: {days: [sat-mon], from: \"22:00\", to: 6:00, zone: utc}"),
         Just("external_evaluation: {evaluate_url: \"https://e.example/?a=b\", keys_url: \"https://e.example\"}"),
+        Just(
+            "external_evaluation: {evaluate_url: \"http://[::1]/\", keys_url: \"https://e.example\", danger_allow_private_address: true}"
+        ),
     ];
     let list = || {
         prop::collection::vec(selector.clone(), 1..4)

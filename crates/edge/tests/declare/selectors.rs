@@ -48,6 +48,14 @@ const GOOD: &[(&str, &str)] = &[
     ),
     ("time_of_week: {days: [mon-sun], from: \"00:00\", to: \"24:00\", zone: UTC}", ""),
     ("external_evaluation: {evaluate_url: \"https://e.example/ask?x=1\", keys_url: \"https://e.example/keys\"}", ""),
+    (
+        "external_evaluation: {evaluate_url: \"http://10.0.0.1/ask\", keys_url: \"http://10.0.0.1/keys\", danger_allow_private_address: true}",
+        "",
+    ),
+    (
+        "external_evaluation: {evaluate_url: \"https://e.example/a\", keys_url: \"https://e.example/k\", danger_allow_private_address: false}",
+        "external_evaluation: {evaluate_url: \"https://e.example/a\", keys_url: \"https://e.example/k\"}",
+    ),
     ("group: staff", ""),
 ];
 
@@ -172,7 +180,19 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "external_evaluation: {evaluate_url: \"http://e.example/\", keys_url: \"https://e.example/\"}",
-        "4:45: `http://e.example/` is not an address of the form `https://HOST/PATH`",
+        "4:45: `http://e.example/`: a service is asked by https; plain http needs `danger_allow_private_address: true`",
+    ),
+    (
+        "external_evaluation: {evaluate_url: \"https://e.example/\", keys_url: \"https://10.0.0.1/\"}",
+        "4:77: `https://10.0.0.1/`: a private address is asked only with `danger_allow_private_address: true`",
+    ),
+    (
+        "external_evaluation: {evaluate_url: e.example/ask, keys_url: \"https://e.example/\"}",
+        "4:45: `e.example/ask` is not an address of the form `https://HOST/PATH`",
+    ),
+    (
+        "external_evaluation: {evaluate_url: \"https://e.example/\", keys_url: \"https://e.example/\", danger_allow_private_address: 1}",
+        "4:129: `danger_allow_private_address` is true or false, not a number",
     ),
     ("external_evaluation: {evaluate_url: \"https://e.example/\"}", "4:30: external_evaluation without `keys_url`"),
     (

@@ -82,7 +82,6 @@ impl Scene {
             built_in: &self.built_in,
             mail: true,
             countries: true,
-            evaluations: false,
             keys: None,
             actor: "local",
             now: self.now(),

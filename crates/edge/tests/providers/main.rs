@@ -2,6 +2,8 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests, outside of `#[test]` functions
 
+mod evaluations;
+mod evaluator;
 mod journey;
 mod page;
 mod provider;

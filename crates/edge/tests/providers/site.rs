@@ -12,6 +12,7 @@ use tunnel_edge::{
     Clock, Lang, Reference, Visit,
     audit::Audit,
     countries::Countries,
+    evaluations::Evaluations,
     keys::Keys,
     login::{
         self,
@@ -68,6 +69,7 @@ pub(crate) struct Site {
     pub(crate) clock: Clock,
     pub(crate) keys: Keys,
     pub(crate) providers: Providers,
+    evaluations: Evaluations,
     countries: Countries,
     pub(crate) snapshot: Arc<Snapshot>,
     audit: Audit,
@@ -181,6 +183,7 @@ impl Site {
             ca: Ca::generate(&zone, NOW).unwrap(),
             login_host: LOGIN_HOST.parse().unwrap(),
             providers: Providers::default(),
+            evaluations: Evaluations::default(),
             countries: Countries::load(None).unwrap(),
             _jobs: jobs,
             _folder: folder,
@@ -208,6 +211,7 @@ impl Site {
             audit: &self.audit,
             pins: &self.pins,
             providers: &self.providers,
+            evaluations: &self.evaluations,
         }
     }
 

@@ -80,7 +80,7 @@ async fn every_request_arrives_and_every_answer_comes_back() {
     client.revoke_application(anew.clone()).await.unwrap();
     let application = "www".parse().unwrap();
     let (source, country, at, destination) = (None, Some("JP".parse().unwrap()), Some(UnixTime(7)), None);
-    let test = TestPolicy { application, who: Who::Everyone, source, country, at, destination };
+    let test = TestPolicy { application, who: Who::Everyone, source, country, at, destination, evaluations: vec![] };
     assert_eq!(client.test_policy(test.clone()).await.unwrap().admitted, 1);
     let explain = Explain { reference: "7F3A-92C1-E08B".into() };
     client.explain(explain.clone()).await.unwrap();

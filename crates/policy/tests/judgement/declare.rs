@@ -60,7 +60,11 @@ pub(crate) fn time(text: &str) -> TimeOfWeek {
 
 /// The evaluation at this host.
 pub(crate) fn evaluation(host: &str) -> Evaluation {
-    Evaluation { evaluate_url: format!("https://{host}/evaluate"), keys_url: format!("https://{host}/keys") }
+    Evaluation {
+        evaluate_url: format!("https://{host}/evaluate"),
+        keys_url: format!("https://{host}/keys"),
+        danger_allow_private_address: false,
+    }
 }
 
 /// Rules from `include… & require… - exclude…`, each list separated by spaces.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use tunnel_policy::{Attributes, Circumstances, Country, GithubOrganization, Subject};
+use tunnel_policy::{Attributes, Circumstances, Country, Evaluation, GithubOrganization, Subject};
 use tunnel_proto::{Name, UnixTime};
 
 use crate::declare::{app, at, evaluation, person, policy, selector, set_of};
@@ -26,7 +26,7 @@ fn known() -> Attributes {
             ("nothing".to_owned(), json!(null)),
             ("address".to_owned(), json!({"city": "Tsukuba"})),
         ]),
-        evaluations: vec![evaluation("yes.example").key()],
+        evaluations: vec![evaluation("yes.example").key(&app("app", "app.example", &["p"]).id)],
     }
 }
 
@@ -101,21 +101,49 @@ fn an_organisation_at_github_is_the_same_in_any_case() {
 
 // An answer that was signed by other keys, or by none, says nothing.
 #[test]
-fn an_evaluation_is_known_by_both_of_its_addresses() {
+fn an_evaluation_is_known_by_both_of_its_addresses_and_for_one_application() {
     let asked = evaluation("yes.example");
     let app = app("app", "app.example", &["p"]);
     let set = set_of(&[], &[policy("p", "eval:yes.example")], std::slice::from_ref(&app)).unwrap();
     let (ann, here) = (person("ann@corp.com"), at("192.0.2.1"));
+    let other = crate::declare::app("other", "other.example", &["p"]);
+    let private = Evaluation { danger_allow_private_address: true, ..asked.clone() };
     for (key, admitted) in [
-        (asked.key(), true),
-        (asked.evaluate_url.clone(), false),
-        (format!("{} ", asked.evaluate_url), false),
-        (format!("{} https://evil.example/keys", asked.evaluate_url), false),
-        (format!("{}{}", asked.evaluate_url, asked.keys_url), false),
-        (format!("{} x", asked.key()), false),
+        (asked.key(&app.id), true),
+        (asked.key(&other.id), false),
+        (private.key(&app.id), false),
+        (format!("{} {}", asked.evaluate_url, asked.keys_url), false),
+        (format!("{} {}", app.id, asked.evaluate_url), false),
+        (format!("{} {} ", app.id, asked.evaluate_url), false),
+        (format!("{} {} https://evil.example/keys", app.id, asked.evaluate_url), false),
+        (format!("{} {}{}", app.id, asked.evaluate_url, asked.keys_url), false),
+        (format!("{} x", asked.key(&app.id)), false),
+        (String::new(), false),
     ] {
         let attributes = Attributes { evaluations: vec![key.clone()], ..Attributes::new() };
         assert_eq!(set.decide(&app, &Subject::person(&ann, &attributes, here)).is_allow(), admitted, "{key}");
+    }
+}
+
+#[test]
+fn who_could_be_admitted_by_what_an_evaluation_says_is_foreseen() {
+    let app = app("app", "app.example", &["p"]);
+    let here = at("192.0.2.1");
+    for (rules, could) in [
+        ("eval:yes.example", true),
+        ("email:ann@corp.com & eval:yes.example", true),
+        ("email:ann@corp.com - eval:yes.example", true),
+        ("everyone & eval:yes.example domain:corp.com", true),
+        ("everyone & eval:yes.example domain:other.com", false),
+        ("email:bob@corp.com & eval:yes.example", false),
+        ("eval:yes.example - email:ann@corp.com", false),
+    ] {
+        let set = set_of(&[], &[policy("p", rules)], std::slice::from_ref(&app)).unwrap();
+        for evaluations in [vec![], vec![evaluation("yes.example").key(&app.id)]] {
+            let said = Attributes { evaluations, ..Attributes::new() };
+            let ann = person("ann@corp.com");
+            assert_eq!(set.may_admit(&app, &Subject::person(&ann, &said, here)), could, "{rules}");
+        }
     }
 }
 

@@ -264,7 +264,7 @@ fn engine(slow: &Slow) -> (PolicySet, Application) {
     (set.expect("a good set"), app)
 }
 
-fn attributes(person: &Person) -> Attributes {
+fn attributes(person: &Person, app: &Application) -> Attributes {
     let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
     let member = |text: &&str| {
         let (name, team) = text.split_once('/').expect("a team");
@@ -279,7 +279,7 @@ fn attributes(person: &Person) -> Attributes {
         groups: owned(&person.groups),
         github: person.github.iter().map(member).collect(),
         claims: person.claims.iter().map(claim).collect(),
-        evaluations: person.evaluations.iter().map(|host| evaluation(host).key()).collect(),
+        evaluations: person.evaluations.iter().map(|host| evaluation(host).key(&app.id)).collect(),
     }
 }
 
@@ -304,7 +304,7 @@ fn ask(set: &PolicySet, app: &Application, asks: &Asks) -> Decision {
     match &asks.who {
         Who::Nobody => to(Subject::nobody(here)),
         Who::Machine(name) => to(Subject::service(&name.parse().expect("a name"), here)),
-        Who::Person(person) => to(Subject::person(&identity(person), &attributes(person), here)),
+        Who::Person(person) => to(Subject::person(&identity(person), &attributes(person, app), here)),
     }
 }
 
@@ -372,6 +372,19 @@ proptest! {
         prop_assert!(eligible || !admitted);
         if set.evaluations_of(&app).is_empty() {
             prop_assert_eq!(eligible, admitted);
+        }
+        // Nobody is asked about whom no answer could admit; and what was answered before makes no difference to that.
+        let could = |person: &Person| {
+            let (identity, attributes) = (identity(person), attributes(person, &app));
+            set.may_admit(&app, &Subject::person(&identity, &attributes, here(&asks(person))))
+        };
+        let admitted = every.iter().any(|evaluations| {
+            let person = Person { evaluations: evaluations.clone(), ..someone.clone() };
+            slow.decide_about_people(&asks(&person)).starts_with("allow")
+        });
+        prop_assert!(could(&someone) || !admitted);
+        for evaluations in &every {
+            prop_assert_eq!(could(&Person { evaluations: evaluations.clone(), ..someone.clone() }), could(&someone));
         }
         // Whoever is admitted, with or without a login, is not told that it is hopeless.
         let hopeless = set.hopeless(&app, here(&asks(&someone)));

@@ -72,9 +72,6 @@ pub(super) fn names(file: &File, after: &Declared, ground: &Ground<'_>, problems
             Selector::Group(name) => check("group", &groups, name, *at),
             Selector::EmailList(name) => check("e-mail list", &email_lists, name, *at),
             Selector::IpList(name) => check("IP list", &ip_lists, name, *at),
-            Selector::ExternalEvaluation(_) if !ground.evaluations => {
-                no_country.push(Problem::at(*at, "selector `external_evaluation` is not built yet"));
-            }
             Selector::Country(_) if !ground.countries => no_country.push(Problem::at(*at, NO_COUNTRIES)),
             Selector::ServiceToken(name) => check("service token", &tokens, name, *at),
             _ => {}

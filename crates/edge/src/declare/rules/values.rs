@@ -14,7 +14,8 @@ const IDP_GROUP: Keys = Keys { known: &["name", "login_method"], later: &[] };
 const GITHUB: Keys = Keys { known: &["organization", "team"], later: &[] };
 const OIDC_CLAIM: Keys = Keys { known: &["name", "value", "login_method"], later: &[] };
 const TIME_OF_WEEK: Keys = Keys { known: &["days", "from", "to", "zone"], later: &[] };
-const EXTERNAL_EVALUATION: Keys = Keys { known: &["evaluate_url", "keys_url"], later: &[] };
+const EXTERNAL_EVALUATION: Keys =
+    Keys { known: &["evaluate_url", "keys_url", "danger_allow_private_address"], later: &[] };
 
 /// The longest name of a group, a claim, a claim's value.
 const TEXT_MAX: usize = 256;
@@ -80,9 +81,11 @@ pub(super) fn time_of_week(read: &mut Reader, node: &Node) -> Option<TimeOfWeek>
 
 pub(super) fn external_evaluation(read: &mut Reader, node: &Node) -> Option<Evaluation> {
     let fields = read.fields(node, "external_evaluation", &EXTERNAL_EVALUATION)?;
-    let evaluate_url = required(read, &fields, "evaluate_url", scalar::https);
-    let keys_url = required(read, &fields, "keys_url", scalar::https);
-    Some(Evaluation { evaluate_url: evaluate_url?, keys_url: keys_url? })
+    let private = read.switch(&fields, "danger_allow_private_address");
+    let address = |text: &str| scalar::evaluation(text, private.unwrap_or(true));
+    let evaluate_url = required(read, &fields, "evaluate_url", address);
+    let keys_url = required(read, &fields, "keys_url", address);
+    Some(Evaluation { evaluate_url: evaluate_url?, keys_url: keys_url?, danger_allow_private_address: private? })
 }
 
 /// A value of RFC 8176, or one of those that providers add to them.
