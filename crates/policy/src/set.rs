@@ -163,6 +163,16 @@ impl PolicySet {
         }
     }
 
+    /// The groups of providers that any rule names.
+    pub fn provider_groups(&self) -> HashSet<&str> {
+        let rules = self.groups.iter().chain(self.policies.iter().map(|policy| &policy.rules)).flat_map(Checked::all);
+        let named = rules.filter_map(|rule| match &rule.selector {
+            Selector::IdpGroup(group) => Some(group.name.as_str()),
+            _ => None,
+        });
+        named.collect()
+    }
+
     /// The application with this id.
     pub fn application(&self, id: &AppId) -> Option<&Application> {
         self.checked(id).map(|app| &app.declared)

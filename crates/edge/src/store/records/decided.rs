@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
-use tunnel_policy::{Attributes, Caller, Circumstances, Country, Subject};
+use tunnel_policy::{Attributes, Caller, Circumstances, Country, PolicySet, Subject};
 use tunnel_proto::{AppId, Identity, Name, Revision, UnixTime};
 
 /// A decision about one application, with everything that it was made of but the policies.
@@ -47,6 +47,10 @@ pub enum DecidedCaller {
     Service(Name),
 }
 
+/// The longest list of groups that is kept as it is, in bytes: a record of a decision is made for each new way somebody
+/// comes, and kept for good.
+const GROUPS_KEPT: usize = 4096;
+
 impl DecidedCaller {
     /// What policies were asked about.
     pub fn of(caller: Caller<'_>) -> Self {
@@ -78,9 +82,61 @@ impl Decided {
         Self { app, caller, source, country, at: now, destination, revision, admitted }
     }
 
+    /// The same, of somebody in many groups without those that no policy names.
+    #[must_use]
+    pub fn without_idle_groups(mut self, policies: &PolicySet) -> Self {
+        if let DecidedCaller::Person { attributes, .. } = &mut self.caller
+            && attributes.groups.iter().map(String::len).sum::<usize>() > GROUPS_KEPT
+        {
+            let named = policies.provider_groups();
+            attributes.groups.retain(|group| named.contains(group.as_str()));
+        }
+        self
+    }
+
     /// The question, to be asked again as of then.
     pub fn subject(&self) -> Subject<'_> {
         let here = Circumstances { source: self.source, country: self.country, now: self.at };
         Subject { caller: self.caller.caller(), here, destination: self.destination }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tunnel_policy::{Action, Declarations, Policy, ProviderGroup, Rules, Selector};
+    use tunnel_proto::PersonId;
+
+    use super::*;
+
+    #[test]
+    fn of_somebody_in_many_groups_those_are_kept_that_a_policy_names() {
+        let staff = Selector::IdpGroup(ProviderGroup { name: "staff".into(), login_method: None });
+        let rules = Rules { include: vec![staff], ..Rules::default() };
+        let policies = [Policy {
+            name: "staff".parse().unwrap(),
+            action: Action::Allow,
+            rules,
+            session_duration: None,
+            destinations: Vec::new(),
+        }];
+        let policies = PolicySet::new(Declarations { policies: &policies, ..Declarations::default() }).unwrap();
+        let identity = Identity {
+            person: PersonId::from_bytes([1; 16]),
+            email: "ann@example.com".parse().unwrap(),
+            method: "entra".parse().unwrap(),
+            authenticated: UnixTime(1),
+        };
+        for (others, kept) in [(3, 4), (1000, 1)] {
+            let mut groups: Vec<_> = (0..others).map(|n| format!("group {n}")).collect();
+            groups.push("staff".to_owned());
+            let attributes = Attributes { groups, ..Attributes::default() };
+            let here = Circumstances { source: [192, 0, 2, 1].into(), country: None, now: UnixTime(2) };
+            let subject = Subject::person(&identity, &attributes, here);
+            let decided = Decided::new(AppId::from_bytes([1; 32]), &subject, Revision(1), true);
+            let decided = decided.without_idle_groups(&policies);
+            let Caller::Person(_, attributes) = decided.caller.caller() else { unreachable!("a person asked") };
+            assert_eq!(attributes.groups.len(), kept);
+            assert!(attributes.groups.contains(&"staff".to_owned()));
+        }
     }
 }
