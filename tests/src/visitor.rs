@@ -48,6 +48,12 @@ impl Reply {
         self.answer.text()
     }
 
+    /// Where it leads, by a redirect or by a page that is left at once.
+    pub fn leads(&self) -> Option<&str> {
+        let left = || self.header("refresh").and_then(|refresh| refresh.strip_prefix("0;url="));
+        self.header("location").or_else(left)
+    }
+
     /// The first value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.answer.header(name)
@@ -126,7 +132,7 @@ impl Visitor {
     /// No answer, or no end.
     pub async fn follow_to(&mut self, mut reply: Reply, to: &str) -> Result<(Reply, Option<String>)> {
         for _ in 0..10 {
-            let Some(next) = reply.header("location").map(|location| resolve(&reply.url, location)) else {
+            let Some(next) = reply.leads().map(|next| resolve(&reply.url, next)) else {
                 return Ok((reply, None));
             };
             if next.starts_with(to) {
@@ -143,11 +149,10 @@ impl Visitor {
     /// No answer, or no end.
     pub async fn follow(&mut self, mut reply: Reply) -> Result<Reply> {
         for _ in 0..10 {
-            if !matches!(reply.status(), 301 | 302 | 303 | 307 | 308) {
+            if !matches!(reply.status(), 301 | 302 | 303 | 307 | 308) && reply.header("refresh").is_none() {
                 return Ok(reply);
             }
-            let location = reply.header("location").context("a redirect without Location")?;
-            let next = resolve(&reply.url, location);
+            let next = resolve(&reply.url, reply.leads().context("a redirect that leads nowhere")?);
             reply = self.get(&next).await?;
         }
         bail!("redirected more than ten times, last to {}", reply.url)

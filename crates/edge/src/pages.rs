@@ -47,7 +47,7 @@ pub use self::{
         BadRequest, EdgeFault, Failure, ForgedForm, LoginRequired, MethodNotAllowed, Missing, NotFound, ServiceError,
         TcpOnly, TooManyRequests,
     },
-    login::{EmailProblem, Login, MethodChoice, Pin, PinProblem, StartAgain},
+    login::{EmailProblem, Leaving, Login, MethodChoice, Pin, PinProblem, StartAgain},
     logout::{LoggedOut, LogoutAsk},
     moment::Moment,
     passkey::{Invitation, InvitationClosed, PasskeyButton, PasskeyProblem},

@@ -51,3 +51,8 @@ trial-none = none
 trial-nobody = Nobody was signed in by this test. The terminal shows the same; you can close this page.
 trial-lapsed-title = This test link no longer works
 trial-lapsed-text = It works once, for ten minutes. Type <code>edge admin login-method test NAME</code> again for a new one.
+
+leaving-name = Going to { $method }
+leaving-title = On to { $method }
+leaving-text = You sign in there, and come back here.
+leaving-go = Go on

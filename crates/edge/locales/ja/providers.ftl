@@ -51,3 +51,8 @@ trial-none = なし
 trial-nobody = このテストでは誰もサインインしていません。端末にも同じ内容が表示されます。このページは閉じてかまいません。
 trial-lapsed-title = このテスト用リンクはもう使えません
 trial-lapsed-text = リンクは10分以内に1回だけ使えます。<code>edge admin login-method test NAME</code>をもう一度入力して、新しいリンクを表示してください。
+
+leaving-name = { $method } へ移動
+leaving-title = { $method } に進みます
+leaving-text = そちらでサインインすると、ここに戻ります。
+leaving-go = 進む

@@ -7,7 +7,7 @@ use tunnel_proto::{AppId, Name};
 
 use crate::{
     Response,
-    pages::{EmailProblem, Form, Login, MethodChoice, PasskeyButton, Pin, PinProblem},
+    pages::{EmailProblem, Form, Leaving, Login, MethodChoice, PasskeyButton, Pin, PinProblem},
     session::cookie::{self, LOGIN_COOKIE, LOGIN_LIFE, OUT_COOKIE},
     store::{LoginMethod, SecretHash},
 };
@@ -18,6 +18,7 @@ use super::{
     form::{self, token},
     handover, login_of, offer, passkey, pin, provider,
     request::{Challenge, Request},
+    see_other,
 };
 
 /// A login under way, as its address or form says.
@@ -88,18 +89,6 @@ impl<'a> Step<'a> {
         offer::choices(&offered, &desk.snapshot.declared.login_methods, Some(without))
     }
 
-    /// The origins that the forms of the page lead to: those of the providers, and from there, where the login ends.
-    pub(super) async fn targets(&self, desk: &Desk<'_>) -> Vec<String> {
-        let offered = self.destination.methods(desk.snapshot);
-        let found = offered.iter().filter(|method| offer::leads_elsewhere(method));
-        let mut targets = futures::future::join_all(found.map(|method| provider::target(desk, method))).await;
-        targets.push(Some(self.request.origin()));
-        let mut targets: Vec<_> = targets.into_iter().flatten().collect();
-        targets.sort();
-        targets.dedup();
-        targets
-    }
-
     /// The only way to log in, if it leads to somebody else and the page that offers it may be passed over.
     fn only_way(&self, desk: &Desk<'a>, ask: &Ask<'_>) -> Option<&'a LoginMethod> {
         let [only] = self.destination.methods(desk.snapshot)[..] else { return None };
@@ -109,7 +98,7 @@ impl<'a> Step<'a> {
     }
 
     /// The page on which one chooses how to log in, and types an address for a PIN.
-    pub(super) async fn choose(
+    pub(super) fn choose(
         &self,
         desk: &Desk<'_>,
         ask: &Ask<'_>,
@@ -129,7 +118,6 @@ impl<'a> Step<'a> {
             email: email.to_owned(),
             problem,
             mail_delayed: desk.mail_delayed,
-            targets: self.targets(desk).await,
         };
         page.render(&context)
     }
@@ -199,8 +187,10 @@ pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>, skip: bool) -> Answer<R
             match challenge {
                 Some(challenge) => step.ask_code(desk, ask, &hash, (&challenge, &sealed), ("", None)),
                 None => match skip.then(|| step.only_way(desk, ask)).flatten() {
-                    Some(only) => provider::start(desk, ask, &step, &hash, only, false).await?,
-                    None => step.choose(desk, ask, &hash, "", None).await,
+                    Some(only) => provider::start(desk, ask, &step, &hash, only, false)
+                        .await?
+                        .map_or_else(|failed| *failed, |url| see_other(&url)),
+                    None => step.choose(desk, ask, &hash, "", None),
                 },
             }
         }
@@ -224,5 +214,7 @@ pub(crate) async fn submit(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer
     let method = method.ok_or_else(|| desk.start_again(ask, Some(&step.request)))?;
     // Whoever has left, or was told that this account will not do, means another one.
     let other = !fields.get("account").is_empty() || has_left(desk, ask);
-    provider::start(desk, ask, &step, &login, method, other).await
+    let sent = provider::start(desk, ask, &step, &login, method, other).await?;
+    let label = provider::label(desk, method);
+    Ok(sent.map_or_else(|failed| *failed, |url| Leaving { label, url }.render(&desk.context(ask))))
 }

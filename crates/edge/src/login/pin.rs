@@ -65,7 +65,7 @@ pub(super) async fn ask_for_code(
                 Ok(email) => email,
                 Err(_) => {
                     let problem = Some(EmailProblem::NotAnAddress);
-                    return Ok(step.choose(desk, ask, login, typed, problem).await);
+                    return Ok(step.choose(desk, ask, login, typed, problem));
                 }
             }
         }

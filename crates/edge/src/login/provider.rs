@@ -18,7 +18,6 @@ pub(crate) mod trial;
 use tunnel_auth::{LoginState, oidc};
 use tunnel_policy::Attributes;
 use tunnel_proto::{EmailAddress, Name};
-use url::Url;
 
 use crate::{
     Response,
@@ -30,7 +29,6 @@ use super::{
     page::{self, Step},
     pin,
     proven::{self, Proven},
-    see_other,
 };
 
 pub(crate) use self::failure::Failure;
@@ -79,8 +77,8 @@ struct FoundEmail {
     why: &'static str,
 }
 
-/// Sends the browser to the provider of `method`. `other` asks the provider to let the person choose an account, where it
-/// would otherwise take the last one.
+/// The address at the provider of `method` to which the browser is to be sent, or the page that says what is the matter.
+/// `other` asks the provider to let the person choose an account, where it would otherwise take the last one.
 pub(super) async fn start(
     desk: &Desk<'_>,
     ask: &Ask<'_>,
@@ -88,14 +86,12 @@ pub(super) async fn start(
     login: &SecretHash,
     method: &LoginMethod,
     other: bool,
-) -> Answer<Response> {
+) -> Answer<Result<String, Box<Response>>> {
     let network = pin::network(ask.visit.source);
     pin::within(desk, ask, "logins begun from a source", &network, &STARTS).await?;
     let purpose = Purpose::Login { request: step.sealed.clone() };
-    match way(desk, ask, login, method, purpose, other).await? {
-        Ok(url) => Ok(see_other(&url)),
-        Err(failure) => Ok(failure::page(desk, ask, step, login, method, &failure).await),
-    }
+    let way = way(desk, ask, login, method, purpose, other).await?;
+    Ok(way.map_err(|failure| Box::new(failure::page(desk, ask, step, login, method, &failure))))
 }
 
 /// The address at the provider, with everything kept that the way back needs.
@@ -170,7 +166,7 @@ pub(crate) async fn callback(desk: &Desk<'_>, ask: &Ask<'_>, method: &LoginMetho
             });
             let proven = match proven {
                 Ok(proven) => proven,
-                Err(failure) => return Ok(failure::page(desk, ask, &step, &login, method, &failure).await),
+                Err(failure) => return Ok(failure::page(desk, ask, &step, &login, method, &failure)),
             };
             let (session, id) = proven::log_in(desk, ask, proven, step.destination.name()).await?;
             let mut response = handover::proceed(desk, ask, step.destination, &step.request, &session).await?;
@@ -281,19 +277,6 @@ impl Found {
             attributes: self.attributes,
         })
     }
-}
-
-/// The origin that a visitor is sent to by `method`, as far as is known.
-pub(super) async fn target(desk: &Desk<'_>, method: &LoginMethod) -> Option<String> {
-    let address = match &method.kind {
-        LoginMethodKind::OpenId(openid) => {
-            let known = desk.providers.entry(method).ok()?.soon(openid).await;
-            known.map_or_else(|| openid.issuer.clone(), |known| known.discovery.authorization.clone())
-        }
-        LoginMethodKind::Github(at) => at.authority.clone(),
-        LoginMethodKind::OneTimePin | LoginMethodKind::Passkey(_) => return None,
-    };
-    Some(Url::parse(&address).ok()?.origin().ascii_serialization())
 }
 
 /// What people read of a method.

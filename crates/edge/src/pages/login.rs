@@ -1,7 +1,7 @@
 //! Logging in: choosing how, typing the code, starting again.
 
 use askama::Template;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 use tunnel_proto::{Hostname, Name, UnixTime};
 
 use super::{Form, Moment, PageContext, PasskeyButton, reply, short};
@@ -26,8 +26,34 @@ pub struct Login {
     pub passkey: Option<PasskeyButton>,
     /// The mail server has not taken any mail for a while; said to everybody alike.
     pub mail_delayed: bool,
-    /// The origins that the forms' answers lead to: providers, and where the login ends.
-    pub targets: Vec<String>,
+}
+
+/// On the way to a provider, after a press of its button.
+#[derive(Clone, Debug)]
+pub struct Leaving {
+    /// Whose it is, in the words that people know.
+    pub label: String,
+    /// The address at the provider.
+    pub url: String,
+}
+
+impl Leaving {
+    /// The page: 200, which the browser leaves at once. A redirect would be part of the form's answer, and then the page's
+    /// policy would have to name every origin to which the provider redirects in turn.
+    pub fn render(&self, context: &PageContext) -> Response {
+        let mut response = reply::page(context, StatusCode::OK, LeavingPage { c: context, p: self }.render(), None);
+        if let Ok(refresh) = HeaderValue::from_str(&format!("0;url={}", self.url)) {
+            response.headers_mut().insert(header::REFRESH, refresh);
+        }
+        response
+    }
+}
+
+#[derive(Template)]
+#[template(path = "leaving.html")]
+struct LeavingPage<'a> {
+    c: &'a PageContext,
+    p: &'a Leaving,
 }
 
 /// A login method at a provider, as a button.
@@ -58,7 +84,7 @@ impl Login {
     pub fn render(&self, context: &PageContext) -> Response {
         let status = if self.problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
         let template = LoginPage { c: context, p: self, short: short(&self.host, &context.zone) };
-        let response = reply::page(context, status, template.render(), self.targets.iter().map(String::as_str));
+        let response = reply::page(context, status, template.render(), None);
         if self.passkey.is_some() { reply::with_script(response) } else { response }
     }
 }

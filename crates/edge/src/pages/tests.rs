@@ -49,7 +49,6 @@ fn every_page(hostile: &str) -> Vec<Case> {
         email: text.clone(),
         problem,
         mail_delayed: true,
-        targets: Vec::new(),
     };
     let button = || Some(PasskeyButton { name: "passkey".parse().unwrap(), form: form() });
     let passkey = |used| PasskeyLine { id: "ab12".into(), label: format!("Laptop{text}"), created: AT, used };
@@ -447,7 +446,6 @@ fn the_policy_is_exactly_the_strict_one_and_a_form_adds_one_origin() {
         let targets = match name {
             name if name.starts_with("pin") => " https://www.tnkeng.work:8443",
             "client" => " http://127.0.0.1:13389",
-            name if providers::leads_elsewhere(name) => " https://id.example https://www.tnkeng.work",
             _ => "",
         };
         let mut expected = strict.replace("form-action 'self'", &format!("form-action 'self'{targets}"));

@@ -144,8 +144,6 @@ pub struct LoginTrouble {
     pub link: String,
     /// Where a code can be asked for, if it can.
     pub by_code: Option<String>,
-    /// The origins that the forms' answers lead to.
-    pub targets: Vec<String>,
     /// What to quote.
     pub reference: Reference,
     /// When.
@@ -162,7 +160,7 @@ impl LoginTrouble {
         } else {
             let (short, at) = (short(&self.host, &context.zone), Moment::new(self.at, context.lang));
             let template = TroublePage { c: context, p: self, short, words, at };
-            let page = reply::page(context, status, template.render(), self.targets.iter().map(String::as_str));
+            let page = reply::page(context, status, template.render(), None);
             if self.passkey.is_some() { reply::with_script(page) } else { page }
         };
         if self.trouble == Trouble::Down {

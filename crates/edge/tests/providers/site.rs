@@ -45,9 +45,12 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// Where it leads, by a redirect or by a page that is left at once.
     pub(crate) fn location(&self) -> &str {
-        let location = self.headers.get(header::LOCATION).unwrap_or_else(|| panic!("{}: {}", self.status, self.body));
-        location.to_str().unwrap()
+        let refresh = self.headers.get(header::REFRESH).map(|value| value.to_str().unwrap());
+        let left = refresh.and_then(|refresh| refresh.strip_prefix("0;url="));
+        let location = self.headers.get(header::LOCATION).map(|value| value.to_str().unwrap());
+        location.or(left).unwrap_or_else(|| panic!("{}: {}", self.status, self.body))
     }
 
     pub(crate) fn field(&self, name: &str) -> String {

@@ -85,7 +85,7 @@ impl Failure {
 }
 
 /// Records a failure, and shows it: the page names the method and offers the others.
-pub(super) async fn page(
+pub(super) fn page(
     desk: &Desk<'_>,
     ask: &Ask<'_>,
     step: &Step<'_>,
@@ -115,7 +115,6 @@ pub(super) async fn page(
         passkey: step.passkey_button(desk, login),
         link: step.request.url(&step.request.target),
         by_code: step.destination.pin_method(desk.snapshot).map(|_| step.address_to_choose(ask)),
-        targets: step.targets(desk).await,
         reference: ask.visit.reference,
         at: ask.visit.now,
     };

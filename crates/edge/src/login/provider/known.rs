@@ -32,8 +32,6 @@ const DOUBT_AGAIN: Duration = Duration::from_secs(60);
 const READING: Duration = Duration::from_secs(7);
 /// How long a provider that answered is taken to be there.
 const THERE: Duration = Duration::from_secs(10);
-/// How long a page waits to learn where a provider is.
-const SOON: Duration = Duration::from_millis(500);
 /// The most methods that are remembered: more than anybody declares.
 const METHODS_MAX: usize = 256;
 /// The most logins of which it is remembered that their page was passed over.
@@ -139,17 +137,6 @@ impl Entry {
         }
         self.rests()?;
         self.read(method).await
-    }
-
-    /// The same, or nothing, but soon.
-    pub(super) async fn soon(self: &Arc<Self>, method: &OpenIdMethod) -> Option<Arc<Known>> {
-        if self.known.load().is_none() {
-            self.rests().ok()?;
-            let (entry, method) = (self.clone(), method.clone());
-            let reading = tokio::spawn(async move { entry.known(&method).await.ok() });
-            return tokio::time::timeout(SOON, reading).await.ok()?.ok()?;
-        }
-        self.known.load_full()
     }
 
     fn refresh(self: &Arc<Self>, method: &OpenIdMethod) {

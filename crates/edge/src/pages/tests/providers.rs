@@ -3,16 +3,9 @@
 use super::*;
 use crate::login::provider::TrialOutcome;
 
-/// Whether a page's forms lead to a provider, and from there to the application.
-pub(super) fn leads_elsewhere(name: &str) -> bool {
-    name.starts_with("trouble")
-        || matches!(name, "login-several" | "login-without-pin" | "script-login-several" | "script-trouble")
-}
-
 pub(super) fn pages(hostile: &str) -> Vec<Case> {
     let (www, text) = (host("www.tnkeng.work"), hostile.to_owned());
     let form = || Form::new("TOKEN").with("request", format!("R{hostile}"));
-    let targets = || vec!["https://id.example".to_owned(), "https://www.tnkeng.work".to_owned()];
     let choices = || vec![MethodChoice { name: "entra".parse().unwrap(), label: format!("Microsoft Entra{text}") }];
     let passkey = || Some(PasskeyButton { name: "key".parse().unwrap(), form: form() });
     let several = |pin, passkey| Login {
@@ -24,7 +17,6 @@ pub(super) fn pages(hostile: &str) -> Vec<Case> {
         email: text.clone(),
         problem: None,
         mail_delayed: true,
-        targets: targets(),
     };
     let trouble = |trouble| LoginTrouble {
         trouble,
@@ -37,7 +29,6 @@ pub(super) fn pages(hostile: &str) -> Vec<Case> {
         passkey: None,
         link: "https://www.tnkeng.work/x".into(),
         by_code: Some("/.access/login?app=A&request=B&choose=1".into()),
-        targets: targets(),
         reference: reference(),
         at: AT,
     };
@@ -127,6 +118,12 @@ pub(super) fn pages(hostile: &str) -> Vec<Case> {
         ),
         page!("trial-refused", 422, trial(vec![format!("no{text}"), "neither".into()]), ["notice bad", "neither"]),
         page!("trial-lapsed", 404, TrialLapsed, ["edge admin login-method test"]),
+        page!(
+            "leaving",
+            200,
+            Leaving { label: format!("Google{text}"), url: "https://id.example/authorize?a=b&c=d".into() },
+            ["Google", r#"href="https://id.example/authorize?a=b&#38;c=d""#]
+        ),
         page!("denied-by-provider", 403, denied, ["Google", "guest@tnkeng.work"]),
     ]
 }
@@ -143,4 +140,13 @@ fn a_provider_that_is_down_says_when_to_come_back() {
             assert_eq!(response.headers().contains_key(header::RETRY_AFTER), status == 503, "{status}");
         }
     }
+}
+
+#[test]
+fn a_press_leads_to_the_provider_by_a_page_whose_policy_names_nobody() {
+    let page = Leaving { label: "Google".into(), url: "https://id.example/authorize?a=b&c=d".into() };
+    let response = page.render(&context(Lang::En));
+    assert_eq!(response.headers()[header::REFRESH], "0;url=https://id.example/authorize?a=b&c=d");
+    let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+    assert!(policy.contains("form-action 'self';"), "{policy}");
 }
