@@ -210,9 +210,9 @@ pub enum OnceKind {
     EnrolRequest,
     /// The answer to it, keyed by the machine's polling secret.
     EnrolAnswer,
-    /// A login that is at a provider, keyed by its state (10 min).
+    /// A login that is at a provider, keyed by its state (10 min, and known for 40).
     ProviderLogin,
-    /// Where such a login has led, for who goes back in the browser (10 min).
+    /// Where such a login has led, for who goes back in the browser (40 min).
     ProviderDone,
     /// The code that a browser brings back to the access client (60 s), bound to what the client proves.
     ClientCode,
