@@ -275,6 +275,11 @@ impl Site {
 
     /// The address of the login page for somebody who wants to go to `/x` of the application, without a session.
     pub(crate) fn begin(&self, browser: &mut Browser) -> String {
+        self.begin_at(browser, "/x?y=z")
+    }
+
+    /// The same for another address of the application.
+    pub(crate) fn begin_at(&self, browser: &mut Browser, target: &str) -> String {
         let visit = self.visit(WWW, browser.source);
         let headers: HeaderMap =
             [("accept", "text/html"), ("sec-fetch-mode", "navigate"), ("cookie", &browser.header(WWW))]
@@ -282,7 +287,7 @@ impl Site {
                 .into_iter()
                 .collect();
         let ask = login::Ask { visit: &visit, headers: &headers, query: "" };
-        let response = self.desk().begin(&ask, self.snapshot.policies.application(&app()).unwrap(), "/x?y=z");
+        let response = self.desk().begin(&ask, self.snapshot.policies.application(&app()).unwrap(), target);
         let answer = Answer { status: response.status(), headers: response.headers().clone(), body: String::new() };
         browser.keep(WWW, &answer);
         answer.location().to_owned()
