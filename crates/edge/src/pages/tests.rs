@@ -240,18 +240,6 @@ fn every_page(hostile: &str) -> Vec<Case> {
             [r#"href="/""#, ">www<"]
         ),
         page!(
-            "start-again-anywhere",
-            400,
-            StartAgain { host: None, link: Some("https://www.tnkeng.work/".into()), reference: reference(), at: AT },
-            [r#"href="https://www.tnkeng.work/""#]
-        ),
-        page!(
-            "start-again-nowhere",
-            400,
-            StartAgain { host: None, link: None, reference: reference(), at: AT },
-            ["7F3A-92C1-E08B"]
-        ),
-        page!(
             "denied",
             403,
             denied(Some(email("guest@tnkeng.work"))),
@@ -562,18 +550,6 @@ fn our_script_gets_words_for_whatever_is_in_the_way() {
             assert!(message.chars().count() > 10 && !message.contains(['{', '<']), "{code}: {message}");
             assert_eq!(message.contains("entra"), code == "passkey_renew", "{message}");
         }
-    }
-}
-
-#[test]
-fn whoever_cannot_be_sent_to_the_beginning_is_told_how_to_get_there_and_given_no_button() {
-    let page =
-        |link: Option<&str>| StartAgain { host: None, link: link.map(str::to_owned), reference: reference(), at: AT };
-    for (lang, words) in [(Lang::En, "open the page that you wanted"), (Lang::Ja, "開きたかったページ")] {
-        let without = body(page(None).render(&context(lang)));
-        assert!(without.contains(words) && !without.contains("class=\"btn"), "{without}");
-        let with = body(page(Some("https://www.tnkeng.work/x")).render(&context(lang)));
-        assert!(!with.contains(words) && with.contains("class=\"btn primary\""), "{with}");
     }
 }
 

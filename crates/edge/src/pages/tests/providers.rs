@@ -127,6 +127,18 @@ pub(super) fn pages(hostile: &str) -> Vec<Case> {
         ),
         page!("trial-refused", 422, trial(vec![format!("no{text}"), "neither".into()]), ["notice bad", "neither"]),
         page!("trial-lapsed", 404, TrialLapsed, ["edge admin login-method test"]),
+        page!(
+            "start-again-anywhere",
+            400,
+            StartAgain { host: None, link: Some("https://www.tnkeng.work/".into()), reference: reference(), at: AT },
+            [r#"href="https://www.tnkeng.work/""#]
+        ),
+        page!(
+            "start-again-nowhere",
+            400,
+            StartAgain { host: None, link: None, reference: reference(), at: AT },
+            ["7F3A-92C1-E08B"]
+        ),
         page!("denied-by-provider", 403, denied, ["Google", "guest@tnkeng.work"]),
     ]
 }
@@ -142,5 +154,17 @@ fn a_provider_that_is_down_says_when_to_come_back() {
             let response = render(&context);
             assert_eq!(response.headers().contains_key(header::RETRY_AFTER), status == 503, "{status}");
         }
+    }
+}
+
+#[test]
+fn whoever_cannot_be_sent_to_the_beginning_is_told_how_to_get_there_and_given_no_button() {
+    let page =
+        |link: Option<&str>| StartAgain { host: None, link: link.map(str::to_owned), reference: reference(), at: AT };
+    for (lang, words) in [(Lang::En, "open the page that you wanted"), (Lang::Ja, "開きたかったページ")] {
+        let without = body(page(None).render(&context(lang)));
+        assert!(without.contains(words) && !without.contains("class=\"btn"), "{without}");
+        let with = body(page(Some("https://www.tnkeng.work/x")).render(&context(lang)));
+        assert!(!with.contains(words) && with.contains("class=\"btn primary\""), "{with}");
     }
 }
