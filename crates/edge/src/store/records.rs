@@ -441,7 +441,7 @@ pub enum AuditEvent {
     Login,
     /// Somebody tried to, and the login method or the edge said no.
     LoginFailed,
-    /// An administrator tried a login method; nobody was logged in.
+    /// An administrator tries a login method, or has done; nobody was logged in.
     LoginTried,
     /// Somebody logged out.
     Logout,

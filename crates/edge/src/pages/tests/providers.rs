@@ -6,7 +6,10 @@ use crate::login::provider::TrialOutcome;
 /// Whether a page's forms lead to a provider, and from there to the application.
 pub(super) fn leads_elsewhere(name: &str) -> bool {
     name.starts_with("trouble")
-        || matches!(name, "login-several" | "login-without-pin" | "script-login-several" | "script-trouble")
+        || matches!(
+            name,
+            "login-several" | "login-without-pin" | "script-login-several" | "script-trouble" | "trial-ask"
+        )
 }
 
 pub(super) fn pages(hostile: &str) -> Vec<Case> {
@@ -119,6 +122,17 @@ pub(super) fn pages(hostile: &str) -> Vec<Case> {
         page!("trouble-email", 403, trouble(Trouble::NoEmail), [r#"name="account" value="other""#]),
         page!("trouble-account", 403, trouble(Trouble::Account), [r#"name="account" value="other""#, "www"]),
         page!("trouble-much", 403, trouble(Trouble::TooMuch), ["403"]),
+        page!(
+            "trial-ask",
+            200,
+            TrialAsk {
+                method: "google".parse().unwrap(),
+                label: format!("Google{text}"),
+                form: form().with("id", format!("ID{text}")),
+                targets: targets()
+            },
+            ["Google", "<code>google</code>", r#"method="post" action="/.access/login-test""#, "notice warn", "TOKEN"]
+        ),
         page!(
             "trial",
             200,
