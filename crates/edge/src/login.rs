@@ -242,11 +242,12 @@ impl<'a> Desk<'a> {
         Box::new(page.render(&self.context(ask)))
     }
 
-    /// A login that cannot go on: a page with a link, never a redirect.
+    /// A login that cannot go on: a page with a link where it is known whither, never a redirect.
     pub(crate) fn start_again(&self, ask: &Ask<'_>, request: Option<&Request>) -> Box<Response> {
         let (host, link) = match request {
-            Some(request) => (Some(request.host.clone()), request.url(&request.target)),
-            None => (None, "/".to_owned()),
+            Some(request) => (Some(request.host.clone()), Some(request.url(&request.target))),
+            // Nothing is at the login host that would do for everybody.
+            None => (None, None),
         };
         let (reference, at) = (ask.visit.reference, ask.visit.now);
         Box::new(StartAgain { host, link, reference, at }.render(&self.context(ask)))

@@ -10,7 +10,7 @@ use crate::{
     State,
     login::provider::{self, TrialOutcome},
     socket::{Answer, problem},
-    store::{LoginMethod, LoginMethodKind},
+    store::{AuditEvent, AuditRecord, LoginMethod, LoginMethodKind},
 };
 
 /// A login method as it is listed.
@@ -151,6 +151,12 @@ pub(crate) fn begin_test(state: &State, request: &NamedLoginMethod) -> Answer<Lo
     }
     let id = state.providers.trials().begin(method.name.clone(), state.now());
     let id = id.ok_or_else(|| problem("too_many", "too many tests are under way; wait for one to end"))?;
+    state.audit.record(AuditRecord {
+        actor: Some("local".to_owned()),
+        object: Some(format!("login method `{}`", method.name)),
+        detail: Some("a test was begun".to_owned()),
+        ..AuditRecord::new(state.now(), AuditEvent::LoginTried)
+    });
     let id = id.reveal().to_string();
     let url = state.config.visit_url(&state.config.login_host, &format!("/.access/login-test?id={id}"));
     Ok(LoginTestBegun { id, url, seconds: provider::TRIAL_LIFE.as_secs() })

@@ -3,7 +3,8 @@
 //!
 //! Whoever answers there is not trusted: nobody is led elsewhere by a redirect, an answer is small and soon there or none,
 //! and a name that leads into the edge's own network is refused where it is resolved, unless the declaration says that this
-//! is meant (O7). No proxy is used, whatever the environment says: a proxy would resolve names in the place of this.
+//! is meant (O7). Where nobody means to go (metadata services, multicast and the like) no declaration leads. No proxy is
+//! used, whatever the environment says: a proxy would resolve names in the place of this.
 
 use std::{
     error::Error as StdError,
@@ -75,6 +76,11 @@ pub enum OutboundError {
     /// It leads into a network that nobody is sent to unasked.
     #[error("`{0}` leads to a private, local or special address, and `danger_allow_private_address` is not declared")]
     Private(String),
+    /// It leads where nothing that one could ask is, whatever is declared.
+    #[error(
+        "`{0}` leads to an address that nobody is sent to: of a metadata service, link-local, multicast or the like"
+    )]
+    Special(String),
     /// Plain HTTP, to somewhere in the world.
     #[error("`{0}` is plain http and not at a private address")]
     PlainPublic(String),
@@ -275,7 +281,8 @@ impl Target {
     fn refused(&self, which: Which) -> OutboundError {
         match which {
             Which::Private => OutboundError::PlainPublic(self.name.clone()),
-            Which::Public | Which::Any => OutboundError::Private(self.name.clone()),
+            Which::Public => OutboundError::Private(self.name.clone()),
+            Which::Any => OutboundError::Special(self.name.clone()),
         }
     }
 
@@ -315,7 +322,7 @@ const SHOWN_MAX: usize = 128;
 enum Which {
     /// Those of the world.
     Public,
-    /// Those that are not.
+    /// Those of one's own machine and networks.
     Private,
     /// Both.
     Any,
@@ -325,16 +332,25 @@ impl Which {
     fn takes(self, ip: IpAddr) -> bool {
         match self {
             Self::Public => is_public(ip),
-            Self::Private => !is_public(ip),
-            Self::Any => true,
+            Self::Private => is_private(ip),
+            Self::Any => is_public(ip) || is_private(ip),
         }
     }
 }
 
 /// Whether an address is one of the world's: not private, not shared by a carrier, not special in any way.
 pub(crate) fn is_public(ip: IpAddr) -> bool {
-    let ip = ip.to_canonical();
-    let inner = match ip {
+    !is_inner(ip) && !is_special(ip)
+}
+
+/// Whether an address is of this machine or of a network that is not the world's, and nothing special there: a cloud's
+/// metadata service tells whoever asks what the machine may do.
+fn is_private(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback() || (is_inner(ip) && !is_special(ip))
+}
+
+fn is_inner(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
         IpAddr::V4(v4) => {
             let [a, b, c, _] = v4.octets();
             let shared = a == 100 && (64..128).contains(&b);
@@ -343,8 +359,7 @@ pub(crate) fn is_public(ip: IpAddr) -> bool {
             v4.is_private() || shared || protocol || benchmark
         }
         IpAddr::V6(v6) => v6.is_unique_local(),
-    };
-    !inner && !is_special(ip)
+    }
 }
 
 fn client(which: Which, ca: Option<&str>, patience: Duration) -> Result<Client, OutboundError> {

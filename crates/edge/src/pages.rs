@@ -53,7 +53,7 @@ pub use self::{
     passkey::{Invitation, InvitationClosed, PasskeyButton, PasskeyProblem},
     reply::{csp, wants_json},
     setup::{NoAdministrator, SetupDone, SetupEmail, SetupLapsed, SetupPin},
-    trouble::{LoginTrial, LoginTrouble, TrialLapsed, Trouble},
+    trouble::{LoginTrial, LoginTrouble, TrialAsk, TrialLapsed, Trouble},
 };
 
 use self::words::Phrase;

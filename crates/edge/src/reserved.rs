@@ -110,6 +110,7 @@ impl<'p> Endpoint<'p> {
         match self {
             Self::Login
             | Self::PinCallback
+            | Self::LoginTest
             | Self::Logout
             | Self::Enroll
             | Self::Setup
@@ -125,7 +126,7 @@ impl<'p> Endpoint<'p> {
             | Self::PasskeyCallback
             | Self::PasskeyRegister
             | Self::PasskeyRegisterOptions => "POST",
-            Self::Authorized | Self::Callback(_) | Self::LoginTest => "GET",
+            Self::Authorized | Self::Callback(_) => "GET",
         }
     }
 }
@@ -166,7 +167,8 @@ async fn dispatch(reserved: &Reserved<'_>, ask: &Ask<'_>, parts: &Parts, body: B
             let method = methods.find(|method| method.name.as_str() == name && offer::leads_elsewhere(method));
             provider::callback(desk, ask, method.ok_or_else(not_found)?).await
         }
-        Endpoint::LoginTest => trial::begin(desk, ask).await,
+        Endpoint::LoginTest if post => trial::begin(desk, ask, body).await,
+        Endpoint::LoginTest => trial::show(desk, ask).await,
         Endpoint::Authorized => handover::redeem(desk, ask).await,
         Endpoint::Logout if post => logout::act(desk, ask, body).await,
         Endpoint::Logout => Ok(logout::ask(desk, ask)),

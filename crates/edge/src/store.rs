@@ -89,6 +89,15 @@ pub trait Store: Send + Sync + 'static {
         bind: &SecretHash,
         now: UnixTime,
     ) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Takes a one-time thing as [`take_once`](Self::take_once) does, and keeps `next` in its place: both or neither.
+    async fn exchange_once(
+        &self,
+        kind: OnceKind,
+        key: &SecretHash,
+        bind: &SecretHash,
+        now: UnixTime,
+        next: &OneTime,
+    ) -> Result<Option<Vec<u8>>, StoreError>;
     /// Reads a one-time thing without consuming it.
     async fn peek_once(&self, kind: OnceKind, key: &SecretHash, now: UnixTime) -> Result<Option<Vec<u8>>, StoreError>;
 
@@ -105,7 +114,7 @@ pub trait Store: Send + Sync + 'static {
     async fn try_pin(&self, attempt: &PinAttempt) -> Result<PinOutcome, StoreError>;
 
     /// Counts one event under `key` and says whether all `limits` (events within a window) still hold; when one does
-    /// not, nothing is counted.
+    /// not, nothing is counted, and nobody who writes is made to wait.
     async fn count(&self, key: &SecretHash, now: UnixTime, limits: &[RateLimit]) -> Result<bool, StoreError>;
 
     /// Queues a mail (the body is sealed by the caller).

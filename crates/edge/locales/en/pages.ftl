@@ -71,6 +71,7 @@ other-address = Use another address or method
 again-name = Start again
 again-title = This sign-in cannot go on
 again-text = It began in another browser or window, or too long ago. Nothing was opened; please start again.
+again-open-text = It began in another browser or window, or too long ago. Nothing was opened; to start again, please open the page that you wanted.
 start-again = Start again
 
 # Turned away

@@ -37,6 +37,14 @@ trouble-much-error = 403, too many groups or claims
 
 # Trying a login method
 trial-name = Test of a login method
+trial-ask-title = Sign in at { $method } for a test?
+trial-ask-text = An administrator began a test of this login method. Nobody is signed in by it.
+trial-ask-who = Who will read it
+trial-ask-who-text = Whoever began the test, at the terminal from which this link came.
+trial-ask-what = What they will read
+trial-ask-what-text = What { $method } says of your account: its identifier, e-mail address, groups and further details.
+trial-ask-careful = Go on only if you began this test yourself, or know who asks you to. If you are signed in there, you will not be asked again.
+trial-ask-go = Go on to { $method }
 trial-works-title = { $method } works
 trial-works-text = Somebody who logs in so is known by what stands below.
 trial-refused-title = { $method } would let nobody in by this

@@ -37,6 +37,14 @@ trouble-much-error = 403、グループまたはクレームが多すぎます
 
 # Trying a login method
 trial-name = ログイン方法のテスト
+trial-ask-title = テストのために{ $method }でサインインしますか
+trial-ask-text = 管理者がこのログイン方法のテストを始めました。テストでは誰もサインインしません。
+trial-ask-who = 内容を見る人
+trial-ask-who-text = このリンクを表示した端末で、テストを始めた人です。
+trial-ask-what = 見える内容
+trial-ask-what-text = { $method }から伝えられる、あなたのアカウントの識別子、メールアドレス、グループ、その他の情報です。
+trial-ask-careful = ご自分でこのテストを始めた場合か、依頼した人がわかっている場合にだけ進んでください。サインイン先にすでにサインインしていると、確認は表示されません。
+trial-ask-go = { $method }へ進む
 trial-works-title = { $method }は使えます
 trial-works-text = この方法でログインした人は、以下の内容で識別されます。
 trial-refused-title = { $method }では、この内容で誰もログインできません

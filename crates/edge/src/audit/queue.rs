@@ -78,6 +78,7 @@ const fn yields(event: AuditEvent) -> bool {
             | AuditEvent::Refused
             | AuditEvent::PinRequested
             | AuditEvent::PinFailed
+            | AuditEvent::LoginFailed
             | AuditEvent::EnrolRequested
             | AuditEvent::ClientAsked
     )

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ pub const REFUSAL_WINDOW: Duration = Duration::from_secs(60);
 /// How many of these are told apart at a time; the rest is counted together.
 const KEYS_MAX: usize = 4_096;
 
-/// What makes two refusals alike: application, source, reason.
+/// What makes two refusals alike: application, source, reason. Whoever has one address of IPv6 has a whole network of them.
 type Key = (AuditEvent, Option<String>, Option<IpAddr>, Option<String>);
 
 /// Refusals of the last window.
@@ -36,7 +36,8 @@ impl Refusals {
     /// Gives the record back when it is the first of its kind in a window; counts it otherwise.
     pub(super) fn note(&mut self, record: AuditRecord) -> Option<AuditRecord> {
         let full = self.seen.len() >= KEYS_MAX;
-        match self.seen.entry((record.event, record.object.clone(), record.source, record.detail.clone())) {
+        let source = record.source.map(network);
+        match self.seen.entry((record.event, record.object.clone(), source, record.detail.clone())) {
             Entry::Occupied(mut seen) => {
                 add(&mut seen.get_mut().more, record);
                 None
@@ -82,6 +83,14 @@ impl Refusals {
     }
 }
 
+/// What tells sources apart: the address itself, of IPv6 its /56.
+fn network(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !(u128::MAX >> 56)).into(),
+        v4 => v4,
+    }
+}
+
 /// Keeps the newest particulars and the sum; the time is that of the first that was counted.
 fn add(sum: &mut Option<AuditRecord>, record: AuditRecord) {
     let (at, count) = sum.as_ref().map_or((record.at, 0), |sum| (sum.at, sum.count));
@@ -121,6 +130,19 @@ mod tests {
         {
             assert!(refusals.note(refusal(100, object, source, detail)).is_some());
         }
+    }
+
+    #[test]
+    fn the_addresses_of_one_network_of_ipv6_are_one_source() {
+        let mut refusals = Refusals::default();
+        let mut told = |source: &str| {
+            let source = Some(source.parse().unwrap());
+            refusals.note(AuditRecord { source, ..refusal(100, "www", 1, "default") }).is_some()
+        };
+        assert!(told("2001:db8::1"));
+        assert!(!told("2001:db8::2") && !told("2001:db8:0:ff:ffff::1"));
+        assert!(told("2001:db8:0:100::1") && told("192.0.2.1") && told("192.0.2.2"));
+        assert!(!told("::ffff:192.0.2.1"));
     }
 
     #[test]

@@ -163,6 +163,13 @@ pub(crate) fn is_same_origin(visit: &Visit, headers: &HeaderMap) -> bool {
     }
 }
 
+/// Whether a request may be a person's going to a page, and is none that a browser calls something else: a picture, a frame,
+/// a script's. A browser that says nothing is believed.
+pub(crate) fn is_navigation(headers: &HeaderMap) -> bool {
+    let only = |name: &str, value: &[u8]| headers.get_all(name).iter().all(|found| found.as_bytes() == value);
+    only("sec-fetch-mode", b"navigate") && only("sec-fetch-dest", b"document")
+}
+
 fn is_form(headers: &HeaderMap) -> bool {
     is_kind(headers, "application/x-www-form-urlencoded")
 }
@@ -222,5 +229,29 @@ mod tests {
         map.insert("origin", HeaderValue::from_static("http://www.example.com:8080"));
         assert!(is_same_origin(&visit(false, Some(8080)), &map));
         assert!(!is_same_origin(&visit(true, Some(8080)), &map));
+    }
+
+    // O1
+    #[test]
+    fn pictures_frames_and_scripts_are_no_navigation() {
+        for (headers, good) in [
+            (&[("sec-fetch-mode", "navigate")][..], true),
+            (&[], true),
+            (&[("sec-fetch-dest", "document")], true),
+            (&[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"), ("sec-fetch-site", "cross-site")], true),
+            (&[("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")], false),
+            (&[("sec-fetch-mode", "no-cors")], false),
+            (&[("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty")], false),
+            (&[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")], false),
+            (&[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "object")], false),
+            (&[("sec-fetch-mode", "navigate"), ("sec-fetch-mode", "cors")], false),
+            (&[("sec-fetch-mode", "")], false),
+        ] {
+            let mut map = HeaderMap::new();
+            for (name, value) in headers {
+                map.append(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(is_navigation(&map), good, "{headers:?}");
+        }
     }
 }

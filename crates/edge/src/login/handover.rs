@@ -100,7 +100,7 @@ pub(crate) async fn redeem(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
             detail: Some("a code that leads nowhere, or without its cookie".to_owned()),
             ..desk.record(ask, AuditEvent::Refused)
         });
-        let (host, link) = (Some(ask.visit.host.clone()), "/".to_owned());
+        let (host, link) = (Some(ask.visit.host.clone()), Some("/".to_owned()));
         let page = StartAgain { host, link, reference: ask.visit.reference, at: ask.visit.now };
         Box::new(page.render(&desk.context(ask)))
     };

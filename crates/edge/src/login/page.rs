@@ -93,6 +93,7 @@ impl<'a> Step<'a> {
     fn only_way(&self, desk: &Desk<'a>, ask: &Ask<'_>) -> Option<&'a LoginMethod> {
         let [only] = self.destination.methods(desk.snapshot)[..] else { return None };
         let asked = !ask.parameter(CHOOSE).is_empty() || desk.context(ask).json || has_left(desk, ask);
+        let asked = asked || !form::is_navigation(ask.headers);
         let request = secret::hash("login request", self.sealed.as_bytes());
         (offer::leads_elsewhere(only) && !asked && desk.providers.skip(request)).then_some(only)
     }

@@ -217,12 +217,21 @@ fn too_many(desk: &Desk<'_>, ask: &Ask<'_>) -> Box<Response> {
     Box::new(page.render(&desk.context(ask)))
 }
 
-/// The network that shares the limits of a source: a /24 of IPv4, a /64 of IPv6.
+/// The network that shares the limits of a source: a /24 of IPv4, a /56 of IPv6.
 pub(super) fn network(source: IpAddr) -> Vec<u8> {
     match source.to_canonical() {
         IpAddr::V4(v4) => v4.octets().iter().take(3).copied().collect(),
         // What one customer of a provider has at least (RFC 6177).
         IpAddr::V6(v6) => v6.octets().iter().take(7).copied().collect(),
+    }
+}
+
+/// The network that one holder may have many of the former in: a /16 of IPv4, a /48 of IPv6.
+pub(super) fn wide_network(source: IpAddr) -> Vec<u8> {
+    match source.to_canonical() {
+        IpAddr::V4(v4) => v4.octets().iter().take(2).copied().collect(),
+        // What whoever asks for one gets (RFC 6177).
+        IpAddr::V6(v6) => v6.octets().iter().take(6).copied().collect(),
     }
 }
 
@@ -240,5 +249,10 @@ mod tests {
         assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:1"));
         assert_eq!(network("2001:db8::1"), network("2001:db8:0:ff::1"));
         assert_ne!(network("2001:db8::1"), network("2001:db8:0:100::1"));
+        let wide = |text: &str| wide_network(text.parse().unwrap());
+        assert_eq!(wide("192.0.2.1"), wide("::ffff:192.0.255.7"));
+        assert_ne!(wide("192.0.2.1"), wide("192.1.2.1"));
+        assert_eq!(wide("2001:db8::1"), wide("2001:db8:0:ffff::1"));
+        assert_ne!(wide("2001:db8::1"), wide("2001:db8:1::1"));
     }
 }

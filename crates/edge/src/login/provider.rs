@@ -2,8 +2,9 @@
 //!
 //! 1. [`start`]: state, nonce and PKCE verifier are made and kept as a one-time thing ([`pending`]), bound to the login
 //!    cookie of this browser; the browser is sent to the provider.
-//! 2. [`callback`]: the state is consumed beside its cookie, or nothing happens. The code is exchanged, and what the
-//!    provider says is verified ([`openid`], [`github`]); whoever that is, is logged in like anybody else.
+//! 2. [`callback`]: the state is consumed beside its cookie, or nothing is written, not even counted. The code is
+//!    exchanged, and what the provider says is verified ([`openid`], [`github`]); whoever that is, is logged in like
+//!    anybody else.
 //!
 //! What goes wrong on the way is a [`Failure`]: a page that names the method and offers the others, and a record that has
 //! the reason. Nothing that a provider says about an error is shown, except a code of plain letters in the record.
@@ -21,14 +22,16 @@ use tunnel_proto::{EmailAddress, Name};
 
 use crate::{
     Response,
+    pages::BadRequest,
     store::{AuditEvent, AuditRecord, LoginMethod, LoginMethodKind, RateLimit, SecretHash},
 };
 
 use super::{
-    Answer, Ask, Desk, handover, offer,
+    Answer, Ask, Desk, form, handover, offer,
     page::{self, Step},
     pin,
     proven::{self, Proven},
+    request::Request,
 };
 
 pub(crate) use self::failure::Failure;
@@ -45,6 +48,10 @@ pub use self::{
 /// Logins at providers begun from one source network, and come back from there. Generous, since an office or a carrier's
 /// NAT shares one.
 const STARTS: [RateLimit; 2] = [limit(60, 60), limit(600, 3600)];
+/// The same from a network so wide that one holder has many of the former, and in all. Each that is begun is kept for a
+/// while: at some 8 KiB, what strangers can fill stays below 100 MiB.
+const STARTS_WIDE: [RateLimit; 2] = [limit(300, 60), limit(3000, 3600)];
+const STARTS_IN_ALL: [RateLimit; 2] = [limit(600, 60), limit(12_000, 3600)];
 const CALLBACKS: [RateLimit; 2] = [limit(120, 60), limit(1200, 3600)];
 /// The longest code that is exchanged, in bytes.
 const CODE_MAX: usize = 4096;
@@ -87,9 +94,15 @@ pub(super) async fn start(
     method: &LoginMethod,
     other: bool,
 ) -> Answer<Result<String, Box<Response>>> {
-    let network = pin::network(ask.visit.source);
-    pin::within(desk, ask, "logins begun from a source", &network, &STARTS).await?;
-    let purpose = Purpose::Login { request: step.sealed.clone() };
+    let source = ask.visit.source;
+    for (what, network, limits) in [
+        ("logins begun from a source", pin::network(source), &STARTS),
+        ("logins begun from a wide network", pin::wide_network(source), &STARTS_WIDE),
+        ("logins begun in all", Vec::new(), &STARTS_IN_ALL),
+    ] {
+        pin::within(desk, ask, what, &network, limits).await?;
+    }
+    let purpose = Purpose::Login { request: pending::kept(desk, step) };
     let way = way(desk, ask, login, method, purpose, other).await?;
     Ok(way.map_err(|failure| Box::new(failure::page(desk, ask, step, login, method, &failure))))
 }
@@ -103,7 +116,8 @@ async fn way(
     purpose: Purpose,
     other: bool,
 ) -> Answer<Result<String, Failure>> {
-    let (pending, state) = (Pending::new(method, purpose), LoginState::from_random(crate::random()));
+    let pending = Pending::new(method, login, ask.visit.now, purpose);
+    let state = LoginState::from_random(crate::random());
     let redirect_uri = redirect_uri(desk, ask, &method.name);
     let url = async {
         let entry = desk.providers.entry(method)?;
@@ -123,7 +137,7 @@ async fn way(
         Ok(url) => url,
         Err(failure) => return Ok(Err(failure)),
     };
-    pending.keep(desk, ask, login, &state).await?;
+    pending.keep(desk, ask, &state).await?;
     Ok(Ok(url))
 }
 
@@ -143,22 +157,33 @@ pub(crate) async fn callback(desk: &Desk<'_>, ask: &Ask<'_>, method: &LoginMetho
     if ask.parameter("state").is_empty() && !ask.parameter("request").is_empty() {
         return page::show(desk, ask, false).await;
     }
-    let network = pin::network(ask.visit.source);
-    pin::within(desk, ask, "logins come back from a source", &network, &CALLBACKS).await?;
+    // Nobody comes back in a picture or a frame: that is a page elsewhere, knocking in the name of whoever reads it.
+    if !form::is_navigation(ask.headers) {
+        let page = BadRequest { reference: ask.visit.reference, at: ask.visit.now };
+        return Err(Box::new(page.render(&desk.context(ask))));
+    }
     // Which of two values counts is nobody's to guess (RFC 6749 §3.1).
     let once = ["state", "code", "iss", "error"].into_iter().all(|name| ask.has_at_most_one(name));
     let state = LoginState::parse(&ask.parameter("state")).filter(|_| once);
-    let taken = match &state {
-        Some(state) => pending::take(desk, ask, state).await?,
+    let pending = match &state {
+        Some(state) => pending::look(desk, ask, state).await?,
         None => None,
     };
-    let (Some(state), Some((pending, login))) = (&state, taken) else {
-        return late(desk, ask, method, state.as_ref()).await;
+    let (Some(state), Some(pending)) = (&state, pending) else {
+        return late(desk, ask, method, state.as_ref(), None).await;
     };
+    if !pending.is_live(ask.visit.now) {
+        return late(desk, ask, method, Some(state), Some(&pending)).await;
+    }
+    // Counted only here: whatever else comes waits for nobody who writes, and uses up no network's limit.
+    let network = pin::network(ask.visit.source);
+    pin::within(desk, ask, "logins come back from a source", &network, &CALLBACKS).await?;
+    if !pending.take(desk, ask, state).await? {
+        return late(desk, ask, method, Some(state), Some(&pending)).await;
+    }
     match &pending.purpose {
         Purpose::Login { request } => {
-            let step = Step::resume(desk, ask, request)?;
-            pending::done(desk, ask, state, &login, request).await?;
+            let (step, login) = (Step::resume(desk, ask, request)?, pending.login());
             let found = came_back(desk, ask, method, &pending).await;
             let proven = found.and_then(|found| match step.destination.offers(&method.name) {
                 true => found.proven(method),
@@ -181,13 +206,20 @@ pub(crate) async fn callback(desk: &Desk<'_>, ask: &Ask<'_>, method: &LoginMetho
 }
 
 /// A state that leads nowhere: used, lapsed, made up, or another browser's. Whoever has just logged in by it, and went back
-/// or asked twice, goes on; everybody else starts again.
-async fn late(desk: &Desk<'_>, ask: &Ask<'_>, method: &LoginMethod, state: Option<&LoginState>) -> Answer<Response> {
-    let request = match state {
-        Some(state) => pending::was_done(desk, ask, state).await?,
-        None => None,
+/// or asked twice, goes on; everybody else starts again, where that is known.
+async fn late(
+    desk: &Desk<'_>,
+    ask: &Ask<'_>,
+    method: &LoginMethod,
+    state: Option<&LoginState>,
+    pending: Option<&Pending>,
+) -> Answer<Response> {
+    let request = match (pending.and_then(Pending::request), state) {
+        (Some(request), _) => Some(request.to_owned()),
+        (None, Some(state)) => pending::was_done(desk, ask, state).await?,
+        (None, None) => None,
     };
-    let step = request.and_then(|request| Step::resume(desk, ask, &request).ok());
+    let step = request.as_deref().and_then(|request| Step::resume(desk, ask, request).ok());
     let session = desk.session(ask).filter(|session| session.parent().is_none());
     if let (Some(step), Some(session)) = (&step, &session)
         && step.destination.accepts(session.identity())
@@ -199,7 +231,8 @@ async fn late(desk: &Desk<'_>, ask: &Ask<'_>, method: &LoginMethod, state: Optio
         detail: Some(format!("by {}: a state that leads nowhere, was used, or is another browser's", method.name)),
         ..desk.record(ask, AuditEvent::LoginFailed)
     });
-    Err(desk.start_again(ask, step.as_ref().map(|step| &step.request)))
+    let request = request.and_then(|request| Request::open(desk.keys, &request));
+    Err(desk.start_again(ask, request.as_ref()))
 }
 
 /// Who came back, if what came back is the answer to what was asked.

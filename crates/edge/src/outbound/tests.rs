@@ -83,6 +83,66 @@ fn addresses_of_the_world_are_told_from_all_others() {
 }
 
 // O7
+#[test]
+fn a_declaration_opens_private_addresses_and_nothing_special() {
+    for (address, private, any) in [
+        ("127.0.0.1", true, true),
+        ("127.255.255.254", true, true),
+        ("::1", true, true),
+        ("::ffff:127.0.0.1", true, true),
+        ("10.0.0.1", true, true),
+        ("172.16.0.1", true, true),
+        ("192.168.1.1", true, true),
+        ("::ffff:192.168.1.1", true, true),
+        ("100.64.0.1", true, true),
+        ("198.18.0.1", true, true),
+        ("fc00::1", true, true),
+        ("fd12:3456::1", true, true),
+        ("8.8.8.8", false, true),
+        ("2606:4700::1", false, true),
+        ("169.254.169.254", false, false),
+        ("169.254.0.1", false, false),
+        ("::ffff:169.254.169.254", false, false),
+        ("100.100.100.200", false, false),
+        ("168.63.129.16", false, false),
+        ("192.0.0.192", false, false),
+        ("fd00:ec2::254", false, false),
+        ("fd20:ce::254", false, false),
+        ("0.0.0.0", false, false),
+        ("0.1.2.3", false, false),
+        ("::", false, false),
+        ("::127.0.0.1", false, false),
+        ("224.0.0.1", false, false),
+        ("239.255.255.250", false, false),
+        ("240.0.0.1", false, false),
+        ("255.255.255.255", false, false),
+        ("64:ff9b::a00:1", false, false),
+        ("64:ff9b::a9fe:a9fe", false, false),
+        ("2002:a00:1::", false, false),
+        ("2001::1", false, false),
+        ("fe80::1", false, false),
+        ("fec0::1", false, false),
+        ("ff02::1", false, false),
+        ("100::1", false, false),
+    ] {
+        let ip = address.parse().unwrap();
+        assert_eq!((Which::Private.takes(ip), Which::Any.takes(ip)), (private, any), "{address}");
+        assert_eq!(Which::Public.takes(ip), any && !private, "{address}");
+    }
+}
+
+// O7
+#[tokio::test]
+async fn no_declaration_leads_to_a_metadata_service() {
+    for host in ["169.254.169.254", "[fd00:ec2::254]", "100.100.100.200", "224.0.0.1", "0.0.0.0", "[fe80::1]"] {
+        let plain = PRIVATE.get_json(&format!("http://{host}/latest/meta-data/"), None).await.unwrap_err();
+        assert!(matches!(plain, OutboundError::PlainPublic(_)), "{host}: {plain}");
+        let secure = PRIVATE.get_json(&format!("https://{host}/latest/meta-data/"), None).await.unwrap_err();
+        assert!(matches!(secure, OutboundError::Special(_)), "{host}: {secure}");
+    }
+}
+
+// O7
 #[tokio::test]
 async fn nothing_private_is_asked_unless_that_is_declared_in_any_spelling() {
     let listener = StdListener::bind("127.0.0.1:0").unwrap();

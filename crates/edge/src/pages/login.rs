@@ -166,8 +166,8 @@ struct PinPage<'a> {
 pub struct StartAgain {
     /// The application's host, when it is known.
     pub host: Option<Hostname>,
-    /// Where to begin anew: an address of our own or of the application, made by us.
-    pub link: String,
+    /// Where to begin anew: an address of the application, made by us. Without one the page says to open it again.
+    pub link: Option<String>,
     /// What to quote.
     pub reference: Reference,
     /// When.
@@ -178,7 +178,8 @@ impl StartAgain {
     /// The page: 400.
     pub fn render(&self, context: &PageContext) -> Response {
         if context.json {
-            let message = context.say("again-text").to_string();
+            let words = if self.link.is_some() { "again-text" } else { "again-open-text" };
+            let message = context.say(words).to_string();
             return reply::problem(
                 context,
                 StatusCode::BAD_REQUEST,

@@ -207,6 +207,32 @@ struct TrialPage<'a> {
     o: &'a TrialOutcome,
 }
 
+/// Shall a login method be tried? Says who will read what of whoever goes on.
+#[derive(Clone, Debug)]
+pub struct TrialAsk {
+    /// The method.
+    pub method: Name,
+    /// Whose it is, in the words that people know.
+    pub label: String,
+    /// What `POST /.access/login-test` needs.
+    pub form: Form,
+}
+
+impl TrialAsk {
+    /// The page: 200.
+    pub fn render(&self, context: &PageContext) -> Response {
+        let template = TrialAskPage { c: context, p: self };
+        reply::page(context, StatusCode::OK, template.render(), None)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "trial_ask.html")]
+struct TrialAskPage<'a> {
+    c: &'a PageContext,
+    p: &'a TrialAsk,
+}
+
 /// A link for trying a login method that was opened before, or is too old.
 #[derive(Clone, Copy, Debug)]
 pub struct TrialLapsed;

@@ -210,9 +210,9 @@ pub enum OnceKind {
     EnrolRequest,
     /// The answer to it, keyed by the machine's polling secret.
     EnrolAnswer,
-    /// A login that is at a provider, keyed by its state (10 min).
+    /// A login that is at a provider, keyed by its state (10 min, and known for 40).
     ProviderLogin,
-    /// Where such a login has led, for who goes back in the browser (10 min).
+    /// Where such a login has led, for who goes back in the browser (40 min).
     ProviderDone,
     /// The code that a browser brings back to the access client (60 s), bound to what the client proves.
     ClientCode,
@@ -443,7 +443,7 @@ pub enum AuditEvent {
     LoginFailed,
     /// A service that evaluates people said neither yes nor no about somebody who opened an application.
     EvaluationFailed,
-    /// An administrator tried a login method; nobody was logged in.
+    /// An administrator tries a login method, or has done; nobody was logged in.
     LoginTried,
     /// Somebody logged out.
     Logout,

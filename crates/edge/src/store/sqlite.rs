@@ -179,7 +179,9 @@ impl Store for SqliteStore {
     }
 
     async fn put_once(&self, thing: &OneTime) -> Result<(), StoreError> {
-        once::put(&self.writer, thing).await
+        let mut tx = self.write().await?;
+        once::put(&mut tx, thing).await?;
+        Ok(tx.commit().await?)
     }
 
     async fn take_once(
@@ -189,7 +191,27 @@ impl Store for SqliteStore {
         bind: &SecretHash,
         now: UnixTime,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        once::take(&self.writer, kind, key, bind, now).await
+        let mut tx = self.write().await?;
+        let taken = once::take(&mut tx, kind, key, bind, now).await?;
+        tx.commit().await?;
+        Ok(taken)
+    }
+
+    async fn exchange_once(
+        &self,
+        kind: OnceKind,
+        key: &SecretHash,
+        bind: &SecretHash,
+        now: UnixTime,
+        next: &OneTime,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut tx = self.write().await?;
+        let taken = once::take(&mut tx, kind, key, bind, now).await?;
+        if taken.is_some() {
+            once::put(&mut tx, next).await?;
+        }
+        tx.commit().await?;
+        Ok(taken)
     }
 
     async fn peek_once(&self, kind: OnceKind, key: &SecretHash, now: UnixTime) -> Result<Option<Vec<u8>>, StoreError> {
@@ -222,6 +244,12 @@ impl Store for SqliteStore {
     }
 
     async fn count(&self, key: &SecretHash, now: UnixTime, limits: &[RateLimit]) -> Result<bool, StoreError> {
+        // A flood of what is refused anyway does not queue where others write. Events only become more meanwhile.
+        let mut reader = self.readers.acquire().await?;
+        if once::is_reached(&mut reader, key, now, limits).await? {
+            return Ok(false);
+        }
+        drop(reader);
         let mut tx = self.write().await?;
         let within = once::count(&mut tx, key, now, limits).await?;
         tx.commit().await?;

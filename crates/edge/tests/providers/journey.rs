@@ -1,5 +1,5 @@
 use serde_json::json;
-use tunnel_edge::{session::cookie::SESSION_COOKIE, store::AuditEvent};
+use tunnel_edge::{pages::FORM_TOKEN, session::cookie::SESSION_COOKIE, store::AuditEvent};
 
 use crate::{
     provider::Provider,
@@ -94,7 +94,7 @@ async fn a_link_tries_a_method_once_and_logs_nobody_in() {
     let id = trials.begin("work".parse().unwrap(), now).unwrap();
     let link = format!("/.access/login-test?id={}", *id.reveal());
     let mut browser = Browser::default();
-    let sent = site.get(&mut browser, &link).await;
+    let sent = site.try_out(&mut browser, &link).await;
     let query = provider.lets_in(sent.location());
     assert_eq!(site.get(&mut Browser::default(), &link).await.status, 404, "the link works once");
     assert_eq!(site.back(&mut Browser::default(), "work", &query).await.status, 400, "another browser");
@@ -107,12 +107,51 @@ async fn a_link_tries_a_method_once_and_logs_nobody_in() {
     // What would be refused says why, beside what was found.
     provider.behave(|ways| ways.claims = json!({"email_verified": false}));
     let id = trials.begin("work".parse().unwrap(), now).unwrap();
-    let sent = site.get(&mut browser, &format!("/.access/login-test?id={}", *id.reveal())).await;
+    let sent = site.try_out(&mut browser, &format!("/.access/login-test?id={}", *id.reveal())).await;
     let query = provider.lets_in(sent.location());
     let shown = site.back(&mut browser, "work", &query).await;
     assert_eq!(shown.status, 422);
     let outcome = trials.wait(&id, now, std::time::Duration::ZERO).await.flatten().unwrap();
     assert_eq!((outcome.subject.as_deref(), outcome.email), (Some("somebody"), None));
     assert!(outcome.refused[0].contains("does not call `ann@example.com` verified"), "{:?}", outcome.refused);
-    assert_eq!(site.audited(AuditEvent::LoginTried).await.len(), 2);
+    let tried = site.audited(AuditEvent::LoginTried).await;
+    let opened = tried.iter().filter(|record| record.detail.as_deref() == Some("a test was opened in a browser"));
+    assert_eq!((opened.count(), tried.len()), (2, 4));
+    assert!(
+        tried.iter().all(|record| record.object.as_deref() == Some("login method `work`") && record.source.is_some())
+    );
+}
+
+#[tokio::test]
+async fn the_link_of_a_test_says_who_reads_what_before_anybody_is_sent_anywhere() {
+    let provider = Provider::start().await;
+    let site = Site::open(|keys| vec![openid(keys, "work", &provider)]).await;
+    let trials = site.providers.trials();
+    let id = trials.begin("work".parse().unwrap(), site.clock.now()).unwrap();
+    let link = format!("/.access/login-test?id={}", *id.reveal());
+    // A preview of the link, and whoever is lured to it, see a page and nothing more.
+    for mut looks in [Browser::default(), Browser::default()] {
+        let page = site.get(&mut looks, &link).await;
+        assert_eq!(page.status, 200);
+        for word in ["Who will read it", "e-mail address, groups", "Go on only if you began this test yourself"] {
+            assert!(page.body.contains(word), "{word}: {}", page.body);
+        }
+        assert!(page.headers["content-security-policy"].to_str().unwrap().contains(&provider.issuer));
+    }
+    assert_eq!(provider.asked("token"), 0);
+    // The button counts in the browser that it was shown in, and from our own page.
+    let mut browser = Browser::default();
+    let page = site.get(&mut browser, &link).await;
+    let (token, id) = (page.field(FORM_TOKEN), page.field("id"));
+    let fields = [(FORM_TOKEN, token.as_str()), ("id", id.as_str())];
+    let mut other = Browser::default();
+    site.get(&mut other, &link).await;
+    assert_eq!(site.post(&mut other, "/.access/login-test", &fields).await.status, 403, "another browser");
+    assert_eq!(site.post(&mut browser, "/.access/login-test", &fields[1..]).await.status, 403, "no token");
+    let made_up = [fields[0], ("id", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")];
+    assert_eq!(site.post(&mut browser, "/.access/login-test", &made_up).await.status, 404, "no such test");
+    assert!(site.audited(AuditEvent::LoginTried).await.is_empty());
+    let sent = site.post(&mut browser, "/.access/login-test", &fields).await;
+    assert!(sent.location().starts_with(&provider.issuer), "{}", sent.location());
+    assert_eq!(site.post(&mut browser, "/.access/login-test", &fields).await.status, 404, "once");
 }

@@ -41,6 +41,9 @@ async fn with_one_method_the_page_is_passed_over_once_and_never_when_it_was_aske
     assert_eq!(head.status, 200, "whoever only looks is sent nowhere");
     let script = Request::get(&path).header("sec-fetch-mode", "cors").body(Body::empty()).unwrap();
     assert_eq!(site.send(&mut browser, LOGIN_HOST, script).await.status, 200, "nor is a script");
+    let frame = Request::get(&path).header("accept", "text/html").header("sec-fetch-mode", "navigate");
+    let frame = frame.header("sec-fetch-dest", "iframe").body(Body::empty()).unwrap();
+    assert_eq!(site.send(&mut browser, LOGIN_HOST, frame).await.status, 200, "nor a frame");
     assert_eq!(site.get(&mut browser, &format!("{url}&choose=1")).await.status, 200, "nor who asks for the page");
     let sent = site.get(&mut browser, &url).await;
     let query = provider.lets_in(sent.location());

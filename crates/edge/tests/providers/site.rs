@@ -270,9 +270,22 @@ impl Site {
     pub(crate) async fn press(&self, browser: &mut Browser, page: &Answer, more: &[(&str, &str)]) -> Answer {
         let hidden = [FORM_TOKEN, "app", "request"].map(|name| (name, page.field(name)));
         let hidden = hidden.iter().map(|(name, value)| (*name, value.as_str()));
-        let form =
-            url::form_urlencoded::Serializer::new(String::new()).extend_pairs(hidden).extend_pairs(more).finish();
-        let request = Request::post("/.access/login")
+        let fields: Vec<_> = hidden.chain(more.iter().copied()).collect();
+        self.post(browser, "/.access/login", &fields).await
+    }
+
+    /// Opens the link of a test of a method, and goes on from its page.
+    pub(crate) async fn try_out(&self, browser: &mut Browser, link: &str) -> Answer {
+        let page = self.get(browser, link).await;
+        assert_eq!(page.status, StatusCode::OK, "{}", page.body);
+        let (token, id) = (page.field(FORM_TOKEN), page.field("id"));
+        self.post(browser, "/.access/login-test", &[(FORM_TOKEN, &token), ("id", &id)]).await
+    }
+
+    /// Sends a form as a page of ours does.
+    pub(crate) async fn post(&self, browser: &mut Browser, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let request = Request::post(path)
             .header("accept", "text/html")
             .header("sec-fetch-mode", "navigate")
             .header("sec-fetch-site", "same-origin")
@@ -282,6 +295,11 @@ impl Site {
 
     /// The address of the login page for somebody who wants to go to `/x` of the application, without a session.
     pub(crate) fn begin(&self, browser: &mut Browser) -> String {
+        self.begin_at(browser, "/x?y=z")
+    }
+
+    /// The same for another address of the application.
+    pub(crate) fn begin_at(&self, browser: &mut Browser, target: &str) -> String {
         let visit = self.visit(WWW, browser.source);
         let headers: HeaderMap =
             [("accept", "text/html"), ("sec-fetch-mode", "navigate"), ("cookie", &browser.header(WWW))]
@@ -289,7 +307,7 @@ impl Site {
                 .into_iter()
                 .collect();
         let ask = login::Ask { visit: &visit, headers: &headers, query: "" };
-        let response = self.desk().begin(&ask, self.snapshot.policies.application(&app()).unwrap(), "/x?y=z");
+        let response = self.desk().begin(&ask, self.snapshot.policies.application(&app()).unwrap(), target);
         let answer = Answer { status: response.status(), headers: response.headers().clone(), body: String::new() };
         browser.keep(WWW, &answer);
         answer.location().to_owned()

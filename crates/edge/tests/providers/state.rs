@@ -1,4 +1,11 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::body::Body;
+use http::Request;
 
 use crate::{
     provider::Provider,
@@ -25,6 +32,9 @@ async fn a_state_counts_once_in_its_browser_and_for_a_while() {
         let refused = site.back(&mut other, "work", query).await;
         assert_eq!(refused.status, 400, "{what}");
         assert!(!site.is_logged_in(&other) && refused.cookie("__Host-access").is_none(), "{what}");
+        // Whither is not known, and no button leads where nothing is.
+        assert!(refused.body.contains("open the page that you wanted"), "{what}: {}", refused.body);
+        assert!(!refused.body.contains("class=\"btn"), "{what}: {}", refused.body);
     }
     assert_eq!(provider.asked("token"), 0, "nobody asked about any of it");
     // None of this used it up.
@@ -33,8 +43,12 @@ async fn a_state_counts_once_in_its_browser_and_for_a_while() {
     let location = site.sent(&mut late, "work").await;
     let query = provider.lets_in(&location);
     site.clock.advance(Duration::from_secs(601));
-    assert_eq!(site.back(&mut late, "work", &query).await.status, 400, "ten minutes are over");
+    let refused = site.back(&mut late, "work", &query).await;
+    assert_eq!(refused.status, 400, "ten minutes are over");
     assert!(!site.is_logged_in(&late));
+    assert!(refused.body.contains("https://www.example.com/x?y=z"), "it leads to the beginning: {}", refused.body);
+    let other = site.back(&mut Browser::default(), "work", &query).await;
+    assert!(other.status == 400 && !other.body.contains("www.example.com"), "nobody else is told: {}", other.body);
 }
 
 // O1: the back button, a second submit
@@ -75,7 +89,10 @@ async fn of_200_that_come_back_at_once_one_is_logged_in() {
         // Each from another network, so that no limit helps.
         browser.source = std::net::Ipv4Addr::new(198, 51, network, 7).into();
         all.spawn(async move {
-            site.back(&mut browser, "work", &query).await;
+            let answer = site.back(&mut browser, "work", &query).await;
+            // However close behind the first, nobody is left without a way on.
+            let way_on = answer.status == 303 || answer.body.contains("https://www.example.com/x?y=z");
+            assert!(way_on, "{}: {}", answer.status, answer.body);
             site.is_logged_in(&browser)
         });
     }
@@ -143,10 +160,106 @@ async fn no_network_begins_logins_without_end() {
         assert_eq!(site.press(&mut browser, &page, &[("method", "work")]).await.status, 303);
     }
     assert_eq!(site.press(&mut browser, &page, &[("method", "work")]).await.status, 429);
-    let made_up = "code=C&state=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-    let mut last = site.back(&mut browser, "work", made_up).await;
-    for _ in 0..120 {
-        last = site.back(&mut browser, "work", made_up).await;
+}
+
+// O1
+#[tokio::test]
+async fn not_even_many_networks_begin_logins_without_end() {
+    let provider = Provider::start().await;
+    let site = Site::open(|keys| vec![openid(keys, "work", &provider), pin()]).await;
+    let mut browser = Browser::default();
+    let url = site.begin(&mut browser);
+    let page = site.get(&mut browser, &url).await;
+    for wide in 0..2 {
+        for narrow in 0..5 {
+            browser.source = Ipv6Addr::new(0x2001, 0xdb8, wide, narrow << 8, 0, 0, 0, 1).into();
+            for _ in 0..60 {
+                assert_ne!(site.press(&mut browser, &page, &[("method", "work")]).await.status, 429);
+            }
+        }
+        browser.source = Ipv6Addr::new(0x2001, 0xdb8, wide, 0xff00, 0, 0, 0, 1).into();
+        assert_eq!(
+            site.press(&mut browser, &page, &[("method", "work")]).await.status,
+            429,
+            "one /48 has 300 a minute"
+        );
     }
-    assert_eq!(last.status, 429);
+    browser.source = Ipv4Addr::new(198, 51, 100, 7).into();
+    assert_eq!(site.press(&mut browser, &page, &[("method", "work")]).await.status, 429, "the edge keeps 600 a minute");
+    site.clock.advance(Duration::from_secs(60));
+    assert_ne!(site.press(&mut browser, &page, &[("method", "work")]).await.status, 429);
+}
+
+/// Comes back as a browser with these headers would.
+async fn knock(site: &Site, browser: &mut Browser, query: &str, headers: &[(&str, &str)]) -> u16 {
+    let mut request = Request::get(format!("/.access/callback/work?{query}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    site.send(browser, LOGIN_HOST, request.body(Body::empty()).unwrap()).await.status.as_u16()
+}
+
+// O1: a page elsewhere knocks in the name of whoever reads it, or a stranger does
+#[tokio::test]
+async fn what_comes_back_to_no_login_keeps_nobody_out() {
+    let provider = Provider::start().await;
+    let site = Site::open(|keys| vec![openid(keys, "work", &provider), pin()]).await;
+    let mut browser = Browser::default();
+    let location = site.sent(&mut browser, "work").await;
+    let query = provider.lets_in(&location);
+    let made_up = "code=C&state=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let picture = [("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image"), ("sec-fetch-site", "cross-site")];
+    let frame = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe"), ("sec-fetch-site", "cross-site")];
+    for _ in 0..130 {
+        assert_eq!(knock(&site, &mut browser.clone(), made_up, &[]).await, 400);
+        assert_eq!(knock(&site, &mut browser.clone(), "state=x", &picture).await, 400);
+        assert_eq!(knock(&site, &mut Browser::default(), &query, &[]).await, 400, "another browser's state");
+        // Not even the right one, in its browser, where nobody can see what becomes of it.
+        assert_eq!(knock(&site, &mut browser.clone(), &query, &picture).await, 400);
+        assert_eq!(knock(&site, &mut browser.clone(), &query, &frame).await, 400);
+    }
+    assert!(site.audited(tunnel_edge::store::AuditEvent::LoginFailed).await.len() < 10, "counted, not listed");
+    assert_eq!(provider.asked("token"), 0);
+    let page = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"), ("sec-fetch-site", "cross-site")];
+    assert_eq!(knock(&site, &mut browser, &query, &page).await, 303);
+    assert!(site.is_logged_in(&browser));
+}
+
+// O1
+#[tokio::test]
+async fn no_network_comes_back_from_logins_without_end() {
+    let provider = Provider::start().await;
+    let site = Site::open(|keys| vec![openid(keys, "work", &provider), pin()]).await;
+    let back = Browser::default().source;
+    for number in 0..=120u8 {
+        let mut browser = Browser::default();
+        browser.source = Ipv4Addr::new(203, 0, number / 50, 7).into();
+        let location = site.sent(&mut browser, "work").await;
+        let query = provider.lets_in(&location).replace("code=CODE", "error=access_denied");
+        browser.source = back;
+        let status = site.back(&mut browser, "work", &query).await.status;
+        assert_eq!(status, if number < 120 { 403 } else { 429 }, "{number}");
+        if status == 429 {
+            site.clock.advance(Duration::from_secs(60));
+            assert_eq!(site.back(&mut browser, "work", &query).await.status, 403, "it was not used up");
+        }
+    }
+}
+
+// O1
+#[tokio::test]
+async fn an_address_comes_back_whole_unless_it_was_made_to_fill_the_store() {
+    let provider = Provider::start().await;
+    let site = Site::open(|keys| vec![openid(keys, "work", &provider), pin()]).await;
+    let (long, blown_up) = (format!("/?{}", "x".repeat(4090)), format!("/?{}", "\"".repeat(4090)));
+    for (target, there) in [(long.as_str(), long.as_str()), (&blown_up, "/")] {
+        let mut browser = Browser::default();
+        let url = site.begin_at(&mut browser, target);
+        let page = site.get(&mut browser, &url).await;
+        let sent = site.press(&mut browser, &page, &[("method", "work")]).await;
+        let query = provider.lets_in(sent.location());
+        let handed = site.back(&mut browser, "work", &query).await;
+        let arrived = site.get(&mut browser, handed.location()).await;
+        assert_eq!(arrived.location(), format!("https://www.example.com{there}"));
+    }
 }

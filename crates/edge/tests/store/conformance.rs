@@ -31,6 +31,7 @@ macro_rules! store_conformance {
             of_200_parallel_takers_exactly_one_gets_it
             a_one_time_thing_needs_its_kind_its_binding_and_its_time
             looking_does_not_use_up
+            what_is_exchanged_is_never_without_both_or_with_both
             a_pin_is_right_once
             wrong_tries_are_counted_exactly_even_in_parallel
             of_200_parallel_right_tries_exactly_one_is_let_in
@@ -296,6 +297,29 @@ pub(crate) async fn looking_does_not_use_up(store: Arc<impl Store>) {
     assert_eq!(store.peek_once(OnceKind::HandOver, &h(1), T0).await.unwrap(), None);
     assert!(store.take_once(OnceKind::Setup, &h(1), &h(9), T0).await.unwrap().is_some());
     assert_eq!(store.peek_once(OnceKind::Setup, &h(1), T0).await.unwrap(), None);
+}
+
+// O1
+pub(crate) async fn what_is_exchanged_is_never_without_both_or_with_both(store: Arc<impl Store>) {
+    let next = || OneTime { payload: vec![7], ..thing(OnceKind::ProviderDone, 1) };
+    store.put_once(&thing(OnceKind::ProviderLogin, 1)).await.unwrap();
+    for (bind, now) in [(h(8), T0), (h(9), at(30))] {
+        let taken = store.exchange_once(OnceKind::ProviderLogin, &h(1), &bind, now, &next()).await.unwrap();
+        assert_eq!(taken, None);
+        assert_eq!(store.peek_once(OnceKind::ProviderDone, &h(1), T0).await.unwrap(), None, "nothing in its place");
+    }
+    let takers = (0..50).map(|_| {
+        let (store, next) = (store.clone(), next());
+        tokio::spawn(async move {
+            let taken = store.exchange_once(OnceKind::ProviderLogin, &h(1), &h(9), T0, &next).await.unwrap();
+            // Whoever comes too late finds what there is instead.
+            (taken, store.peek_once(OnceKind::ProviderDone, &h(1), T0).await.unwrap())
+        })
+    });
+    let all: Vec<_> = join_all(takers).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(all.iter().filter(|(taken, _)| taken.is_some()).count(), 1);
+    assert!(all.iter().all(|(_, next)| next.as_deref() == Some(&[7][..])));
+    assert_eq!(store.peek_once(OnceKind::ProviderLogin, &h(1), T0).await.unwrap(), None);
 }
 
 fn challenge(id: u8) -> PinRecord {

@@ -4,12 +4,13 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use tempfile::TempDir;
 use tunnel_edge::store::{
-    AuditEvent, AuditRecord, ISSUER_MAILBOX, MailRecord, Met, OnceKind, OneTime, PinRecord, SessionKind, Store,
-    StoreError, sqlite::SqliteStore,
+    AuditEvent, AuditRecord, ISSUER_MAILBOX, MailRecord, Met, OnceKind, OneTime, PinRecord, RateLimit, SessionKind,
+    Store, StoreError, sqlite::SqliteStore,
 };
 use tunnel_proto::{AppId, Revision, UnixTime};
 
@@ -180,6 +181,21 @@ async fn what_an_older_program_wrote_is_there_after_an_update() {
         };
         assert_eq!(store.meet(&met).await.unwrap(), session.identity.person);
     }
+}
+
+#[tokio::test]
+async fn refusing_what_is_too_often_waits_for_nobody_who_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("edge.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    let limits = [RateLimit { events: 1, window: Duration::from_secs(60) }];
+    assert!(store.count(&[1; 32], UnixTime(1), &limits).await.unwrap());
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+    let other = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    let writing = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let refused = tokio::time::timeout(Duration::from_secs(2), store.count(&[1; 32], UnixTime(2), &limits)).await;
+    assert!(!refused.expect("it waits for the writer").unwrap());
+    writing.rollback().await.unwrap();
 }
 
 async fn sql(path: &Path, statement: &'static str) -> Result<(), sqlx::Error> {

@@ -1,21 +1,29 @@
 //! Logins that are at a provider: kept here, sealed, under the hash of their state, for the browser that they were made
 //! for. The browser carries nothing but the state.
+//!
+//! Strangers make these. How large one is, is bounded here; how many there are, by the limits on logins that are begun.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tunnel_auth::{LoginState, oidc};
-use tunnel_proto::Name;
+use tunnel_proto::{Name, UnixTime};
 use zeroize::Zeroize;
 
 use crate::{
-    login::{Answer, Ask, Desk},
-    session::cookie,
+    login::{Answer, Ask, Desk, page::Step, request::Request},
+    session::cookie::{self, LOGIN_LIFE},
     store::{LoginMethod, LoginMethodKind, OnceKind, OneTime, SecretHash},
 };
 
-/// How long somebody may stay at a provider, and how long going back afterwards is understood.
+/// How long somebody may stay at a provider.
 const LIFE: Duration = Duration::from_secs(10 * 60);
+/// How long it is known what a state was for, and where it has led: who comes too late or goes back is led on for as long
+/// as the browser has its login cookie.
+const KEPT: Duration = Duration::from_secs(LOGIN_LIFE);
+/// The longest sealed request that is kept, in bytes. The longest address is 4 KiB, a third more when sealed, beside what
+/// else is in a request.
+const REQUEST_MAX: usize = 7 * 1024;
 const PENDING: &str = "provider login";
 const DONE: &str = "provider login done";
 
@@ -23,6 +31,10 @@ const DONE: &str = "provider login done";
 #[derive(Serialize, Deserialize)]
 pub(super) struct Pending {
     method: Name,
+    /// The browser that it is for.
+    login: SecretHash,
+    /// Until when an answer counts.
+    until: UnixTime,
     /// Who was asked, as whom: a method that was declared anew meanwhile is another one.
     authority: String,
     client_id: String,
@@ -55,10 +67,13 @@ fn names(method: &LoginMethod) -> (&str, &str) {
 }
 
 impl Pending {
-    pub(super) fn new(method: &LoginMethod, purpose: Purpose) -> Self {
+    /// A login by `method` of the browser with this login cookie, which begins now.
+    pub(super) fn new(method: &LoginMethod, login: &SecretHash, now: UnixTime, purpose: Purpose) -> Self {
         let (authority, client_id) = names(method);
         Self {
             method: method.name.clone(),
+            login: *login,
+            until: now.plus(LIFE),
             authority: authority.to_owned(),
             client_id: client_id.to_owned(),
             nonce: oidc::nonce(crate::random()),
@@ -72,41 +87,60 @@ impl Pending {
         self.method == method.name && (self.authority.as_str(), self.client_id.as_str()) == names(method)
     }
 
-    /// Keeps it for the browser with this login.
-    pub(super) async fn keep(
-        &self,
-        desk: &Desk<'_>,
-        ask: &Ask<'_>,
-        login: &SecretHash,
-        state: &LoginState,
-    ) -> Answer<()> {
+    /// Whether an answer still counts.
+    pub(super) fn is_live(&self, now: UnixTime) -> bool {
+        now < self.until
+    }
+
+    /// The hash of the login cookie that it is bound to.
+    pub(super) const fn login(&self) -> &SecretHash {
+        &self.login
+    }
+
+    /// The sealed request, if somebody wants to go somewhere.
+    pub(super) fn request(&self) -> Option<&str> {
+        match &self.purpose {
+            Purpose::Login { request } => Some(request),
+            Purpose::Trial { .. } => None,
+        }
+    }
+
+    /// Keeps it under its state.
+    pub(super) async fn keep(&self, desk: &Desk<'_>, ask: &Ask<'_>, state: &LoginState) -> Answer<()> {
         let plain = serde_json::to_vec(self).map(zeroize::Zeroizing::new).map_err(|error| desk.fault(ask, &error))?;
         let key = state.hash();
         let payload = desk.keys.seal(PENDING, &key, &plain);
-        let expires = ask.visit.now.plus(LIFE);
-        let thing = OneTime { kind: OnceKind::ProviderLogin, key, bind: *login, payload, expires };
+        let expires = ask.visit.now.plus(KEPT);
+        let thing = OneTime { kind: OnceKind::ProviderLogin, key, bind: self.login, payload, expires };
         desk.store.put_once(&thing).await.map_err(|error| desk.fault(ask, &error))
+    }
+
+    /// Uses it up; where it has led is known from the same moment on. Of any number that ask, one gets it.
+    pub(super) async fn take(&self, desk: &Desk<'_>, ask: &Ask<'_>, state: &LoginState) -> Answer<bool> {
+        let (kind, key, now) = (OnceKind::ProviderLogin, state.hash(), ask.visit.now);
+        let taken = match self.request() {
+            Some(request) => {
+                let done = Done { login: self.login, request: request.to_owned() };
+                let plain = serde_json::to_vec(&done).map_err(|error| desk.fault(ask, &error))?;
+                let payload = desk.keys.seal(DONE, &key, &plain);
+                let expires = now.plus(KEPT);
+                let done = OneTime { kind: OnceKind::ProviderDone, key, bind: self.login, payload, expires };
+                desk.store.exchange_once(kind, &key, &self.login, now, &done).await
+            }
+            None => desk.store.take_once(kind, &key, &self.login, now).await,
+        };
+        Ok(taken.map_err(|error| desk.fault(ask, &error))?.is_some())
     }
 }
 
-/// Takes the login with this state, if this browser began it. Of any number that ask, one gets it.
-pub(super) async fn take(desk: &Desk<'_>, ask: &Ask<'_>, state: &LoginState) -> Answer<Option<(Pending, SecretHash)>> {
-    let (key, now) = (state.hash(), ask.visit.now);
-    // Made-up states cost a look, not a write.
-    let waits = desk.store.peek_once(OnceKind::ProviderLogin, &key, now).await;
-    if waits.map_err(|error| desk.fault(ask, &error))?.is_none() {
-        return Ok(None);
-    }
-    for login in cookie::logins(ask.headers) {
-        let login = login.hash();
-        let taken = desk.store.take_once(OnceKind::ProviderLogin, &key, &login, now).await;
-        if let Some(sealed) = taken.map_err(|error| desk.fault(ask, &error))? {
-            let plain = desk.keys.open(PENDING, &key, &sealed).map_err(|error| desk.fault(ask, &error))?;
-            let pending = serde_json::from_slice(plain.expose()).map_err(|error| desk.fault(ask, &error))?;
-            return Ok(Some((pending, login)));
-        }
-    }
-    Ok(None)
+/// The login with this state, if it was this browser that began it. Costs a look and no write, whatever comes.
+pub(super) async fn look(desk: &Desk<'_>, ask: &Ask<'_>, state: &LoginState) -> Answer<Option<Pending>> {
+    let key = state.hash();
+    let sealed = desk.store.peek_once(OnceKind::ProviderLogin, &key, ask.visit.now).await;
+    let Some(sealed) = sealed.map_err(|error| desk.fault(ask, &error))? else { return Ok(None) };
+    let plain = desk.keys.open(PENDING, &key, &sealed).map_err(|error| desk.fault(ask, &error))?;
+    let pending: Pending = serde_json::from_slice(plain.expose()).map_err(|error| desk.fault(ask, &error))?;
+    Ok(is_mine(ask, &pending.login).then_some(pending))
 }
 
 /// What a state has led to.
@@ -116,23 +150,6 @@ struct Done {
     request: String,
 }
 
-/// Remembers for a while where a state has led, so that going back in the browser is understood.
-pub(super) async fn done(
-    desk: &Desk<'_>,
-    ask: &Ask<'_>,
-    state: &LoginState,
-    login: &SecretHash,
-    request: &str,
-) -> Answer<()> {
-    let done = Done { login: *login, request: request.to_owned() };
-    let plain = serde_json::to_vec(&done).map_err(|error| desk.fault(ask, &error))?;
-    let key = state.hash();
-    let payload = desk.keys.seal(DONE, &key, &plain);
-    let expires = ask.visit.now.plus(LIFE);
-    let thing = OneTime { kind: OnceKind::ProviderDone, key, bind: *login, payload, expires };
-    desk.store.put_once(&thing).await.map_err(|error| desk.fault(ask, &error))
-}
-
 /// The sealed request that a used state has led to, if it was this browser that used it. Opens nothing by itself.
 pub(super) async fn was_done(desk: &Desk<'_>, ask: &Ask<'_>, state: &LoginState) -> Answer<Option<String>> {
     let key = state.hash();
@@ -140,6 +157,18 @@ pub(super) async fn was_done(desk: &Desk<'_>, ask: &Ask<'_>, state: &LoginState)
     let Some(sealed) = sealed.map_err(|error| desk.fault(ask, &error))? else { return Ok(None) };
     let plain = desk.keys.open(DONE, &key, &sealed).map_err(|error| desk.fault(ask, &error))?;
     let done: Done = serde_json::from_slice(plain.expose()).map_err(|error| desk.fault(ask, &error))?;
-    let mine = cookie::logins(ask.headers).iter().any(|login| login.hash() == done.login);
-    Ok(mine.then_some(done.request))
+    Ok(is_mine(ask, &done.login).then_some(done.request))
+}
+
+fn is_mine(ask: &Ask<'_>, login: &SecretHash) -> bool {
+    cookie::logins(ask.headers).iter().any(|one| one.hash() == *login)
+}
+
+/// What is kept of a login's request: all of it, or, where its address is one that quotes and backslashes blow up, a
+/// request that leads to the front page.
+pub(super) fn kept(desk: &Desk<'_>, step: &Step<'_>) -> String {
+    if step.sealed.len() <= REQUEST_MAX {
+        return step.sealed.clone();
+    }
+    Request { target: "/".to_owned(), ..step.request.clone() }.seal(desk.keys)
 }

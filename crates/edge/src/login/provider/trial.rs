@@ -1,5 +1,8 @@
 //! Trying a login method: an administrator opens a link, logs in at the provider, and is told what is made of them. Nobody
 //! is logged in by it, and nothing is kept.
+//!
+//! Whoever has the edge's socket reads what the provider says of whoever follows the link. So the link leads to a page that
+//! says this, and only its button leads on: a provider where somebody is logged in asks nothing more.
 
 use std::{
     collections::BTreeMap,
@@ -7,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use axum::body::Body;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -17,8 +21,8 @@ use tunnel_proto::{EmailAddress, Name, UnixTime};
 use super::{Failure, Found, label, pending::Purpose, way};
 use crate::{
     Response,
-    login::{Answer, Ask, Desk, login_of, see_other},
-    pages::{LoginTrial, TrialLapsed},
+    login::{Answer, Ask, Desk, form, login_of},
+    pages::{Form, Leaving, LoginTrial, TrialAsk, TrialLapsed},
     session::cookie::{self, LOGIN_COOKIE, LOGIN_LIFE},
     store::{AuditEvent, AuditRecord, LoginMethod, SecretHash},
 };
@@ -27,6 +31,8 @@ use crate::{
 pub const LIFE: Duration = Duration::from_secs(10 * 60);
 /// The most trials at a time.
 const TRIALS_MAX: usize = 32;
+const PATH: &str = "/.access/login-test";
+const FORM: &str = "login-test";
 
 /// What came of a trial.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,7 +77,7 @@ struct Trial {
     id: SecretHash,
     method: Name,
     expires: UnixTime,
-    /// Whether the link was opened: it works once.
+    /// Whether somebody went on from the link's page: it works once.
     opened: bool,
     outcome: Option<TrialOutcome>,
 }
@@ -88,7 +94,13 @@ impl Trials {
         Some(id)
     }
 
-    /// The method that the link with this id tries, once.
+    /// The method that the link with this id tries, if it still does. Looking uses nothing up.
+    fn waiting(&self, id: &SecretHash, now: UnixTime) -> Option<Name> {
+        let all = self.lock(now);
+        Some(all.iter().find(|trial| trial.id == *id && !trial.opened)?.method.clone())
+    }
+
+    /// The same, once.
     fn open(&self, id: &SecretHash, now: UnixTime) -> Option<Name> {
         let mut all = self.lock(now);
         let trial = all.iter_mut().find(|trial| trial.id == *id && !trial.opened)?;
@@ -137,21 +149,46 @@ impl std::fmt::Debug for Trials {
     }
 }
 
-/// `GET /.access/login-test?id=…`: whoever has the link goes to the provider.
-pub(crate) async fn begin(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
+/// `GET /.access/login-test?id=…`: says who will read what, and asks. Previews of links open it, too.
+pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
     let lapsed = || Box::new(TrialLapsed.render(&desk.context(ask)));
-    let id = TrialId::parse(&ask.parameter("id")).ok_or_else(lapsed)?.hash();
-    let trials = desk.providers.trials();
-    let name = trials.open(&id, ask.visit.now).ok_or_else(lapsed)?;
-    let method = desk.snapshot.declared.login_methods.iter().find(|method| method.name == name).ok_or_else(lapsed)?;
+    let text = ask.parameter("id");
+    let id = TrialId::parse(&text).ok_or_else(lapsed)?.hash();
+    let name = desk.providers.trials().waiting(&id, ask.visit.now).ok_or_else(lapsed)?;
+    let method = find(desk, &name).ok_or_else(lapsed)?;
     let login = login_of(ask.headers);
-    let way = way(desk, ask, &login.hash(), method, Purpose::Trial { id }, false).await?;
-    let mut response = match way {
-        Ok(url) => see_other(&url),
-        Err(failure) => finish(desk, ask, method, &id, Err(failure)),
+    let mut context = desk.context(ask);
+    context.query = Some(ask.query.to_owned());
+    let page = TrialAsk {
+        method: name,
+        label: label(desk, method),
+        form: Form::new(form::token(desk.keys, FORM, &login.hash())).with("id", text),
     };
+    let mut response = page.render(&context);
     cookie::set(response.headers_mut(), LOGIN_COOKIE, &login.reveal(), LOGIN_LIFE);
     Ok(response)
+}
+
+/// `POST /.access/login-test`: whoever read it goes to the provider.
+pub(crate) async fn begin(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer<Response> {
+    let lapsed = || Box::new(TrialLapsed.render(&desk.context(ask)));
+    let (login, fields) = form::of_login(desk, ask, body, FORM, PATH).await?;
+    let id = TrialId::parse(fields.get("id")).ok_or_else(lapsed)?.hash();
+    let name = desk.providers.trials().open(&id, ask.visit.now).ok_or_else(lapsed)?;
+    let method = find(desk, &name).ok_or_else(lapsed)?;
+    desk.audit.record(AuditRecord {
+        object: Some(format!("login method `{name}`")),
+        detail: Some("a test was opened in a browser".to_owned()),
+        ..desk.record(ask, AuditEvent::LoginTried)
+    });
+    Ok(match way(desk, ask, &login, method, Purpose::Trial { id }, false).await? {
+        Ok(url) => Leaving { label: label(desk, method), url }.render(&desk.context(ask)),
+        Err(failure) => finish(desk, ask, method, &id, Err(failure)),
+    })
+}
+
+fn find<'a>(desk: &Desk<'a>, name: &Name) -> Option<&'a LoginMethod> {
+    desk.snapshot.declared.login_methods.iter().find(|method| method.name == *name)
 }
 
 /// Ends a trial: tells whoever waits, and shows the same.
@@ -229,8 +266,12 @@ mod tests {
         let (trials, now) = (Trials::default(), UnixTime(1000));
         let id = trials.begin("kc".parse().unwrap(), now).unwrap();
         assert_eq!(trials.wait(&id, now, Duration::from_millis(1)).await, Some(None));
+        for _ in 0..2 {
+            assert_eq!(trials.waiting(&id.hash(), now).unwrap().as_str(), "kc", "looking uses nothing up");
+        }
         assert_eq!(trials.open(&id.hash(), now).unwrap().as_str(), "kc");
         assert_eq!(trials.open(&id.hash(), now), None, "once");
+        assert_eq!(trials.waiting(&id.hash(), now), None);
         let (waited, ()) = tokio::join!(trials.wait(&id, now, Duration::from_secs(20)), async {
             tokio::task::yield_now().await;
             trials.finish(&id.hash(), &outcome(), now);

@@ -111,6 +111,16 @@ pub(super) fn pages(hostile: &str) -> Vec<Case> {
         page!("trouble-account", 403, trouble(Trouble::Account), [r#"name="account" value="other""#, "www"]),
         page!("trouble-much", 403, trouble(Trouble::TooMuch), ["403"]),
         page!(
+            "trial-ask",
+            200,
+            TrialAsk {
+                method: "google".parse().unwrap(),
+                label: format!("Google{text}"),
+                form: form().with("id", format!("ID{text}")),
+            },
+            ["Google", "<code>google</code>", r#"method="post" action="/.access/login-test""#, "notice warn", "TOKEN"]
+        ),
+        page!(
             "trial",
             200,
             trial(vec![]),
@@ -123,6 +133,18 @@ pub(super) fn pages(hostile: &str) -> Vec<Case> {
             200,
             Leaving { label: format!("Google{text}"), url: "https://id.example/authorize?a=b&c=d".into() },
             ["Google", r#"href="https://id.example/authorize?a=b&#38;c=d""#]
+        ),
+        page!(
+            "start-again-anywhere",
+            400,
+            StartAgain { host: None, link: Some("https://www.tnkeng.work/".into()), reference: reference(), at: AT },
+            [r#"href="https://www.tnkeng.work/""#]
+        ),
+        page!(
+            "start-again-nowhere",
+            400,
+            StartAgain { host: None, link: None, reference: reference(), at: AT },
+            ["7F3A-92C1-E08B"]
         ),
         page!("denied-by-provider", 403, denied, ["Google", "guest@tnkeng.work"]),
     ]
@@ -149,4 +171,16 @@ fn a_press_leads_to_the_provider_by_a_page_whose_policy_names_nobody() {
     assert_eq!(response.headers()[header::REFRESH], "0;url=https://id.example/authorize?a=b&c=d");
     let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
     assert!(policy.contains("form-action 'self';"), "{policy}");
+}
+
+#[test]
+fn whoever_cannot_be_sent_to_the_beginning_is_told_how_to_get_there_and_given_no_button() {
+    let page =
+        |link: Option<&str>| StartAgain { host: None, link: link.map(str::to_owned), reference: reference(), at: AT };
+    for (lang, words) in [(Lang::En, "open the page that you wanted"), (Lang::Ja, "開きたかったページ")] {
+        let without = body(page(None).render(&context(lang)));
+        assert!(without.contains(words) && !without.contains("class=\"btn"), "{without}");
+        let with = body(page(Some("https://www.tnkeng.work/x")).render(&context(lang)));
+        assert!(!with.contains(words) && with.contains("class=\"btn primary\""), "{with}");
+    }
 }

@@ -1,12 +1,12 @@
 //! One-time things, and how often things happen.
 
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tunnel_proto::UnixTime;
 
 use super::values::time;
 use crate::store::{OnceKind, OneTime, RateLimit, SecretHash, StoreError};
 
-pub(super) async fn put(pool: &SqlitePool, thing: &OneTime) -> Result<(), StoreError> {
+pub(super) async fn put(tx: &mut Transaction<'_, Sqlite>, thing: &OneTime) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO once (kind, key, bind, payload, expires) VALUES (?, ?, ?, ?, ?) ON CONFLICT (kind, key) \
          DO UPDATE SET bind = excluded.bind, payload = excluded.payload, expires = excluded.expires",
@@ -16,14 +16,14 @@ pub(super) async fn put(pool: &SqlitePool, thing: &OneTime) -> Result<(), StoreE
     .bind(thing.bind.as_slice())
     .bind(thing.payload.as_slice())
     .bind(time(thing.expires))
-    .execute(pool)
+    .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
 /// Judges and consumes in one statement: nothing can come between reading and using up.
 pub(super) async fn take(
-    pool: &SqlitePool,
+    tx: &mut Transaction<'_, Sqlite>,
     kind: OnceKind,
     key: &SecretHash,
     bind: &SecretHash,
@@ -36,7 +36,7 @@ pub(super) async fn take(
     .bind(key.as_slice())
     .bind(bind.as_slice())
     .bind(time(now))
-    .fetch_optional(pool)
+    .fetch_optional(&mut **tx)
     .await?;
     Ok(taken)
 }
@@ -56,8 +56,9 @@ pub(super) async fn peek(
     Ok(payload)
 }
 
-pub(super) async fn count(
-    tx: &mut Transaction<'_, Sqlite>,
+/// Whether one of the limits is reached.
+pub(super) async fn is_reached(
+    connection: &mut SqliteConnection,
     key: &SecretHash,
     now: UnixTime,
     limits: &[RateLimit],
@@ -68,11 +69,23 @@ pub(super) async fn count(
         let happened: i64 = sqlx::query_scalar("SELECT count(*) FROM events WHERE key = ? AND at > ?")
             .bind(key.as_slice())
             .bind(time(now).saturating_sub(window))
-            .fetch_one(&mut **tx)
+            .fetch_one(&mut *connection)
             .await?;
         if happened >= i64::from(limit.events) {
-            return Ok(false);
+            return Ok(true);
         }
+    }
+    Ok(false)
+}
+
+pub(super) async fn count(
+    tx: &mut Transaction<'_, Sqlite>,
+    key: &SecretHash,
+    now: UnixTime,
+    limits: &[RateLimit],
+) -> Result<bool, StoreError> {
+    if is_reached(tx, key, now, limits).await? {
+        return Ok(false);
     }
     let Some(longest) = limits.iter().map(|limit| limit.window).max() else {
         return Ok(true);
