@@ -6,8 +6,8 @@ use serde_json::json;
 use tunnel_auth::{
     LoginState,
     oidc::{
-        Authorization, CodeExchange, Expected, Reading, Refusal, Resolution, TokenAnswer, Trust, Userinfo, challenge,
-        graph_groups, verify,
+        Authorization, CodeExchange, Expected, Nonce, Reading, Refusal, Resolution, TokenAnswer, Trust, Userinfo,
+        challenge, graph_groups, verify,
     },
 };
 use tunnel_policy::Attributes;
@@ -100,7 +100,7 @@ pub(super) async fn resolve(
     let expected = Expected {
         issuer: &method.issuer,
         client_id: &method.client_id,
-        nonce: &came.pending.nonce,
+        nonce: Nonce::Of(&came.pending.nonce),
         access_token: access,
         now: ask.visit.now,
     };
