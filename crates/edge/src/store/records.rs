@@ -3,6 +3,7 @@
 mod decided;
 mod methods;
 mod people;
+mod revalidation;
 
 use std::{net::IpAddr, time::Duration};
 
@@ -15,6 +16,7 @@ pub use methods::{
     GithubMethod, LoginMethod, LoginMethodKind, OpenIdMethod, OpenIdPreset, PasskeyMethod, SealedSecret,
 };
 pub use people::{Ban, ISSUER_INVITED, ISSUER_MAILBOX, Met, PersonRecord};
+pub use revalidation::{Revalidation, Told};
 
 /// The keyed or plain SHA-256 of a secret: what is stored in its place. Comparing hashes leaks nothing of the secret.
 pub type SecretHash = [u8; 32];
