@@ -132,6 +132,7 @@ pub(crate) fn openid(keys: &Keys, name: &str, provider: &Provider) -> LoginMetho
         claims: vec!["department".into()],
         hosted_domain: None,
         authoritative_for: vec![],
+        revalidate: None,
         private_address: true,
         ca: None,
     };
