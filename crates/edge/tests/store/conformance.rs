@@ -255,7 +255,8 @@ pub(crate) async fn what_a_provider_says_anew_is_of_the_sessions_named(store: Ar
     store.put_revalidation(&revalidation(1)).await.unwrap();
     let attributes = Attributes { groups: vec!["new".into()], ..Attributes::default() };
     let (person, method) = (PersonId::from_bytes([3; 16]), "work".parse().unwrap());
-    let told = Told { person, method: &method, attributes: &attributes, sessions: &[h(1), h(3), h(9)] };
+    let sessions = [1, 3, 9].map(|id| (h(id), attributes.clone()));
+    let told = Told { person, method: &method, attributes: &attributes, sessions: &sessions };
     store.confirm_login(&h(1), at(5), Some(told)).await.unwrap();
     let sessions = store.sessions(T0).await.unwrap();
     let mut anew: Vec<_> = sessions.iter().filter(|one| one.attributes == attributes).map(|one| one.id[0]).collect();

@@ -25,8 +25,8 @@ pub struct Told<'a> {
     pub person: PersonId,
     /// The login method.
     pub method: &'a Name,
-    /// What is said.
+    /// What is known of the person by it.
     pub attributes: &'a Attributes,
-    /// The sessions that are judged by it.
-    pub sessions: &'a [SecretHash],
+    /// The sessions that are judged by it, and how each is.
+    pub sessions: &'a [(SecretHash, Attributes)],
 }

@@ -68,16 +68,15 @@ pub(super) async fn confirm(
         .execute(&mut **tx)
         .await?;
     let Some(told) = told else { return Ok(()) };
-    let attributes = json("session", told.attributes)?;
-    for session in told.sessions {
+    for (session, attributes) in told.sessions {
         sqlx::query("UPDATE sessions SET attributes = ? WHERE id = ?")
-            .bind(attributes.as_str())
+            .bind(json("session", attributes)?)
             .bind(session.as_slice())
             .execute(&mut **tx)
             .await?;
     }
     sqlx::query("UPDATE people SET attributes = ? WHERE id = ? AND method = ?")
-        .bind(attributes.as_str())
+        .bind(json("person", told.attributes)?)
         .bind(told.person.as_bytes().as_slice())
         .bind(told.method.as_str())
         .execute(&mut **tx)
