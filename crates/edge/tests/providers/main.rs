@@ -5,6 +5,7 @@
 mod journey;
 mod page;
 mod provider;
+mod revalidation;
 mod site;
 mod state;
 mod trouble;
