@@ -149,18 +149,22 @@ impl Round<'_> {
                 // Nobody is to be asked any more, by what is declared now.
                 self.forget(&login).await;
             }
-            let mut asked = false;
+            // What came from one login shares its provider's word, and is asked about once.
+            let mut done = false;
             for (every, standing) in declared {
                 match (step(every, standing, now), standing.vouched) {
                     (Step::Wait, _) => {}
                     (Step::End(why), Vouched::Once(_)) => self.end(&standing.sessions, standing, why).await,
-                    (Step::End(why), Vouched::Last(_)) => self.end(&[login], standing, why).await,
-                    (Step::Ask, Vouched::Last(confirmed)) if !asked => {
-                        asked = true;
+                    (Step::End(why), Vouched::Last(_)) if !done => {
+                        done = true;
+                        self.end(&[login], standing, why).await;
+                    }
+                    (Step::Ask, Vouched::Last(confirmed)) if !done => {
+                        done = true;
                         let (email, method) = (standing.email.clone(), standing.method.clone());
                         due.entry(method.clone()).or_default().push(Due { login, email, method, every, confirmed });
                     }
-                    (Step::Ask, _) => {}
+                    (Step::End(_) | Step::Ask, _) => {}
                 }
             }
         }
@@ -177,13 +181,13 @@ impl Round<'_> {
             false => self.ask(&due).await,
         };
         let Some(failure) = failure else { return };
-        if matches!(failure, Failure::Down(_)) {
-            down.store(true, Relaxed);
+        // Said once, however many there are to be asked about.
+        if !(matches!(failure, Failure::Down(_)) && down.swap(true, Relaxed)) {
+            tracing::warn!(method = %due.method, %failure, "a provider cannot be asked again about a login");
         }
         let (now, limit) = (self.clock.now(), limit(due.every, Vouched::Last(due.confirmed)));
         match now.cmp(&limit) {
             Ordering::Less => {
-                tracing::warn!(method = %due.method, %failure, "a provider cannot be asked again about a login");
                 self.sessions.defer(&due.login, now, |tries| pause(tries).min(limit.since(now)));
             }
             Ordering::Equal | Ordering::Greater => {

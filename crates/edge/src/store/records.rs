@@ -453,7 +453,7 @@ pub enum AuditEvent {
     ClientRefused,
     /// A certificate was issued or renewed.
     CertificateIssued,
-    /// A certificate, tunnel or operator was revoked.
+    /// A certificate, tunnel, operator or login was revoked: by an administrator, or by the provider that vouched for it.
     Revoked,
     /// The configuration changed.
     ConfigurationChanged,
