@@ -58,6 +58,8 @@ function newProvider() {
     conformIdTokenClaims: config.claims_by_userinfo,
     enabledJWA: { idTokenSigningAlgValues: [config.algorithm] },
     pkce: { required: () => true },
+    // Each refresh token counts once: who uses one twice loses what was granted.
+    rotateRefreshToken: true,
     features: { devInteractions: { enabled: false } },
     interactions: { url: (ctx, interaction) => `${prefix}/interaction/${interaction.uid}` },
     // Providers on other ports of this address have cookies of their own.
@@ -126,7 +128,9 @@ async function interact(req, res) {
   }
   const grant = grantId ? await provider.Grant.find(grantId)
     : new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
-  grant.addOIDCScope((prompt.details.missingOIDCScope ?? []).join(' '));
+  // Nothing is missing where only the question was asked for.
+  const missing = prompt.details.missingOIDCScope ?? [];
+  if (missing.length) grant.addOIDCScope(missing.join(' '));
   grant.addOIDCClaims(prompt.details.missingOIDCClaims ?? []);
   return finish({ consent: { grantId: await grant.save() } });
 }
@@ -189,6 +193,7 @@ const commands = {
   delay({ path, ms }) { delays.set(path, ms); },
   recover() { hanging.clear(); delays.clear(); },
   account({ name, account }) { config.accounts[name] = account; },
+  disable({ name }) { delete config.accounts[name]; },
 };
 
 console.log('listening');

@@ -239,6 +239,14 @@ impl Provider {
         self.tell("account", json!({"name": name, "account": account})).await.map(drop)
     }
 
+    /// Nobody has this account any more: neither by logging in, nor by a token that was given before.
+    ///
+    /// # Errors
+    /// It did not listen.
+    pub async fn disable(&mut self, name: &str) -> Result<()> {
+        self.tell("disable", json!({"name": name})).await.map(drop)
+    }
+
     /// How many requests for addresses that end in `path` have come so far.
     pub fn requests(&self, path: &str) -> usize {
         let text = self.process.stdout.text();

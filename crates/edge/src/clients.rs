@@ -220,7 +220,8 @@ impl Client {
         })?;
         let (holder, expires) = (permit.holder().clone(), permit.until());
         // Presented anew, it takes the place of the grant before. Streams of that one go on: each is judged for itself.
-        self.grants.retain(|_, other| other.visit.host != visit.host || other.holder.key() != holder.key());
+        let key = holder.key();
+        self.grants.retain(|_, other| other.visit.host != visit.host || other.holder.latest().key() != key);
         let waits = holder.clone();
         self.ends.push(Box::pin(async move {
             waits.ended().await;
@@ -282,7 +283,7 @@ impl Client {
             .iter()
             .filter(|(_, grant)| !grant.permit.still_holds(self.state.gate(&snapshot), now))
             .map(|(id, grant)| {
-                let reason = match grant.holder.until(&snapshot, now) {
+                let reason = match grant.holder.latest().until(&snapshot, now) {
                     Some(_) if now < grant.permit.until() => RevokedReason::NotAdmitted,
                     None if now < grant.permit.until() => RevokedReason::Ended,
                     Some(_) | None => RevokedReason::Expired,

@@ -32,6 +32,7 @@ use crate::{
     office::Office,
     platform,
     registry::Registry,
+    revalidation,
     session::Sessions,
     snapshot::{BuiltIn, Snapshot, SnapshotError},
     socket::{Serving, Socket, SocketError},
@@ -159,6 +160,7 @@ impl Edge {
         }
         tasks.push(tokio::spawn(sweep(Arc::downgrade(&state), fixed)));
         tasks.push(tokio::spawn(follow_revoked(Arc::downgrade(&state))));
+        tasks.push(tokio::spawn(revalidate(Arc::downgrade(&state))));
         let worker = PinWorker::start(jobs, Arc::downgrade(&state));
         let socket = socket.serve(Arc::new(Office::new(state.clone())));
         Ok(Self { state, connections, socket: Some(socket), listening, plain: plain_addresses, tasks, _pins: worker })
@@ -330,6 +332,18 @@ async fn follow_revoked(state: Weak<State>) {
         if let Err(error) = state.reload_revoked().await {
             tracing::error!(%error, "revoked certificates cannot be read");
         }
+    }
+}
+
+/// Asks providers whether they still vouch for logins. The first round asks at once: while the edge was away nobody did.
+async fn revalidate(state: Weak<State>) {
+    let mut tick = tokio::time::interval(revalidation::EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let Some(state) = state.upgrade() else { return };
+        let snapshot = state.snapshot.load_full();
+        state.round(&snapshot).run().await;
     }
 }
 

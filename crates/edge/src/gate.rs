@@ -111,6 +111,8 @@ struct Claim {
     destination: Option<SocketAddr>,
     /// The newest configuration by which it was judged.
     revision: AtomicU64,
+    /// The epoch of the session as which the holder was judged last.
+    epoch: AtomicU64,
     /// When a rule about time asks for another judgement.
     holds_until: AtomicU64,
 }
@@ -176,19 +178,21 @@ impl Permit {
 
     /// Whether what was admitted would still be, for a stream that goes on. Cheap while nothing changed.
     pub fn still_holds(&self, gate: Gate<'_>, now: UnixTime) -> bool {
-        if now >= self.until || self.holder.until(gate.snapshot, now).is_none() {
+        let holder = self.holder.latest();
+        if now >= self.until || holder.until(gate.snapshot, now).is_none() {
             return false;
         }
-        let Revision(revision) = gate.snapshot.revision;
+        let (Revision(revision), epoch) = (gate.snapshot.revision, holder.epoch());
         // A stream that is open is in use.
-        self.holder.touch(now);
-        if revision == self.claim.revision.load(Relaxed) && now.0 < self.claim.holds_until.load(Relaxed) {
+        holder.touch(now);
+        let same = revision == self.claim.revision.load(Relaxed) && epoch == self.claim.epoch.load(Relaxed);
+        if same && now.0 < self.claim.holds_until.load(Relaxed) {
             return true;
         }
         let matched = self.claim.reach.applications(gate.snapshot, &self.claim.host);
         let Some((_, required)) = matched.required() else { return false };
         let here = Circumstances { source: self.claim.source, country: self.claim.country, now };
-        let subject = Subject { caller: self.holder.caller(), here, destination: self.claim.destination };
+        let subject = Subject { caller: holder.caller(), here, destination: self.claim.destination };
         let mut holds_until = NEVER;
         let tunnel = gate.snapshot.tunnel_for(&self.claim.host);
         let holds = tunnel == self.tunnel
@@ -196,11 +200,12 @@ impl Permit {
                 let decision = gate.snapshot.policies.decide(app, &subject);
                 holds_until = holds_until.min(decision.holds_until.unwrap_or(NEVER));
                 let public = matches!(decision.verdict, Verdict::Bypass { .. });
-                public || (opens(&self.holder, app, now).is_some() && decision.is_allow())
+                public || (opens(&holder, app, now).is_some() && decision.is_allow())
             });
         if holds {
             self.claim.holds_until.store(holds_until.0, Relaxed);
             self.claim.revision.store(revision, Relaxed);
+            self.claim.epoch.store(epoch, Relaxed);
         }
         holds
     }
@@ -263,7 +268,7 @@ pub fn admit_stream(
     destination: Option<SocketAddr>,
 ) -> Result<Permit, Turnaway> {
     let required = gate.required(visit, &Reach::Whole, destination)?;
-    gate.permit(visit, Reach::Whole, required, holder.clone(), destination, false)
+    gate.permit(visit, Reach::Whole, required, holder.latest(), destination, false)
 }
 
 /// Decides on a credential for everything at the visit's host that is opened by streams. What it permits is judged again for
@@ -280,6 +285,7 @@ pub fn admit_credential(gate: Gate<'_>, visit: &Visit, credential: &Presented) -
 
 /// Whether a name is worth being looked up for `holder`: some policy that admits them lists a destination at this port.
 pub fn may_lead(gate: Gate<'_>, visit: &Visit, holder: &Holder, port: u16) -> bool {
+    let holder = holder.latest();
     let subject = Subject { caller: holder.caller(), here: visit.here(), destination: None };
     let may = |app: &&Application| gate.snapshot.policies.may_lead(app, &subject, port);
     let required = gate.required(visit, &Reach::Whole, Some((IpAddr::from([0, 0, 0, 0]), port).into()));
@@ -396,7 +402,7 @@ impl<'a> Gate<'a> {
         }
         holder.touch(visit.now);
         let host = visit.host.clone();
-        let revision = AtomicU64::new(self.snapshot.revision.0);
+        let (revision, epoch) = (AtomicU64::new(self.snapshot.revision.0), AtomicU64::new(holder.epoch()));
         Ok(Permit {
             app: app.id,
             compatible_headers: app.compatible_headers,
@@ -411,6 +417,7 @@ impl<'a> Gate<'a> {
                 country: visit.country,
                 destination,
                 revision,
+                epoch,
                 holds_until: AtomicU64::new(holds_until.0),
             },
         })

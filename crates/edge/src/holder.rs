@@ -52,6 +52,22 @@ impl Holder {
         }
     }
 
+    /// The same as it is now: what is said of a person may be something else by now than when this was found good.
+    pub(crate) fn latest(&self) -> Self {
+        match self {
+            Self::Person(session) => Self::Person(session.latest()),
+            Self::Machine(_) | Self::Anybody => self.clone(),
+        }
+    }
+
+    /// Changes when something else is said of the person.
+    pub(crate) fn epoch(&self) -> u64 {
+        match self {
+            Self::Person(session) => session.epoch(),
+            Self::Machine(_) | Self::Anybody => 0,
+        }
+    }
+
     /// To whom a stream belongs that a service ties to one visitor.
     pub fn owner(&self) -> SecretHash {
         match self {

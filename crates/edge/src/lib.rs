@@ -36,6 +36,7 @@ pub mod platform;
 pub mod registry;
 pub mod request;
 pub mod reserved;
+pub mod revalidation;
 pub mod service_tokens;
 pub mod session;
 pub mod setup;

@@ -2,8 +2,11 @@
 //!
 //! A login at the login host is a session without parent; each application host has a session of its own, whose parent is
 //! the login it came from. So has each token of the access client, which is a session of a kind of its own: neither is
-//! accepted in the place of the other. Ending a login ends them all. A session never changes: a new login makes a new one.
+//! accepted in the place of the other. Ending a login ends them all. A session never changes: a new login makes a new one,
+//! and where a provider says something else about the person later, another takes its place under the same id
+//! (`confirmed.rs`).
 
+mod confirmed;
 pub mod cookie;
 
 use std::{
@@ -24,6 +27,9 @@ use tunnel_proto::{AppId, Hostname, Identity, PersonId, UnixTime};
 
 use crate::store::{SecretHash, SessionKind, SessionRecord, Store, StoreError};
 
+pub(crate) use self::confirmed::{Anew, Standing, Vouched};
+use self::confirmed::{Latest, Login};
+
 /// A session that counts now.
 pub struct Session {
     record: SessionRecord,
@@ -31,8 +37,10 @@ pub struct Session {
     ended: CancellationToken,
     /// When it was last used.
     seen: Arc<Seen>,
-    /// When anything was last used that came from the same login.
-    login: Arc<Seen>,
+    /// What it shares with everything that came from the same login.
+    login: Arc<Login>,
+    /// What it is now.
+    latest: Arc<Latest>,
 }
 
 /// A moment of last use, and as far as it is written down.
@@ -99,7 +107,7 @@ impl Session {
     /// It is in use: so is the login that it came from.
     pub fn touch(&self, now: UnixTime) {
         self.seen.touch(now);
-        self.login.touch(now);
+        self.login.used.touch(now);
     }
 
     /// Whether it was not used for longer than `limit` at `now`.
@@ -109,7 +117,7 @@ impl Session {
 
     /// Whether nothing that came from its login was used for longer than `limit` at `now`.
     pub fn is_login_idle(&self, limit: Option<Duration>, now: UnixTime) -> bool {
-        limit.is_some_and(|limit| now.since(UnixTime(self.login.at.load(Relaxed))) > limit)
+        limit.is_some_and(|limit| now.since(self.login.used()) > limit)
     }
 
     /// When it ends.
@@ -164,6 +172,8 @@ pub struct Sessions {
 #[derive(Default)]
 struct Table {
     sessions: HashMap<SecretHash, Arc<Session>>,
+    /// What those share that came from one login, by its id.
+    logins: HashMap<SecretHash, Arc<Login>>,
     epochs: u64,
     /// Those that somebody ended last.
     ended: VecDeque<SecretHash>,
@@ -176,10 +186,16 @@ impl Table {
     fn insert(&mut self, record: SessionRecord) -> Arc<Session> {
         self.epochs = self.epochs.saturating_add(1);
         let seen = Seen::new(record.seen);
-        let parent = record.parent.and_then(|parent| self.sessions.get(&parent));
-        let login = parent.map_or_else(|| seen.clone(), |parent| parent.login.clone());
-        login.touch(record.seen);
-        let session = Arc::new(Session { record, epoch: self.epochs, ended: CancellationToken::new(), seen, login });
+        let login = self.logins.entry(record.parent.unwrap_or(record.id)).or_default().clone();
+        login.used.touch(record.seen);
+        let (ended, latest) = (CancellationToken::new(), Arc::default());
+        self.put(Session { record, epoch: self.epochs, ended, seen, login, latest })
+    }
+
+    /// Puts a session in, or in the place of what it was.
+    fn put(&mut self, session: Session) -> Arc<Session> {
+        let session = Arc::new(session);
+        session.latest.set(&session);
         self.sessions.insert(*session.id(), session.clone());
         session
     }
@@ -214,6 +230,9 @@ impl Sessions {
         let mut table = Table::default();
         for record in store.sessions(now).await? {
             table.insert(record);
+        }
+        for kept in store.revalidations().await? {
+            table.logins.get(&kept.login).into_iter().for_each(|login| login.confirm(kept.confirmed));
         }
         Ok(Self { store, table: RwLock::new(table) })
     }
@@ -264,7 +283,8 @@ impl Sessions {
 
     /// Begins a session: stored first, then known. With a parent it begins only if that login is not ended, and is ended
     /// with it however the two cross.
-    pub async fn start(&self, record: SessionRecord, now: UnixTime) -> Result<Arc<Session>, StartError> {
+    pub async fn start(&self, mut record: SessionRecord, now: UnixTime) -> Result<Arc<Session>, StartError> {
+        self.tell(&mut record);
         self.store.put_session(&record).await?;
         let (id, parent) = (record.id, record.parent);
         let begun = {
@@ -291,15 +311,16 @@ impl Sessions {
             self.store.put_session(&record).await?;
             let gone = {
                 let mut table = self.write();
-                let live = table.sessions.contains_key(child.id()) && table.is_live(new.id(), now);
-                if live {
+                let child = table.sessions.get(child.id()).filter(|_| table.is_live(new.id(), now)).cloned();
+                if let Some(child) = &child {
                     // The same session: who waits for its end keeps waiting.
-                    let (epoch, ended, seen) = (child.epoch, child.ended.clone(), child.seen.clone());
+                    let record = SessionRecord { parent: Some(*new.id()), ..child.record.clone() };
+                    let (ended, seen, latest) = (child.ended.clone(), child.seen.clone(), child.latest.clone());
                     let login = new.login.clone();
-                    login.touch(child.seen());
-                    table.sessions.insert(record.id, Arc::new(Session { record, epoch, ended, seen, login }));
+                    login.used.touch(child.seen());
+                    table.put(Session { record, epoch: child.epoch, ended, seen, login, latest });
                 }
-                !live
+                child.is_none()
             };
             if gone {
                 self.end(&[*child.id()]).await?;
@@ -351,7 +372,10 @@ impl Sessions {
 
     /// Forgets what has expired at `now`; the store sweeps its own.
     pub fn sweep(&self, now: UnixTime) {
-        self.write().remove(|session| session.expires() <= now);
+        let mut table = self.write();
+        table.remove(|session| session.expires() <= now);
+        // What nobody shares any more.
+        table.logins.retain(|_, login| Arc::strong_count(login) > 1);
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Table> {

@@ -8,9 +8,10 @@ use std::{
 };
 
 use tunnel_policy::{Declarations, PolicySet};
-use tunnel_proto::{EmailAddress, HostPattern, Hostname, PersonId, Revision, TunnelId, UnixTime};
+use tunnel_proto::{EmailAddress, HostPattern, Hostname, Name, PersonId, Revision, TunnelId, UnixTime};
 
 use crate::{
+    revalidation,
     session::Session,
     store::{Declared, SESSION_DEFAULT},
 };
@@ -31,6 +32,7 @@ pub struct Snapshot {
     patterns: Vec<(HostPattern, TunnelId)>,
     banned_emails: HashSet<EmailAddress>,
     banned_people: HashSet<PersonId>,
+    revalidated: HashMap<Name, Duration>,
 }
 
 impl Snapshot {
@@ -56,7 +58,9 @@ impl Snapshot {
         patterns.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.specificity()));
         let banned_emails = declared.bans.iter().map(|ban| ban.email.clone()).collect();
         let banned_people = declared.bans.iter().flat_map(|ban| ban.people.iter().copied()).collect();
-        Ok(Self { revision, declared, policies, exact, patterns, banned_emails, banned_people })
+        let methods = declared.login_methods.iter();
+        let revalidated = methods.filter_map(|method| Some((method.name.clone(), method.kind.revalidate()?))).collect();
+        Ok(Self { revision, declared, policies, exact, patterns, banned_emails, banned_people, revalidated })
     }
 
     /// The tunnel that an administrator routed `host` to: by its own name, else by the most specific wildcard.
@@ -86,12 +90,24 @@ impl Snapshot {
         self.banned_emails.contains(email)
     }
 
-    /// Whether a session counts at all at `now`: not ended, banned, or idle for too long.
+    /// How often the provider of a login method is asked whether it still vouches for a login; `None` when it is not.
+    pub(crate) fn revalidates(&self, method: &Name) -> Option<Duration> {
+        self.revalidated.get(method).copied()
+    }
+
+    /// Whether the provider has not vouched for a session's login for too long, be it that nobody could ask.
+    fn has_lapsed(&self, session: &Session, now: UnixTime) -> bool {
+        let every = self.revalidates(&session.identity().method);
+        every.is_some_and(|every| now >= revalidation::limit(every, session.vouched()))
+    }
+
+    /// Whether a session counts at all at `now`: not ended, banned, idle for too long, or without its provider's word.
     pub(crate) fn counts(&self, session: &Session, now: UnixTime) -> bool {
         let identity = session.identity();
         !session.is_ended()
             && session.expires() > now
             && !session.is_login_idle(self.declared.sessions.idle, now)
+            && !self.has_lapsed(session, now)
             && !self.is_banned(identity.person, &identity.email)
     }
 

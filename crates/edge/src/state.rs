@@ -22,6 +22,7 @@ use crate::{
     },
     mail::{Mailer, PinMail, QueueError},
     registry::Registry,
+    revalidation::Round,
     session::Sessions,
     snapshot::{BuiltIn, Snapshot, SnapshotError},
     store::{Store, StoreError},
@@ -45,7 +46,7 @@ pub struct State {
     pub built_in: BuiltIn,
     /// What is served from.
     pub snapshot: ArcSwap<Snapshot>,
-    /// Told of every new snapshot: those who keep streams judge them again.
+    /// Told of every new snapshot, and of what providers say anew: those who keep streams judge them again.
     pub changed: watch::Sender<Revision>,
     /// Who is logged in.
     pub sessions: Sessions,
@@ -112,6 +113,20 @@ impl State {
             pins: &self.pins,
             providers: &self.providers,
             evaluations: &self.evaluations,
+        }
+    }
+
+    /// What asking providers again about logins needs.
+    pub fn round<'a>(&'a self, snapshot: &'a Snapshot) -> Round<'a> {
+        Round {
+            snapshot,
+            store: &*self.store,
+            keys: &self.keys,
+            sessions: &self.sessions,
+            providers: &self.providers,
+            audit: &self.audit,
+            clock: &self.clock,
+            changed: &self.changed,
         }
     }
 

@@ -40,11 +40,27 @@ pub trait Store: Send + Sync + 'static {
     async fn put_session(&self, session: &SessionRecord) -> Result<(), StoreError>;
     /// Every session that has not expired at `now`.
     async fn sessions(&self, now: UnixTime) -> Result<Vec<SessionRecord>, StoreError>;
-    /// Ends sessions: those with these ids and every session whose parent is one of them.
+    /// Ends sessions: those with these ids and every session whose parent is one of them, and forgets by what they would be
+    /// confirmed.
     async fn end_sessions(&self, ids: &[SecretHash]) -> Result<(), StoreError>;
 
     /// Writes down when sessions were last used; ids that are gone are passed over.
     async fn touch_sessions(&self, uses: &[(SecretHash, UnixTime)]) -> Result<(), StoreError>;
+
+    /// Keeps by what a login is confirmed later, in the place of what was kept before. False, and nothing kept, when the
+    /// login is not there any more. It ends with the login.
+    async fn put_revalidation(&self, revalidation: &Revalidation) -> Result<bool, StoreError>;
+    /// By what each login is confirmed.
+    async fn revalidations(&self) -> Result<Vec<Revalidation>, StoreError>;
+    /// By what this login is confirmed.
+    async fn revalidation(&self, login: &SecretHash) -> Result<Option<Revalidation>, StoreError>;
+    /// Replaces what is sealed; false when it is not there any more.
+    async fn rotate_revalidation(&self, login: &SecretHash, sealed: &[u8]) -> Result<bool, StoreError>;
+    /// Notes that the provider vouched for a login at `now`, and what it says now (one atomic step). Sessions that are gone
+    /// are passed over.
+    async fn confirm_login(&self, login: &SecretHash, now: UnixTime, told: Option<Told<'_>>) -> Result<(), StoreError>;
+    /// Forgets by what a login is confirmed.
+    async fn forget_revalidation(&self, login: &SecretHash) -> Result<(), StoreError>;
 
     /// Remembers a login and says whose it is: the person that the issuer calls so, or a new one with `candidate` as id
     /// (one atomic step).

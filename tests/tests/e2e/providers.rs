@@ -4,6 +4,7 @@ mod addresses;
 mod choice;
 mod forged;
 mod github;
+mod gone;
 mod journeys;
 mod mixup;
 mod outside;

@@ -33,11 +33,32 @@ pub struct Expected<'a> {
     /// The client that it is for.
     pub client_id: &'a str,
     /// The nonce of the login.
-    pub nonce: &'a str,
+    pub nonce: Nonce<'a>,
     /// The access token that came with it.
     pub access_token: Option<&'a str>,
     /// Now.
     pub now: UnixTime,
+}
+
+/// The nonce that a token has to bring back.
+#[derive(Clone, Copy, Debug)]
+pub enum Nonce<'a> {
+    /// This one: the token is the answer to a login.
+    Of(&'a str),
+    /// This one or none: the token came by a refresh of that login (§12.2).
+    IfAny(&'a str),
+}
+
+impl Nonce<'_> {
+    fn is_met_by(self, found: Option<&Value>) -> bool {
+        match (self, found) {
+            (Self::IfAny(_), None) => true,
+            (Self::Of(wanted) | Self::IfAny(wanted), Some(Value::String(found))) => {
+                same(found.as_bytes(), wanted.as_bytes())
+            }
+            (Self::Of(_) | Self::IfAny(_), _) => false,
+        }
+    }
 }
 
 /// The claims of a token that was verified.
@@ -126,6 +147,11 @@ impl TokenError {
     pub fn may_be_new_key(self) -> bool {
         self == Self::UnknownKey
     }
+
+    /// Whether the provider speaks of somebody or something else than it was asked about: no trouble that passes.
+    pub fn is_about_another(self) -> bool {
+        matches!(self, Self::Issuer | Self::Audience | Self::AuthorizedParty | Self::Nonce | Self::Subject)
+    }
 }
 
 /// The claims of `token`, if it is the provider's statement, for this client, about this login, and from now.
@@ -193,7 +219,7 @@ fn judge(claims: &Map<String, Value>, algorithm: Algorithm, expected: &Expected<
         Some(_) => return Err(TokenError::AuthorizedParty),
     }
     times(claims, expected.now)?;
-    if !text("nonce").is_some_and(|nonce| same(nonce.as_bytes(), expected.nonce.as_bytes())) {
+    if !expected.nonce.is_met_by(claims.get("nonce")) {
         return Err(TokenError::Nonce);
     }
     match (claims.get("at_hash"), expected.access_token) {

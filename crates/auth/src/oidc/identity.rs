@@ -133,6 +133,15 @@ pub struct Resolution {
     pub refusals: Vec<Refusal>,
 }
 
+/// What userinfo says anew about somebody who is known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToldAnew {
+    /// The groups, where it names any.
+    pub groups: Option<Vec<String>>,
+    /// The claims to be kept that stand in it.
+    pub claims: BTreeMap<String, Value>,
+}
+
 impl Reading<'_> {
     /// Whether userinfo has to be asked, because the token leaves out what is wanted.
     pub fn wants_userinfo(&self, token: &Claims) -> bool {
@@ -180,6 +189,19 @@ impl Reading<'_> {
             claims,
             refusals,
         }
+    }
+
+    /// What userinfo alone says anew, where a refresh brought no ID token: groups and claims that stand in it. About what
+    /// does not, nothing is said.
+    pub fn told_anew(&self, userinfo: &Userinfo) -> Result<ToldAnew, Refusal> {
+        let groups = userinfo.0.get(self.groups_name()).map(|value| groups(Some(value))).transpose()?;
+        let names = self.claims.iter().take(CLAIMS_MAX);
+        let claims: BTreeMap<_, _> =
+            names.filter_map(|name| Some((name.clone(), userinfo.0.get(name)?.clone()))).collect();
+        if serde_json::to_vec(&claims).map_or(true, |text| text.len() > CLAIMS_SIZE_MAX) {
+            return Err(Refusal::ClaimsTooLarge);
+        }
+        Ok(ToldAnew { groups, claims })
     }
 
     /// The claims in which the address may stand, in this order.

@@ -1,4 +1,4 @@
-//! The exchange of a code for tokens (RFC 6749 §4.1.3).
+//! The exchange of a code for tokens (RFC 6749 §4.1.3), and later of a refresh token for more of them (§6).
 
 use data_encoding::BASE64;
 use url::form_urlencoded::byte_serialize;
@@ -9,6 +9,8 @@ use crate::secret::SecretBytes;
 
 /// The longest token of either kind that is kept, in bytes.
 const TOKEN_MAX: usize = 64 * 1024;
+/// The longest refresh token that is kept, in bytes. Those that there are have at most some thousand.
+pub const REFRESH_TOKEN_MAX: usize = 16 * 1024;
 /// The longest error code that is repeated.
 const CODE_MAX: usize = 64;
 
@@ -36,44 +38,88 @@ impl std::fmt::Debug for CodeExchange<'_> {
 impl CodeExchange<'_> {
     /// The value of `Authorization`, where the secret is shown there: both parts are form-encoded first (§2.3.1).
     pub fn authorization(&self, way: ClientAuthentication) -> Option<Zeroizing<String>> {
-        if way != ClientAuthentication::Basic {
-            return None;
-        }
-        let encoded = |bytes: &[u8]| Zeroizing::new(byte_serialize(bytes).collect::<String>());
-        let (id, secret) = (encoded(self.client_id.as_bytes()), encoded(self.client_secret.expose()));
-        let pair = Zeroizing::new(format!("{}:{}", *id, *secret));
-        Some(Zeroizing::new(format!("Basic {}", BASE64.encode(pair.as_bytes()))))
+        authorization(way, self.client_id, self.client_secret)
     }
 
     /// The form, as it is posted.
     pub fn form(&self, way: ClientAuthentication) -> Zeroizing<String> {
-        let mut form = Zeroizing::new(String::new());
-        let mut push = |name: &str, value: &[u8]| {
-            let separator = if form.is_empty() { "" } else { "&" };
-            form.push_str(separator);
-            form.push_str(name);
-            form.push('=');
-            byte_serialize(value).for_each(|piece| form.push_str(piece));
-        };
-        push("grant_type", b"authorization_code");
-        push("code", self.code.as_bytes());
-        push("redirect_uri", self.redirect_uri.as_bytes());
-        push("code_verifier", self.verifier.as_bytes());
-        if way == ClientAuthentication::Post {
-            push("client_id", self.client_id.as_bytes());
-            push("client_secret", self.client_secret.expose());
-        }
-        form
+        let fields = [
+            ("grant_type", "authorization_code"),
+            ("code", self.code),
+            ("redirect_uri", self.redirect_uri),
+            ("code_verifier", self.verifier),
+        ];
+        form(way, &fields, self.client_id, self.client_secret)
     }
 }
 
-/// What a code was exchanged for. Secrets.
+/// A refresh token to be exchanged for others.
+#[derive(Clone, Copy)]
+pub struct RefreshExchange<'a> {
+    /// The token.
+    pub refresh_token: &'a str,
+    /// Who asks: whom it was given to.
+    pub client_id: &'a str,
+    /// The secret that goes with it.
+    pub client_secret: &'a SecretBytes,
+}
+
+impl std::fmt::Debug for RefreshExchange<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RefreshExchange").field("client_id", &self.client_id).finish_non_exhaustive()
+    }
+}
+
+impl RefreshExchange<'_> {
+    /// The value of `Authorization`, as for a code.
+    pub fn authorization(&self, way: ClientAuthentication) -> Option<Zeroizing<String>> {
+        authorization(way, self.client_id, self.client_secret)
+    }
+
+    /// The form, as it is posted. No scope is named: what was granted before is meant.
+    pub fn form(&self, way: ClientAuthentication) -> Zeroizing<String> {
+        let fields = [("grant_type", "refresh_token"), ("refresh_token", self.refresh_token)];
+        form(way, &fields, self.client_id, self.client_secret)
+    }
+}
+
+fn authorization(way: ClientAuthentication, id: &str, secret: &SecretBytes) -> Option<Zeroizing<String>> {
+    if way != ClientAuthentication::Basic {
+        return None;
+    }
+    let encoded = |bytes: &[u8]| Zeroizing::new(byte_serialize(bytes).collect::<String>());
+    let (id, secret) = (encoded(id.as_bytes()), encoded(secret.expose()));
+    let pair = Zeroizing::new(format!("{}:{}", *id, *secret));
+    Some(Zeroizing::new(format!("Basic {}", BASE64.encode(pair.as_bytes()))))
+}
+
+fn form(way: ClientAuthentication, fields: &[(&str, &str)], id: &str, secret: &SecretBytes) -> Zeroizing<String> {
+    let mut form = Zeroizing::new(String::new());
+    let mut push = |name: &str, value: &[u8]| {
+        let separator = if form.is_empty() { "" } else { "&" };
+        form.push_str(separator);
+        form.push_str(name);
+        form.push('=');
+        byte_serialize(value).for_each(|piece| form.push_str(piece));
+    };
+    fields.iter().for_each(|&(name, value)| push(name, value.as_bytes()));
+    if way == ClientAuthentication::Post {
+        push("client_id", id.as_bytes());
+        push("client_secret", secret.expose());
+    }
+    form
+}
+
+/// What a code or a refresh token was exchanged for. Secrets.
 #[derive(Clone)]
 pub struct TokenAnswer {
     /// For asking the provider more.
     pub access_token: Option<Zeroizing<String>>,
     /// The statement about the person.
     pub id_token: Option<Zeroizing<String>>,
+    /// For asking again later, where the provider gave one of at most [`REFRESH_TOKEN_MAX`] bytes. After a refresh it takes
+    /// the place of the one before.
+    pub refresh_token: Option<Zeroizing<String>>,
 }
 
 impl std::fmt::Debug for TokenAnswer {
@@ -82,13 +128,13 @@ impl std::fmt::Debug for TokenAnswer {
     }
 }
 
-/// Why a code was not exchanged.
+/// Why a code or a refresh token was not exchanged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenRefusal {
     /// The provider does not know the client, or its secret is another one.
     #[error("the provider refuses the client: {0}")]
     Client(String),
-    /// The code counts no more, or was another login's.
+    /// The code or refresh token counts no more, or was another login's.
     #[error("the provider refuses the code: {0}")]
     Code(String),
     /// The provider is in trouble.
@@ -132,7 +178,11 @@ impl TokenAnswer {
             let text = answer.get(name)?.as_str()?;
             (!text.is_empty() && text.len() <= TOKEN_MAX).then(|| Zeroizing::new(text.to_owned()))
         };
-        let answer = Self { access_token: token("access_token"), id_token: token("id_token") };
+        let answer = Self {
+            access_token: token("access_token"),
+            id_token: token("id_token"),
+            refresh_token: token("refresh_token").filter(|token| token.len() <= REFRESH_TOKEN_MAX),
+        };
         if answer.access_token.is_none() && answer.id_token.is_none() {
             return Err(TokenRefusal::Unreadable);
         }
@@ -172,6 +222,33 @@ mod tests {
         assert_eq!(*form, format!("{common}&client_id=edge%3Aclient&client_secret=s3cret+%2B%2F%3D%25%3A%26%7E"));
         assert!(exchange.authorization(ClientAuthentication::Post).is_none());
         assert!(!format!("{exchange:?}").contains("s3cret"));
+    }
+
+    // O9
+    #[test]
+    fn a_refresh_shows_the_secret_in_the_same_ways_and_prints_nothing() {
+        let secret = SecretBytes::new(b"s3cret".to_vec());
+        let exchange = RefreshExchange { refresh_token: "r&t=1", client_id: "edge", client_secret: &secret };
+        let common = "grant_type=refresh_token&refresh_token=r%26t%3D1";
+        assert_eq!(exchange.form(ClientAuthentication::Basic).as_str(), common);
+        assert_eq!(
+            exchange.form(ClientAuthentication::Post).as_str(),
+            format!("{common}&client_id=edge&client_secret=s3cret")
+        );
+        assert!(exchange.authorization(ClientAuthentication::Basic).is_some());
+        assert!(exchange.authorization(ClientAuthentication::Post).is_none());
+        assert!(!format!("{exchange:?}").contains("r&t") && !format!("{exchange:?}").contains("s3cret"));
+        let read = |token: &str| {
+            let body = format!(r#"{{"access_token":"a","refresh_token":"{token}"}}"#);
+            let answer = TokenAnswer::read(200, body.as_bytes()).unwrap();
+            assert_eq!(format!("{answer:?}"), "TokenAnswer(…)");
+            answer.refresh_token.map(|token| token.len())
+        };
+        assert_eq!(
+            (read(""), read("r"), read(&"r".repeat(REFRESH_TOKEN_MAX))),
+            (None, Some(1), Some(REFRESH_TOKEN_MAX))
+        );
+        assert_eq!(read(&"r".repeat(REFRESH_TOKEN_MAX + 1)), None, "too long to be kept");
     }
 
     #[test]

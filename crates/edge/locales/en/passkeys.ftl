@@ -1,6 +1,5 @@
 # Signing in by passkey
 passkey = Passkey
-or-by-mail = or by e-mail
 passkey-cancelled = No passkey was used. If you have none for this page, please sign in another way.
 passkey-known = This device has a passkey for this account already.
 passkey-missing = This browser cannot use passkeys. Please sign in another way, or use another browser.

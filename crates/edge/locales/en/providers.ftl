@@ -1,7 +1,6 @@
 # Ways to sign in
 or-by-mail = or by e-mail
 or-another-way = or another way
-passkey = Passkey
 by-method = by { $method }
 login-method = Login method
 use-another-account = Use another account

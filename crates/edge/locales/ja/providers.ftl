@@ -1,7 +1,6 @@
 # Ways to sign in
 or-by-mail = またはメールで
 or-another-way = または別の方法で
-passkey = パスキー
 by-method = { $method }
 login-method = ログイン方法
 use-another-account = 別のアカウントを使う

@@ -35,7 +35,7 @@ pub(super) async fn list(
 ) -> Result<TokenAnswer, ClientError> {
     let now = ask.visit.now;
     let session = ClientToken::parse(token).and_then(|token| desk.sessions.of_client(&token));
-    let session = session.filter(|session| session.expires() > now).ok_or(ClientError::Gone(LAPSED))?;
+    let session = session.filter(|session| desk.snapshot.counts(session, now)).ok_or(ClientError::Gone(LAPSED))?;
     let login = session.parent().unwrap_or(session.id());
     if !desk.store.count(&hash("client list", login), now, &PER_LOGIN).await? {
         return Err(ClientError::TooMany);

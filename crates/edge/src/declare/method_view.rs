@@ -38,6 +38,8 @@ pub(super) struct MethodView {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     authoritative_for: Vec<Hostname>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    revalidate: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     authority: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     graph: Option<String>,
@@ -58,7 +60,7 @@ struct Unchanged {
 }
 
 /// The fields in the order in which they are told. The secret is none of them: it is told that it changed.
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 18] = [
     "type",
     "issuer",
     "tenant",
@@ -70,6 +72,7 @@ const FIELDS: [&str; 17] = [
     "groups",
     "claims",
     "authoritative_for",
+    "revalidate",
     "authority",
     "graph",
     "api",
@@ -116,6 +119,7 @@ impl MethodView {
             groups: method.groups,
             claims: method.claims.clone(),
             authoritative_for: method.authoritative_for.clone(),
+            revalidate: method.revalidate.map(duration_text),
             graph: method.graph.clone(),
             ca: method.ca.clone(),
             danger_allow_private_address: method.private_address,

@@ -64,6 +64,7 @@ const OIDC: Keys = Keys {
         "groups_claim",
         "claims",
         "authoritative_for",
+        "revalidate",
         "ca",
         "danger_allow_private_address",
     ],
@@ -84,6 +85,7 @@ const ENTRA_KEYS: Keys = Keys {
         "authority",
         "graph",
         "authoritative_for",
+        "revalidate",
         "ca",
         "danger_allow_private_address",
     ],
@@ -102,6 +104,7 @@ const GOOGLE_KEYS: Keys = Keys {
         "groups_claim",
         "claims",
         "authoritative_for",
+        "revalidate",
         "ca",
         "danger_allow_private_address",
     ],
@@ -203,6 +206,7 @@ fn openid(read: &mut Reader, fields: &Fields<'_>, text: &str) -> Option<MethodTe
     let groups = read.switch(fields, "groups");
     let hosted_domain = optional(fields, "hosted_domain", |node| read.with(node, "hosted_domain", domain));
     let authoritative_for = words(read, fields, "authoritative_for", domain);
+    let revalidate = optional(fields, "revalidate", |node| read.with(node, "revalidate", scalar::revalidate));
     let method = OpenIdMethod {
         preset,
         issuer: issuer?,
@@ -216,6 +220,7 @@ fn openid(read: &mut Reader, fields: &Fields<'_>, text: &str) -> Option<MethodTe
         claims: claims?,
         hosted_domain: hosted_domain?,
         authoritative_for: authoritative_for?,
+        revalidate: revalidate?,
         private_address: private?,
         ca: None,
     };

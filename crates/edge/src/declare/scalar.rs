@@ -9,7 +9,7 @@ use url::Host;
 
 use crate::{
     outbound,
-    store::{IDLE_MIN, LOGIN_MIN, SESSION_MAX},
+    store::{IDLE_MIN, LOGIN_MIN, OpenIdMethod, SESSION_MAX},
 };
 
 /// The shortest session: anything shorter would end before the login does.
@@ -33,6 +33,15 @@ pub(super) fn login(text: &str) -> Result<Duration, String> {
 /// How long a session lasts without use.
 pub(super) fn idle(text: &str) -> Result<Duration, String> {
     within(text, IDLE_MIN, "a session lasts without use")
+}
+
+/// How often a provider is asked whether it still vouches for a login.
+pub(super) fn revalidate(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    match (OpenIdMethod::REVALIDATE_MIN..=OpenIdMethod::REVALIDATE_MAX).contains(&duration) {
+        true => Ok(duration),
+        false => Err(format!("`{text}` is out of range: a provider is asked again every 1m to every 30d")),
+    }
 }
 
 fn within(text: &str, least: Duration, what: &str) -> Result<Duration, String> {
@@ -242,6 +251,10 @@ mod tests {
         assert!(login("15m").is_ok() && login("31d").is_ok() && idle("5m").is_ok() && session("1m").is_ok());
         assert_eq!(login("14m").unwrap_err(), "`14m` is out of range: a login lasts from 15m to 31d");
         assert_eq!(idle("299s").unwrap_err(), "`299s` is out of range: a session lasts without use from 5m to 31d");
+        assert!(revalidate("1m").is_ok() && revalidate("1h").is_ok() && revalidate("30d").is_ok());
+        for text in ["59s", "0s", "721h", "31d"] {
+            assert!(revalidate(text).unwrap_err().contains("every 1m to every 30d"), "{text}");
+        }
         for text in ["32d", "745h"] {
             assert!(login(text).is_err() && idle(text).is_err() && session(text).is_err(), "{text}");
         }

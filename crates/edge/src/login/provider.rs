@@ -5,10 +5,13 @@
 //! 2. [`callback`]: the state is consumed beside its cookie, or nothing is written, not even counted. The code is
 //!    exchanged, and what the provider says is verified ([`openid`], [`github`]); whoever that is, is logged in like
 //!    anybody else.
+//! 3. Where the method says so, the provider is asked again later whether it still vouches for them ([`again`]), which is
+//!    nobody's request but the edge's own ([`revalidation`](crate::revalidation)).
 //!
 //! What goes wrong on the way is a [`Failure`]: a page that names the method and offers the others, and a record that has
 //! the reason. Nothing that a provider says about an error is shown, except a code of plain letters in the record.
 
+pub(crate) mod again;
 mod failure;
 mod github;
 mod known;
@@ -19,6 +22,7 @@ pub(crate) mod trial;
 use tunnel_auth::{LoginState, oidc};
 use tunnel_policy::Attributes;
 use tunnel_proto::{EmailAddress, Name};
+use zeroize::Zeroizing;
 
 use crate::{
     Response,
@@ -73,6 +77,8 @@ pub(crate) struct Found {
     subject: String,
     email: Option<FoundEmail>,
     attributes: Attributes,
+    /// By what the provider can be asked again, where that is declared and it gave something.
+    refresh: Option<Zeroizing<String>>,
     /// Everything that speaks against them, the most telling first.
     refusals: Vec<Failure>,
 }
@@ -184,7 +190,8 @@ pub(crate) async fn callback(desk: &Desk<'_>, ask: &Ask<'_>, method: &LoginMetho
     match &pending.purpose {
         Purpose::Login { request } => {
             let (step, login) = (Step::resume(desk, ask, request)?, pending.login());
-            let found = came_back(desk, ask, method, &pending).await;
+            let mut found = came_back(desk, ask, method, &pending).await;
+            let refresh = found.as_mut().ok().and_then(|found| found.refresh.take());
             let proven = found.and_then(|found| match step.destination.offers(&method.name) {
                 true => found.proven(method),
                 false => Err(Failure::again("the method is no longer offered")),
@@ -193,7 +200,9 @@ pub(crate) async fn callback(desk: &Desk<'_>, ask: &Ask<'_>, method: &LoginMetho
                 Ok(proven) => proven,
                 Err(failure) => return Ok(failure::page(desk, ask, &step, &login, method, &failure)),
             };
+            let subject = proven.subject.clone();
             let (session, id) = proven::log_in(desk, ask, proven, step.destination.name()).await?;
+            again::keep(desk, ask, method, &session, (&subject, &pending.nonce), refresh).await?;
             let mut response = handover::proceed(desk, ask, step.destination, &step.request, &session).await?;
             proven::set_login(&mut response, &id);
             Ok(response)

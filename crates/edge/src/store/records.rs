@@ -4,6 +4,7 @@ mod decided;
 mod methods;
 mod passkeys;
 mod people;
+mod revalidation;
 
 use std::{net::IpAddr, time::Duration};
 
@@ -17,6 +18,7 @@ pub use methods::{
 };
 pub use passkeys::{InvitationRecord, Joined, Joining, PASSKEYS_MAX, PasskeyKept, PasskeyRecord};
 pub use people::{Ban, ISSUER_INVITED, ISSUER_MAILBOX, Met, PersonRecord};
+pub use revalidation::{Revalidation, Told};
 
 /// The keyed or plain SHA-256 of a secret: what is stored in its place. Comparing hashes leaks nothing of the secret.
 pub type SecretHash = [u8; 32];
@@ -461,7 +463,7 @@ pub enum AuditEvent {
     ClientRefused,
     /// A certificate was issued or renewed.
     CertificateIssued,
-    /// A certificate, tunnel or operator was revoked.
+    /// A certificate, tunnel, operator or login was revoked: by an administrator, or by the provider that vouched for it.
     Revoked,
     /// The configuration changed.
     ConfigurationChanged,

@@ -12,6 +12,7 @@ mod once;
 mod open;
 mod passkeys;
 mod pins;
+mod revalidations;
 mod secrets;
 mod sessions;
 mod values;
@@ -25,7 +26,7 @@ use tunnel_proto::{OperatorId, PersonId, Revision, UnixTime};
 use super::{
     AuditRecord, CertificateHolder, CertificateRecord, Declared, InvitationRecord, Joined, Joining, MailLogEntry,
     MailOutcome, MailRecord, Met, OnceKind, OneTime, OperatorRecord, PasskeyKept, PasskeyRecord, PersonRecord,
-    PinAttempt, PinOutcome, PinRecord, RateLimit, SecretHash, SessionRecord, Store, StoreError,
+    PinAttempt, PinOutcome, PinRecord, RateLimit, Revalidation, SecretHash, SessionRecord, Store, StoreError, Told,
 };
 
 /// The store on SQLite. Cheap operations, each a transaction of its own.
@@ -111,6 +112,32 @@ impl Store for SqliteStore {
         let mut tx = self.write().await?;
         sessions::touch(&mut tx, uses).await?;
         Ok(tx.commit().await?)
+    }
+
+    async fn put_revalidation(&self, revalidation: &Revalidation) -> Result<bool, StoreError> {
+        revalidations::put(&self.writer, revalidation).await
+    }
+
+    async fn revalidations(&self) -> Result<Vec<Revalidation>, StoreError> {
+        revalidations::all(&self.readers).await
+    }
+
+    async fn revalidation(&self, login: &SecretHash) -> Result<Option<Revalidation>, StoreError> {
+        revalidations::one(&self.readers, login).await
+    }
+
+    async fn rotate_revalidation(&self, login: &SecretHash, sealed: &[u8]) -> Result<bool, StoreError> {
+        revalidations::rotate(&self.writer, login, sealed).await
+    }
+
+    async fn confirm_login(&self, login: &SecretHash, now: UnixTime, told: Option<Told<'_>>) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        revalidations::confirm(&mut tx, login, now, told).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn forget_revalidation(&self, login: &SecretHash) -> Result<(), StoreError> {
+        revalidations::forget(&self.writer, login).await
     }
 
     async fn meet(&self, met: &Met<'_>) -> Result<PersonId, StoreError> {
@@ -345,6 +372,7 @@ impl Store for SqliteStore {
     async fn sweep(&self, now: UnixTime) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
         sessions::sweep(&mut tx, now).await?;
+        revalidations::sweep(&mut tx).await?;
         once::sweep(&mut tx, now).await?;
         pins::sweep(&mut tx, now).await?;
         mails::sweep(&mut tx, now).await?;

@@ -20,6 +20,7 @@ login_methods:
     groups_claim: roles
     claims: [department]
     authoritative_for: [corp.example]
+    revalidate: 90m
   - {name: entra, type: entra, tenant: 8F0B6B1E-5C1D-4C0A-9D39-1F2F3A4B5C6D, client_id: c, client_secret: {env: ENTRA}, email_claim: mail, groups: true}
   - {name: google, type: google, client_id: c, client_secret: {env: GOOGLE}, hosted_domain: Corp.example}
   - {name: auth0, type: auth0, issuer: \"https://corp.eu.auth0.com\", client_id: c, client_secret: {env: GOOGLE}}
@@ -63,12 +64,13 @@ async fn every_kind_is_declared_kept_in_order_and_found_again() {
         (OpenIdPreset::Keycloak, "https://id.example.com/realms/x")
     );
     assert_eq!((keycloak.groups_claim.as_deref(), keycloak.claims.len()), (Some("roles"), 1));
+    assert_eq!(keycloak.revalidate, Some(std::time::Duration::from_secs(5400)));
     let secret = keycloak.client_secret.open(&desk.keys, &"keycloak".parse().unwrap()).unwrap();
     assert_eq!(secret.expose(), b"kc s3cret");
     assert!(keycloak.client_secret.open(&desk.keys, &"entra".parse().unwrap()).is_err(), "sealed for its name");
     let entra = openid(&desk, "entra").await;
     assert_eq!(entra.issuer, format!("https://login.microsoftonline.com/{TENANT}/v2.0"));
-    assert_eq!((entra.tenant(), entra.groups), (Some(TENANT), true));
+    assert_eq!((entra.tenant(), entra.groups, entra.revalidate), (Some(TENANT), true, None));
     assert_eq!(openid(&desk, "google").await.issuer, "https://accounts.google.com");
     assert_eq!(openid(&desk, "auth0").await.issuer, "https://corp.eu.auth0.com/");
     assert_eq!(openid(&desk, "gitlab").await.issuer, "https://gitlab.com");
@@ -193,7 +195,7 @@ const TABLE: &[(&str, &str)] = &[
     (
         "type: google, client_id: c, client_secret: {env: S}, tenant: x",
         "2:68: unknown key of login method `tenant`; known: name, type, client_id, client_secret, hosted_domain, issuer, \
-         scopes, email_claim, groups_claim, claims, authoritative_for, ca, danger_allow_private_address",
+         scopes, email_claim, groups_claim, claims, authoritative_for, revalidate, ca, danger_allow_private_address",
     ),
     (
         "type: oidc, issuer: id.example.com, client_id: c, client_secret: {env: S}",
@@ -234,6 +236,18 @@ const TABLE: &[(&str, &str)] = &[
     (
         "type: google, client_id: c, client_secret: {env: S}, claims: [department, sub]",
         "2:89: `sub` stands in every assertion with a meaning of ours and cannot be kept",
+    ),
+    (
+        "type: google, client_id: c, client_secret: {env: S}, revalidate: 30s",
+        "2:80: `30s` is out of range: a provider is asked again every 1m to every 30d",
+    ),
+    (
+        "type: google, client_id: c, client_secret: {env: S}, revalidate: hourly",
+        "2:80: `hourly` is not a duration: write for example `30m`, `24h` or `7d`",
+    ),
+    (
+        "type: github, client_id: c, client_secret: {env: S}, revalidate: 1h",
+        "2:68: unknown key of login method `revalidate`; ",
     ),
     ("type: passkey, renew: 5m", "2:37: `5m` is out of range: a passkey counts from 1h to 366d without another login"),
     ("type: passkey, renew: soon", "2:37: `soon` is not a duration: write for example `30m`, `24h` or `7d`"),

@@ -7,6 +7,7 @@ mod evaluator;
 mod journey;
 mod page;
 mod provider;
+mod revalidation;
 mod site;
 mod state;
 mod trouble;

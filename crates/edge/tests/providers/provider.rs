@@ -1,6 +1,9 @@
 //! A provider that lets in whoever comes, and says of them what a test wants.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
 use aws_lc_rs::{
     digest::{SHA256, digest},
@@ -16,6 +19,7 @@ use axum::{
 };
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use serde_json::{Value, json};
+use tunnel_edge::Clock;
 
 use crate::site::NOW;
 
@@ -31,8 +35,14 @@ pub(crate) struct Ways {
     pub(crate) kid: &'static str,
     /// What the token endpoint answers in the place of tokens.
     pub(crate) token: Option<(u16, Value)>,
+    /// What the token endpoint answers to refresh tokens in the place of tokens.
+    pub(crate) refresh: Option<(u16, Value)>,
+    /// Whether it gives refresh tokens.
+    pub(crate) gives_refresh: bool,
     /// What userinfo answers.
     pub(crate) userinfo: Value,
+    /// The status of that.
+    pub(crate) userinfo_status: u16,
     /// Whether it says that its answers name it.
     pub(crate) names_itself: bool,
     /// Whether a nonce is another login's.
@@ -54,6 +64,11 @@ struct Inner {
     asked: Mutex<Vec<String>>,
     /// What the next code stands for: nonce and challenge.
     code: Mutex<(String, String)>,
+    /// Refresh tokens that count.
+    refresh: Mutex<BTreeSet<String>>,
+    /// How many there were, in all.
+    given: Mutex<u32>,
+    clock: Mutex<Clock>,
 }
 
 impl Drop for Provider {
@@ -70,7 +85,10 @@ impl Provider {
             claims: json!({}),
             kid: "one",
             token: None,
+            refresh: None,
+            gives_refresh: true,
             userinfo: json!({"sub": "somebody"}),
+            userinfo_status: 200,
             names_itself: false,
             other_nonce: false,
         };
@@ -80,6 +98,9 @@ impl Provider {
             ways: Mutex::new(ways),
             asked: Mutex::default(),
             code: Mutex::default(),
+            refresh: Mutex::default(),
+            given: Mutex::default(),
+            clock: Mutex::new(Clock::manual(NOW)),
         });
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(discovery))
@@ -93,6 +114,11 @@ impl Provider {
 
     pub(crate) fn behave(&self, change: impl FnOnce(&mut Ways)) {
         change(&mut self.inner.ways.lock().unwrap());
+    }
+
+    /// Goes by this clock from now on.
+    pub(crate) fn follow(&self, clock: &Clock) {
+        *self.inner.clock.lock().unwrap() = clock.clone();
     }
 
     /// How often a path was asked for.
@@ -126,16 +152,38 @@ impl Inner {
         self.ways.lock().unwrap().clone()
     }
 
-    fn claims(&self, ways: &Ways, nonce: &str) -> Value {
-        let nonce = if ways.other_nonce { "another" } else { nonce };
+    /// The claims of a token: of one by a refresh without a nonce.
+    fn claims(&self, ways: &Ways, nonce: Option<&str>) -> Value {
+        let now = self.clock.lock().unwrap().now();
         let mut claims = json!({
-            "iss": self.issuer, "aud": CLIENT_ID, "sub": "somebody", "nonce": nonce, "iat": NOW.0, "exp": NOW.0 + 300,
+            "iss": self.issuer, "aud": CLIENT_ID, "sub": "somebody", "iat": now.0, "exp": now.0 + 300,
             "email": "ann@example.com", "email_verified": true,
         });
+        if let Some(nonce) = nonce {
+            claims["nonce"] = json!(if ways.other_nonce { "another" } else { nonce });
+        }
         for (name, value) in ways.claims.as_object().unwrap() {
             claims[name] = value.clone();
         }
         claims
+    }
+
+    /// The answer to a code or a refresh token, with a refresh token that was never given before.
+    fn tokens(&self, ways: &Ways, nonce: Option<&str>) -> String {
+        let header = json!({"alg": "ES256", "kid": ways.kid}).to_string();
+        let claims = self.claims(ways, nonce).to_string();
+        let message =
+            format!("{}.{}", BASE64URL_NOPAD.encode(header.as_bytes()), BASE64URL_NOPAD.encode(claims.as_bytes()));
+        let signature = self.key.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
+        let id_token = format!("{message}.{}", BASE64URL_NOPAD.encode(signature.as_ref()));
+        let mut answer = json!({"access_token": "ACCESS", "token_type": "Bearer", "id_token": id_token});
+        if ways.gives_refresh {
+            let mut given = self.given.lock().unwrap();
+            *given += 1;
+            answer["refresh_token"] = json!(format!("REFRESH-{given}"));
+            self.refresh.lock().unwrap().insert(format!("REFRESH-{given}"));
+        }
+        answer.to_string()
     }
 }
 
@@ -162,9 +210,11 @@ async fn jwks(State(inner): Shared) -> String {
 }
 
 async fn token(State(inner): Shared, headers: HeaderMap, body: Bytes) -> (StatusCode, String) {
-    let ways = inner.note("token");
-    if let Some((status, answer)) = ways.token {
-        return (StatusCode::from_u16(status).unwrap(), answer.to_string());
+    let refreshes = body.starts_with(b"grant_type=refresh_token&");
+    let ways = inner.note(if refreshes { "refresh" } else { "token" });
+    let instead = if refreshes { &ways.refresh } else { &ways.token };
+    if let Some((status, answer)) = instead {
+        return (StatusCode::from_u16(*status).unwrap(), answer.to_string());
     }
     let field = |name: &str| {
         url::form_urlencoded::parse(&body).find(|(key, _)| key == name).map(|(_, value)| value.into_owned()).unwrap()
@@ -173,22 +223,23 @@ async fn token(State(inner): Shared, headers: HeaderMap, body: Bytes) -> (Status
     let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let basic = format!("Basic {}", BASE64.encode(format!("{}:{}", encode(CLIENT_ID), encode(SECRET)).as_bytes()));
     assert_eq!(headers["authorization"], basic);
+    if refreshes {
+        // Each counts once.
+        if !inner.refresh.lock().unwrap().remove(&field("refresh_token")) {
+            return (StatusCode::BAD_REQUEST, json!({"error": "invalid_grant"}).to_string());
+        }
+        return (StatusCode::OK, inner.tokens(&ways, None));
+    }
     let (nonce, challenge) = inner.code.lock().unwrap().clone();
     let verifier = field("code_verifier");
     assert_eq!(BASE64URL_NOPAD.encode(digest(&SHA256, verifier.as_bytes()).as_ref()), challenge);
     assert_eq!((field("code"), field("grant_type")), ("CODE".into(), "authorization_code".into()));
     assert!(field("redirect_uri").starts_with("https://access.example.com/.access/callback/"));
-    let header = json!({"alg": "ES256", "kid": ways.kid}).to_string();
-    let claims = inner.claims(&ways, &nonce).to_string();
-    let message =
-        format!("{}.{}", BASE64URL_NOPAD.encode(header.as_bytes()), BASE64URL_NOPAD.encode(claims.as_bytes()));
-    let signature = inner.key.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
-    let id_token = format!("{message}.{}", BASE64URL_NOPAD.encode(signature.as_ref()));
-    (StatusCode::OK, json!({"access_token": "ACCESS", "token_type": "Bearer", "id_token": id_token}).to_string())
+    (StatusCode::OK, inner.tokens(&ways, Some(&nonce)))
 }
 
-async fn userinfo(State(inner): Shared, headers: HeaderMap) -> String {
+async fn userinfo(State(inner): Shared, headers: HeaderMap) -> (StatusCode, String) {
     let ways = inner.note("userinfo");
     assert_eq!(headers["authorization"], "Bearer ACCESS");
-    ways.userinfo.to_string()
+    (StatusCode::from_u16(ways.userinfo_status).unwrap(), ways.userinfo.to_string())
 }

@@ -13,6 +13,7 @@ use tunnel_edge::{
     audit::Audit,
     countries::Countries,
     evaluations::Evaluations,
+    gate::{self, Asked, Decisions, Gate, Permit, Presented, Turnaway},
     keys::Keys,
     login::{
         self,
@@ -21,6 +22,7 @@ use tunnel_edge::{
     },
     pages::FORM_TOKEN,
     reserved::{self, Reserved},
+    revalidation::Round,
     session::{Sessions, cookie::SESSION_COOKIE},
     snapshot::{BuiltIn, Snapshot},
     store::{
@@ -75,6 +77,9 @@ pub(crate) struct Site {
     evaluations: Evaluations,
     countries: Countries,
     pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) changed: tokio::sync::watch::Sender<Revision>,
+    declared: Declared,
+    decisions: Decisions,
     audit: Audit,
     ca: Ca,
     zone: Hostname,
@@ -137,6 +142,7 @@ pub(crate) fn openid(keys: &Keys, name: &str, provider: &Provider) -> LoginMetho
         claims: vec!["department".into()],
         hosted_domain: None,
         authoritative_for: vec![],
+        revalidate: None,
         private_address: true,
         ca: None,
     };
@@ -182,7 +188,10 @@ impl Site {
         Self {
             sessions: Sessions::load(store.clone(), NOW).await.unwrap(),
             audit: Audit::start(store.clone(), clock.clone()),
-            snapshot: Arc::new(Snapshot::new(Revision(1), declared, &BuiltIn::default()).unwrap()),
+            snapshot: Arc::new(Snapshot::new(Revision(1), declared.clone(), &BuiltIn::default()).unwrap()),
+            changed: tokio::sync::watch::Sender::new(Revision(1)),
+            declared,
+            decisions: Decisions::default(),
             ca: Ca::generate(&zone, NOW).unwrap(),
             login_host: LOGIN_HOST.parse().unwrap(),
             providers: Providers::default(),
@@ -196,6 +205,55 @@ impl Site {
             zone,
             pins,
         }
+    }
+
+    /// Changes what is declared, and serves from it.
+    pub(crate) fn declare(&mut self, change: impl FnOnce(&mut Declared)) {
+        change(&mut self.declared);
+        let revision = Revision(self.snapshot.revision.0 + 1);
+        self.snapshot = Arc::new(Snapshot::new(revision, self.declared.clone(), &BuiltIn::default()).unwrap());
+    }
+
+    /// Forgets what is only in memory, as at a restart.
+    pub(crate) async fn restart(&mut self) {
+        self.sessions.write_uses().await.unwrap();
+        self.sessions = Sessions::load(self.store.clone(), self.clock.now()).await.unwrap();
+        self.decisions = Decisions::default();
+    }
+
+    /// Asks providers about everybody who is due, after some seconds.
+    pub(crate) async fn round_after(&self, seconds: u64) {
+        self.clock.advance(std::time::Duration::from_secs(seconds));
+        let round = Round {
+            snapshot: &self.snapshot,
+            store: &*self.store,
+            keys: &self.keys,
+            sessions: &self.sessions,
+            providers: &self.providers,
+            audit: &self.audit,
+            clock: &self.clock,
+            changed: &self.changed,
+        };
+        round.run().await;
+    }
+
+    pub(crate) fn gate(&self) -> Gate<'_> {
+        Gate {
+            snapshot: &self.snapshot,
+            sessions: &self.sessions,
+            decisions: &self.decisions,
+            audit: &self.audit,
+            login_host: &self.login_host,
+        }
+    }
+
+    /// What the gate says to a browser at the application.
+    pub(crate) fn opens(&self, browser: &Browser) -> Result<Permit, Turnaway> {
+        let visit = self.visit(WWW, browser.source);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::COOKIE, browser.header(WWW).parse().unwrap());
+        let credential = &Presented::Cookies;
+        gate::admit(self.gate(), Asked { visit: &visit, path: "/x", headers: &headers, credential, websocket: false })
     }
 
     fn desk(&self) -> login::Desk<'_> {

@@ -7,8 +7,8 @@ use futures::future::join_all;
 use tunnel_edge::store::{
     AuditEvent, AuditRecord, Ban, CertificateHolder, CertificateRecord, Declared, Grant, LoginMethod, LoginMethodKind,
     MailOutcome, MailRecord, Met, OnceKind, OneTime, OperatorRecord, PinAttempt, PinOutcome, PinRecord, PreviousSecret,
-    Promise, RateLimit, RouteRecord, ServiceTokenRecord, SessionKind, SessionRecord, SessionSettings, Store,
-    StoreError, TunnelRecord,
+    Promise, RateLimit, Revalidation, RouteRecord, ServiceTokenRecord, SessionKind, SessionRecord, SessionSettings,
+    Store, StoreError, Told, TunnelRecord,
 };
 use tunnel_policy::{
     Action, Application, AssertionAlgorithm, Attributes, EmailList, Group, IpList, Policy, Rules, Selector, Target,
@@ -26,6 +26,8 @@ macro_rules! store_conformance {
             of_parallel_changes_to_one_revision_exactly_one_is_made
             a_change_and_its_audit_are_one
             a_session_is_replaced_and_ends_with_its_login
+            what_confirms_a_login_is_gone_with_it
+            what_a_provider_says_anew_is_of_the_sessions_named
             a_person_keeps_one_id_whoever_comes_first
             the_last_use_of_a_session_only_grows
             of_200_parallel_takers_exactly_one_gets_it
@@ -217,6 +219,60 @@ pub(crate) async fn a_session_is_replaced_and_ends_with_its_login(store: Arc<imp
     assert_eq!(session_ids(&*store, at(60)).await, [2], "a session ends at its time, not after it");
     store.end_sessions(&[h(1), h(5)]).await.unwrap();
     assert_eq!(session_ids(&*store, T0).await, [4]);
+}
+
+fn revalidation(login: u8) -> Revalidation {
+    Revalidation { login: h(login), method: "work".parse().unwrap(), sealed: vec![login; 9], confirmed: T0 }
+}
+
+// O9
+pub(crate) async fn what_confirms_a_login_is_gone_with_it(store: Arc<impl Store>) {
+    assert!(!store.put_revalidation(&revalidation(1)).await.unwrap(), "there is no such login");
+    for session in [session(1, None, at(60)), session(2, Some(1), at(600)), session(3, None, at(60))] {
+        store.put_session(&session).await.unwrap();
+    }
+    for login in [1, 3] {
+        assert!(store.put_revalidation(&revalidation(login)).await.unwrap());
+    }
+    assert!(store.rotate_revalidation(&h(1), b"another").await.unwrap());
+    let kept = Revalidation { sealed: b"another".to_vec(), ..revalidation(1) };
+    assert!(store.revalidation(&h(1)).await.unwrap() == Some(kept));
+    // The login lapses first, and what came from it is confirmed by the same until it lapses, too.
+    store.sweep(at(100)).await.unwrap();
+    assert!(store.revalidations().await.unwrap().iter().map(|one| one.login).eq([h(1)]));
+    store.confirm_login(&h(1), at(100), None).await.unwrap();
+    assert_eq!(store.revalidation(&h(1)).await.unwrap().unwrap().confirmed, at(100));
+    store.sweep(at(700)).await.unwrap();
+    assert!(store.revalidations().await.unwrap().is_empty());
+    // A logout forgets it at once, and what comes too late does not bring it back.
+    store.put_session(&session(4, None, at(9999))).await.unwrap();
+    store.put_revalidation(&revalidation(4)).await.unwrap();
+    store.end_sessions(&[h(4)]).await.unwrap();
+    assert!(!store.rotate_revalidation(&h(4), b"late").await.unwrap());
+    assert!(!store.put_revalidation(&revalidation(4)).await.unwrap());
+    assert!(store.revalidations().await.unwrap().is_empty());
+    store.put_session(&session(5, None, at(9999))).await.unwrap();
+    store.put_revalidation(&revalidation(5)).await.unwrap();
+    store.forget_revalidation(&h(5)).await.unwrap();
+    assert!(store.revalidation(&h(5)).await.unwrap().is_none() && session_ids(&*store, T0).await == [5]);
+}
+
+// O9
+pub(crate) async fn what_a_provider_says_anew_is_of_the_sessions_named(store: Arc<impl Store>) {
+    for session in [session(1, None, at(60)), session(2, Some(1), at(60)), session(3, Some(1), at(60))] {
+        store.put_session(&session).await.unwrap();
+    }
+    store.put_revalidation(&revalidation(1)).await.unwrap();
+    let attributes = Attributes { groups: vec!["new".into()], ..Attributes::default() };
+    let (person, method) = (PersonId::from_bytes([3; 16]), "work".parse().unwrap());
+    let sessions = [1, 3, 9].map(|id| (h(id), attributes.clone()));
+    let told = Told { person, method: &method, attributes: &attributes, sessions: &sessions };
+    store.confirm_login(&h(1), at(5), Some(told)).await.unwrap();
+    let sessions = store.sessions(T0).await.unwrap();
+    let mut anew: Vec<_> = sessions.iter().filter(|one| one.attributes == attributes).map(|one| one.id[0]).collect();
+    anew.sort_unstable();
+    assert_eq!((anew, sessions.len()), (vec![1, 3], 3), "and a session that is gone stays gone");
+    assert_eq!(store.revalidation(&h(1)).await.unwrap().unwrap().confirmed, at(5));
 }
 
 pub(crate) async fn a_person_keeps_one_id_whoever_comes_first(store: Arc<impl Store>) {

@@ -267,6 +267,23 @@ fn userinfo_is_asked_only_for_what_is_wanted() {
     assert!(entra().wants_userinfo(&claims(json!({}))));
 }
 
+// O9
+#[test]
+fn userinfo_alone_says_something_only_about_what_stands_in_it() {
+    let names = ["department".to_owned(), "level".to_owned()];
+    let reading = Reading { claims: &names, ..generic() };
+    let told = |value: Value| reading.told_anew(&Userinfo::read(value.to_string().as_bytes(), "somebody").unwrap());
+    let nothing = told(json!({"sub": "somebody", "salary": 3})).unwrap();
+    assert!(nothing.groups.is_none() && nothing.claims.is_empty());
+    let some = told(json!({"sub": "somebody", "groups": ["a"], "level": 3})).unwrap();
+    assert_eq!((some.groups, some.claims.len()), (Some(vec!["a".to_owned()]), 1));
+    assert_eq!(told(json!({"sub": "somebody", "groups": []})).unwrap().groups, Some(vec![]), "in none any more");
+    let many: Vec<_> = (0..=GROUPS_MAX).map(|n| n.to_string()).collect();
+    assert_eq!(told(json!({"sub": "somebody", "groups": many})), Err(Refusal::TooManyGroups));
+    let long = "x".repeat(CLAIMS_SIZE_MAX);
+    assert_eq!(told(json!({"sub": "somebody", "level": long})), Err(Refusal::ClaimsTooLarge));
+}
+
 proptest! {
     #[test]
     fn whatever_a_provider_says_nobody_is_both_refused_and_whole(

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use tunnel_proto::UnixTime;
 
 use super::forge::{By, Keys, base64, token};
-use crate::oidc::{Algorithm, Claims, Expected, KEYS_MAX, KeySet, KeySetError, TOKEN_MAX, TokenError, verify};
+use crate::oidc::{Algorithm, Claims, Expected, KEYS_MAX, KeySet, KeySetError, Nonce, TOKEN_MAX, TokenError, verify};
 
 const ISSUER: &str = "https://id.example.com/realms/x";
 const CLIENT: &str = "edge-client";
@@ -26,8 +26,8 @@ fn check(token: &str) -> Result<Claims, TokenError> {
 }
 
 fn check_by(keys: &KeySet, token: &str) -> Result<Claims, TokenError> {
-    let now = UnixTime(NOW);
-    verify(token, keys, &Expected { issuer: ISSUER, client_id: CLIENT, nonce: NONCE, access_token: Some(ACCESS), now })
+    let (now, nonce) = (UnixTime(NOW), Nonce::Of(NONCE));
+    verify(token, keys, &Expected { issuer: ISSUER, client_id: CLIENT, nonce, access_token: Some(ACCESS), now })
 }
 
 fn claims() -> Map<String, Value> {
@@ -252,6 +252,31 @@ fn forged_tokens_are_refused_each_for_its_reason() {
 }
 
 // S8
+// O9: OpenID Connect Core §12.2
+#[test]
+fn a_token_by_a_refresh_has_the_nonce_of_the_login_or_none() {
+    let (keys, now) = (published(), UnixTime(NOW));
+    let check = |token: &str| {
+        let nonce = Nonce::IfAny(NONCE);
+        verify(token, &keys, &Expected { issuer: ISSUER, client_id: CLIENT, nonce, access_token: None, now }).map(drop)
+    };
+    assert_eq!(check(&good()), Ok(()));
+    assert_eq!(check(&with(json!({"nonce": "(absent)"}))), Ok(()));
+    for nonce in [json!("another"), json!(""), json!(null), json!([NONCE])] {
+        assert_eq!(check(&with(json!({ "nonce": nonce }))), Err(TokenError::Nonce), "{nonce}");
+    }
+    // Everything else is as at the login.
+    for (claims, error) in [
+        (json!({"iss": "https://evil.example"}), TokenError::Issuer),
+        (json!({"aud": "other"}), TokenError::Audience),
+        (json!({"sub": ""}), TokenError::Subject),
+    ] {
+        assert_eq!(check(&with(claims)), Err(error));
+        assert!(error.is_about_another());
+    }
+    assert!(!TokenError::Expired.is_about_another() && !TokenError::UnknownKey.is_about_another());
+}
+
 #[test]
 fn a_clock_that_is_wrong_by_an_hour_or_a_year_lets_nobody_in() {
     let keys = published();
@@ -268,8 +293,13 @@ fn a_clock_that_is_wrong_by_an_hour_or_a_year_lets_nobody_in() {
         (0, false),
         (u64::MAX, false),
     ] {
-        let expected =
-            Expected { issuer: ISSUER, client_id: CLIENT, nonce: NONCE, access_token: None, now: UnixTime(now) };
+        let expected = Expected {
+            issuer: ISSUER,
+            client_id: CLIENT,
+            nonce: Nonce::Of(NONCE),
+            access_token: None,
+            now: UnixTime(now),
+        };
         assert_eq!(verify(&self::good(), &keys, &expected).is_ok(), good, "{now}");
     }
 }

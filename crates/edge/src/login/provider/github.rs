@@ -83,6 +83,7 @@ pub(super) async fn resolve(
         subject: account.to_string(),
         email,
         attributes: Attributes { github, ..Attributes::default() },
+        refresh: None,
         refusals,
     })
 }

@@ -6,8 +6,8 @@ use serde_json::json;
 use tunnel_auth::{
     LoginState,
     oidc::{
-        Authorization, CodeExchange, Expected, Reading, Refusal, Resolution, TokenAnswer, Trust, Userinfo, challenge,
-        graph_groups, verify,
+        Authorization, Claims, CodeExchange, Expected, Nonce, Reading, Refusal, Resolution, TokenAnswer, TokenError,
+        Trust, Userinfo, challenge, graph_groups, verify,
     },
 };
 use tunnel_policy::Attributes;
@@ -25,6 +25,8 @@ use crate::{
 
 /// What is asked for always.
 const SCOPES: [&str; 3] = ["openid", "email", "profile"];
+/// What asking again later needs (OpenID Connect Core §11).
+const OFFLINE: &str = "offline_access";
 /// What reading groups from Microsoft Graph needs.
 const GRAPH_SCOPES: [&str; 2] = ["User.Read", "GroupMember.Read.All"];
 const GRAPH: &str = "https://graph.microsoft.com";
@@ -47,8 +49,13 @@ pub(super) async fn authorization(
     if let Some(domain) = &method.hosted_domain {
         more.push(("hd", domain.as_str()));
     }
-    if other {
-        more.push(("prompt", prompt(method.preset)));
+    let offline = method.revalidate.is_some();
+    if offline && method.preset == OpenIdPreset::Google {
+        more.push(("access_type", "offline"));
+    }
+    let prompt = prompt(method.preset, other, offline);
+    if !prompt.is_empty() {
+        more.push(("prompt", prompt.as_str()));
     }
     let request = Authorization {
         endpoint: &known.discovery.authorization,
@@ -66,7 +73,12 @@ pub(super) async fn authorization(
 /// What is asked for by a method.
 pub fn scopes(method: &OpenIdMethod) -> Vec<&str> {
     let graph: &[&str] = if method.groups { &GRAPH_SCOPES } else { &[] };
-    let mut scopes: Vec<&str> = SCOPES.iter().chain(graph).copied().collect();
+    // Google and GitLab refuse a scope that they do not know: the one is asked in another way, the other needs none.
+    let offline: &[&str] = match (method.revalidate, method.preset) {
+        (None, _) | (_, OpenIdPreset::Google | OpenIdPreset::Gitlab) => &[],
+        (Some(_), _) => &[OFFLINE],
+    };
+    let mut scopes: Vec<&str> = SCOPES.iter().chain(graph).chain(offline).copied().collect();
     for scope in &method.scopes {
         if !scopes.contains(&scope.as_str()) {
             scopes.push(scope);
@@ -75,13 +87,18 @@ pub fn scopes(method: &OpenIdMethod) -> Vec<&str> {
     scopes
 }
 
-/// How a provider is asked to let the person choose an account. The one word is known everywhere, the other where
-/// people have several.
-const fn prompt(preset: OpenIdPreset) -> &'static str {
-    match preset {
+/// How a provider is asked to ask the person: to choose an account, where that is wanted, and for consent, where it would
+/// else give nothing by which it can be asked again. Of two words for an account the one is known everywhere, the other
+/// where people have several.
+fn prompt(preset: OpenIdPreset, other: bool, offline: bool) -> String {
+    let account = match preset {
         OpenIdPreset::Entra | OpenIdPreset::Google => "select_account",
         _ => "login",
-    }
+    };
+    // The specification has it (§11), and Google gives a refresh token only with a consent; others need none.
+    let consent = offline && matches!(preset, OpenIdPreset::Oidc | OpenIdPreset::Google);
+    let words = [other.then_some(account), consent.then_some("consent")];
+    words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// Exchanges the code, verifies what comes of it, and reads it.
@@ -94,33 +111,19 @@ pub(super) async fn resolve(
     came: &Came<'_>,
 ) -> Result<Found, Failure> {
     let known = entry.known(method).await?;
-    let answer = exchange(desk, entry, name, method, &known, came).await?;
+    let mut answer = exchange(desk, entry, name, method, &known, came).await?;
+    let refresh = answer.refresh_token.take().filter(|_| method.revalidate.is_some());
     let token = answer.id_token.as_ref().ok_or_else(|| Failure::Answer("there is no ID token".to_owned()))?;
     let access = answer.access_token.as_ref().map(|token| token.as_str());
     let expected = Expected {
         issuer: &method.issuer,
         client_id: &method.client_id,
-        nonce: &came.pending.nonce,
+        nonce: Nonce::Of(&came.pending.nonce),
         access_token: access,
         now: ask.visit.now,
     };
-    let claims = match verify(token, &known.keys, &expected) {
-        Err(error) if error.may_be_new_key() => match entry.with_new_keys(&known).await? {
-            Some(known) => verify(token, &known.keys, &expected)?,
-            None => return Err(error.into()),
-        },
-        verified => verified?,
-    };
-    let reading = Reading {
-        tenant: method.tenant(),
-        email_claim: method.email_claim.as_deref(),
-        groups_claim: method.groups_claim.as_deref(),
-        // Its tokens name only some.
-        groups_by_userinfo: method.preset == OpenIdPreset::Gitlab,
-        hosted_domain: method.hosted_domain.as_ref(),
-        authoritative_for: &method.authoritative_for,
-        claims: &method.claims,
-    };
+    let claims = verified(entry, &known, token, &expected).await??;
+    let reading = reading(method);
     let userinfo = match (&known.discovery.userinfo, access) {
         (Some(url), Some(access)) if reading.wants_userinfo(&claims) => {
             let fetched = entry.get(url, Some(access)).await.inspect_err(|_| entry.doubt())?;
@@ -136,7 +139,37 @@ pub(super) async fn resolve(
             Err(refusal) => resolution.refusals.push(refusal),
         }
     }
-    Ok(found(method, resolution))
+    Ok(Found { refresh, ..found(method, resolution) })
+}
+
+/// The claims of a token; keys are read again for one that is not known.
+pub(super) async fn verified(
+    entry: &Entry,
+    known: &Known,
+    token: &str,
+    expected: &Expected<'_>,
+) -> Result<Result<Claims, TokenError>, Failure> {
+    Ok(match verify(token, &known.keys, expected) {
+        Err(error) if error.may_be_new_key() => match entry.with_new_keys(known).await? {
+            Some(known) => verify(token, &known.keys, expected),
+            None => Err(error),
+        },
+        verified => verified,
+    })
+}
+
+/// How the provider's word is understood.
+pub(super) fn reading(method: &OpenIdMethod) -> Reading<'_> {
+    Reading {
+        tenant: method.tenant(),
+        email_claim: method.email_claim.as_deref(),
+        groups_claim: method.groups_claim.as_deref(),
+        // Its tokens name only some.
+        groups_by_userinfo: method.preset == OpenIdPreset::Gitlab,
+        hosted_domain: method.hosted_domain.as_ref(),
+        authoritative_for: &method.authoritative_for,
+        claims: &method.claims,
+    }
 }
 
 async fn exchange(
@@ -167,8 +200,8 @@ async fn exchange(
 
 /// The groups of somebody in more than fit into a token. Where the token says to ask is not looked at: it is an address of
 /// somebody else's choosing.
-async fn graph(
-    entry: &Arc<Entry>,
+pub(super) async fn graph(
+    entry: &Entry,
     method: &OpenIdMethod,
     access: Option<&str>,
 ) -> Result<Result<Vec<String>, Refusal>, Failure> {
@@ -201,6 +234,52 @@ fn found(method: &OpenIdMethod, resolution: Resolution) -> Found {
         subject,
         email,
         attributes: Attributes { amr, groups, claims, ..Attributes::default() },
+        refresh: None,
         refusals: refusals.into_iter().map(Failure::from).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // O9
+    #[test]
+    fn each_provider_is_asked_in_its_way_for_what_asking_again_needs_and_only_then() {
+        let mut method = OpenIdMethod {
+            preset: OpenIdPreset::Oidc,
+            issuer: "https://id.example.com".to_owned(),
+            client_id: "edge".to_owned(),
+            client_secret: crate::store::SealedSecret(Vec::new()),
+            scopes: Vec::new(),
+            email_claim: None,
+            groups_claim: None,
+            groups: false,
+            graph: None,
+            claims: Vec::new(),
+            hosted_domain: None,
+            authoritative_for: Vec::new(),
+            revalidate: None,
+            private_address: false,
+            ca: None,
+        };
+        for (preset, scope, by_itself, another_account) in [
+            (OpenIdPreset::Oidc, true, "consent", "login consent"),
+            (OpenIdPreset::Entra, true, "", "select_account"),
+            (OpenIdPreset::Google, false, "consent", "select_account consent"),
+            (OpenIdPreset::Okta, true, "", "login"),
+            (OpenIdPreset::Keycloak, true, "", "login"),
+            (OpenIdPreset::Auth0, true, "", "login"),
+            (OpenIdPreset::Gitlab, false, "", "login"),
+        ] {
+            method.preset = preset;
+            method.revalidate = Some(OpenIdMethod::REVALIDATE_MIN);
+            assert_eq!(scopes(&method).contains(&OFFLINE), scope, "{preset:?}");
+            assert_eq!(prompt(preset, false, true), by_itself, "{preset:?}");
+            assert_eq!(prompt(preset, true, true), another_account, "{preset:?}");
+            method.revalidate = None;
+            assert!(!scopes(&method).contains(&OFFLINE), "{preset:?}");
+            assert!(!prompt(preset, true, false).contains("consent") && prompt(preset, false, false).is_empty());
+        }
     }
 }

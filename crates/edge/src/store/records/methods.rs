@@ -69,6 +69,14 @@ impl LoginMethodKind {
         }
     }
 
+    /// How often its provider is asked whether it still vouches for a login.
+    pub fn revalidate(&self) -> Option<Duration> {
+        match self {
+            Self::OpenId(method) => method.revalidate,
+            Self::OneTimePin | Self::Passkey(_) | Self::Github(_) => None,
+        }
+    }
+
     /// Certificates that vouch for it beside the system's.
     pub fn ca(&self) -> Option<&String> {
         match self {
@@ -174,6 +182,9 @@ pub struct OpenIdMethod {
     /// Domains whose addresses the provider need not call verified.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub authoritative_for: Vec<Hostname>,
+    /// How often the provider is asked whether it still vouches for a login (whole seconds); never when it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revalidate: Option<Duration>,
     /// Whether the provider may live at a private address, or speak plain HTTP there.
     #[serde(default)]
     pub private_address: bool,
@@ -183,6 +194,11 @@ pub struct OpenIdMethod {
 }
 
 impl OpenIdMethod {
+    /// The shortest time after which a provider is asked again: each login is a request to it.
+    pub const REVALIDATE_MIN: Duration = Duration::from_secs(60);
+    /// The longest: no login lasts for much longer.
+    pub const REVALIDATE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
     /// The tenant that the issuer speaks for, at Microsoft Entra ID.
     pub fn tenant(&self) -> Option<&str> {
         if self.preset != OpenIdPreset::Entra {

@@ -95,6 +95,7 @@ pub(super) async fn end(tx: &mut Transaction<'_, Sqlite>, ids: &[SecretHash]) ->
             .bind(id.as_slice())
             .execute(&mut **tx)
             .await?;
+        sqlx::query("DELETE FROM revalidations WHERE login = ?").bind(id.as_slice()).execute(&mut **tx).await?;
     }
     Ok(())
 }

@@ -1,0 +1,253 @@
+//! Which logins depend on their provider's word, and what becomes of sessions when that changes.
+//!
+//! What is kept for asking a provider again is in the store; here is only when it last vouched, shared by all sessions that
+//! came from one login. What it says anew makes another session under the same id, so that nothing that was concluded
+//! before is used again. Whoever holds the session as it was finds it as it is ([`Session::latest`]).
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use serde_json::Value;
+use tunnel_policy::Attributes;
+use tunnel_proto::{EmailAddress, Name, UnixTime};
+
+use super::{Seen, Session, Sessions, Table};
+use crate::store::{Revalidation, SecretHash, SessionRecord, StoreError, Told};
+
+/// What sessions share that came from one login.
+#[derive(Default)]
+pub(super) struct Login {
+    /// When anything of it was last used.
+    pub(super) used: Seen,
+    /// When its provider last vouched for it; zero when there is nothing by which it could be asked again.
+    confirmed: AtomicU64,
+    /// How often asking failed since.
+    tries: AtomicU32,
+    /// When it may be asked again.
+    retry: AtomicU64,
+}
+
+impl Login {
+    pub(super) fn used(&self) -> UnixTime {
+        UnixTime(self.used.at.load(Relaxed))
+    }
+
+    pub(super) fn confirm(&self, now: UnixTime) {
+        self.tries.store(0, Relaxed);
+        self.retry.store(0, Relaxed);
+        self.confirmed.store(now.0, Relaxed);
+    }
+
+    fn confirmed(&self) -> Option<UnixTime> {
+        Some(UnixTime(self.confirmed.load(Relaxed))).filter(|at| at.0 > 0)
+    }
+}
+
+/// A session as it is now, for those who hold it as it was.
+#[derive(Default)]
+pub(super) struct Latest(Mutex<Weak<Session>>);
+
+impl Latest {
+    pub(super) fn set(&self, session: &Arc<Session>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(session);
+    }
+}
+
+/// When somebody last vouched for a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Vouched {
+    /// At the login, and never again: there is nothing by which the provider could be asked.
+    Once(UnixTime),
+    /// At this time; the provider can be asked again.
+    Last(UnixTime),
+}
+
+impl Session {
+    /// When somebody last vouched for the login that it came from.
+    pub(crate) fn vouched(&self) -> Vouched {
+        self.login.confirmed().map_or(Vouched::Once(self.record.identity.authenticated), Vouched::Last)
+    }
+
+    /// The session as it is now: somebody who keeps it for long may hold what it was before its provider said something
+    /// else about the person.
+    pub(crate) fn latest(self: &Arc<Self>) -> Arc<Self> {
+        let latest = self.latest.0.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.upgrade().unwrap_or_else(|| self.clone())
+    }
+
+    /// The login that it came from, or is.
+    pub(crate) fn login_id(&self) -> &SecretHash {
+        self.parent().unwrap_or(self.id())
+    }
+}
+
+/// What came from one login by one method, as far as it depends on the provider's word.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    /// The login.
+    pub(crate) login: SecretHash,
+    /// The method.
+    pub(crate) method: Name,
+    /// The address of the person, at the login.
+    pub(crate) email: EmailAddress,
+    /// When somebody last vouched for it.
+    pub(crate) vouched: Vouched,
+    /// When anything of it was last used.
+    pub(crate) used: UnixTime,
+    /// When the provider may be asked again after a failure.
+    pub(crate) retry: UnixTime,
+    /// The sessions.
+    pub(crate) sessions: Vec<SecretHash>,
+}
+
+/// What a provider says about somebody anew.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Anew {
+    /// How they authenticated, where it says so: that is as of the login.
+    pub(crate) amr: Option<Vec<String>>,
+    /// The groups, where it says something about them.
+    pub(crate) groups: Option<Vec<String>>,
+    /// The claims that are kept.
+    pub(crate) claims: BTreeMap<String, Value>,
+    /// Whether that is all of them, so that others are gone.
+    pub(crate) whole: bool,
+}
+
+impl Anew {
+    /// What is known of somebody by it, of whom this was known before.
+    pub(crate) fn over(&self, before: &Attributes) -> Attributes {
+        let mut after = before.clone();
+        self.amr.iter().for_each(|amr| after.amr.clone_from(amr));
+        self.groups.iter().for_each(|groups| after.groups.clone_from(groups));
+        if self.whole {
+            after.claims.clear();
+        }
+        after.claims.extend(self.claims.clone());
+        after
+    }
+}
+
+impl Table {
+    /// Puts in the place of a session the same one about whom something else is said.
+    fn retell(&mut self, id: &SecretHash, attributes: Attributes) {
+        let Some(before) = self.sessions.get(id).cloned() else { return };
+        self.epochs = self.epochs.saturating_add(1);
+        let record = SessionRecord { attributes, ..before.record.clone() };
+        let (ended, seen) = (before.ended.clone(), before.seen.clone());
+        let (login, latest) = (before.login.clone(), before.latest.clone());
+        self.put(Session { record, epoch: self.epochs, ended, seen, login, latest });
+    }
+
+    /// The sessions of a login by a method about which something else is said now.
+    fn others(&self, login: &SecretHash, method: &Name, anew: &Anew) -> Vec<(SecretHash, Attributes)> {
+        let of = |session: &&Arc<Session>| session.login_id() == login && session.identity().method == *method;
+        let other = |session: &Arc<Session>| {
+            let after = anew.over(session.attributes());
+            (after != *session.attributes()).then(|| (*session.id(), after))
+        };
+        self.sessions.values().filter(of).filter_map(other).collect()
+    }
+}
+
+impl Sessions {
+    /// A session that begins is judged by what the provider says of its login now: what it was begun by may be some moments
+    /// old.
+    pub(super) fn tell(&self, record: &mut SessionRecord) {
+        let table = self.read();
+        let parent = record.parent.and_then(|parent| table.sessions.get(&parent));
+        let Some(parent) = parent
+            .filter(|parent| parent.login.confirmed().is_some() && parent.identity().method == record.identity.method)
+        else {
+            return;
+        };
+        let evaluations = std::mem::take(&mut record.attributes.evaluations);
+        record.attributes = Attributes { evaluations, ..parent.attributes().clone() };
+    }
+
+    /// Keeps by what a login is confirmed later. Nothing is kept when it has ended meanwhile.
+    pub(crate) async fn keep(&self, login: &Session, kept: &Revalidation) -> Result<(), StoreError> {
+        if self.store.put_revalidation(kept).await? {
+            login.login.confirm(kept.confirmed);
+        }
+        Ok(())
+    }
+
+    /// What counts at `now` and depends on a provider's word: by a method that `wanted` is true of, or because something is
+    /// kept by which it could be asked.
+    pub(crate) fn standings(&self, now: UnixTime, wanted: impl Fn(&Name) -> bool) -> Vec<Standing> {
+        let mut all: HashMap<(SecretHash, Name), Standing> = HashMap::new();
+        let table = self.read();
+        for session in table.sessions.values().filter(|session| session.expires() > now) {
+            let identity = session.identity();
+            if session.login.confirmed().is_none() && !wanted(&identity.method) {
+                continue;
+            }
+            let login = *session.login_id();
+            let standing = all.entry((login, identity.method.clone())).or_insert_with(|| Standing {
+                login,
+                method: identity.method.clone(),
+                email: identity.email.clone(),
+                vouched: session.vouched(),
+                used: session.login.used(),
+                retry: UnixTime(session.login.retry.load(Relaxed)),
+                sessions: Vec::new(),
+            });
+            // The later of two logins, where one took over what came from the other.
+            if let (Vouched::Once(one), Vouched::Once(other)) = (standing.vouched, session.vouched()) {
+                standing.vouched = Vouched::Once(one.max(other));
+            }
+            standing.sessions.push(*session.id());
+        }
+        all.into_values().collect()
+    }
+
+    /// The provider vouched for a login at `now`, and perhaps says something else about the person. Says whether it does.
+    pub(crate) async fn confirm(
+        &self,
+        login: &SecretHash,
+        method: &Name,
+        anew: Option<&Anew>,
+        now: UnixTime,
+    ) -> Result<bool, StoreError> {
+        let (others, person) = {
+            let table = self.read();
+            let others = anew.map(|anew| table.others(login, method, anew)).unwrap_or_default();
+            let first = others.first().and_then(|(id, _)| table.sessions.get(id));
+            let person = first.map(|session| session.identity().person);
+            (others, person)
+        };
+        let told = match (person, others.first()) {
+            (Some(person), Some((_, attributes))) => Some(Told { person, method, attributes, sessions: &others }),
+            _ => None,
+        };
+        self.store.confirm_login(login, now, told).await?;
+        let mut table = self.write();
+        // Those that began meanwhile as well.
+        let others = anew.map(|anew| table.others(login, method, anew)).unwrap_or_default();
+        let changed = !others.is_empty();
+        others.into_iter().for_each(|(id, attributes)| table.retell(&id, attributes));
+        table.logins.get(login).into_iter().for_each(|login| login.confirm(now));
+        Ok(changed)
+    }
+
+    /// The provider could not be asked about a login; it may be again when `pause` is over, which is told how often it
+    /// could not be before.
+    pub(crate) fn defer(&self, login: &SecretHash, now: UnixTime, pause: impl FnOnce(u32) -> Duration) {
+        let table = self.read();
+        let Some(login) = table.logins.get(login) else { return };
+        let tries = login.tries.fetch_add(1, Relaxed);
+        login.retry.store(now.plus(pause(tries)).0, Relaxed);
+    }
+
+    /// Forgets by what a login could be confirmed.
+    pub(crate) async fn unkeep(&self, login: &SecretHash) -> Result<(), StoreError> {
+        self.read().logins.get(login).into_iter().for_each(|login| login.confirm(UnixTime(0)));
+        self.store.forget_revalidation(login).await
+    }
+}
