@@ -1,6 +1,9 @@
 //! A provider that lets in whoever comes, and says of them what a test wants.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
 use aws_lc_rs::{
     digest::{SHA256, digest},
@@ -29,6 +32,8 @@ pub(crate) struct Ways {
     pub(crate) claims: Value,
     /// The name of its key.
     pub(crate) kid: &'static str,
+    /// With which status it answers where its keys are.
+    pub(crate) keys_status: u16,
     /// What the token endpoint answers in the place of tokens.
     pub(crate) token: Option<(u16, Value)>,
     /// What userinfo answers.
@@ -52,8 +57,8 @@ struct Inner {
     ways: Mutex<Ways>,
     /// Paths that were asked for, in order.
     asked: Mutex<Vec<String>>,
-    /// What the next code stands for: nonce and challenge.
-    code: Mutex<(String, String)>,
+    /// What codes stand for: nonces, by challenge.
+    codes: Mutex<HashMap<String, String>>,
 }
 
 impl Drop for Provider {
@@ -69,6 +74,7 @@ impl Provider {
         let ways = Ways {
             claims: json!({}),
             kid: "one",
+            keys_status: 200,
             token: None,
             userinfo: json!({"sub": "somebody"}),
             names_itself: false,
@@ -79,7 +85,7 @@ impl Provider {
             key: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(),
             ways: Mutex::new(ways),
             asked: Mutex::default(),
-            code: Mutex::default(),
+            codes: Mutex::default(),
         });
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(discovery))
@@ -113,7 +119,7 @@ impl Provider {
             |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned()).unwrap();
         assert_eq!((one("response_type"), one("code_challenge_method")), ("code".into(), "S256".into()));
         assert_eq!(one("client_id"), CLIENT_ID);
-        *self.inner.code.lock().unwrap() = (one("nonce"), one("code_challenge"));
+        self.inner.codes.lock().unwrap().insert(one("code_challenge"), one("nonce"));
         format!("code=CODE&state={}", one("state"))
     }
 }
@@ -154,11 +160,12 @@ async fn discovery(State(inner): Shared) -> String {
     .to_string()
 }
 
-async fn jwks(State(inner): Shared) -> String {
+async fn jwks(State(inner): Shared) -> (StatusCode, String) {
     let ways = inner.note("jwks");
     let point = inner.key.public_key().as_ref();
     let (x, y) = (BASE64URL_NOPAD.encode(&point[1..33]), BASE64URL_NOPAD.encode(&point[33..]));
-    json!({"keys": [{"kty": "EC", "crv": "P-256", "kid": ways.kid, "x": x, "y": y}]}).to_string()
+    let keys = json!({"keys": [{"kty": "EC", "crv": "P-256", "kid": ways.kid, "x": x, "y": y}]});
+    (StatusCode::from_u16(ways.keys_status).unwrap(), keys.to_string())
 }
 
 async fn token(State(inner): Shared, headers: HeaderMap, body: Bytes) -> (StatusCode, String) {
@@ -173,9 +180,8 @@ async fn token(State(inner): Shared, headers: HeaderMap, body: Bytes) -> (Status
     let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let basic = format!("Basic {}", BASE64.encode(format!("{}:{}", encode(CLIENT_ID), encode(SECRET)).as_bytes()));
     assert_eq!(headers["authorization"], basic);
-    let (nonce, challenge) = inner.code.lock().unwrap().clone();
-    let verifier = field("code_verifier");
-    assert_eq!(BASE64URL_NOPAD.encode(digest(&SHA256, verifier.as_bytes()).as_ref()), challenge);
+    let challenge = BASE64URL_NOPAD.encode(digest(&SHA256, field("code_verifier").as_bytes()).as_ref());
+    let nonce = inner.codes.lock().unwrap().get(&challenge).expect("the verifier of a challenge").clone();
     assert_eq!((field("code"), field("grant_type")), ("CODE".into(), "authorization_code".into()));
     assert!(field("redirect_uri").starts_with("https://access.example.com/.access/callback/"));
     let header = json!({"alg": "ES256", "kid": ways.kid}).to_string();

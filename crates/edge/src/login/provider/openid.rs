@@ -6,8 +6,8 @@ use serde_json::json;
 use tunnel_auth::{
     LoginState,
     oidc::{
-        Authorization, CodeExchange, Expected, Reading, Refusal, Resolution, TokenAnswer, Trust, Userinfo, challenge,
-        graph_groups, verify,
+        Authorization, Claims, CodeExchange, Expected, Reading, Refusal, Resolution, TokenAnswer, Trust, Userinfo,
+        challenge, graph_groups, verify,
     },
 };
 use tunnel_policy::Attributes;
@@ -104,13 +104,7 @@ pub(super) async fn resolve(
         access_token: access,
         now: ask.visit.now,
     };
-    let claims = match verify(token, &known.keys, &expected) {
-        Err(error) if error.may_be_new_key() => match entry.with_new_keys(&known).await? {
-            Some(known) => verify(token, &known.keys, &expected)?,
-            None => return Err(error.into()),
-        },
-        verified => verified?,
-    };
+    let claims = verified(entry, &known, token, &expected).await?;
     let reading = Reading {
         tenant: method.tenant(),
         email_claim: method.email_claim.as_deref(),
@@ -137,6 +131,29 @@ pub(super) async fn resolve(
         }
     }
     Ok(found(method, resolution))
+}
+
+/// How often other keys are tried. Those of a reading that began before they changed are not the last.
+const KEYS_TRIES: usize = 2;
+
+/// What a token says, if a key of the provider's signed it: one that is known, or one of now.
+async fn verified(
+    entry: &Arc<Entry>,
+    known: &Arc<Known>,
+    token: &str,
+    expected: &Expected<'_>,
+) -> Result<Claims, Failure> {
+    let mut known = known.clone();
+    for _ in 0..KEYS_TRIES {
+        match verify(token, &known.keys, expected) {
+            Err(error) if error.may_be_new_key() => match entry.with_new_keys(&known).await? {
+                Some(newer) => known = newer,
+                None => return Err(error.into()),
+            },
+            verified => return Ok(verified?),
+        }
+    }
+    Ok(verify(token, &known.keys, expected)?)
 }
 
 async fn exchange(
