@@ -105,6 +105,26 @@ async fn keys_that_could_not_be_read_again_are_asked_for_after_a_moment() {
     assert_eq!(site.log_in(&mut Browser::default(), "work", &provider).await.status, 303);
 }
 
+#[tokio::test]
+async fn whose_groups_are_told_elsewhere_is_not_logged_in_without_them() {
+    let provider = Provider::start().await;
+    let site = Site::open(|keys| vec![openid(keys, "work", &provider)]).await;
+    let overage = "more groups than fit into a token, and nobody asks for them elsewhere: declare `groups: true`";
+    for (claims, status, recorded) in [
+        (json!({"_claim_names": {"groups": "src1"}}), 403, overage),
+        (json!({"hasgroups": true}), 403, overage),
+        (json!({"groups": {"contractors": true}}), 502, "the claim `groups` holds no groups"),
+    ] {
+        provider.behave(|ways| ways.claims = claims.clone());
+        let mut browser = Browser::default();
+        let page = site.log_in(&mut browser, "work", &provider).await;
+        assert_eq!(page.status, status, "{claims}: {}", page.body);
+        assert!(!site.is_logged_in(&browser), "{claims}");
+        let last = site.last_failure().await;
+        assert!(last.contains(recorded), "{claims}: {last}");
+    }
+}
+
 // A2
 #[tokio::test]
 async fn each_trouble_has_its_page_and_its_record_and_no_word_of_the_providers_is_shown() {

@@ -129,6 +129,9 @@ pub(super) async fn resolve(
             Ok(groups) => resolution.groups = groups,
             Err(refusal) => resolution.refusals.push(refusal),
         }
+    } else if resolution.overage {
+        // Without their groups nobody is judged: a rule that keeps somebody out by one would not hold.
+        resolution.refusals.push(Refusal::GroupsElsewhere);
     }
     Ok(found(method, resolution))
 }
