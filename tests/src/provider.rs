@@ -132,7 +132,7 @@ impl ProviderConfig {
         config.claims = BTreeMap::from([
             (
                 "openid".into(),
-                ["sub", "amr", "oid", "tid", "upn", "groups", "acct", "mailbox"].map(str::to_owned).to_vec(),
+                ["sub", "amr", "oid", "tid", "upn", "groups", "acct", "idp", "mailbox"].map(str::to_owned).to_vec(),
             ),
             ("email".into(), vec!["email".into()]),
             ("profile".into(), vec!["name".into(), "preferred_username".into()]),

@@ -14,11 +14,12 @@ use crate::{
     setup::{self, MadeBy},
     socket::{
         AUDIT_MAX, Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken,
-        Explain, Explained, Exported, InviteUser, KeyStatus, LoginMethodStatus, LoginTestBegun, LoginTestQuery,
-        LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked,
-        PersonStatus, PolicyTested, Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel,
-        ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes,
-        TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus, WhichSessions, problem,
+        Explain, Explained, Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus, LoginTestBegun,
+        LoginTestQuery, LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser,
+        OperatorRevoked, PersonStatus, PolicyTested, Replay, Replayed, RevokeApplication, RotateKeys,
+        RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded,
+        SetupLink, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus,
+        WhichSessions, problem,
     },
     store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord, SessionRecord, Store, StoreError},
     trial,
@@ -265,6 +266,10 @@ impl Administration for Office {
 
     async fn login_test(&self, request: LoginTestQuery) -> Answer<LoginTestResult> {
         login_methods::test(&self.state, &request).await
+    }
+
+    async fn last_login(&self, request: NamedLoginMethod) -> Answer<LastLogin> {
+        login_methods::last_login(&self.state, &self.records(), &request).await
     }
 
     async fn users(&self) -> Answer<Vec<UserStatus>> {

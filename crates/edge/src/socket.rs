@@ -32,7 +32,9 @@ use crate::{
 pub use crate::users::{InviteUser, NamedUser, UserInvited, UserRemoved, UserStatus};
 pub use crate::{
     keys::{KeyStatus, RotateKeys},
-    login_methods::{LoginMethodStatus, LoginTestBegun, LoginTestQuery, LoginTestResult, NamedLoginMethod},
+    login_methods::{
+        LastLogin, LoggedIn, LoginMethodStatus, LoginTestBegun, LoginTestQuery, LoginTestResult, NamedLoginMethod,
+    },
     people::{BanPerson, Banned, PersonStatus, UnbanPerson},
     service_tokens::{
         CreateServiceToken, NamedServiceToken, RotateServiceToken, ServiceTokenIssued, ServiceTokenStatus,
@@ -115,6 +117,8 @@ pub trait Administration: Send + Sync + 'static {
     async fn begin_login_test(&self, request: NamedLoginMethod) -> Answer<LoginTestBegun>;
     /// What came of it, waiting a while for it (`POST /v1/login-methods/test/result`).
     async fn login_test(&self, request: LoginTestQuery) -> Answer<LoginTestResult>;
+    /// The last login by a method that has no provider to be tested at (`POST /v1/login-methods/last-login`).
+    async fn last_login(&self, request: NamedLoginMethod) -> Answer<LastLogin>;
     /// Everybody who was invited, by address (`GET /v1/users`).
     async fn users(&self) -> Answer<Vec<UserStatus>>;
     /// Makes a link by which somebody joins, once (`POST /v1/users`).

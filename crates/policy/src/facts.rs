@@ -153,7 +153,10 @@ impl<'a> Facts<'a> {
                 let method = self.by(group.login_method.as_ref());
                 method.min(self.said.is(|said| said.groups.contains(&group.name)))
             }
-            Selector::Github(team) => self.said.is(|said| is_in(said, team)),
+            Selector::Github(team) => {
+                let method = self.by(team.login_method.as_ref());
+                method.min(self.said.is(|said| is_in(said, team)))
+            }
             Selector::OidcClaim(claim) => {
                 let method = self.by(claim.login_method.as_ref());
                 method.min(self.said.is(|said| said.claims.get(&claim.name).is_some_and(|value| claim.is(value))))

@@ -71,6 +71,9 @@ pub struct GithubTeam {
     /// The team, by slug; without one, every member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub team: Option<String>,
+    /// Only people who logged in by this method: at another server anybody may have made an organisation of the same name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login_method: Option<Name>,
 }
 
 /// A claim of a provider and the value that it must have. Of a list, any element may have it. Texts are compared whole;
@@ -174,6 +177,7 @@ impl Selector {
         match self {
             Self::LoginMethod(method)
             | Self::IdpGroup(ProviderGroup { login_method: Some(method), .. })
+            | Self::Github(GithubTeam { login_method: Some(method), .. })
             | Self::OidcClaim(ClaimValue { login_method: Some(method), .. }) => Some(method),
             _ => None,
         }
@@ -193,8 +197,10 @@ impl fmt::Display for Selector {
             Self::LoginMethod(method) => write!(f, "login_method `{method}`"),
             Self::AuthMethod(value) => write!(f, "auth_method `{value}`"),
             Self::IdpGroup(group) => write!(f, "idp_group `{}`{}", group.name, By(group.login_method.as_ref())),
-            Self::Github(GithubTeam { organization, team: None }) => write!(f, "github `{organization}`"),
-            Self::Github(GithubTeam { organization, team: Some(team) }) => write!(f, "github `{organization}/{team}`"),
+            Self::Github(GithubTeam { organization, team, login_method }) => {
+                let within = team.as_ref().map(|team| format!("/{team}")).unwrap_or_default();
+                write!(f, "github `{organization}{within}`{}", By(login_method.as_ref()))
+            }
             Self::OidcClaim(claim) => {
                 write!(f, "oidc_claim `{}` = `{}`{}", claim.name, claim.value, By(claim.login_method.as_ref()))
             }

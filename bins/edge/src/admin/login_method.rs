@@ -4,12 +4,12 @@ mod guide;
 
 use clap::{Subcommand, ValueEnum};
 use tunnel_edge::socket::{
-    Administration, Answer, LoginTestBegun, LoginTestQuery, LoginTestResult, NamedLoginMethod, problem,
+    Administration, Answer, LastLogin, LoginTestBegun, LoginTestQuery, LoginTestResult, NamedLoginMethod, problem,
 };
 use tunnel_proto::Name;
 
 use super::{
-    output::{clean, table},
+    output::{clean, table, when},
     show,
 };
 
@@ -26,7 +26,8 @@ pub(crate) enum LoginMethodCommand {
         #[arg(long, value_name = "LANG", value_enum, default_value = "en")]
         lang: Language,
     },
-    /// Log in by a method without logging anybody in, and show who that would be
+    /// Log in at the provider of a method without logging anybody in, and show who that would be; without a provider, show
+    /// who last logged in by it
     Test {
         /// The method
         name: Name,
@@ -71,6 +72,13 @@ fn unknown(name: &Name) -> tunnel_proto::enrol::EnrolProblem {
 
 /// Prints a link, waits for whoever opens it, and shows what came of it.
 async fn test(office: &dyn Administration, name: Name, json: bool) -> Answer<()> {
+    let methods = office.login_methods().await?;
+    let method = methods.iter().find(|method| method.name == name).ok_or_else(|| unknown(&name))?;
+    if method.redirect_uris.is_empty() {
+        // Nobody is sent anywhere by it, so that nothing can be tried without a login.
+        let last = office.last_login(NamedLoginMethod { name }).await?;
+        return show(json, &last, || last_words(&last));
+    }
     let LoginTestBegun { id, url, seconds } = office.begin_login_test(NamedLoginMethod { name }).await?;
     // Data is the result; the link is on the way to it.
     eprintln!("Open this in a browser and log in there; it works once, for {} minutes:\n\n  {url}\n", seconds / 60);
@@ -118,9 +126,29 @@ async fn test(office: &dyn Administration, name: Name, json: bool) -> Answer<()>
     Err(problem("test_refused", format!("`{}` would let nobody in by this", outcome.method)))
 }
 
+fn last_words(last: &LastLogin) -> String {
+    let Some(who) = &last.who else {
+        return format!("nobody is known who has logged in by `{}`: do so at {}", last.method, last.url);
+    };
+    let amr = if who.amr.is_empty() { "(none)".to_owned() } else { who.amr.join(", ") };
+    let lines = [
+        ("person", who.person.to_string()),
+        ("issuer", who.issuer.clone()),
+        ("subject", who.subject.clone()),
+        ("e-mail", who.email.to_string()),
+        ("amr", amr),
+        ("when", when(who.at)),
+    ];
+    let lines = lines.iter().map(|(name, value)| format!("\n{name:<10}{}", clean(value)));
+    format!("the last login by `{}`:{}", last.method, lines.collect::<String>())
+}
+
 #[cfg(test)]
 mod tests {
-    use tunnel_edge::socket::LoginMethodStatus;
+    use tunnel_edge::socket::{LoggedIn, LoginMethodStatus};
+    use tunnel_proto::{PersonId, UnixTime};
+
+    use super::*;
 
     pub(super) fn status(kind: &str) -> LoginMethodStatus {
         LoginMethodStatus {
@@ -133,6 +161,28 @@ mod tests {
             tenant: Some("8f0b6b1e-5c1d-4c0a-9d39-1f2f3a4b5c6d".into()),
             groups: true,
             hosted_domain: None,
+        }
+    }
+
+    #[test]
+    fn a_method_without_a_provider_shows_its_last_login_or_where_to_log_in() {
+        let url = "https://access.example.com/.access/account".to_owned();
+        let mut last = LastLogin { method: "pin".parse().unwrap(), url, who: None };
+        let nobody = "nobody is known who has logged in by `pin`: do so at https://access.example.com/.access/account";
+        assert_eq!(last_words(&last), nobody);
+        last.who = Some(LoggedIn {
+            person: PersonId::from_bytes([4; 16]),
+            issuer: "mailbox".into(),
+            subject: "ann@example.com".into(),
+            email: "ann@example.com".parse().unwrap(),
+            amr: vec!["otp".into()],
+            at: UnixTime(0),
+        });
+        let words = last_words(&last);
+        for line in
+            ["issuer    mailbox", "subject   ann@example.com", "amr       otp", "when      1970-01-01T00:00:00Z"]
+        {
+            assert!(words.lines().any(|found| found == line), "{line}: {words}");
         }
     }
 }

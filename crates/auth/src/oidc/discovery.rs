@@ -40,10 +40,10 @@ pub enum DiscoveryError {
     #[error("the discovery document is {0}")]
     Json(#[from] super::JsonError),
     /// It is about somebody else.
-    #[error("the provider calls itself `{found}`, and not exactly as declared")]
+    #[error("the provider calls itself {}, and not exactly as declared", shown(found.as_deref()))]
     Issuer {
-        /// What it calls itself.
-        found: String,
+        /// What it calls itself, if that is an address: anything else could be made to look like a line of a record.
+        found: Option<String>,
     },
     /// Something is missing.
     #[error("the discovery document has no `{0}`")]
@@ -78,7 +78,8 @@ impl Discovery {
         let document = json::object(bytes)?;
         let found = text(&document, "issuer")?;
         if found != issuer {
-            return Err(DiscoveryError::Issuer { found: found.chars().take(SHOWN_MAX).collect() });
+            let found = is_address(found, true).then(|| found.chars().take(SHOWN_MAX).collect());
+            return Err(DiscoveryError::Issuer { found });
         }
         let address = |name: &'static str| {
             let address = text(&document, name)?;
@@ -117,6 +118,10 @@ fn authentication(document: &Map<String, Value>) -> Result<ClientAuthentication,
         _ => None,
     };
     methods.iter().find_map(known).ok_or(DiscoveryError::NoAuthentication)
+}
+
+fn shown(found: Option<&str>) -> String {
+    found.map_or_else(|| "something that is no address".to_owned(), |address| format!("`{address}`"))
 }
 
 fn text<'a>(document: &'a Map<String, Value>, name: &'static str) -> Result<&'a str, DiscoveryError> {
@@ -199,11 +204,23 @@ mod tests {
             "https://id.example.com/realms/X",
             "https://ID.example.com/realms/x",
             "https://id.example.com:443/realms/x",
-            " https://id.example.com/realms/x",
             "https://evil.example",
-            "",
         ] {
-            assert_eq!(set("issuer", json!(other)), Err(DiscoveryError::Issuer { found: other.to_owned() }));
+            let refused = set("issuer", json!(other)).unwrap_err();
+            assert_eq!(refused, DiscoveryError::Issuer { found: Some(other.to_owned()) });
+            assert!(refused.to_string().contains(&format!("calls itself `{other}`, and not")), "{refused}");
+        }
+        // What is no address is not repeated: it ends up in records and logs.
+        for other in [
+            " https://id.example.com/realms/x",
+            "",
+            "x`\n2026-01-01T00:00:00Z  INFO edge: everything is well",
+            "https://evil.example/\nlogged in by",
+            "https://evil.example/\u{1b}[2K",
+        ] {
+            let refused = set("issuer", json!(other)).unwrap_err();
+            assert_eq!(refused, DiscoveryError::Issuer { found: None }, "{other:?}");
+            assert!(refused.to_string().contains("calls itself something that is no address"), "{refused}");
         }
         for name in ["issuer", "authorization_endpoint", "token_endpoint", "jwks_uri"] {
             assert_eq!(set(name, json!([ISSUER])), Err(DiscoveryError::Missing(name)));

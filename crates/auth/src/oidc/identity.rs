@@ -109,6 +109,15 @@ pub enum Refusal {
         "the person is in more than {GROUPS_MAX} groups; let the provider send those that are assigned to this application only"
     )]
     TooManyGroups,
+    /// The token leaves the groups out, and nobody asks for them elsewhere. It is the caller who says so.
+    #[error(
+        "the person is in more groups than fit into a token, and nobody asks for them elsewhere: declare `groups: true` \
+         (`entra`), or let the provider send those that are assigned to this application only"
+    )]
+    GroupsElsewhere,
+    /// What should be groups is something else.
+    #[error("the claim `{0}` holds no groups: it is neither a list nor a text")]
+    NotGroups(String),
     /// The claims to be kept are too large.
     #[error("the claims to be kept are larger than {CLAIMS_SIZE_MAX} bytes")]
     ClaimsTooLarge,
@@ -153,7 +162,7 @@ impl Reading<'_> {
             (None, None) => missing("email"),
         };
         let groups = (self.groups_by_userinfo || self.groups_claim.is_some()) && missing(self.groups_name());
-        email || (groups && !is_overage(token)) || self.claims.iter().any(|name| missing(name))
+        email || (groups && !self.is_overage(token)) || self.claims.iter().any(|name| missing(name))
     }
 
     /// What the token, and userinfo where it was asked, say about the person.
@@ -171,7 +180,9 @@ impl Reading<'_> {
         }
         let email = self.email(token, userinfo).map_err(|refusal| refusals.push(refusal)).ok();
         let either = |name: &str| token.get(name).or_else(|| userinfo?.0.get(name));
-        let groups = groups(either(self.groups_name())).map_err(|refusal| refusals.push(refusal)).unwrap_or_default();
+        let named = token.get(self.groups_name()).filter(|value| !is_missing(Some(value)));
+        let named = named.or_else(|| userinfo?.0.get(self.groups_name()));
+        let groups = groups(named, self.groups_name()).map_err(|refusal| refusals.push(refusal)).unwrap_or_default();
         let mut claims = BTreeMap::new();
         for name in self.claims.iter().take(CLAIMS_MAX) {
             either(name).into_iter().for_each(|value| drop(claims.insert(name.clone(), value.clone())));
@@ -184,7 +195,7 @@ impl Reading<'_> {
             subject: token.subject().to_owned(),
             email,
             groups,
-            overage: is_overage(token),
+            overage: self.is_overage(token),
             amr: amr(token.get("amr")),
             claims,
             refusals,
@@ -194,7 +205,8 @@ impl Reading<'_> {
     /// What userinfo alone says anew, where a refresh brought no ID token: groups and claims that stand in it. About what
     /// does not, nothing is said.
     pub fn told_anew(&self, userinfo: &Userinfo) -> Result<ToldAnew, Refusal> {
-        let groups = userinfo.0.get(self.groups_name()).map(|value| groups(Some(value))).transpose()?;
+        let groups =
+            userinfo.0.get(self.groups_name()).map(|value| groups(Some(value), self.groups_name())).transpose()?;
         let names = self.claims.iter().take(CLAIMS_MAX);
         let claims: BTreeMap<_, _> =
             names.filter_map(|name| Some((name.clone(), userinfo.0.get(name)?.clone()))).collect();
@@ -204,14 +216,21 @@ impl Reading<'_> {
         Ok(ToldAnew { groups, claims })
     }
 
-    /// The claims in which the address may stand, in this order.
+    /// The claims in which the address may stand, in this order. `preferred_username` is none of them: people change it.
     fn email_claims(&self) -> Vec<&str> {
-        let usual: &[&str] = if self.tenant.is_some() { &["email", "upn", "preferred_username"] } else { &["email"] };
+        let usual: &[&str] = if self.tenant.is_some() { &["email", "upn"] } else { &["email"] };
         self.email_claim.into_iter().chain(usual.iter().copied()).collect()
     }
 
     fn groups_name(&self) -> &str {
         self.groups_claim.unwrap_or("groups")
+    }
+
+    /// Whether the token says that the groups are told elsewhere.
+    fn is_overage(&self, token: &Claims) -> bool {
+        let name = self.groups_name();
+        let named = token.get("_claim_names").and_then(Value::as_object).is_some_and(|names| names.contains_key(name));
+        named || (name == "groups" && token.get("hasgroups").is_some_and(is_yes))
     }
 
     fn email(&self, token: &Claims, userinfo: Option<&Userinfo>) -> Result<Email, Refusal> {
@@ -228,32 +247,32 @@ impl Reading<'_> {
         let (claim, value, document) = found.ok_or_else(|| Refusal::NoEmail(names.join(", ")))?;
         let address = value.as_str().and_then(|text| text.parse::<EmailAddress>().ok());
         let address = address.ok_or_else(|| Refusal::NotAnAddress(claim.to_owned()))?;
-        match self.trust(claim, &address, document) {
+        match self.trust(claim, &address, document, token) {
             Some(trust) => Ok(Email { address, claim: claim.to_owned(), trust }),
             None => Err(Refusal::Unverified(address)),
         }
     }
 
-    fn trust(&self, claim: &str, address: &EmailAddress, document: Document<'_>) -> Option<Trust> {
-        // `email_verified` is about `email`; where that is another address, nothing is said about this one.
-        let about = document.get("email").and_then(Value::as_str);
-        let about_this = claim == "email"
-            || about.is_none_or(|text| text.parse::<EmailAddress>().is_ok_and(|email| email == *address));
-        let verified = document.get("email_verified").filter(|_| about_this);
-        if verified == Some(&Value::Bool(true)) {
+    fn trust(&self, claim: &str, address: &EmailAddress, document: Document<'_>, token: &Claims) -> Option<Trust> {
+        // `email_verified` is about `email`; where that is another address, or none, nothing is said for this one.
+        let vouches = claim == "email" || document.email().is_some_and(|email| is_address(email, address));
+        if vouches && document.get("email_verified") == Some(&Value::Bool(true)) {
             return Some(Trust::Verified);
         }
         if self.authoritative_for.iter().any(|domain| address.is_at(domain)) {
             return Some(Trust::Declared);
         }
-        self.tenant?;
         // A tenant vouches for its own people, unless it says that the address is not checked. A guest's address is
-        // another organisation's word.
-        let denied = |name: &str| document.get(name).is_some_and(|value| !is_yes(value));
-        let guest = document.get("acct").is_some_and(|value| value.as_u64() != Some(0) && value.as_str() != Some("0"));
-        let doubted = verified.is_some() || denied("xms_edov");
-        let vouched = document.get("xms_edov").is_some_and(is_yes);
-        if doubted || (guest && !vouched) { None } else { Some(Trust::Tenant) }
+        // another organisation's word. What speaks against either counts wherever it stands.
+        let tenant = self.tenant?;
+        let issuer = token.get("iss").and_then(Value::as_str);
+        let said = [Document::Token(token), document];
+        let doubted = said.iter().any(|document| document.doubts(claim, address));
+        let guest = said.iter().any(|document| document.is_guest(issuer, tenant));
+        let vouched = vouches && document.get("xms_edov").is_some_and(is_yes);
+        // People choose it themselves: only that of somebody who is called a member counts, by a token that says so.
+        let chosen = claim == "preferred_username" && token.get("acct").is_none_or(|account| !is_member(account));
+        if doubted || chosen || (guest && !vouched) { None } else { Some(Trust::Tenant) }
     }
 }
 
@@ -271,6 +290,37 @@ impl<'a> Document<'a> {
             Self::Userinfo(all) => all.get(name),
         }
     }
+
+    fn email(self) -> Option<&'a str> {
+        self.get("email").and_then(Value::as_str)
+    }
+
+    /// Whether it says that the address is not checked.
+    fn doubts(self, claim: &str, address: &EmailAddress) -> bool {
+        let about = claim == "email" || self.email().is_none_or(|email| is_address(email, address));
+        let unverified = self.get("email_verified").is_some_and(|value| *value != Value::Bool(true));
+        (about && unverified) || self.get("xms_edov").is_some_and(|value| !is_yes(value))
+    }
+
+    /// Whether it says that the person is a guest of the tenant: in so many words, or because somebody else than the issuer
+    /// let them in.
+    fn is_guest(self, issuer: Option<&str>, tenant: &str) -> bool {
+        let own = |provider: &str| {
+            Some(provider) == issuer || provider.eq_ignore_ascii_case(&format!("https://sts.windows.net/{tenant}/"))
+        };
+        let elsewhere = |value: &Value| !value.is_null() && !value.as_str().is_some_and(own);
+        self.get("acct").is_some_and(|account| !is_member(account)) || self.get("idp").is_some_and(elsewhere)
+    }
+}
+
+/// Whether the text is this address.
+fn is_address(text: &str, address: &EmailAddress) -> bool {
+    text.parse::<EmailAddress>().is_ok_and(|email| email == *address)
+}
+
+/// Whether a value of `acct` says that the account is a member's.
+fn is_member(account: &Value) -> bool {
+    account.as_u64() == Some(0) || account.as_str() == Some("0")
 }
 
 fn is_missing(value: Option<&Value>) -> bool {
@@ -291,15 +341,15 @@ fn is_yes(value: &Value) -> bool {
     }
 }
 
-/// Whether the token says that the groups are told elsewhere.
-fn is_overage(token: &Claims) -> bool {
-    let named = token.get("_claim_names").and_then(Value::as_object).is_some_and(|names| names.contains_key("groups"));
-    named || token.get("hasgroups").is_some_and(is_yes)
-}
-
-/// The groups of a claim: texts of a list. Everything else in it is left out.
-fn groups(value: Option<&Value>) -> Result<Vec<String>, Refusal> {
-    let list = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+/// The groups of a claim: texts of a list, or one text. Everything else in the list is left out; what is no list would be
+/// groups that no rule sees.
+fn groups(value: Option<&Value>, claim: &str) -> Result<Vec<String>, Refusal> {
+    let list: &[Value] = match value {
+        None | Some(Value::Null) => &[],
+        Some(Value::Array(list)) => list.as_slice(),
+        Some(text @ Value::String(_)) => std::slice::from_ref(text),
+        Some(_) => return Err(Refusal::NotGroups(claim.to_owned())),
+    };
     let fits = |name: &&str| (1..=GROUP_SIZE_MAX).contains(&name.len());
     let groups: Vec<_> = list.iter().filter_map(Value::as_str).filter(fits).map(str::to_owned).collect();
     if groups.len() > GROUPS_MAX { Err(Refusal::TooManyGroups) } else { Ok(groups) }
@@ -313,7 +363,7 @@ pub fn graph_groups(bytes: &[u8]) -> Option<Result<Vec<String>, Refusal>> {
     if answer.contains_key("@odata.nextLink") {
         return Some(Err(Refusal::TooManyGroups));
     }
-    Some(groups(Some(value)))
+    Some(groups(Some(value), "value"))
 }
 
 fn amr(value: Option<&Value>) -> Vec<String> {

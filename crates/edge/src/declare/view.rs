@@ -195,7 +195,9 @@ fn selector(selector: &Selector) -> Value {
         Selector::Everyone => json!({ "everyone": true }),
         Selector::AnyServiceToken => json!({ "any_service_token": true }),
         Selector::IdpGroup(group) if group.login_method.is_none() => json!({ "idp_group": group.name }),
-        Selector::Github(github) if github.team.is_none() => json!({ "github": github.organization }),
+        Selector::Github(github) if github.team.is_none() && github.login_method.is_none() => {
+            json!({ "github": github.organization })
+        }
         // The others are written as they are stored.
         other => serde_json::to_value(other).unwrap_or(Value::Null),
     }

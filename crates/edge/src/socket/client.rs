@@ -17,7 +17,7 @@ use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
 
 use super::{
     Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain, Explained,
-    Exported, InviteUser, KeyStatus, LoginMethodStatus, LoginTestBegun, LoginTestQuery, LoginTestResult,
+    Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus, LoginTestBegun, LoginTestQuery, LoginTestResult,
     NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked, PersonStatus,
     PolicyTested, Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued,
     ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, SocketError, TestPolicy, TunnelRoutes, TunnelStatus,
@@ -230,6 +230,10 @@ impl Administration for Client {
 
     async fn login_test(&self, request: LoginTestQuery) -> Answer<LoginTestResult> {
         self.post("/v1/login-methods/test/result", &request).await
+    }
+
+    async fn last_login(&self, request: NamedLoginMethod) -> Answer<LastLogin> {
+        self.post("/v1/login-methods/last-login", &request).await
     }
 
     async fn users(&self) -> Answer<Vec<UserStatus>> {

@@ -10,7 +10,7 @@ use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
 
 use super::{
     AUDIT_MAX, Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain,
-    Explained, Exported, InviteUser, KeyStatus, Lock, LoginMethodStatus, LoginTestBegun, LoginTestQuery,
+    Explained, Exported, InviteUser, KeyStatus, LastLogin, Lock, LoginMethodStatus, LoginTestBegun, LoginTestQuery,
     LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked,
     PersonStatus, PolicyTested, Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel,
     ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes,
@@ -235,6 +235,10 @@ impl Administration for Offline {
     }
 
     async fn login_test(&self, _: LoginTestQuery) -> Answer<LoginTestResult> {
+        needs_edge("a test of a login method")
+    }
+
+    async fn last_login(&self, _: NamedLoginMethod) -> Answer<LastLogin> {
         needs_edge("a test of a login method")
     }
 

@@ -268,6 +268,10 @@ fn router(office: Arc<dyn Administration>) -> Router {
             post(async |State(office): Office, Asked(request)| json(office.login_test(request).await)),
         )
         .route(
+            "/v1/login-methods/last-login",
+            post(async |State(office): Office, Asked(request)| json(office.last_login(request).await)),
+        )
+        .route(
             "/v1/users",
             get(async |State(office): Office| json(office.users().await))
                 .post(async |State(office): Office, Asked(request)| json(office.invite_user(request).await)),

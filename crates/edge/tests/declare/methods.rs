@@ -292,3 +292,37 @@ async fn an_edge_without_mail_takes_every_method_but_pins() {
     let error = desk.send(&request(ACCESS, &[])).await.unwrap_err().to_string();
     assert!(error.contains("login method `pin` sends mail, and this edge cannot: add `[smtp]`"), "{error}");
 }
+
+#[tokio::test]
+async fn rules_that_any_of_several_providers_could_make_hold_are_warned_about() {
+    let rules = "\
+groups:
+  - {name: ops, include: [{github: {organization: acme, team: ops}}]}
+  - {name: ops-there, include: [{github: acme}], require: [{login_method: ghe}]}
+policies:
+  - {name: staff, action: allow, include: [{idp_group: admins}, {oidc_claim: {name: a, value: b}}, {group: ops}]}
+  - {name: named, action: allow, include: [{idp_group: {name: admins, login_method: lab}}, {github: {organization: acme, login_method: ghe}}]}
+  - {name: careful, action: allow, include: [{email: a@b.example}], exclude: [{idp_group: contractors}]}
+  - {name: out, action: block, include: [{idp_group: contractors}], exclude: [{idp_group: admins}]}
+";
+    let several = "`keycloak`, `entra`, `google`, `auth0`, `gitlab`, `lab`";
+    let warning = |what: &str, methods: &str| {
+        format!("{what} holds by the word of any of {methods}; name the one that is meant by `login_method`")
+    };
+    let expected = [
+        warning("group `ops`: github `acme/ops`", "`github`, `ghe`"),
+        warning("policy `staff`: idp_group `admins`", several),
+        warning("policy `staff`: oidc_claim `a` = `b`", several),
+        warning("policy `out`: idp_group `admins`", several),
+    ];
+    let desk = Desk::configured().await;
+    let report = desk.send(&all(&format!("{METHODS}{rules}"))).await.unwrap();
+    let found: Vec<_> = report.warnings.iter().filter(|warning| warning.contains("by the word of")).collect();
+    assert_eq!(found, expected.iter().collect::<Vec<_>>());
+    // Where one method only could have said it, its name need not be.
+    let one = "login_methods:\n  - {name: ghe, type: github, client_id: c, client_secret: {env: GOOGLE}}\n";
+    let other = Desk::configured().await;
+    let report =
+        other.send(&all(&format!("{one}groups:\n  - {{name: ops, include: [{{github: acme}}]}}\n"))).await.unwrap();
+    assert_eq!(report.warnings, [""; 0]);
+}

@@ -121,6 +121,7 @@ fn files() -> impl Strategy<Value = String> {
         Just("idp_group: {name: \"1e3\", login_method: \"1\"}"),
         Just("idp_group: \"~\""),
         Just("github: {organization: \"1\", team: \"2\"}"),
+        Just("github: {organization: \"1\", login_method: \"1\"}"),
         Just("oidc_claim: {name: \"null\", value: 1.0}"),
         Just("time_of_week: {days: [sat-mon], from: \"22:00\", to: 6:00, zone: utc}"),
         Just("external_evaluation: {evaluate_url: \"https://e.example/?a=b\", keys_url: \"https://e.example\"}"),

@@ -34,6 +34,8 @@ const GOOD: &[(&str, &str)] = &[
     ("github: ACME", "github: acme"),
     ("github: {organization: Acme, team: Ops}", "github: {organization: acme, team: ops}"),
     ("github: {organization: acme}", "github: acme"),
+    ("github: {organization: acme, login_method: pin}", ""),
+    ("github: {organization: acme, team: ops, login_method: pin}", ""),
     ("oidc_claim: {name: department, value: \"R&D: all\"}", ""),
     (
         "oidc_claim: {name: level, value: 7, login_method: pin}",
@@ -134,6 +136,7 @@ const WRONG: &[(&str, &str)] = &[
         "4:44: `a b` is not a team at GitHub: write its slug, as in github.com/orgs/NAME/teams/SLUG",
     ),
     ("github: {team: ops}", "4:17: github without `organization`"),
+    ("github: {organization: a, login_method: pim}", "4:17: there is no login method `pim`; did you mean `pin`?"),
     ("oidc_claim: {name: department}", "4:21: oidc_claim without `value`"),
     ("oidc_claim: {name: department, value: [a]}", "4:47: `value` is one value: write one rule for each"),
     (

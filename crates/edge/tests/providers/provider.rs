@@ -1,7 +1,7 @@
 //! A provider that lets in whoever comes, and says of them what a test wants.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex},
 };
 
@@ -33,6 +33,8 @@ pub(crate) struct Ways {
     pub(crate) claims: Value,
     /// The name of its key.
     pub(crate) kid: &'static str,
+    /// With which status it answers where its keys are.
+    pub(crate) keys_status: u16,
     /// What the token endpoint answers in the place of tokens.
     pub(crate) token: Option<(u16, Value)>,
     /// What the token endpoint answers to refresh tokens in the place of tokens.
@@ -62,8 +64,8 @@ struct Inner {
     ways: Mutex<Ways>,
     /// Paths that were asked for, in order.
     asked: Mutex<Vec<String>>,
-    /// What the next code stands for: nonce and challenge.
-    code: Mutex<(String, String)>,
+    /// What codes stand for: nonces, by challenge.
+    codes: Mutex<HashMap<String, String>>,
     /// Refresh tokens that count.
     refresh: Mutex<BTreeSet<String>>,
     /// How many there were, in all.
@@ -84,6 +86,7 @@ impl Provider {
         let ways = Ways {
             claims: json!({}),
             kid: "one",
+            keys_status: 200,
             token: None,
             refresh: None,
             gives_refresh: true,
@@ -97,7 +100,7 @@ impl Provider {
             key: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(),
             ways: Mutex::new(ways),
             asked: Mutex::default(),
-            code: Mutex::default(),
+            codes: Mutex::default(),
             refresh: Mutex::default(),
             given: Mutex::default(),
             clock: Mutex::new(Clock::manual(NOW)),
@@ -139,7 +142,7 @@ impl Provider {
             |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned()).unwrap();
         assert_eq!((one("response_type"), one("code_challenge_method")), ("code".into(), "S256".into()));
         assert_eq!(one("client_id"), CLIENT_ID);
-        *self.inner.code.lock().unwrap() = (one("nonce"), one("code_challenge"));
+        self.inner.codes.lock().unwrap().insert(one("code_challenge"), one("nonce"));
         format!("code=CODE&state={}", one("state"))
     }
 }
@@ -202,11 +205,12 @@ async fn discovery(State(inner): Shared) -> String {
     .to_string()
 }
 
-async fn jwks(State(inner): Shared) -> String {
+async fn jwks(State(inner): Shared) -> (StatusCode, String) {
     let ways = inner.note("jwks");
     let point = inner.key.public_key().as_ref();
     let (x, y) = (BASE64URL_NOPAD.encode(&point[1..33]), BASE64URL_NOPAD.encode(&point[33..]));
-    json!({"keys": [{"kty": "EC", "crv": "P-256", "kid": ways.kid, "x": x, "y": y}]}).to_string()
+    let keys = json!({"keys": [{"kty": "EC", "crv": "P-256", "kid": ways.kid, "x": x, "y": y}]});
+    (StatusCode::from_u16(ways.keys_status).unwrap(), keys.to_string())
 }
 
 async fn token(State(inner): Shared, headers: HeaderMap, body: Bytes) -> (StatusCode, String) {
@@ -230,9 +234,8 @@ async fn token(State(inner): Shared, headers: HeaderMap, body: Bytes) -> (Status
         }
         return (StatusCode::OK, inner.tokens(&ways, None));
     }
-    let (nonce, challenge) = inner.code.lock().unwrap().clone();
-    let verifier = field("code_verifier");
-    assert_eq!(BASE64URL_NOPAD.encode(digest(&SHA256, verifier.as_bytes()).as_ref()), challenge);
+    let challenge = BASE64URL_NOPAD.encode(digest(&SHA256, field("code_verifier").as_bytes()).as_ref());
+    let nonce = inner.codes.lock().unwrap().get(&challenge).expect("the verifier of a challenge").clone();
     assert_eq!((field("code"), field("grant_type")), ("CODE".into(), "authorization_code".into()));
     assert!(field("redirect_uri").starts_with("https://access.example.com/.access/callback/"));
     (StatusCode::OK, inner.tokens(&ways, Some(&nonce)))

@@ -1,3 +1,5 @@
+use std::{sync::Arc, time::Duration};
+
 use serde_json::json;
 
 use crate::{
@@ -60,6 +62,67 @@ async fn keys_that_change_between_login_and_callback_are_read_again_at_most_once
     provider.behave(|ways| ways.kid = "three");
     let refused = site.log_in(&mut Browser::default(), "work", &provider).await;
     assert_eq!((refused.status.as_u16(), provider.asked("jwks")), (502, 2), "not again within a minute");
+}
+
+// O8
+#[tokio::test]
+async fn everybody_who_comes_back_across_a_change_of_keys_is_logged_in_by_one_reading() {
+    let provider = Provider::start().await;
+    let site = Arc::new(Site::open(|keys| vec![openid(keys, "work", &provider), pin()]).await);
+    let mut coming = Vec::new();
+    for _ in 0..20 {
+        let mut browser = Browser::default();
+        let location = site.sent(&mut browser, "work").await;
+        coming.push((browser, provider.lets_in(&location)));
+    }
+    provider.behave(|ways| ways.kid = "two");
+    let mut all = tokio::task::JoinSet::new();
+    for (mut browser, query) in coming {
+        let site = site.clone();
+        all.spawn(async move { site.back(&mut browser, "work", &query).await.status.as_u16() });
+    }
+    assert_eq!(all.join_all().await, [303; 20], "{:?}", site.failures().await);
+    assert_eq!(provider.asked("jwks"), 2, "once before, and once for all of them");
+}
+
+// O8
+#[tokio::test]
+async fn keys_that_could_not_be_read_again_are_asked_for_after_a_moment() {
+    let provider = Provider::start().await;
+    let site = Site::open(|keys| vec![openid(keys, "work", &provider), pin()]).await;
+    assert_eq!(site.log_in(&mut Browser::default(), "work", &provider).await.status, 303);
+    provider.behave(|ways| (ways.kid, ways.keys_status) = ("two", 503));
+    for _ in 0..2 {
+        let trouble = site.log_in(&mut Browser::default(), "work", &provider).await;
+        assert_eq!(trouble.status, 503);
+        assert_eq!(site.last_failure().await, "by work: the provider is down: it answers with status 503");
+    }
+    assert_eq!(provider.asked("jwks"), 2, "not at once again");
+    provider.behave(|ways| ways.keys_status = 200);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(4)).await;
+    tokio::time::resume();
+    assert_eq!(site.log_in(&mut Browser::default(), "work", &provider).await.status, 303);
+}
+
+#[tokio::test]
+async fn whose_groups_are_told_elsewhere_is_not_logged_in_without_them() {
+    let provider = Provider::start().await;
+    let site = Site::open(|keys| vec![openid(keys, "work", &provider)]).await;
+    let overage = "more groups than fit into a token, and nobody asks for them elsewhere: declare `groups: true`";
+    for (claims, status, recorded) in [
+        (json!({"_claim_names": {"groups": "src1"}}), 403, overage),
+        (json!({"hasgroups": true}), 403, overage),
+        (json!({"groups": {"contractors": true}}), 502, "the claim `groups` holds no groups"),
+    ] {
+        provider.behave(|ways| ways.claims = claims.clone());
+        let mut browser = Browser::default();
+        let page = site.log_in(&mut browser, "work", &provider).await;
+        assert_eq!(page.status, status, "{claims}: {}", page.body);
+        assert!(!site.is_logged_in(&browser), "{claims}");
+        let last = site.last_failure().await;
+        assert!(last.contains(recorded), "{claims}: {last}");
+    }
 }
 
 // A2

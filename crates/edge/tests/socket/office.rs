@@ -9,9 +9,9 @@ use tunnel_edge::{
     keys::KeyState,
     socket::{
         Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain,
-        Explained, Exported, InviteUser, KeyStatus, LoginMethodStatus, LoginTestBegun, LoginTestQuery, LoginTestResult,
-        NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked, PersonStatus,
-        PolicyTested, Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel,
+        Explained, Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus, LoginTestBegun, LoginTestQuery,
+        LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked,
+        PersonStatus, PolicyTested, Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel,
         ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, Tested,
         TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus, WhichSessions, problem,
     },
@@ -260,6 +260,11 @@ impl Administration for Office {
     async fn login_test(&self, request: LoginTestQuery) -> Answer<LoginTestResult> {
         self.note(&request);
         Ok(LoginTestResult { outcome: None })
+    }
+
+    async fn last_login(&self, request: NamedLoginMethod) -> Answer<LastLogin> {
+        self.note(&request);
+        Ok(LastLogin { method: request.name, url: "https://access.localhost:8443/.access/account".into(), who: None })
     }
 
     async fn users(&self) -> Answer<Vec<UserStatus>> {

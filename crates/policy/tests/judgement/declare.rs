@@ -9,7 +9,7 @@ use tunnel_policy::{
 use tunnel_proto::{AppId, Hostname, Identity, PersonId, UnixTime};
 
 /// A selector from `email:a@example.com`, `domain:…`, `emails:LIST`, `ip:…`, `ips:LIST`, `country:JP`, `method:…`,
-/// `amr:mfa`, `idp:GROUP[@METHOD]`, `github:ORG[/TEAM]`, `claim:NAME=VALUE[@METHOD]`, `time:mon-fri/09:00-18:00/ZONE`,
+/// `amr:mfa`, `idp:GROUP[@METHOD]`, `github:ORG[/TEAM][@METHOD]`, `claim:NAME=VALUE[@METHOD]`, `time:mon-fri/09:00-18:00/ZONE`,
 /// `eval:HOST`, `group:…`, `token:…`, `any-token` or `everyone`. An underscore stands for a space.
 pub(crate) fn selector(text: &str) -> Selector {
     let Some((kind, value)) = text.split_once(':') else {
@@ -30,9 +30,9 @@ pub(crate) fn selector(text: &str) -> Selector {
         "amr" => Selector::AuthMethod(value.to_owned()),
         "idp" => Selector::IdpGroup(ProviderGroup { name: what.to_owned(), login_method: login_method() }),
         "github" => {
-            let (organization, team) = value.split_once('/').unwrap_or((value, ""));
+            let (organization, team) = what.split_once('/').unwrap_or((what, ""));
             let team = Some(team.to_owned()).filter(|team| !team.is_empty());
-            Selector::Github(GithubTeam { organization: organization.to_owned(), team })
+            Selector::Github(GithubTeam { organization: organization.to_owned(), team, login_method: login_method() })
         }
         "claim" => {
             let (name, value) = what.split_once('=').expect(text);

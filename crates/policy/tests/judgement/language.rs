@@ -93,6 +93,11 @@ fn an_organisation_at_github_is_the_same_in_any_case() {
         ("github:other", true),
         ("github:other/ops", false),
         ("github:ops", false),
+        ("github:acme@entra", true),
+        ("github:acme/ops@entra", true),
+        ("github:acme@ghes", false),
+        ("github:acme/ops@ghes", false),
+        ("github:acm@entra", false),
     ];
     for (rules, admitted) in table {
         assert_eq!(admits(rules), admitted, "{rules}");
@@ -242,7 +247,7 @@ fn a_login_that_could_still_prove_something_is_not_hopeless() {
         assert!(!hopeless(&app, rules), "{rules}");
     }
     app.login_methods = vec!["pin".parse().unwrap()];
-    for rules in ["idp:admins@entra", "claim:a=b@entra", "method:entra", "everyone & country:JP"] {
+    for rules in ["idp:admins@entra", "github:acme@hub", "claim:a=b@entra", "method:entra", "everyone & country:JP"] {
         assert!(hopeless(&app, rules), "{rules}");
     }
     assert!(!hopeless(&app, "idp:admins@pin"));
@@ -268,6 +273,11 @@ fn every_selector_is_stored_and_read_again_and_says_in_a_line_what_it_is() {
         ),
         ("github:acme", r#"{"github":{"organization":"acme"}}"#, "github `acme`"),
         ("github:acme/ops", r#"{"github":{"organization":"acme","team":"ops"}}"#, "github `acme/ops`"),
+        (
+            "github:acme/ops@hub",
+            r#"{"github":{"organization":"acme","team":"ops","login_method":"hub"}}"#,
+            "github `acme/ops` by `hub`",
+        ),
         ("claim:a=b", r#"{"oidc_claim":{"name":"a","value":"b"}}"#, "oidc_claim `a` = `b`"),
         ("token:backup", r#"{"service_token":"backup"}"#, "service_token `backup`"),
         ("any-token", r#""any_service_token""#, "any_service_token"),

@@ -115,7 +115,7 @@ fn personal() -> impl Strategy<Value = String> {
         1 => prefixed("method", &["pin", "entra"]),
         1 => prefixed("amr", &["otp", "mfa", "MFA"]),
         2 => prefixed("idp", &["admins", "Admins", "admins@entra", "admins@pin", "admin"]),
-        2 => prefixed("github", &["acme", "ACME/Ops", "acme/dev", "acm", "other/ops"]),
+        2 => prefixed("github", &["acme", "ACME/Ops", "acme/dev", "acm", "other/ops", "acme@entra", "acme/ops@pin"]),
         2 => prefixed("claim", &["n=1", "n=true", "n=R&D", "n=R&D@entra", "m=R", "n=null", "n=1.5"]),
         1 => prefixed("eval", &["one.example", "two.example"]),
     ]

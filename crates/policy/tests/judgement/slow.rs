@@ -148,11 +148,14 @@ impl Slow {
             "method" => person.method == value,
             "amr" => person.amr.contains(&value),
             "idp" => by_method && person.groups.contains(&what),
-            "github" => person.github.iter().any(|member| {
-                let member = member.to_lowercase();
-                let value = value.to_lowercase();
-                member == value || (!value.contains('/') && member.starts_with(&format!("{value}/")))
-            }),
+            "github" => {
+                by_method
+                    && person.github.iter().any(|member| {
+                        let member = member.to_lowercase();
+                        let what = what.to_lowercase();
+                        member == what || (!what.contains('/') && member.starts_with(&format!("{what}/")))
+                    })
+            }
             "claim" => {
                 let (name, wanted) = what.split_once('=').expect("a value");
                 by_method

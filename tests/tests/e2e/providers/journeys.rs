@@ -120,7 +120,7 @@ fn a_person_logs_in_at_a_provider_like_entra_and_groups_decide() {
     });
 }
 
-/// Entra ID: which claim is the address: the configured one, then `email`, then `upn`, then `preferred_username`.
+/// Entra ID: which claim is the address: the configured one, then `email`, then `upn`, and never a name that people choose.
 #[test]
 fn the_address_of_a_person_at_entra_is_in_the_claim_that_was_configured() {
     run("entra-claims", async |lab| {
@@ -137,6 +137,7 @@ fn the_address_of_a_person_at_entra_is_in_the_claim_that_was_configured() {
             .with("name", without(&["email", "upn"]))
             .with("box", without(&["email", "upn", "preferred_username"]))
             .with("guest", Account::saying(&json!({"tid": TENANT, "acct": 1, "email": "staff@example.test"})))
+            .with("social", Account::saying(&json!({"tid": TENANT, "idp": "live.com", "email": "staff@example.test"})))
             .with("stray", Account::saying(&json!({"tid": "another-tenant", "upn": "staff@example.test"})));
         let _provider = Provider::start(&lab, config).await?;
         let plain = entra_method(&lab)?;
@@ -148,14 +149,14 @@ fn the_address_of_a_person_at_entra_is_in_the_claim_that_was_configured() {
             let reply = sign_in(&mut visitor, &page, account).await?;
             anyhow::Ok((visitor, reply))
         };
-        for (account, email) in [("all", "mail"), ("upn", "upn"), ("name", "name")] {
+        for (account, email) in [("all", "mail"), ("upn", "upn")] {
             let (_, reply) = come(account).await?;
             assert_arrived(&reply, DEEP);
             asserted(&stage, &format!("{email}@example.test")).await?;
         }
         // Nobody has an address in a claim that was not named; a guest's is the word of another organisation; another
         // tenant's people are not this one's.
-        for account in ["box", "guest", "stray"] {
+        for account in ["name", "box", "guest", "social", "stray"] {
             let (visitor, reply) = come(account).await?;
             assert_failed(&visitor, &reply, &[400, 401, 403], "entra");
         }

@@ -110,7 +110,9 @@ fn a_provider_is_believed_about_domains_that_it_was_declared_authoritative_for()
 fn a_declared_claim_comes_first_and_the_word_about_another_address_does_not_count_for_it() {
     let reading = Reading { email_claim: Some("mail"), ..generic() };
     let cases = [
-        (json!({"mail": "m@a.example", "email_verified": true}), Some(("m@a.example", "mail", Trust::Verified))),
+        // Nor does a word about no address at all: `mail` may be what people wrote there themselves.
+        (json!({"mail": "m@a.example", "email_verified": true}), None),
+        (json!({"mail": "m@a.example", "email": null, "email_verified": true}), None),
         (
             json!({"mail": "m@a.example", "email": "M@A.example", "email_verified": true}),
             Some(("m@a.example", "mail", Trust::Verified)),
@@ -126,24 +128,33 @@ fn a_declared_claim_comes_first_and_the_word_about_another_address_does_not_coun
     for (said, expected) in cases {
         assert_eq!(found(&resolve(&reading, said.clone())), expected, "{said}");
     }
+    let domains = [Hostname::parse("a.example").unwrap()];
+    let declared = Reading { authoritative_for: &domains, ..reading };
+    let said = json!({"mail": "m@a.example", "email_verified": true});
+    assert_eq!(found(&resolve(&declared, said)), Some(("m@a.example", "mail", Trust::Declared)));
 }
 
+/// The claims of somebody in the tenant, and more of them.
+fn member(more: &Value) -> Value {
+    let issuer = format!("https://login.microsoftonline.com/{TENANT}/v2.0");
+    let mut all = json!({"iss": issuer, "tid": TENANT, "upn": "ann@corp.example"});
+    more.as_object().unwrap().iter().for_each(|(name, value)| all[name] = value.clone());
+    all
+}
+
+// O5
 #[test]
 fn a_tenant_vouches_for_its_own_people_and_nobody_elses() {
-    let said = |more: Value| {
-        let mut all = json!({"tid": TENANT, "preferred_username": "ann@corp.example"});
-        more.as_object().unwrap().iter().for_each(|(name, value)| all[name] = value.clone());
-        resolve(&entra(), all)
-    };
+    let said = |more: Value| resolve(&entra(), member(&more));
     for (more, claim, address) in [
-        (json!({}), "preferred_username", "ann@corp.example"),
-        (json!({"upn": "upn@corp.example"}), "upn", "upn@corp.example"),
+        (json!({}), "upn", "ann@corp.example"),
         (json!({"upn": "upn@corp.example", "email": "mail@corp.example"}), "email", "mail@corp.example"),
         (json!({"email": "mail@corp.example", "xms_edov": true}), "email", "mail@corp.example"),
         (json!({"email": "mail@corp.example", "xms_edov": "1"}), "email", "mail@corp.example"),
-        (json!({"acct": 0}), "preferred_username", "ann@corp.example"),
-        (json!({"acct": 1, "xms_edov": 1}), "preferred_username", "ann@corp.example"),
-        (json!({"tid": TENANT.to_uppercase()}), "preferred_username", "ann@corp.example"),
+        (json!({"acct": 0}), "upn", "ann@corp.example"),
+        (json!({"email": "mail@corp.example", "acct": 1, "xms_edov": 1}), "email", "mail@corp.example"),
+        (json!({"tid": TENANT.to_uppercase()}), "upn", "ann@corp.example"),
+        (json!({"preferred_username": "other@corp.example"}), "upn", "ann@corp.example"),
     ] {
         assert_eq!(found(&said(more.clone())), Some((address, claim, Trust::Tenant)), "{more}");
     }
@@ -151,18 +162,91 @@ fn a_tenant_vouches_for_its_own_people_and_nobody_elses() {
         json!({"xms_edov": false}),
         json!({"xms_edov": "0"}),
         json!({"xms_edov": null}),
+        json!({"email_verified": false}),
         json!({"email": "ann@corp.example", "email_verified": false}),
         json!({"email": "ann@corp.example", "email_verified": "true"}),
         json!({"acct": 1}),
         json!({"acct": "1"}),
+        // `xms_edov` is about `email`, and not about this.
+        json!({"acct": 1, "xms_edov": true}),
+        json!({"acct": 1, "xms_edov": true, "email": "", "email_verified": null}),
     ] {
         assert_eq!(said(doubt.clone()).refusals, [Refusal::Unverified(email("ann@corp.example"))], "{doubt}");
     }
     for tid in [json!("11111111-2222-3333-4444-555555555555"), json!(""), json!([TENANT]), Value::Null] {
         assert_eq!(said(json!({"tid": tid})).refusals, [Refusal::Tenant], "{tid}");
     }
-    let nobody = resolve(&entra(), json!({"tid": TENANT}));
-    assert_eq!(nobody.refusals, [Refusal::NoEmail("email, upn, preferred_username".into())]);
+    let nobody = resolve(&entra(), json!({"tid": TENANT, "preferred_username": "ann@corp.example"}));
+    assert_eq!(nobody.refusals, [Refusal::NoEmail("email, upn".into())]);
+}
+
+// O5
+#[test]
+fn who_was_let_in_by_another_provider_than_the_tenant_is_its_guest() {
+    let said = |idp: Value| resolve(&entra(), member(&json!({"email": "boss@corp.example", "idp": idp})));
+    let issuer = format!("https://login.microsoftonline.com/{TENANT}/v2.0");
+    for own in [json!(issuer), json!(format!("https://sts.windows.net/{TENANT}/")), Value::Null] {
+        assert_eq!(found(&said(own.clone())), Some(("boss@corp.example", "email", Trust::Tenant)), "{own}");
+    }
+    for other in [
+        json!("https://sts.windows.net/11111111-2222-3333-4444-555555555555/"),
+        json!("live.com"),
+        json!("google.com"),
+        json!("mail"),
+        json!(""),
+        json!([issuer]),
+    ] {
+        assert_eq!(said(other.clone()).refusals, [Refusal::Unverified(email("boss@corp.example"))], "{other}");
+    }
+    // A member by the word of `acct` is one only if nothing else says otherwise.
+    let both = json!({"email": "boss@corp.example", "idp": "live.com", "acct": 0});
+    assert_eq!(resolve(&entra(), member(&both)).refusals, [Refusal::Unverified(email("boss@corp.example"))]);
+    let checked = json!({"email": "eve@evil.example", "idp": "live.com", "xms_edov": true});
+    assert_eq!(found(&resolve(&entra(), member(&checked))), Some(("eve@evil.example", "email", Trust::Tenant)));
+}
+
+// O5
+#[test]
+fn what_the_token_says_against_somebody_counts_also_for_an_address_of_userinfo() {
+    let names = ["department".to_owned()];
+    let reading = Reading { claims: &names, ..entra() };
+    let info = json!({"sub": "somebody", "email": "boss@corp.example", "department": "it"});
+    let info = Userinfo::read(info.to_string().as_bytes(), "somebody").unwrap();
+    let said = |more: Value| {
+        let token = claims(member(&more));
+        assert!(reading.wants_userinfo(&token), "{more}");
+        reading.resolve(&token, Some(&info))
+    };
+    assert_eq!(found(&said(json!({}))), Some(("boss@corp.example", "email", Trust::Tenant)));
+    for against in [
+        json!({"acct": 1}),
+        json!({"acct": 1, "xms_edov": true}),
+        json!({"idp": "live.com"}),
+        json!({"xms_edov": false}),
+        json!({"email_verified": false}),
+    ] {
+        assert_eq!(said(against.clone()).refusals, [Refusal::Unverified(email("boss@corp.example"))], "{against}");
+    }
+    // And what userinfo itself says against them.
+    let guest = Userinfo::read(br#"{"sub":"somebody","acct":1,"email":"boss@corp.example"}"#, "somebody").unwrap();
+    let thin = reading.resolve(&claims(json!({"tid": TENANT})), Some(&guest));
+    assert_eq!(thin.refusals, [Refusal::Unverified(email("boss@corp.example"))]);
+}
+
+// O5
+#[test]
+fn a_name_that_people_choose_is_an_address_only_if_declared_and_of_a_member() {
+    let reading = Reading { email_claim: Some("preferred_username"), ..entra() };
+    let said = |more: Value| {
+        let mut all = member(&more);
+        all["preferred_username"] = json!("boss@corp.example");
+        resolve(&reading, all)
+    };
+    let trusted = Some(("boss@corp.example", "preferred_username", Trust::Tenant));
+    assert_eq!(found(&said(json!({"acct": 0}))), trusted);
+    for doubt in [json!({}), json!({"acct": 1}), json!({"acct": null}), json!({"acct": 0, "idp": "live.com"})] {
+        assert_eq!(said(doubt.clone()).refusals, [Refusal::Unverified(email("boss@corp.example"))], "{doubt}");
+    }
 }
 
 #[test]
@@ -186,8 +270,20 @@ fn groups_are_texts_and_too_many_of_them_are_an_end() {
     let long = "g".repeat(257);
     let mixed = json!(["staff", 7, {"id": "x"}, "", null, ["y"], long, "Domain Admins"]);
     assert_eq!(said(mixed).groups, ["staff", "Domain Admins"]);
-    assert!(said(json!("staff")).groups.is_empty());
-    assert!(said(json!({"staff": true})).groups.is_empty());
+    assert_eq!(said(json!("contractors")).groups, ["contractors"], "one text is a list of one");
+    for none in [Value::Null, json!([]), json!("")] {
+        let nothing = said(none.clone());
+        assert_eq!((nothing.groups.len(), nothing.refusals), (0, vec![]), "{none}");
+    }
+    // Groups that no rule would see are none to go on with: somebody is kept out by them, perhaps.
+    for unread in [json!({"staff": true}), json!(7), json!(true)] {
+        let refused = said(unread.clone());
+        assert_eq!(
+            (refused.groups.len(), refused.refusals),
+            (0, vec![Refusal::NotGroups("groups".into())]),
+            "{unread}"
+        );
+    }
     let many = |count: usize| json!((0..count).map(|n| format!("g{n}")).collect::<Vec<_>>());
     assert_eq!(said(many(GROUPS_MAX)).groups.len(), GROUPS_MAX);
     let over = said(many(GROUPS_MAX + 1));
@@ -207,6 +303,11 @@ fn groups_that_do_not_fit_are_asked_for_elsewhere() {
     flagged["hasgroups"] = json!(true);
     assert!(resolve(&entra(), claimed).overage && resolve(&entra(), flagged).overage);
     assert!(!resolve(&entra(), base()).overage);
+    // What does not fit is that claim, and no other.
+    let roles = Reading { groups_claim: Some("roles"), ..entra() };
+    let mut named = base();
+    named["_claim_names"] = json!({"roles": "src1"});
+    assert!(resolve(&roles, named.clone()).overage && !resolve(&entra(), named).overage);
     assert_eq!(graph_groups(br#"{"@odata.context":"x","value":["a","b"]}"#), Some(Ok(vec!["a".into(), "b".into()])));
     let more = br#"{"@odata.nextLink":"https://evil.example","value":["a"]}"#;
     assert_eq!(graph_groups(more), Some(Err(Refusal::TooManyGroups)));
@@ -239,6 +340,8 @@ fn userinfo_fills_in_what_the_token_leaves_out_and_overrides_nothing() {
     let resolution = generic().resolve(&thin, Some(&full));
     assert_eq!(found(&resolution), Some(("a@b.example", "email", Trust::Verified)));
     assert_eq!(resolution.groups, ["g"]);
+    let null = claims(json!({"email": "a@b.example", "email_verified": true, "groups": null}));
+    assert_eq!(generic().resolve(&null, Some(&full)).groups, ["g"]);
     // The token's word that something is verified is not about what userinfo says, and the other way round.
     let flag = claims(json!({"email_verified": true}));
     let address = info(json!({"sub": "somebody", "email": "boss@b.example"}));
@@ -263,7 +366,8 @@ fn userinfo_is_asked_only_for_what_is_wanted() {
     assert!(Reading { groups_claim: Some("roles"), ..generic() }.wants_userinfo(&has_email));
     assert!(Reading { groups_by_userinfo: true, ..generic() }.wants_userinfo(&has_email));
     assert!(Reading { email_claim: Some("mail"), ..generic() }.wants_userinfo(&has_email));
-    assert!(!entra().wants_userinfo(&claims(json!({"preferred_username": "a@b.example"}))));
+    assert!(!entra().wants_userinfo(&claims(json!({"upn": "a@b.example"}))));
+    assert!(entra().wants_userinfo(&claims(json!({"preferred_username": "a@b.example"}))));
     assert!(entra().wants_userinfo(&claims(json!({}))));
 }
 

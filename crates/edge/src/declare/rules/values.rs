@@ -11,7 +11,7 @@ use super::super::{
 };
 
 const IDP_GROUP: Keys = Keys { known: &["name", "login_method"], later: &[] };
-const GITHUB: Keys = Keys { known: &["organization", "team"], later: &[] };
+const GITHUB: Keys = Keys { known: &["organization", "team", "login_method"], later: &[] };
 const OIDC_CLAIM: Keys = Keys { known: &["name", "value", "login_method"], later: &[] };
 const TIME_OF_WEEK: Keys = Keys { known: &["days", "from", "to", "zone"], later: &[] };
 const EXTERNAL_EVALUATION: Keys =
@@ -36,12 +36,14 @@ pub(super) fn idp_group(read: &mut Reader, node: &Node) -> Option<ProviderGroup>
 
 pub(super) fn github(read: &mut Reader, node: &Node) -> Option<GithubTeam> {
     if !matches!(node.value, Value::Map(_)) {
-        return Some(GithubTeam { organization: read.with(node, "github", organization)?, team: None });
+        let organization = read.with(node, "github", organization)?;
+        return Some(GithubTeam { organization, team: None, login_method: None });
     }
     let fields = read.fields(node, "github", &GITHUB)?;
     let organization = required(read, &fields, "organization", organization);
     let team = fields.get("team").map_or(Some(None), |node| read.with(node, "team", team).map(Some));
-    Some(GithubTeam { organization: organization?, team: team? })
+    let login_method = login_method(read, &fields);
+    Some(GithubTeam { organization: organization?, team: team?, login_method: login_method? })
 }
 
 pub(super) fn oidc_claim(read: &mut Reader, node: &Node) -> Option<ClaimValue> {

@@ -174,7 +174,8 @@ impl From<Refusal> for Failure {
             Refusal::NoEmail(_) | Refusal::NotAnAddress(_) => Trouble::NoEmail,
             Refusal::Unverified(_) => Trouble::Unverified,
             Refusal::HostedDomain(_) | Refusal::Tenant => Trouble::Account,
-            Refusal::TooManyGroups | Refusal::ClaimsTooLarge => Trouble::TooMuch,
+            Refusal::TooManyGroups | Refusal::GroupsElsewhere | Refusal::ClaimsTooLarge => Trouble::TooMuch,
+            Refusal::NotGroups(_) => return Self::Answer(refusal.to_string()),
         };
         Self::Account(trouble, refusal.to_string())
     }

@@ -24,7 +24,7 @@ use crate::{
 const FRESH: Duration = Duration::from_secs(3600);
 /// How long a provider that failed is left alone.
 const REST: Duration = Duration::from_secs(3);
-/// How often an unknown key is a reason to read the keys again.
+/// How often an unknown key is a reason to read the keys again. When that failed, [`REST`] is enough.
 const KEYS_AGAIN: Duration = Duration::from_secs(60);
 /// How often a failure is a reason to read all of it again.
 const DOUBT_AGAIN: Duration = Duration::from_secs(60);
@@ -51,7 +51,7 @@ pub(super) struct Entry {
     outbound: Outbound,
     known: ArcSwapOption<Known>,
     moments: Mutex<Moments>,
-    /// Held while it is read: once at a time.
+    /// Held while it is read, all of it or its keys: once at a time, and so that what was read last is kept.
     reading: tokio::sync::Mutex<()>,
 }
 
@@ -72,6 +72,8 @@ struct Moments {
     failed: Option<(Instant, Failure)>,
     /// When its keys were last read for an unknown one.
     keys: Option<Instant>,
+    /// When that last failed, and how.
+    no_keys: Option<(Instant, Failure)>,
     /// When what is known was last doubted.
     doubted: Option<Instant>,
 }
@@ -156,8 +158,7 @@ impl Entry {
         let reading = async {
             let discovery = self.get(&Discovery::address(&method.issuer), None).await?;
             let discovery = Discovery::read(body(&discovery)?, &method.issuer, method.private_address)?;
-            let keys = self.get(&discovery.keys, None).await?;
-            let keys = KeySet::read(body(&keys)?)?;
+            let keys = self.keys(&discovery).await?;
             Ok(Arc::new(Known { discovery, keys }))
         };
         let read = tokio::time::timeout(READING, reading).await;
@@ -174,21 +175,44 @@ impl Entry {
         }
     }
 
-    /// What is known with the keys of now, for a key that is not among those of before; `None` when that was tried within
-    /// the last minute.
-    pub(super) async fn with_new_keys(&self, before: &Known) -> Result<Option<Arc<Known>>, Failure> {
+    /// What is known with the keys of now, for a key that is not among those of before; `None` when they were read within
+    /// the last minute. Who asks while somebody else reads them waits, and has the same.
+    pub(super) async fn with_new_keys(&self, before: &Arc<Known>) -> Result<Option<Arc<Known>>, Failure> {
+        let _reading = self.reading.lock().await;
+        if let Some(known) = self.known.load_full().filter(|known| !Arc::ptr_eq(known, before)) {
+            return Ok(Some(known));
+        }
         {
-            let mut moments = lock(&self.moments);
-            if moments.keys.is_some_and(|tried| tried.elapsed() < KEYS_AGAIN) {
+            let moments = lock(&self.moments);
+            if moments.keys.is_some_and(|read| read.elapsed() < KEYS_AGAIN) {
                 return Ok(None);
             }
-            moments.keys = Some(Instant::now());
+            if let Some((at, failure)) = &moments.no_keys
+                && at.elapsed() < REST
+            {
+                return Err(failure.clone());
+            }
         }
-        let keys = self.get(&before.discovery.keys, None).await?;
-        let keys = KeySet::read(body(&keys)?)?;
-        let known = Arc::new(Known { discovery: before.discovery.clone(), keys });
-        self.known.store(Some(known.clone()));
-        Ok(Some(known))
+        match self.keys(&before.discovery).await {
+            Ok(keys) => {
+                let known = Arc::new(Known { discovery: before.discovery.clone(), keys });
+                self.known.store(Some(known.clone()));
+                let mut moments = lock(&self.moments);
+                moments.keys = Some(Instant::now());
+                moments.no_keys = None;
+                Ok(Some(known))
+            }
+            Err(failure) => {
+                lock(&self.moments).no_keys = Some((Instant::now(), failure.clone()));
+                Err(failure)
+            }
+        }
+    }
+
+    /// The keys that it publishes now.
+    async fn keys(&self, discovery: &Discovery) -> Result<KeySet, Failure> {
+        let keys = self.get(&discovery.keys, None).await?;
+        Ok(KeySet::read(body(&keys)?)?)
     }
 
     /// Something of what is known does not work: it is read again beside the next login, once a minute at most.

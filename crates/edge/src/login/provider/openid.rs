@@ -138,24 +138,34 @@ pub(super) async fn resolve(
             Ok(groups) => resolution.groups = groups,
             Err(refusal) => resolution.refusals.push(refusal),
         }
+    } else if resolution.overage {
+        // Without their groups nobody is judged: a rule that keeps somebody out by one would not hold.
+        resolution.refusals.push(Refusal::GroupsElsewhere);
     }
     Ok(Found { refresh, ..found(method, resolution) })
 }
 
-/// The claims of a token; keys are read again for one that is not known.
+/// How often other keys are tried. Those of a reading that began before they changed are not the last.
+const KEYS_TRIES: usize = 2;
+
+/// What a token says, if a key of the provider's signed it: one that is known, or one of now.
 pub(super) async fn verified(
     entry: &Entry,
-    known: &Known,
+    known: &Arc<Known>,
     token: &str,
     expected: &Expected<'_>,
 ) -> Result<Result<Claims, TokenError>, Failure> {
-    Ok(match verify(token, &known.keys, expected) {
-        Err(error) if error.may_be_new_key() => match entry.with_new_keys(known).await? {
-            Some(known) => verify(token, &known.keys, expected),
-            None => Err(error),
-        },
-        verified => verified,
-    })
+    let mut known = known.clone();
+    for _ in 0..KEYS_TRIES {
+        match verify(token, &known.keys, expected) {
+            Err(error) if error.may_be_new_key() => match entry.with_new_keys(&known).await? {
+                Some(newer) => known = newer,
+                None => return Ok(Err(error)),
+            },
+            verified => return Ok(verified),
+        }
+    }
+    Ok(verify(token, &known.keys, expected))
 }
 
 /// How the provider's word is understood.
