@@ -17,7 +17,7 @@ pub(crate) mod trial;
 
 use tunnel_auth::{LoginState, oidc};
 use tunnel_policy::Attributes;
-use tunnel_proto::{EmailAddress, Name};
+use tunnel_proto::{EmailAddress, Name, UnixTime};
 use url::Url;
 
 use crate::{
@@ -79,8 +79,19 @@ struct FoundEmail {
     why: &'static str,
 }
 
-/// Sends the browser to the provider of `method`. `other` asks the provider to let the person choose an account, where it
-/// would otherwise take the last one.
+/// What a provider is asked to do with somebody whom it knows already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// What it likes: mostly it answers at once.
+    Any,
+    /// To let the person choose an account, where it would otherwise take the last one.
+    Choose,
+    /// To have the person prove anew who they are, not before this moment.
+    Anew(UnixTime),
+}
+
+/// Sends the browser to the provider of `method`. `other` means another account than the last one; where a login has to be
+/// fresh, the person proves anew who they are, with whatever account.
 pub(super) async fn start(
     desk: &Desk<'_>,
     ask: &Ask<'_>,
@@ -92,7 +103,12 @@ pub(super) async fn start(
     let network = pin::network(ask.visit.source);
     pin::within(desk, ask, "logins begun from a source", &network, &STARTS).await?;
     let purpose = Purpose::Login { request: step.sealed.clone() };
-    match way(desk, ask, login, method, purpose, other).await? {
+    let manner = match (step.request.fresh, other) {
+        (true, _) => Manner::Anew(step.request.at),
+        (false, true) => Manner::Choose,
+        (false, false) => Manner::Any,
+    };
+    match way(desk, ask, login, method, purpose, manner).await? {
         Ok(url) => Ok(see_other(&url)),
         Err(failure) => Ok(failure::page(desk, ask, step, login, method, &failure).await),
     }
@@ -105,18 +121,18 @@ async fn way(
     login: &SecretHash,
     method: &LoginMethod,
     purpose: Purpose,
-    other: bool,
+    manner: Manner,
 ) -> Answer<Result<String, Failure>> {
-    let (pending, state) = (Pending::new(method, purpose), LoginState::from_random(crate::random()));
+    let (pending, state) = (Pending::new(method, purpose, manner), LoginState::from_random(crate::random()));
     let redirect_uri = redirect_uri(desk, ask, &method.name);
     let url = async {
         let entry = desk.providers.entry(method)?;
         match &method.kind {
             LoginMethodKind::OpenId(openid) => {
-                openid::authorization(&entry, openid, &redirect_uri, &state, &pending, other).await
+                openid::authorization(&entry, openid, &redirect_uri, &state, &pending, manner).await
             }
             LoginMethodKind::Github(at) => {
-                github::authorization(&entry, at, &redirect_uri, &state, &pending, other).await
+                github::authorization(&entry, at, &redirect_uri, &state, &pending, manner).await
             }
             LoginMethodKind::OneTimePin | LoginMethodKind::Passkey(_) => {
                 Err(Failure::again("nobody is sent anywhere by it"))
@@ -195,6 +211,7 @@ async fn late(desk: &Desk<'_>, ask: &Ask<'_>, method: &LoginMethod, state: Optio
     let session = desk.session(ask).filter(|session| session.parent().is_none());
     if let (Some(step), Some(session)) = (&step, &session)
         && step.destination.accepts(session.identity())
+        && step.request.is_served_by(session.identity().authenticated)
     {
         return handover::proceed(desk, ask, step.destination, &step.request, session).await;
     }

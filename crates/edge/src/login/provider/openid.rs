@@ -14,7 +14,7 @@ use tunnel_policy::Attributes;
 use tunnel_proto::Name;
 
 use super::{
-    Came, Failure, Found, FoundEmail,
+    Came, Failure, Found, FoundEmail, Manner,
     known::{Entry, Known, body},
     pending::Pending,
 };
@@ -38,7 +38,7 @@ pub(super) async fn authorization(
     redirect_uri: &str,
     state: &LoginState,
     pending: &Pending,
-    other: bool,
+    manner: Manner,
 ) -> Result<String, Failure> {
     let known = entry.known(method).await?;
     // A browser that is sent to nobody shows a page that names nobody.
@@ -47,8 +47,11 @@ pub(super) async fn authorization(
     if let Some(domain) = &method.hosted_domain {
         more.push(("hd", domain.as_str()));
     }
-    if other {
-        more.push(("prompt", prompt(method.preset)));
+    match manner {
+        Manner::Any => {}
+        Manner::Choose => more.push(("prompt", account_prompt(method.preset))),
+        // That it was done is read off the token.
+        Manner::Anew(_) => more.extend([("prompt", anew_prompt(method.preset)), ("max_age", "0")]),
     }
     let request = Authorization {
         endpoint: &known.discovery.authorization,
@@ -77,9 +80,17 @@ pub fn scopes(method: &OpenIdMethod) -> Vec<&str> {
 
 /// How a provider is asked to let the person choose an account. The one word is known everywhere, the other where
 /// people have several.
-const fn prompt(preset: OpenIdPreset) -> &'static str {
+const fn account_prompt(preset: OpenIdPreset) -> &'static str {
     match preset {
         OpenIdPreset::Entra | OpenIdPreset::Google => "select_account",
+        _ => "login",
+    }
+}
+
+/// How a provider is asked to have the person prove anew who they are. Google knows no such word and refuses it.
+const fn anew_prompt(preset: OpenIdPreset) -> &'static str {
+    match preset {
+        OpenIdPreset::Google => "select_account",
         _ => "login",
     }
 }
@@ -102,6 +113,7 @@ pub(super) async fn resolve(
         client_id: &method.client_id,
         nonce: &came.pending.nonce,
         access_token: access,
+        authenticated_since: came.pending.since,
         now: ask.visit.now,
     };
     let claims = match verify(token, &known.keys, &expected) {

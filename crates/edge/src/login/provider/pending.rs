@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tunnel_auth::{LoginState, oidc};
-use tunnel_proto::Name;
+use tunnel_proto::{Name, UnixTime};
 use zeroize::Zeroize;
 
+use super::Manner;
 use crate::{
     login::{Answer, Ask, Desk},
     session::cookie,
@@ -28,6 +29,8 @@ pub(super) struct Pending {
     client_id: String,
     pub(super) nonce: String,
     pub(super) verifier: String,
+    /// Since when the person must have proven to the provider who they are, where a login before will not do.
+    pub(super) since: Option<UnixTime>,
     pub(super) purpose: Purpose,
 }
 
@@ -55,7 +58,7 @@ fn names(method: &LoginMethod) -> (&str, &str) {
 }
 
 impl Pending {
-    pub(super) fn new(method: &LoginMethod, purpose: Purpose) -> Self {
+    pub(super) fn new(method: &LoginMethod, purpose: Purpose, manner: Manner) -> Self {
         let (authority, client_id) = names(method);
         Self {
             method: method.name.clone(),
@@ -63,6 +66,10 @@ impl Pending {
             client_id: client_id.to_owned(),
             nonce: oidc::nonce(crate::random()),
             verifier: oidc::verifier(crate::random()).to_string(),
+            since: match manner {
+                Manner::Anew(since) => Some(since),
+                Manner::Any | Manner::Choose => None,
+            },
             purpose,
         }
     }

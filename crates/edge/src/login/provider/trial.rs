@@ -14,7 +14,7 @@ use tunnel_auth::TrialId;
 use tunnel_policy::GithubOrganization;
 use tunnel_proto::{EmailAddress, Name, UnixTime};
 
-use super::{Failure, Found, label, pending::Purpose, way};
+use super::{Failure, Found, Manner, label, pending::Purpose, way};
 use crate::{
     Response,
     login::{Answer, Ask, Desk, login_of, see_other},
@@ -145,7 +145,7 @@ pub(crate) async fn begin(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
     let name = trials.open(&id, ask.visit.now).ok_or_else(lapsed)?;
     let method = desk.snapshot.declared.login_methods.iter().find(|method| method.name == name).ok_or_else(lapsed)?;
     let login = login_of(ask.headers);
-    let way = way(desk, ask, &login.hash(), method, Purpose::Trial { id }, false).await?;
+    let way = way(desk, ask, &login.hash(), method, Purpose::Trial { id }, Manner::Any).await?;
     let mut response = match way {
         Ok(url) => see_other(&url),
         Err(failure) => finish(desk, ask, method, &id, Err(failure)),
