@@ -136,6 +136,7 @@ impl Edge {
             visit_base,
         });
         told.set(Arc::downgrade(&state)).ok();
+        state.end_unvouched().await;
         let visitors: Arc<dyn rustls::server::ResolvesServerCert> = match files {
             Some(files) => files,
             None => Arc::new(tls::Internal::new(Arc::downgrade(&state))),

@@ -1,6 +1,7 @@
 //! What the edge serves from: everything declared, checked and indexed, immutable, replaced whole.
 
 mod builtin;
+mod vouching;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -8,7 +9,7 @@ use std::{
 };
 
 use tunnel_policy::{Declarations, PolicySet};
-use tunnel_proto::{EmailAddress, HostPattern, Hostname, PersonId, Revision, TunnelId, UnixTime};
+use tunnel_proto::{EmailAddress, HostPattern, Hostname, Name, PersonId, Revision, TunnelId, UnixTime};
 
 use crate::{
     session::Session,
@@ -17,6 +18,7 @@ use crate::{
 
 pub use builtin::{BuiltIn, SnapshotError, administrators};
 pub(crate) use builtin::{answers_for, provisional_name};
+use vouching::Vouching;
 
 /// An immutable view of one revision of the declared configuration.
 #[derive(Debug)]
@@ -31,6 +33,7 @@ pub struct Snapshot {
     patterns: Vec<(HostPattern, TunnelId)>,
     banned_emails: HashSet<EmailAddress>,
     banned_people: HashSet<PersonId>,
+    vouching: Vouching,
 }
 
 impl Snapshot {
@@ -56,7 +59,8 @@ impl Snapshot {
         patterns.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.specificity()));
         let banned_emails = declared.bans.iter().map(|ban| ban.email.clone()).collect();
         let banned_people = declared.bans.iter().flat_map(|ban| ban.people.iter().copied()).collect();
-        Ok(Self { revision, declared, policies, exact, patterns, banned_emails, banned_people })
+        let vouching = Vouching::of(&declared.login_methods);
+        Ok(Self { revision, declared, policies, exact, patterns, banned_emails, banned_people, vouching })
     }
 
     /// The tunnel that an administrator routed `host` to: by its own name, else by the most specific wildcard.
@@ -86,13 +90,30 @@ impl Snapshot {
         self.banned_emails.contains(email)
     }
 
-    /// Whether a session counts at all at `now`: not ended, banned, or idle for too long.
+    /// Whether a session counts at all at `now`: not ended, banned, idle for too long, or by a method that is gone or is
+    /// another issuer's now.
     pub(crate) fn counts(&self, session: &Session, now: UnixTime) -> bool {
         let identity = session.identity();
         !session.is_ended()
             && session.expires() > now
             && !session.is_login_idle(self.declared.sessions.idle, now)
             && !self.is_banned(identity.person, &identity.email)
+            && self.stands_by(&identity.method, session.issuer())
+    }
+
+    /// Whether a login by the method of this name, for which `issuer` vouched, is one that could be made now.
+    pub(crate) fn stands_by(&self, method: &Name, issuer: &str) -> bool {
+        self.vouching.counts(method, issuer)
+    }
+
+    /// Whether a login method of this name is declared, or built in.
+    pub(crate) fn has_login_method(&self, method: &Name) -> bool {
+        self.vouching.has(method)
+    }
+
+    /// Whether somebody still vouches for the people of `issuer`.
+    pub(crate) fn vouches_for(&self, issuer: &str) -> bool {
+        self.vouching.vouches_for(issuer)
     }
 
     /// How long a login at the login host lasts.

@@ -8,6 +8,7 @@ mod journeys;
 mod mixup;
 mod outside;
 mod policies;
+mod removed;
 mod state;
 mod trouble;
 

@@ -159,17 +159,18 @@ impl<'a> Destination<'a> {
         }
     }
 
-    /// Whether this login counts there; with another one has to log in anew.
-    pub(crate) fn accepts(&self, identity: &Identity) -> bool {
-        match self {
-            Self::Application(app) | Self::Client(app) => counts_for(app, identity),
-            Self::Administration | Self::Account => true,
-        }
+    /// Whether this login, for which `issuer` vouched, counts there; with another one has to log in anew.
+    pub(crate) fn accepts(&self, snapshot: &Snapshot, identity: &Identity, issuer: &str) -> bool {
+        snapshot.stands_by(&identity.method, issuer)
+            && match self {
+                Self::Application(app) | Self::Client(app) => counts_for(app, identity),
+                Self::Administration | Self::Account => true,
+            }
     }
 }
 
-/// Whether a login counts for an application, whatever its policies say: by a method that it offers, and not from before
-/// the moment at which everybody had to log in anew.
+/// Whether a login that counts at all counts for an application, whatever its policies say: by a method that it offers,
+/// and not from before the moment at which everybody had to log in anew.
 pub(crate) fn counts_for(app: &Application, identity: &Identity) -> bool {
     app.offers(&identity.method) && app.since.is_none_or(|since| identity.authenticated > since)
 }

@@ -210,7 +210,7 @@ async fn late(desk: &Desk<'_>, ask: &Ask<'_>, method: &LoginMethod, state: Optio
     let step = request.and_then(|request| Step::resume(desk, ask, &request).ok());
     let session = desk.session(ask).filter(|session| session.parent().is_none());
     if let (Some(step), Some(session)) = (&step, &session)
-        && step.destination.accepts(session.identity())
+        && step.destination.accepts(desk.snapshot, session.identity(), session.issuer())
         && step.request.is_served_by(session.identity().authenticated)
     {
         return handover::proceed(desk, ask, step.destination, &step.request, session).await;

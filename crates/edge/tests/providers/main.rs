@@ -3,6 +3,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests, outside of `#[test]` functions
 
 mod anew;
+mod ends;
 mod journey;
 mod page;
 mod provider;

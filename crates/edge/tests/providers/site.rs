@@ -70,6 +70,7 @@ pub(crate) struct Site {
     pub(crate) providers: Providers,
     countries: Countries,
     pub(crate) snapshot: Arc<Snapshot>,
+    declared: Declared,
     audit: Audit,
     ca: Ca,
     zone: Hostname,
@@ -177,7 +178,8 @@ impl Site {
         Self {
             sessions: Sessions::load(store.clone(), NOW).await.unwrap(),
             audit: Audit::start(store.clone(), clock.clone()),
-            snapshot: Arc::new(Snapshot::new(Revision(1), declared, &BuiltIn::default()).unwrap()),
+            snapshot: Arc::new(Snapshot::new(Revision(1), declared.clone(), &BuiltIn::default()).unwrap()),
+            declared,
             ca: Ca::generate(&zone, NOW).unwrap(),
             login_host: LOGIN_HOST.parse().unwrap(),
             providers: Providers::default(),
@@ -190,6 +192,13 @@ impl Site {
             zone,
             pins,
         }
+    }
+
+    /// Serves from something else from now on.
+    pub(crate) fn change(&mut self, built_in: &BuiltIn, change: impl FnOnce(&mut Declared)) {
+        change(&mut self.declared);
+        let revision = Revision(self.snapshot.revision.0 + 1);
+        self.snapshot = Arc::new(Snapshot::new(revision, self.declared.clone(), built_in).unwrap());
     }
 
     fn desk(&self) -> login::Desk<'_> {
