@@ -175,7 +175,9 @@ pub async fn check(store: &dyn Store, ground: &Ground<'_>) -> Result<Vec<String>
 fn serve(revision: Revision, declared: &Declared, ground: &Ground<'_>) -> Result<Vec<String>, Problem> {
     let snapshot = Snapshot::new(revision, declared.clone(), ground.built_in);
     let snapshot = snapshot.map_err(|error| Problem::new(None, error.to_string()))?;
-    Ok(snapshot.policies.warnings().iter().map(ToString::to_string).collect())
+    let mut warnings: Vec<_> = snapshot.policies.warnings().iter().map(ToString::to_string).collect();
+    warnings.extend(ground.built_in.warnings(&snapshot.declared));
+    Ok(warnings)
 }
 
 fn audit(change: &Change, ground: &Ground<'_>) -> AuditRecord {

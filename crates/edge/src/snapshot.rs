@@ -34,6 +34,8 @@ pub struct Snapshot {
     banned_emails: HashSet<EmailAddress>,
     banned_people: HashSet<PersonId>,
     vouching: Vouching,
+    /// The same, of the methods by which administrators log in; `None` when that is any.
+    administration: Option<Vouching>,
 }
 
 impl Snapshot {
@@ -60,7 +62,20 @@ impl Snapshot {
         let banned_emails = declared.bans.iter().map(|ban| ban.email.clone()).collect();
         let banned_people = declared.bans.iter().flat_map(|ban| ban.people.iter().copied()).collect();
         let vouching = Vouching::of(&declared.login_methods);
-        Ok(Self { revision, declared, policies, exact, patterns, banned_emails, banned_people, vouching })
+        let listed = &built_in.administrator_methods;
+        let administration = (!listed.is_empty())
+            .then(|| Vouching::of(declared.login_methods.iter().filter(|method| listed.contains(&method.name))));
+        Ok(Self {
+            revision,
+            declared,
+            policies,
+            exact,
+            patterns,
+            banned_emails,
+            banned_people,
+            vouching,
+            administration,
+        })
     }
 
     /// The tunnel that an administrator routed `host` to: by its own name, else by the most specific wildcard.
@@ -114,6 +129,17 @@ impl Snapshot {
     /// Whether somebody still vouches for the people of `issuer`.
     pub(crate) fn vouches_for(&self, issuer: &str) -> bool {
         self.vouching.vouches_for(issuer)
+    }
+
+    /// Whether administrators may log in by this method.
+    pub(crate) fn administrators_use(&self, method: &Name) -> bool {
+        self.administration.as_ref().is_none_or(|among| among.has(method))
+    }
+
+    /// Whether a login by this method, for which `issuer` vouched, counts where administrators only may go. A passkey does
+    /// not make more of a login than the one before it was.
+    pub(crate) fn administers(&self, method: &Name, issuer: &str) -> bool {
+        self.administration.as_ref().is_none_or(|among| among.counts(method, issuer))
     }
 
     /// How long a login at the login host lasts.

@@ -73,7 +73,7 @@ impl<'a> Destination<'a> {
 
     /// The login methods that it offers, in the order in which they were declared.
     pub(crate) fn methods<'s>(&self, snapshot: &'s Snapshot) -> Vec<&'s LoginMethod> {
-        snapshot.declared.login_methods.iter().filter(|method| self.offers(&method.name)).collect()
+        snapshot.declared.login_methods.iter().filter(|method| self.offers(snapshot, &method.name)).collect()
     }
 
     /// The login method by PIN that it offers.
@@ -86,7 +86,7 @@ impl<'a> Destination<'a> {
     /// The login method by passkey that it offers.
     pub(crate) fn passkey_method<'s>(&self, snapshot: &'s Snapshot) -> Option<(&'s Name, &'s PasskeyMethod)> {
         snapshot.declared.login_methods.iter().find_map(|method| match &method.kind {
-            LoginMethodKind::Passkey(terms) if self.offers(&method.name) => Some((&method.name, terms)),
+            LoginMethodKind::Passkey(terms) if self.offers(snapshot, &method.name) => Some((&method.name, terms)),
             _ => None,
         })
     }
@@ -112,7 +112,7 @@ impl<'a> Destination<'a> {
         }
         match self {
             Self::Application(app) | Self::Client(app) => snapshot.policies.eligible(app, email, here, method),
-            Self::Administration => snapshot.is_administrator(email),
+            Self::Administration => snapshot.is_administrator(email) && snapshot.administrators_use(method),
             // Whoever could be let in to anything.
             Self::Account => {
                 let mut apps = snapshot.policies.applications();
@@ -152,10 +152,11 @@ impl<'a> Destination<'a> {
     }
 
     /// Whether people may log in by this method.
-    pub(crate) fn offers(&self, method: &Name) -> bool {
+    pub(crate) fn offers(&self, snapshot: &Snapshot, method: &Name) -> bool {
         match self {
             Self::Application(app) | Self::Client(app) => app.offers(method),
-            Self::Administration | Self::Account => true,
+            Self::Administration => snapshot.administrators_use(method),
+            Self::Account => true,
         }
     }
 
@@ -164,7 +165,8 @@ impl<'a> Destination<'a> {
         snapshot.stands_by(&identity.method, issuer)
             && match self {
                 Self::Application(app) | Self::Client(app) => counts_for(app, identity),
-                Self::Administration | Self::Account => true,
+                Self::Administration => snapshot.administers(&identity.method, issuer),
+                Self::Account => true,
             }
     }
 }

@@ -180,7 +180,7 @@ pub(crate) async fn callback(desk: &Desk<'_>, ask: &Ask<'_>, method: &LoginMetho
             let step = Step::resume(desk, ask, request)?;
             pending::done(desk, ask, state, &login, request).await?;
             let found = came_back(desk, ask, method, &pending).await;
-            let proven = found.and_then(|found| match step.destination.offers(&method.name) {
+            let proven = found.and_then(|found| match step.destination.offers(desk.snapshot, &method.name) {
                 true => found.proven(method),
                 false => Err(Failure::again("the method is no longer offered")),
             });
