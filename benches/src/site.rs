@@ -15,7 +15,7 @@ use tunnel_edge::{
     edge::Screen,
     session::cookie::SESSION_COOKIE,
     socket::{Administration as _, Client},
-    store::{Grant, SessionKind, SessionRecord},
+    store::{Grant, ISSUER_MAILBOX, SessionKind, SessionRecord},
 };
 use tunnel_origin::{Connector, Credentials, EdgeAddress, Service};
 use tunnel_proto::{
@@ -154,6 +154,7 @@ async fn log_in(state: &State, email: &str) -> Result<String> {
         host: state.login_host().clone(),
         parent: None,
         identity,
+        issuer: ISSUER_MAILBOX.to_owned(),
         attributes: Default::default(),
         created: now,
         seen: now,

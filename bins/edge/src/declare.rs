@@ -93,6 +93,7 @@ fn ground(place: &Place) -> Result<(BuiltIn, bool, bool, UnixTime), String> {
         administrators: config.administrators.clone(),
         quick_start: config.quick_start,
         login_host: Some(config.login_host.clone()),
+        administrator_methods: config.administrator_methods.clone(),
     };
     Ok((built_in, config.quick_start || config.smtp.is_some(), config.has_countries(), Clock::System.now()))
 }

@@ -46,6 +46,8 @@ struct Consent {
     /// The login by which they said so. The token ends with it.
     login: SecretHash,
     identity: Identity,
+    /// Who vouched for them.
+    issuer: String,
     attributes: Box<Attributes>,
     /// What the computer calls itself.
     computer: String,

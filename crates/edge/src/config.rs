@@ -9,7 +9,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use tunnel_proto::{EmailAddress, Hostname};
+use tunnel_proto::{EmailAddress, Hostname, Name};
 use url::Url;
 
 use self::raw::RawConfig;
@@ -39,6 +39,8 @@ pub struct Config {
     pub smtp: Option<Smtp>,
     /// Administrators by configuration.
     pub administrators: Vec<EmailAddress>,
+    /// The login methods by which administrators log in; any when there is none.
+    pub administrator_methods: Vec<Name>,
     /// How long a service may take until the head of its answer.
     pub response_timeout: Duration,
     /// Which country an address is in: a file in MaxMind's format.
@@ -105,6 +107,7 @@ impl Config {
             tls: Tls::Internal,
             smtp: None,
             administrators,
+            administrator_methods: Vec::new(),
             response_timeout: RESPONSE_TIMEOUT,
             country_file: None,
         }
@@ -246,6 +249,14 @@ mod tests {
         let error = parse(&format!("{GOOD}[admin]\nemials = []\n")).unwrap_err();
         assert!(error.starts_with("edge.toml:7:1:"), "{error}");
         assert!(error.contains("`emials`") && error.contains("did you mean `emails`?"), "{error}");
+    }
+
+    #[test]
+    fn administrators_may_be_held_to_some_login_methods() {
+        assert!(parse(GOOD).unwrap().administrator_methods.is_empty(), "any");
+        let config = parse(&format!("{GOOD}[admin]\nlogin_methods = [\"entra\", \"passkey\"]\n")).unwrap();
+        assert_eq!(config.administrator_methods.iter().map(Name::as_str).collect::<Vec<_>>(), ["entra", "passkey"]);
+        assert!(parse(&format!("{GOOD}[admin]\nlogin_methods = [\"No name\"]\n")).is_err());
     }
 
     #[test]

@@ -175,6 +175,7 @@ fn serve(revision: Revision, declared: &Declared, ground: &Ground<'_>) -> Result
     let snapshot = snapshot.map_err(|error| Problem::new(None, error.to_string()))?;
     let mut warnings: Vec<_> = snapshot.policies.warnings().iter().map(ToString::to_string).collect();
     warnings.extend(warning::unnamed(&snapshot.declared));
+    warnings.extend(ground.built_in.warnings(&snapshot.declared));
     Ok(warnings)
 }
 

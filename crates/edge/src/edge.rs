@@ -77,6 +77,7 @@ impl Edge {
             administrators: config.administrators.clone(),
             quick_start: config.quick_start,
             login_host: Some(config.login_host.clone()),
+            administrator_methods: config.administrator_methods.clone(),
         };
         let (revision, declared) = store.declared().await?;
         let pin = declared.login_methods.iter().any(|method| matches!(method.kind, LoginMethodKind::OneTimePin));
@@ -87,6 +88,9 @@ impl Edge {
             return Err(StartError::NoCountries);
         }
         let snapshot = Snapshot::new(revision, declared, &built_in)?;
+        for warning in built_in.warnings(&snapshot.declared) {
+            tracing::warn!("{warning}");
+        }
         let countries = Countries::load(config.country_file.as_deref())?;
         let sessions = Sessions::load(store.clone(), clock.now()).await?;
         let revoked: HashSet<String> = store.revoked_serials(clock.now()).await?.into_iter().collect();
@@ -139,6 +143,7 @@ impl Edge {
             visit_base,
         });
         told.set(Arc::downgrade(&state)).ok();
+        state.end_unvouched().await;
         let visitors: Arc<dyn rustls::server::ResolvesServerCert> = match files {
             Some(files) => files,
             None => Arc::new(tls::Internal::new(Arc::downgrade(&state))),

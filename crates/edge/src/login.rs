@@ -164,9 +164,16 @@ impl<'a> Desk<'a> {
         let visit = ask.visit;
         let session = self.session(ask).filter(|session| visit.host == *self.login_host && session.parent().is_none());
         match session {
-            Some(session) if self.snapshot.is_administrator(&session.identity().email) => Ok(session),
-            Some(session) => Err(Box::new(self.denied(ask, self.login_host, Some(&session), "not an administrator"))),
-            None => Err(Box::new(self.begin_at(ask, Destination::Administration, target, |request| request))),
+            Some(session) if !self.snapshot.is_administrator(&session.identity().email) => {
+                Err(Box::new(self.denied(ask, self.login_host, Some(&session), "not an administrator")))
+            }
+            Some(session)
+                if Destination::Administration.accepts(self.snapshot, session.identity(), session.issuer()) =>
+            {
+                Ok(session)
+            }
+            // Nobody, or an administrator by another way than administrators are to come by.
+            _ => Err(Box::new(self.begin_at(ask, Destination::Administration, target, |request| request))),
         }
     }
 

@@ -84,6 +84,11 @@ impl Session {
         &self.record.identity
     }
 
+    /// Who vouched for them.
+    pub fn issuer(&self) -> &str {
+        &self.record.issuer
+    }
+
     /// Who logged in, as policies judge them.
     pub const fn who(&self) -> (&Identity, &Attributes) {
         (&self.record.identity, &self.record.attributes)
@@ -399,7 +404,7 @@ mod tests {
     use tunnel_proto::{EmailAddress, Identity};
 
     use super::*;
-    use crate::store::{DATABASE_NAME, sqlite::SqliteStore};
+    use crate::store::{DATABASE_NAME, ISSUER_MAILBOX, sqlite::SqliteStore};
 
     fn record(id: u8, host: &str, parent: Option<u8>, person: u8, expires: u64) -> SessionRecord {
         SessionRecord {
@@ -415,6 +420,7 @@ mod tests {
                 method: "pin".parse().unwrap(),
                 authenticated: UnixTime(0),
             },
+            issuer: ISSUER_MAILBOX.to_owned(),
             attributes: Attributes::default(),
             created: UnixTime(0),
             seen: UnixTime(0),

@@ -1,6 +1,7 @@
 //! What the edge serves from: everything declared, checked and indexed, immutable, replaced whole.
 
 mod builtin;
+mod vouching;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,6 +19,7 @@ use crate::{
 
 pub use builtin::{BuiltIn, SnapshotError, administrators};
 pub(crate) use builtin::{answers_for, provisional_name};
+use vouching::Vouching;
 
 /// An immutable view of one revision of the declared configuration.
 #[derive(Debug)]
@@ -33,6 +35,9 @@ pub struct Snapshot {
     banned_emails: HashSet<EmailAddress>,
     banned_people: HashSet<PersonId>,
     revalidated: HashMap<Name, Duration>,
+    vouching: Vouching,
+    /// The same, of the methods by which administrators log in; `None` when that is any.
+    administration: Option<Vouching>,
 }
 
 impl Snapshot {
@@ -60,7 +65,22 @@ impl Snapshot {
         let banned_people = declared.bans.iter().flat_map(|ban| ban.people.iter().copied()).collect();
         let methods = declared.login_methods.iter();
         let revalidated = methods.filter_map(|method| Some((method.name.clone(), method.kind.revalidate()?))).collect();
-        Ok(Self { revision, declared, policies, exact, patterns, banned_emails, banned_people, revalidated })
+        let vouching = Vouching::of(&declared.login_methods);
+        let listed = &built_in.administrator_methods;
+        let administration = (!listed.is_empty())
+            .then(|| Vouching::of(declared.login_methods.iter().filter(|method| listed.contains(&method.name))));
+        Ok(Self {
+            revision,
+            declared,
+            policies,
+            exact,
+            patterns,
+            banned_emails,
+            banned_people,
+            vouching,
+            administration,
+            revalidated,
+        })
     }
 
     /// The tunnel that an administrator routed `host` to: by its own name, else by the most specific wildcard.
@@ -101,7 +121,8 @@ impl Snapshot {
         every.is_some_and(|every| now >= revalidation::limit(every, session.vouched()))
     }
 
-    /// Whether a session counts at all at `now`: not ended, banned, idle for too long, or without its provider's word.
+    /// Whether a session counts at all at `now`: not ended, banned, idle for too long, without its
+    /// provider's word, or by a method that is gone or is another issuer's now.
     pub(crate) fn counts(&self, session: &Session, now: UnixTime) -> bool {
         let identity = session.identity();
         !session.is_ended()
@@ -109,6 +130,33 @@ impl Snapshot {
             && !session.is_login_idle(self.declared.sessions.idle, now)
             && !self.has_lapsed(session, now)
             && !self.is_banned(identity.person, &identity.email)
+            && self.stands_by(&identity.method, session.issuer())
+    }
+
+    /// Whether a login by the method of this name, for which `issuer` vouched, is one that could be made now.
+    pub(crate) fn stands_by(&self, method: &Name, issuer: &str) -> bool {
+        self.vouching.counts(method, issuer)
+    }
+
+    /// Whether a login method of this name is declared, or built in.
+    pub(crate) fn has_login_method(&self, method: &Name) -> bool {
+        self.vouching.has(method)
+    }
+
+    /// Whether somebody still vouches for the people of `issuer`.
+    pub(crate) fn vouches_for(&self, issuer: &str) -> bool {
+        self.vouching.vouches_for(issuer)
+    }
+
+    /// Whether administrators may log in by this method.
+    pub(crate) fn administrators_use(&self, method: &Name) -> bool {
+        self.administration.as_ref().is_none_or(|among| among.has(method))
+    }
+
+    /// Whether a login by this method, for which `issuer` vouched, counts where administrators only may go. A passkey does
+    /// not make more of a login than the one before it was.
+    pub(crate) fn administers(&self, method: &Name, issuer: &str) -> bool {
+        self.administration.as_ref().is_none_or(|among| among.counts(method, issuer))
     }
 
     /// How long a login at the login host lasts.

@@ -23,9 +23,9 @@ use crate::{
     mail::{Mailer, PinMail, QueueError},
     registry::Registry,
     revalidation::Round,
-    session::Sessions,
+    session::{Session, Sessions},
     snapshot::{BuiltIn, Snapshot, SnapshotError},
-    store::{Store, StoreError},
+    store::{AuditEvent, AuditRecord, Store, StoreError},
     tunnels,
     upstream::Pool,
 };
@@ -153,7 +153,28 @@ impl State {
         });
         let revision = snapshot.revision;
         self.changed.send_if_modified(|known| std::mem::replace(known, revision.max(*known)) < revision);
+        self.end_unvouched().await;
         self.reload_revoked().await
+    }
+
+    /// Ends every session by a login method that is gone or is another issuer's now. Nothing admits them any more; but were
+    /// the method declared as before once more, they would be back.
+    pub(crate) async fn end_unvouched(&self) {
+        let (snapshot, now) = (self.snapshot.load_full(), self.now());
+        let unvouched = |session: &Arc<Session>| !snapshot.stands_by(&session.identity().method, session.issuer());
+        let all = self.sessions.list(now).into_iter().filter(unvouched);
+        let ids: Vec<_> = all.map(|session| *session.id()).collect();
+        if ids.is_empty() {
+            return;
+        }
+        if let Err(error) = self.sessions.end(&ids).await {
+            tracing::error!(%error, "sessions that count no more are still stored");
+        }
+        self.audit.record(AuditRecord {
+            actor: Some("edge".to_owned()),
+            detail: Some(format!("sessions ended: {}; the login method is gone, or another issuer's now", ids.len())),
+            ..AuditRecord::new(now, AuditEvent::Revoked)
+        });
     }
 
     /// Reads which certificates are revoked, and closes the links of those, and of tunnels that are gone.

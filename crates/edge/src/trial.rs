@@ -170,7 +170,7 @@ pub(crate) async fn test(
         let country = request.country.or_else(|| countries.of(source));
         let here = Circumstances { source, country, now: request.at.unwrap_or(now) };
         let subject = Subject { caller: caller.caller(), here, destination: request.destination };
-        judge(snapshot, app, &subject, who, known.is_some())
+        judge(snapshot, app, &subject, who, (known.is_some(), known.map(|known| known.issuer.as_str())))
     };
     let tested: Vec<Tested> = match &request.who {
         Who::Nobody => vec![try_on("nobody who is logged in".to_owned(), &DecidedCaller::Nobody, None)],
@@ -227,7 +227,7 @@ pub(crate) async fn explain(store: &dyn Store, snapshot: &Snapshot, reference: &
         let today = record.decided.as_ref().and_then(|decided| {
             let app = snapshot.policies.application(&decided.app)?;
             let who = record.actor.clone().unwrap_or_else(|| "nobody who is logged in".to_owned());
-            Some(judge(snapshot, app, &decided.subject(), who, true))
+            Some(judge(snapshot, app, &decided.subject(), who, (true, None)))
         });
         ExplainedRecord { record, today }
     });
@@ -247,7 +247,7 @@ pub(crate) async fn replay(store: &dyn Store, snapshot: &Snapshot, since: UnixTi
             continue;
         };
         let who = record.actor.clone().unwrap_or_else(|| "nobody who is logged in".to_owned());
-        let tested = judge(snapshot, app, &decided.subject(), who.clone(), true);
+        let tested = judge(snapshot, app, &decided.subject(), who.clone(), (true, None));
         if tested.admitted == was {
             continue;
         }
@@ -310,10 +310,17 @@ fn of(person: &PersonRecord) -> DecidedCaller {
     DecidedCaller::Person { identity: Box::new(identity), attributes: Box::new(person.attributes.clone()) }
 }
 
-fn judge(snapshot: &Snapshot, app: &Application, subject: &Subject<'_>, who: String, known: bool) -> Tested {
+/// Judges somebody who is known or made up, by the word of an issuer where it is known whose it was.
+fn judge(
+    snapshot: &Snapshot,
+    app: &Application,
+    subject: &Subject<'_>,
+    who: String,
+    (known, issuer): (bool, Option<&str>),
+) -> Tested {
     let decision = snapshot.policies.decide(app, subject);
     let public = matches!(decision.verdict, Verdict::Bypass { .. });
-    let beside = beside(snapshot, app, subject).filter(|_| !public);
+    let beside = beside(snapshot, app, subject, issuer).filter(|_| !public);
     let admitted = beside.is_none() && decision.admits();
     let why = beside.unwrap_or_else(|| match silent(snapshot, app, subject).filter(|_| !public) {
         Some(silent) => format!("{}, as long as {silent} does not say yes", sentence(&decision)),
@@ -340,10 +347,16 @@ fn silent(snapshot: &Snapshot, app: &Application, subject: &Subject<'_>) -> Opti
 }
 
 /// What turns somebody away whatever the policies say.
-fn beside(snapshot: &Snapshot, app: &Application, subject: &Subject<'_>) -> Option<String> {
+fn beside(snapshot: &Snapshot, app: &Application, subject: &Subject<'_>, issuer: Option<&str>) -> Option<String> {
     let tunnel_policy::Caller::Person(identity, _) = subject.caller else { return None };
     if snapshot.is_banned(identity.person, &identity.email) {
         return Some(format!("`{}` is banned", identity.email));
+    }
+    if !snapshot.has_login_method(&identity.method) {
+        return Some(format!("there is no login method `{}`", identity.method));
+    }
+    if issuer.is_some_and(|issuer| !snapshot.stands_by(&identity.method, issuer)) {
+        return Some(format!("the login method `{}` is another issuer's now", identity.method));
     }
     let offered = app.offers(&identity.method);
     (!offered).then(|| format!("`{}` does not offer the login method `{}`", app.name, identity.method))

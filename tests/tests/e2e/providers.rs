@@ -9,6 +9,7 @@ mod journeys;
 mod mixup;
 mod outside;
 mod policies;
+mod removed;
 mod state;
 mod trouble;
 

@@ -36,6 +36,8 @@ pub struct Expected<'a> {
     pub nonce: Nonce<'a>,
     /// The access token that came with it.
     pub access_token: Option<&'a str>,
+    /// Since when the person must have authenticated at the provider; `None` where any time will do.
+    pub authenticated_since: Option<UnixTime>,
     /// Now.
     pub now: UnixTime,
 }
@@ -131,6 +133,9 @@ pub enum TokenError {
     /// It is from the future, from long ago, or from no time at all.
     #[error("the ID token is not from now (is a clock wrong?)")]
     Time,
+    /// The person has not authenticated again, or it is not said that they have.
+    #[error("the ID token does not say that the person has just authenticated (`auth_time`)")]
+    NotRecent,
     /// It is the answer to another login.
     #[error("the ID token belongs to another login (`nonce`)")]
     Nonce,
@@ -219,6 +224,7 @@ fn judge(claims: &Map<String, Value>, algorithm: Algorithm, expected: &Expected<
         Some(_) => return Err(TokenError::AuthorizedParty),
     }
     times(claims, expected.now)?;
+    recent(claims, expected)?;
     if !expected.nonce.is_met_by(claims.get("nonce")) {
         return Err(TokenError::Nonce);
     }
@@ -257,6 +263,17 @@ fn times(claims: &Map<String, Value>, now: UnixTime) -> Result<(), TokenError> {
         None => Ok(()),
         Some(Some(from)) if from <= latest => Ok(()),
         Some(_) => Err(TokenError::Time),
+    }
+}
+
+/// Whether the person authenticated when that was asked for (§3.1.2.1, `max_age`). Without a word of it they did not.
+fn recent(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), TokenError> {
+    let Some(since) = expected.authenticated_since else { return Ok(()) };
+    let earliest = since.0.saturating_sub(LEEWAY);
+    let latest = expected.now.0.saturating_add(LEEWAY);
+    match claims.get("auth_time").and_then(Value::as_u64) {
+        Some(at) if (earliest..=latest).contains(&at) => Ok(()),
+        _ => Err(TokenError::NotRecent),
     }
 }
 

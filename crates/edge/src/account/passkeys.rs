@@ -25,8 +25,8 @@ use crate::{
     pages::{AddPasskey, DeletePasskey, Form, LoginRequired, PasskeyProblem},
     session::{Session, cookie},
     store::{
-        AuditEvent, AuditRecord, InvitationRecord, Joined, Joining, LoginMethodKind, OnceKind, PASSKEYS_MAX,
-        PasskeyKept, PasskeyRecord, SecretHash,
+        AuditEvent, AuditRecord, ISSUER_INVITED, InvitationRecord, Joined, Joining, LoginMethodKind, OnceKind,
+        PASSKEYS_MAX, PasskeyKept, PasskeyRecord, SecretHash,
     },
 };
 
@@ -242,7 +242,8 @@ async fn join(
     // The answer proves the same as one at a login does.
     let attributes = Attributes { amr: passkey.amr().map(str::to_owned).to_vec(), ..Attributes::default() };
     let who = (email.clone(), method.clone(), attributes);
-    let (_, session): (_, SessionId) = proven::begin(desk, ask, invitation.person, who, "account").await?;
+    let person = (invitation.person, ISSUER_INVITED);
+    let (_, session): (_, SessionId) = proven::begin(desk, ask, person, who, "account").await?;
     let mut response = next(PATH);
     proven::set_login(&mut response, &session);
     Ok(response)

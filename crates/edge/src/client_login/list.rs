@@ -44,7 +44,7 @@ pub(super) async fn list(
     let mut found = BTreeSet::new();
     for app in desk.snapshot.policies.applications() {
         let destination = Destination::Client(app);
-        let admitted = destination.accepts(identity)
+        let admitted = destination.accepts(desk.snapshot, identity, session.issuer())
             && matches!(destination.prospect(desk.snapshot, session.who(), ask.visit.here()), Judged::Admitted(_));
         if admitted {
             found.extend(app.targets.iter().map(|target| (&target.host, &app.name)));

@@ -73,7 +73,9 @@ impl<'a> Case<'a> {
     /// `query`, or the page that turns them away.
     fn person(&self, desk: &Desk<'_>, ask: &Ask<'_>, query: &str) -> Answer<Person> {
         let (destination, host) = (Destination::Client(self.app), &self.ask.host);
-        let accepted = |session: &Arc<Session>| session.parent().is_none() && destination.accepts(session.identity());
+        let accepted = |session: &Arc<Session>| {
+            session.parent().is_none() && destination.accepts(desk.snapshot, session.identity(), session.issuer())
+        };
         let Some(session) = desk.session(ask).filter(accepted) else {
             let response = match destination.is_hopeless(desk.snapshot, ask.visit.here()) {
                 true => desk.denied(ask, host, None, "no login could help from this address"),
@@ -171,6 +173,7 @@ pub(crate) async fn submit(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer
         host: case.ask.host.clone(),
         login: *session.id(),
         identity: session.identity().clone(),
+        issuer: session.issuer().to_owned(),
         attributes: Box::new(session.attributes().clone()),
         computer: case.ask.computer.clone(),
         elsewhere: matches!(case.way, Way::Elsewhere { .. }),

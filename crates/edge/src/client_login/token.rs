@@ -82,7 +82,7 @@ fn bind(challenge: &str, redirect_uri: &str) -> SecretHash {
 
 /// A token for whoever was let in, if the application's policies admit the person also from where the program is.
 pub(super) async fn issue(desk: &Desk<'_>, ask: &Ask<'_>, consent: Consent) -> Result<TokenAnswer, ClientError> {
-    let Consent { app, host, login, identity, attributes, computer, elsewhere } = consent;
+    let Consent { app, host, login, identity, issuer, attributes, computer, elsewhere } = consent;
     let (visit, email) = (ask.visit, identity.email.clone());
     let refused = |name: &str, why: String, reason: String| {
         desk.audit.refused(AuditRecord {
@@ -98,7 +98,7 @@ pub(super) async fn issue(desk: &Desk<'_>, ask: &Ask<'_>, consent: Consent) -> R
         return refused(host.as_str(), why.to_owned(), format!("{why}; start again"));
     };
     let (destination, name) = (Destination::Client(found), found.name.as_str());
-    if !destination.accepts(&identity) {
+    if !destination.accepts(desk.snapshot, &identity, &issuer) {
         let why = format!("a login by {} does not count for the application any more", identity.method);
         return refused(name, why, "this login no longer counts here; log in again".to_owned());
     }
@@ -134,6 +134,7 @@ pub(super) async fn issue(desk: &Desk<'_>, ask: &Ask<'_>, consent: Consent) -> R
         host: host.clone(),
         parent: Some(login),
         identity,
+        issuer,
         attributes,
         created: visit.now,
         seen: visit.now,

@@ -9,7 +9,7 @@ use std::{
 
 use ipnet::IpNet;
 use serde::Deserialize;
-use tunnel_proto::{EmailAddress, Hostname};
+use tunnel_proto::{EmailAddress, Hostname, Name};
 use url::Url;
 
 use super::{CertificateFiles, Config, RESPONSE_TIMEOUT, RESPONSE_TIMEOUT_MAX, Smtp, Tls};
@@ -80,6 +80,8 @@ struct RawSmtp {
 struct RawAdmin {
     #[serde(default)]
     emails: Vec<EmailAddress>,
+    #[serde(default)]
+    login_methods: Vec<Name>,
     listen: Option<SocketAddr>,
 }
 
@@ -88,7 +90,7 @@ fn https() -> Vec<SocketAddr> {
 }
 
 /// Every key there is, for the suggestion.
-const KEYS: [&str; 22] = [
+const KEYS: [&str; 23] = [
     "zone",
     "listen",
     "http_listen",
@@ -110,6 +112,7 @@ const KEYS: [&str; 22] = [
     "ca_file",
     "admin",
     "emails",
+    "login_methods",
     "email",
 ];
 
@@ -161,6 +164,7 @@ impl RawConfig {
             tls: self.tls.check()?,
             smtp: self.smtp.map(RawSmtp::check).transpose()?,
             administrators: self.admin.emails,
+            administrator_methods: self.admin.login_methods,
             response_timeout,
             country_file: self.country_file,
         })

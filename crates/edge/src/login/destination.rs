@@ -73,7 +73,7 @@ impl<'a> Destination<'a> {
 
     /// The login methods that it offers, in the order in which they were declared.
     pub(crate) fn methods<'s>(&self, snapshot: &'s Snapshot) -> Vec<&'s LoginMethod> {
-        snapshot.declared.login_methods.iter().filter(|method| self.offers(&method.name)).collect()
+        snapshot.declared.login_methods.iter().filter(|method| self.offers(snapshot, &method.name)).collect()
     }
 
     /// The login method by PIN that it offers.
@@ -86,7 +86,7 @@ impl<'a> Destination<'a> {
     /// The login method by passkey that it offers.
     pub(crate) fn passkey_method<'s>(&self, snapshot: &'s Snapshot) -> Option<(&'s Name, &'s PasskeyMethod)> {
         snapshot.declared.login_methods.iter().find_map(|method| match &method.kind {
-            LoginMethodKind::Passkey(terms) if self.offers(&method.name) => Some((&method.name, terms)),
+            LoginMethodKind::Passkey(terms) if self.offers(snapshot, &method.name) => Some((&method.name, terms)),
             _ => None,
         })
     }
@@ -112,7 +112,7 @@ impl<'a> Destination<'a> {
         }
         match self {
             Self::Application(app) | Self::Client(app) => snapshot.policies.eligible(app, email, here, method),
-            Self::Administration => snapshot.is_administrator(email),
+            Self::Administration => snapshot.is_administrator(email) && snapshot.administrators_use(method),
             // Whoever could be let in to anything.
             Self::Account => {
                 let mut apps = snapshot.policies.applications();
@@ -164,24 +164,27 @@ impl<'a> Destination<'a> {
     }
 
     /// Whether people may log in by this method.
-    pub(crate) fn offers(&self, method: &Name) -> bool {
+    pub(crate) fn offers(&self, snapshot: &Snapshot, method: &Name) -> bool {
         match self {
             Self::Application(app) | Self::Client(app) => app.offers(method),
-            Self::Administration | Self::Account => true,
+            Self::Administration => snapshot.administrators_use(method),
+            Self::Account => true,
         }
     }
 
-    /// Whether this login counts there; with another one has to log in anew.
-    pub(crate) fn accepts(&self, identity: &Identity) -> bool {
-        match self {
-            Self::Application(app) | Self::Client(app) => counts_for(app, identity),
-            Self::Administration | Self::Account => true,
-        }
+    /// Whether this login, for which `issuer` vouched, counts there; with another one has to log in anew.
+    pub(crate) fn accepts(&self, snapshot: &Snapshot, identity: &Identity, issuer: &str) -> bool {
+        snapshot.stands_by(&identity.method, issuer)
+            && match self {
+                Self::Application(app) | Self::Client(app) => counts_for(app, identity),
+                Self::Administration => snapshot.administers(&identity.method, issuer),
+                Self::Account => true,
+            }
     }
 }
 
-/// Whether a login counts for an application, whatever its policies say: by a method that it offers, and not from before
-/// the moment at which everybody had to log in anew.
+/// Whether a login that counts at all counts for an application, whatever its policies say: by a method that it offers,
+/// and not from before the moment at which everybody had to log in anew.
 pub(crate) fn counts_for(app: &Application, identity: &Identity) -> bool {
     app.offers(&identity.method) && app.since.is_none_or(|since| identity.authenticated > since)
 }

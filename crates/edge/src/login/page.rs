@@ -169,7 +169,8 @@ pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>, skip: bool) -> Answer<R
     let step = Step::read(desk, ask, &ask.parameter("app"), &ask.parameter("request"))?;
     let session = desk.session(ask).filter(|session| {
         let identity = session.identity();
-        step.destination.accepts(identity) && step.request.is_served_by(identity.authenticated)
+        step.destination.accepts(desk.snapshot, identity, session.issuer())
+            && step.request.is_served_by(identity.authenticated)
     });
     let login = login_of(ask.headers);
     let hash = login.hash();

@@ -5,7 +5,8 @@
 //! answer, right or wrong. The script then goes to the login page again, which sends whoever is logged in on their way.
 //!
 //! A passkey that was added after another login counts only while that login is repeated now and then: who has left a
-//! company is gone from its provider, but still has the key (O9). A login by passkey is no such repetition.
+//! company is gone from its provider, but still has the key (O9). A login by passkey is no such repetition. Of people whose
+//! provider is not declared any more no passkey counts.
 
 use std::time::Duration;
 
@@ -133,6 +134,10 @@ pub(crate) async fn finish(desk: &Desk<'_>, ask: &Ask<'_>, base: &str, body: Bod
         failed(None, "a passkey of nobody");
         return Err(refused());
     };
+    if !desk.snapshot.vouches_for(&person.issuer) {
+        failed(Some(&person), "no login method is declared any more by which the person was made known");
+        return Err(refused());
+    }
     if !counts(&person, terms, ask.visit.now) {
         failed(Some(&person), "the login that the passkey was added after is too long ago");
         let renew = PasskeyProblem::Renew { method: person.method };
@@ -140,7 +145,7 @@ pub(crate) async fn finish(desk: &Desk<'_>, ask: &Ask<'_>, base: &str, body: Bod
     }
     let attributes = Attributes { amr: passkey.amr().map(str::to_owned).to_vec(), ..Attributes::default() };
     let who = (person.email.clone(), method.clone(), attributes);
-    let (session, id) = proven::begin(desk, ask, person.id, who, name).await?;
+    let (session, id) = proven::begin(desk, ask, (person.id, person.issuer.as_str()), who, name).await?;
     // Whoever deleted the passkey meanwhile has ended every session but this one.
     if desk.store.passkey(&record.id).await.map_err(|error| desk.fault(ask, &error))?.is_none() {
         desk.sessions.end(&[*session.id()]).await.map_err(|error| desk.fault(ask, &error))?;
@@ -157,8 +162,8 @@ fn method<'a>(desk: &Desk<'a>, ask: &Ask<'_>, step: &Step<'_>) -> Answer<(&'a Na
     method.ok_or_else(|| desk.start_again(ask, Some(&step.request)))
 }
 
-/// Whether a person's passkeys count at `now`: an administrator vouches for who was invited, until they are removed; for
-/// anybody else the issuer has to, at a login not too long ago.
+/// Whether a person's passkeys count at `now`, as long as the issuer is one that counts: an administrator vouches for who
+/// was invited, until they are removed; anybody else's issuer has to have done so at a login not too long ago.
 fn counts(person: &PersonRecord, terms: &PasskeyMethod, now: UnixTime) -> bool {
     person.issuer == ISSUER_INVITED || now.since(person.seen) <= terms.renew
 }

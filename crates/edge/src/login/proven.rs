@@ -14,7 +14,7 @@ use crate::{
         Session, StartError,
         cookie::{self, OUT_COOKIE, SESSION_COOKIE},
     },
-    store::{AuditEvent, AuditRecord, ISSUER_MAILBOX, Met, SESSION_MAX, SessionKind, SessionRecord},
+    store::{AuditEvent, AuditRecord, ISSUER_MAILBOX, ISSUER_SETUP, Met, SESSION_MAX, SessionKind, SessionRecord},
 };
 
 use super::{Answer, Ask, Desk};
@@ -49,6 +49,28 @@ pub(crate) async fn log_in(
     proven: Proven,
     name: &str,
 ) -> Answer<(Arc<Session>, SessionId)> {
+    let issuer = proven.issuer.clone();
+    vouched(desk, ask, proven, &issuer, name).await
+}
+
+/// The login that ends the set-up. It counts whatever is declared, since nothing may be declared yet.
+pub(crate) async fn set_up(
+    desk: &Desk<'_>,
+    ask: &Ask<'_>,
+    email: EmailAddress,
+    method: Name,
+) -> Answer<(Arc<Session>, SessionId)> {
+    vouched(desk, ask, Proven::mailbox(email, method), ISSUER_SETUP, "set-up").await
+}
+
+/// A login of somebody whom their issuer makes known, by the word of `voucher`.
+async fn vouched(
+    desk: &Desk<'_>,
+    ask: &Ask<'_>,
+    proven: Proven,
+    voucher: &str,
+    name: &str,
+) -> Answer<(Arc<Session>, SessionId)> {
     let Proven { issuer, subject, email, method, attributes } = proven;
     let met = Met {
         issuer: &issuer,
@@ -61,14 +83,14 @@ pub(crate) async fn log_in(
         source: Some(ask.visit.source),
     };
     let person = desk.store.meet(&met).await.map_err(|error| desk.fault(ask, &error))?;
-    begin(desk, ask, person, (email, method, attributes), name).await
+    begin(desk, ask, (person, voucher), (email, method, attributes), name).await
 }
 
-/// The same for a person that is known.
+/// The same for a person that is known, and who vouches for them.
 pub(crate) async fn begin(
     desk: &Desk<'_>,
     ask: &Ask<'_>,
-    person: PersonId,
+    (person, issuer): (PersonId, &str),
     (email, method, attributes): (EmailAddress, Name, Attributes),
     name: &str,
 ) -> Answer<(Arc<Session>, SessionId)> {
@@ -92,6 +114,7 @@ pub(crate) async fn begin(
         host: desk.login_host.clone(),
         parent: None,
         identity: Identity { person, email, method, authenticated: now },
+        issuer: issuer.to_owned(),
         attributes,
         created: now,
         seen: now,

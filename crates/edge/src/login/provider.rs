@@ -21,7 +21,7 @@ pub(crate) mod trial;
 
 use tunnel_auth::{LoginState, oidc};
 use tunnel_policy::Attributes;
-use tunnel_proto::{EmailAddress, Name};
+use tunnel_proto::{EmailAddress, Name, UnixTime};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -90,8 +90,20 @@ struct FoundEmail {
     why: &'static str,
 }
 
+/// What a provider is asked to do with somebody whom it knows already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// What it likes: mostly it answers at once.
+    Any,
+    /// To let the person choose an account, where it would otherwise take the last one.
+    Choose,
+    /// To have the person prove anew who they are, not before this moment.
+    Anew(UnixTime),
+}
+
 /// The address at the provider of `method` to which the browser is to be sent, or the page that says what is the matter.
-/// `other` asks the provider to let the person choose an account, where it would otherwise take the last one.
+/// `other` means another account than the last one; where a login has to be fresh, the person proves anew who they are, with
+/// whatever account.
 pub(super) async fn start(
     desk: &Desk<'_>,
     ask: &Ask<'_>,
@@ -109,7 +121,12 @@ pub(super) async fn start(
         pin::within(desk, ask, what, &network, limits).await?;
     }
     let purpose = Purpose::Login { request: pending::kept(desk, step) };
-    let way = way(desk, ask, login, method, purpose, other).await?;
+    let manner = match (step.request.fresh, other) {
+        (true, _) => Manner::Anew(step.request.at),
+        (false, true) => Manner::Choose,
+        (false, false) => Manner::Any,
+    };
+    let way = way(desk, ask, login, method, purpose, manner).await?;
     Ok(way.map_err(|failure| Box::new(failure::page(desk, ask, step, login, method, &failure))))
 }
 
@@ -120,19 +137,19 @@ async fn way(
     login: &SecretHash,
     method: &LoginMethod,
     purpose: Purpose,
-    other: bool,
+    manner: Manner,
 ) -> Answer<Result<String, Failure>> {
-    let pending = Pending::new(method, login, ask.visit.now, purpose);
+    let pending = Pending::new(method, login, ask.visit.now, purpose, manner);
     let state = LoginState::from_random(crate::random());
     let redirect_uri = redirect_uri(desk, ask, &method.name);
     let url = async {
         let entry = desk.providers.entry(method)?;
         match &method.kind {
             LoginMethodKind::OpenId(openid) => {
-                openid::authorization(&entry, openid, &redirect_uri, &state, &pending, other).await
+                openid::authorization(&entry, openid, &redirect_uri, &state, &pending, manner).await
             }
             LoginMethodKind::Github(at) => {
-                github::authorization(&entry, at, &redirect_uri, &state, &pending, other).await
+                github::authorization(&entry, at, &redirect_uri, &state, &pending, manner).await
             }
             LoginMethodKind::OneTimePin | LoginMethodKind::Passkey(_) => {
                 Err(Failure::again("nobody is sent anywhere by it"))
@@ -192,7 +209,7 @@ pub(crate) async fn callback(desk: &Desk<'_>, ask: &Ask<'_>, method: &LoginMetho
             let (step, login) = (Step::resume(desk, ask, request)?, pending.login());
             let mut found = came_back(desk, ask, method, &pending).await;
             let refresh = found.as_mut().ok().and_then(|found| found.refresh.take());
-            let proven = found.and_then(|found| match step.destination.offers(&method.name) {
+            let proven = found.and_then(|found| match step.destination.offers(desk.snapshot, &method.name) {
                 true => found.proven(method),
                 false => Err(Failure::again("the method is no longer offered")),
             });
@@ -231,7 +248,8 @@ async fn late(
     let step = request.as_deref().and_then(|request| Step::resume(desk, ask, request).ok());
     let session = desk.session(ask).filter(|session| session.parent().is_none());
     if let (Some(step), Some(session)) = (&step, &session)
-        && step.destination.accepts(session.identity())
+        && step.destination.accepts(desk.snapshot, session.identity(), session.issuer())
+        && step.request.is_served_by(session.identity().authenticated)
     {
         return handover::proceed(desk, ask, step.destination, &step.request, session).await;
     }

@@ -13,13 +13,7 @@ use crate::{
     tunnels,
 };
 
-use super::{
-    Answer, Ask, Desk,
-    decision::Opens,
-    form, login_of, pin,
-    proven::{self, Proven},
-    request::Challenge,
-};
+use super::{Answer, Ask, Desk, decision::Opens, form, login_of, pin, proven, request::Challenge};
 
 /// What the set-up needs beside the desk.
 #[derive(Clone, Copy)]
@@ -78,7 +72,7 @@ pub(crate) async fn submit(desk: &Desk<'_>, ask: &Ask<'_>, setup: &Setup<'_>, bo
     };
     let done = setup::complete(&setup.tunnels, link, &email, setup.configured).await;
     done.map_err(|error| lapsed(desk, ask, &error))?;
-    let (_, id) = proven::log_in(desk, ask, Proven::mailbox(email.clone(), method), "set-up").await?;
+    let (_, id) = proven::set_up(desk, ask, email.clone(), method).await?;
     let mut context = desk.context(ask);
     context.no_administrator_yet = false;
     let commands = vec!["connector --hostname www.localhost --url http://localhost:3000".to_owned()];

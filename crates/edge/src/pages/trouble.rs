@@ -20,6 +20,8 @@ pub enum Trouble {
     Again,
     /// The person or the provider said no: 403.
     Refused,
+    /// The person was to prove anew who they are, and it is not said that they have: 403.
+    NotRecent,
     /// The address is not verified: 403.
     Unverified,
     /// There is no address: 403.
@@ -48,7 +50,9 @@ impl Trouble {
             Self::Down => StatusCode::SERVICE_UNAVAILABLE,
             Self::Setup | Self::Answer => StatusCode::BAD_GATEWAY,
             Self::Again => StatusCode::BAD_REQUEST,
-            Self::Refused | Self::Unverified | Self::NoEmail | Self::Account | Self::TooMuch => StatusCode::FORBIDDEN,
+            Self::Refused | Self::NotRecent | Self::Unverified | Self::NoEmail | Self::Account | Self::TooMuch => {
+                StatusCode::FORBIDDEN
+            }
         }
     }
 
@@ -87,6 +91,13 @@ impl Trouble {
                 title: "trouble-refused-title",
                 text: "trouble-refused-text",
                 error: "trouble-refused-error",
+                another: false,
+            },
+            Self::NotRecent => Words {
+                code: "login_not_repeated",
+                title: "trouble-recent-title",
+                text: "trouble-recent-text",
+                error: "trouble-recent-error",
                 another: false,
             },
             Self::Unverified => Words {

@@ -14,6 +14,8 @@ pub struct BuiltIn {
     pub quick_start: bool,
     /// The host that no application may name.
     pub login_host: Option<Hostname>,
+    /// The login methods by which administrators log in (`[admin] login_methods`); any when there is none.
+    pub administrator_methods: Vec<Name>,
 }
 
 /// Why a declared configuration cannot be served.
@@ -99,6 +101,29 @@ impl BuiltIn {
         }
         give_way(&mut declared);
         Ok(declared)
+    }
+
+    /// What is to be said about the login methods of administrators; `declared` is the configuration as it is served.
+    pub fn warnings(&self, declared: &Declared) -> Vec<String> {
+        let unknown = |name: &&Name| !declared.login_methods.iter().any(|method| method.name == **name);
+        let unknown = self.administrator_methods.iter().filter(unknown).map(|name| {
+            format!(
+                "`[admin] login_methods` names `{name}`, but there is no such login method: nobody administers by it"
+            )
+        });
+        let mut warnings: Vec<_> = unknown.collect();
+        let elsewhere = declared.login_methods.iter().filter(|method| method.kind.authority().is_some());
+        let elsewhere: Vec<_> = elsewhere.map(|method| format!("`{}`", method.name)).collect();
+        let open = self.administrator_methods.is_empty() && !declared.administrators.is_empty();
+        // The quick start has no file in which it could be said.
+        if open && elsewhere.len() > 1 && !self.quick_start {
+            warnings.push(format!(
+                "each of {} makes whoever it gives an administrator's address an administrator: name those that may in \
+                 `[admin] login_methods` of edge.toml",
+                elsewhere.join(", ")
+            ));
+        }
+        warnings
     }
 
     fn check(&self, declared: &Declared) -> Result<(), SnapshotError> {

@@ -17,7 +17,7 @@ pub use methods::{
     GithubMethod, LoginMethod, LoginMethodKind, OpenIdMethod, OpenIdPreset, PasskeyMethod, SealedSecret,
 };
 pub use passkeys::{InvitationRecord, Joined, Joining, PASSKEYS_MAX, PasskeyKept, PasskeyRecord};
-pub use people::{Ban, ISSUER_INVITED, ISSUER_MAILBOX, Met, PersonRecord};
+pub use people::{Ban, ISSUER_INVITED, ISSUER_MAILBOX, ISSUER_SETUP, Met, PersonRecord};
 pub use revalidation::{Revalidation, Told};
 
 /// The keyed or plain SHA-256 of a secret: what is stored in its place. Comparing hashes leaks nothing of the secret.
@@ -159,6 +159,9 @@ pub struct SessionRecord {
     pub parent: Option<SecretHash>,
     /// Who logged in.
     pub identity: Identity,
+    /// Who vouched for them: the issuer of the person, or [`ISSUER_SETUP`]. Empty when that is not known; such a session
+    /// counts nowhere.
+    pub issuer: String,
     /// What the login method said about them.
     pub attributes: Attributes,
     /// When it began.

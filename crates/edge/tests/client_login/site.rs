@@ -27,8 +27,8 @@ use tunnel_edge::{
     session::{Session, Sessions, cookie::SESSION_COOKIE},
     snapshot::{BuiltIn, Snapshot},
     store::{
-        AuditEvent, AuditRecord, Declared, LoginMethod, LoginMethodKind, SessionKind, SessionRecord, Store,
-        sqlite::SqliteStore,
+        AuditEvent, AuditRecord, Declared, ISSUER_MAILBOX, LoginMethod, LoginMethodKind, SessionKind, SessionRecord,
+        Store, sqlite::SqliteStore,
     },
     tunnels,
 };
@@ -277,6 +277,7 @@ impl Site {
                 method: "pin".parse().unwrap(),
                 authenticated: now,
             },
+            issuer: ISSUER_MAILBOX.to_owned(),
             attributes: Attributes::default(),
             created: now,
             seen: now,

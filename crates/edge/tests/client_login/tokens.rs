@@ -5,12 +5,12 @@ use tunnel_auth::{ClientToken, SessionId};
 use tunnel_edge::{
     pages::FORM_TOKEN,
     session::{Sessions, cookie::SESSION_COOKIE},
-    store::AuditEvent,
+    store::{AuditEvent, ISSUER_MAILBOX},
 };
 use tunnel_policy::Selector;
 use tunnel_proto::access::{Reachable, ReachableKind, TokenAnswer, TokenRequest};
 
-use crate::site::{ELSEWHERE, HOME, LIFE, NOW, Site, answer, host};
+use crate::site::{ELSEWHERE, HOME, LIFE, NOW, Site, answer, host, refused};
 
 // S1
 #[tokio::test]
@@ -113,4 +113,19 @@ async fn whoever_holds_a_token_learns_what_its_person_may_open_and_no_more() {
     assert_eq!((asked, list(HOME, &token).await.status), (20, StatusCode::TOO_MANY_REQUESTS));
     site.wait(LIFE);
     assert_eq!(list(HOME, &token).await.status, StatusCode::GONE);
+}
+
+// S5
+#[tokio::test]
+async fn a_token_knows_who_vouched_and_none_is_made_of_a_login_whose_method_is_gone() {
+    let site = Site::open().await;
+    let token = site.issued("rdp").await.token;
+    assert_eq!(site.opens(&token, "rdp").unwrap().issuer(), ISSUER_MAILBOX);
+    let code = site.code("rdp").await;
+    site.change(|declared| declared.login_methods.clear());
+    let reason = refused(&site.redeem(&code).await);
+    assert!(reason.contains("no longer counts"), "{reason}");
+    // Nor does one that there is still tell what there is.
+    let request = TokenRequest::List { token };
+    assert!(!site.token(HOME, &request).await.body.contains("rdp.example.com"));
 }

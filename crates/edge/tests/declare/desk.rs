@@ -44,8 +44,8 @@ impl Desk {
         let dir = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&dir.path().join("edge.db")).await.unwrap();
         let login_host = Some("access.tnkeng.work".parse().unwrap());
-        let built_in =
-            BuiltIn { administrators: vec!["admin@tnkeng.work".parse().unwrap()], quick_start: false, login_host };
+        let administrators = vec!["admin@tnkeng.work".parse().unwrap()];
+        let built_in = BuiltIn { administrators, login_host, ..BuiltIn::default() };
         let keys = Keys::load(dir.path(), &store, UnixTime(1_800_000_000)).await.unwrap();
         Self { store, built_in, mail: true, countries: true, keys, _dir: dir }
     }

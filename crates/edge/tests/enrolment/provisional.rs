@@ -19,7 +19,7 @@ const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 fn built_in() -> BuiltIn {
     let login_host = Some("access.localhost".parse().unwrap());
-    BuiltIn { administrators: vec![admin()], quick_start: true, login_host }
+    BuiltIn { administrators: vec![admin()], quick_start: true, login_host, ..BuiltIn::default() }
 }
 
 async fn snapshot(office: &Office, built_in: &BuiltIn) -> Result<Snapshot, SnapshotError> {

@@ -19,7 +19,10 @@ use tunnel_edge::{
     gate::{self, Asked, Decisions, Gate, Permit, Presented, Turnaway},
     session::{Sessions, cookie::SESSION_COOKIE},
     snapshot::{BuiltIn, Snapshot},
-    store::{Ban, Declared, Grant, ServiceTokenRecord, SessionKind, SessionRecord, Store, sqlite::SqliteStore},
+    store::{
+        Ban, Declared, Grant, ISSUER_MAILBOX, ServiceTokenRecord, SessionKind, SessionRecord, Store,
+        sqlite::SqliteStore,
+    },
 };
 use tunnel_policy::{Attributes, Country};
 use tunnel_proto::{Hostname, Identity, PersonId, UnixTime};
@@ -55,7 +58,7 @@ impl Scene {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.path().join("edge.db")).await.unwrap());
         let clock = Clock::manual(START);
         let login_host: Hostname = "access.example.com".parse().unwrap();
-        let built_in = BuiltIn { administrators: vec![], quick_start: false, login_host: Some(login_host.clone()) };
+        let built_in = BuiltIn { login_host: Some(login_host.clone()), ..BuiltIn::default() };
         let sessions = Sessions::load(store.clone(), START).await.unwrap();
         let audit = Audit::start(store.clone(), clock.clone());
         let snapshot = Arc::new(Snapshot::new(tunnel_proto::Revision(0), Declared::default(), &built_in).unwrap());
@@ -141,8 +144,19 @@ impl Scene {
         [self.next.fetch_add(1, Ordering::SeqCst); 32]
     }
 
-    /// Somebody who logged in, with a session at `host` for every application there.
+    /// Somebody who logged in by a mailbox, with a session at `host` for every application there.
     pub(crate) async fn log_in(&self, email: &str, method: &str, host: &str, attributes: Attributes) -> Person {
+        self.vouched(email, (method, ISSUER_MAILBOX), host, attributes).await
+    }
+
+    /// The same by a method for which `issuer` vouched.
+    pub(crate) async fn vouched(
+        &self,
+        email: &str,
+        (method, issuer): (&str, &str),
+        host: &str,
+        attributes: Attributes,
+    ) -> Person {
         let (login, session) = (SessionId::from_random(self.fresh()), SessionId::from_random(self.fresh()));
         let now = self.now();
         let host: Hostname = host.parse().unwrap();
@@ -164,6 +178,7 @@ impl Scene {
                 method: method.parse().unwrap(),
                 authenticated: now,
             },
+            issuer: issuer.to_owned(),
             attributes,
             created: now,
             seen: now,

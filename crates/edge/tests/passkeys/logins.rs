@@ -5,7 +5,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use tunnel_edge::{
     session::cookie::SESSION_COOKIE,
-    store::{AuditEvent, Ban},
+    store::{AuditEvent, Ban, ISSUER_INVITED, ISSUER_MAILBOX},
 };
 
 use crate::{
@@ -163,6 +163,30 @@ async fn a_passkey_counts_only_while_the_login_before_it_is_repeated() {
     log_in_by_pin(&site, "ann").await;
     site.wait(RENEW);
     begun(&site, &login_page(&site).await.log_in(&site, &mut key).await);
+}
+
+// O9, S5
+#[tokio::test]
+async fn a_passkey_of_somebody_for_whom_nobody_vouches_any_more_logs_nobody_in() {
+    let site = open().await;
+    let mut key = furnished(&site, "ann").await;
+    let answer = login_page(&site).await.log_in(&site, &mut key).await;
+    assert_eq!(begun(&site, &answer).issuer(), ISSUER_MAILBOX);
+    let cookie = answer.cookie(SESSION_COOKIE).unwrap();
+    assert_eq!(site.get(ACCOUNT, &cookie).await.status, StatusCode::OK);
+    // The way by which ann came to be known is removed.
+    site.change(|declared| declared.login_methods.retain(|one| one.name == method()));
+    assert_eq!(site.get(ACCOUNT, &cookie).await.status, StatusCode::SEE_OTHER, "nor does the login before");
+    assert_eq!(code(&login_page(&site).await.log_in(&site, &mut key).await), "passkey_refused");
+    let failed = site.audited(AuditEvent::LoginFailed).await;
+    assert!(failed[0].detail.as_deref().unwrap().contains("no login method is declared any more"), "{failed:?}");
+    // Whoever was invited is known by no method.
+    invite(&site, "guest", "secret").await;
+    let mut guest = authenticator();
+    let joined = invited(&site, "secret").await.make(&site, &mut guest).await;
+    assert_eq!(begun(&site, &joined).issuer(), ISSUER_INVITED);
+    let answer = login_page(&site).await.log_in(&site, &mut guest).await;
+    assert_eq!(begun(&site, &answer).issuer(), ISSUER_INVITED);
 }
 
 #[tokio::test]

@@ -2,6 +2,9 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests, outside of `#[test]` functions
 
+mod administration;
+mod anew;
+mod ends;
 mod evaluations;
 mod evaluator;
 mod journey;

@@ -256,6 +256,13 @@ impl Site {
         gate::admit(self.gate(), Asked { visit: &visit, path: "/x", headers: &headers, credential, websocket: false })
     }
 
+    /// Serves from something else from now on.
+    pub(crate) fn change(&mut self, built_in: &BuiltIn, change: impl FnOnce(&mut Declared)) {
+        change(&mut self.declared);
+        let revision = Revision(self.snapshot.revision.0 + 1);
+        self.snapshot = Arc::new(Snapshot::new(revision, self.declared.clone(), built_in).unwrap());
+    }
+
     fn desk(&self) -> login::Desk<'_> {
         login::Desk {
             zone: &self.zone,

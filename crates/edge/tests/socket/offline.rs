@@ -10,8 +10,8 @@ use tunnel_edge::{
         Administration, AuditQuery, InviteUser, Lock, NamedTunnel, NamedUser, Offline, RotateKeys, WhichSessions,
     },
     store::{
-        AuditEvent, AuditRecord, CertificateHolder, CertificateRecord, DATABASE_NAME, Declared, InvitationRecord,
-        Joined, Joining, PasskeyRecord, RouteRecord, SessionKind, SessionRecord, Store, TunnelRecord,
+        AuditEvent, AuditRecord, CertificateHolder, CertificateRecord, DATABASE_NAME, Declared, ISSUER_MAILBOX,
+        InvitationRecord, Joined, Joining, PasskeyRecord, RouteRecord, SessionKind, SessionRecord, Store, TunnelRecord,
         sqlite::SqliteStore,
     },
 };
@@ -34,6 +34,7 @@ fn session(id: u8, email: &str) -> SessionRecord {
             method: "pin".parse().unwrap(),
             authenticated: NOW,
         },
+        issuer: ISSUER_MAILBOX.to_owned(),
         attributes: Attributes::default(),
         created: NOW,
         seen: NOW,

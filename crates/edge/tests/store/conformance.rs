@@ -191,6 +191,7 @@ fn session(id: u8, parent: Option<u8>, expires: UnixTime) -> SessionRecord {
             method: "pin".parse().unwrap(),
             authenticated: T0,
         },
+        issuer: "https://a.example".into(),
         attributes: Attributes::default(),
         created: T0,
         seen: T0,
@@ -212,7 +213,8 @@ pub(crate) async fn a_session_is_replaced_and_ends_with_its_login(store: Arc<imp
     store.put_session(&session(4, None, at(60))).await.unwrap();
     store.put_session(&session(5, Some(4), at(60))).await.unwrap();
     let (kind, device) = (SessionKind::Client, Some("ann-laptop".to_owned()));
-    let wider = SessionRecord { kind, device, grants: vec![], expires: at(90), ..session(2, Some(1), at(0)) };
+    let issuer = "https://b.example".to_owned();
+    let wider = SessionRecord { kind, device, issuer, grants: vec![], expires: at(90), ..session(2, Some(1), at(0)) };
     store.put_session(&wider).await.unwrap();
     let stored = store.sessions(T0).await.unwrap().into_iter().find(|s| s.id == h(2));
     assert!(stored == Some(wider), "the later one counts");

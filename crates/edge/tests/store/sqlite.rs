@@ -164,6 +164,7 @@ async fn what_an_older_program_wrote_is_there_after_an_update() {
         let [session] = sessions.as_slice() else { panic!("{} sessions", sessions.len()) };
         assert!(session.kind == SessionKind::Browser && session.device.is_none() && session.source.is_none());
         assert!(session.seen > UnixTime(1), "an update is no idling");
+        assert_eq!(session.issuer, "", "nobody knows any more who vouched");
         let people = store.people(10).await.unwrap();
         let [person] = people.as_slice() else { panic!("{} people", people.len()) };
         assert_eq!((person.issuer.as_str(), person.subject.as_str()), (ISSUER_MAILBOX, "a@example.com"));

@@ -49,7 +49,7 @@ fn steps(kind: &str, lang: Language) -> &'static [&'static str] {
             "Overview: copy Application (client) ID to `client_id` and Directory (tenant) ID to `tenant`.",
             "Certificates & secrets → New client secret: put its Value (not its ID) into a file, and name that as `client_secret: {file: …}`.",
             "API permissions: `openid`, `email`, `profile` and `User.Read` (delegated) are enough; press Grant admin consent.",
-            "Token configuration → Add optional claim → ID: `email`, `upn`, `acct` and `xms_edov`. None can be left out: without `acct`, guests may be taken for members; people need an `email` or a `upn`, since `preferred_username` is not believed. For group rules: Add groups claim → Groups assigned to the application.",
+            "Token configuration → Add optional claim → ID: `email`, `upn`, `acct`, `auth_time` and `xms_edov`. None can be left out: without `acct`, guests may be taken for members; people need an `email` or a `upn`, since `preferred_username` is not believed; `auth_time` says when somebody signed in. For group rules: Add groups claim → Groups assigned to the application.",
         ],
         ("entra", Language::Ja) => &[
             "Microsoft Entra管理センター →「アプリの登録」→「新規登録」。サポートされているアカウントの種類は「この組織ディレクトリのみに含まれるアカウント」。",
@@ -57,7 +57,7 @@ fn steps(kind: &str, lang: Language) -> &'static [&'static str] {
             "「概要」: アプリケーション（クライアント）IDを`client_id`に、ディレクトリ（テナント）IDを`tenant`に書きます。",
             "「証明書とシークレット」→「新しいクライアント シークレット」: 値（IDではなく）をファイルに保存し、`client_secret: {file: …}`で指定します。",
             "「APIのアクセス許可」: `openid`、`email`、`profile`、`User.Read`（委任）で足ります。「管理者の同意を与えます」を押します。",
-            "「トークン構成」→「オプションの要求を追加」→「ID」: `email`、`upn`、`acct`、`xms_edov`。いずれも省けません。`acct`がないと、ゲストがメンバーとみなされることがあります。`preferred_username`は信用されないため、利用者には`email`または`upn`が必要です。グループの規則には「グループ要求の追加」→「アプリケーションに割り当てられているグループ」。",
+            "「トークン構成」→「オプションの要求を追加」→「ID」: `email`、`upn`、`acct`、`auth_time`、`xms_edov`。いずれも省けません。`acct`がないと、ゲストがメンバーとみなされることがあります。`preferred_username`は信用されないため、利用者には`email`または`upn`が必要です。`auth_time`はサインインした時刻です。グループの規則には「グループ要求の追加」→「アプリケーションに割り当てられているグループ」。",
         ],
         ("google", Language::En) => &[
             "Google Cloud console → Google Auth Platform → Branding and Audience: choose Internal, if everybody is in your organisation.",

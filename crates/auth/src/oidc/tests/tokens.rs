@@ -26,8 +26,18 @@ fn check(token: &str) -> Result<Claims, TokenError> {
 }
 
 fn check_by(keys: &KeySet, token: &str) -> Result<Claims, TokenError> {
-    let (now, nonce) = (UnixTime(NOW), Nonce::Of(NONCE));
-    verify(token, keys, &Expected { issuer: ISSUER, client_id: CLIENT, nonce, access_token: Some(ACCESS), now })
+    verify(token, keys, &Expected { access_token: Some(ACCESS), ..expected(NOW) })
+}
+
+fn expected(now: u64) -> Expected<'static> {
+    Expected {
+        issuer: ISSUER,
+        client_id: CLIENT,
+        nonce: Nonce::Of(NONCE),
+        access_token: None,
+        authenticated_since: None,
+        now: UnixTime(now),
+    }
 }
 
 fn claims() -> Map<String, Value> {
@@ -293,14 +303,33 @@ fn a_clock_that_is_wrong_by_an_hour_or_a_year_lets_nobody_in() {
         (0, false),
         (u64::MAX, false),
     ] {
-        let expected = Expected {
-            issuer: ISSUER,
-            client_id: CLIENT,
-            nonce: Nonce::Of(NONCE),
-            access_token: None,
-            now: UnixTime(now),
-        };
-        assert_eq!(verify(&self::good(), &keys, &expected).is_ok(), good, "{now}");
+        assert_eq!(verify(&self::good(), &keys, &expected(now)).is_ok(), good, "{now}");
+    }
+}
+
+// O9
+#[test]
+fn who_was_to_authenticate_again_has_done_so_or_the_token_is_not_believed() {
+    let keys = published();
+    let since = NOW - 100;
+    for (said, good) in [
+        (json!(since), true),
+        (json!(NOW), true),
+        (json!(since - 60), true),
+        (json!(NOW + 60), true),
+        (json!(since - 61), false),
+        (json!(NOW + 61), false),
+        (json!(0), false),
+        (json!(u64::MAX), false),
+        (json!(-1), false),
+        (json!(NOW.to_string()), false),
+        (json!(null), false),
+        (json!("(absent)"), false),
+    ] {
+        let token = with(json!({"auth_time": said}));
+        let anew = Expected { authenticated_since: Some(UnixTime(since)), ..expected(NOW) };
+        assert_eq!(verify(&token, &keys, &anew).err(), (!good).then_some(TokenError::NotRecent), "{said}");
+        assert!(verify(&token, &keys, &expected(NOW)).is_ok(), "nobody asked: {said}");
     }
 }
 

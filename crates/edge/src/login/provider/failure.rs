@@ -158,7 +158,10 @@ impl From<TokenRefusal> for Failure {
 
 impl From<TokenError> for Failure {
     fn from(error: TokenError) -> Self {
-        Self::Answer(error.to_string())
+        match error {
+            TokenError::NotRecent => Self::Account(Trouble::NotRecent, error.to_string()),
+            _ => Self::Answer(error.to_string()),
+        }
     }
 }
 

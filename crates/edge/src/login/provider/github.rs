@@ -12,7 +12,7 @@ use tunnel_proto::Name;
 use url::Url;
 
 use super::{
-    Came, Failure, Found, FoundEmail,
+    Came, Failure, Found, FoundEmail, Manner,
     known::{Entry, body},
     pending::Pending,
 };
@@ -28,7 +28,7 @@ pub(super) async fn authorization(
     redirect_uri: &str,
     state: &LoginState,
     pending: &Pending,
-    other: bool,
+    manner: Manner,
 ) -> Result<String, Failure> {
     entry.is_there(&method.api).await?;
     let request = Authorization {
@@ -39,7 +39,8 @@ pub(super) async fn authorization(
         state: &state.reveal(),
         nonce: None,
         challenge: &challenge(&pending.verifier),
-        more: if other { &[("prompt", "select_account")] } else { &[] },
+        // GitHub cannot be asked to have somebody prove anew who they are: at least it does not answer without them.
+        more: if manner == Manner::Any { &[] } else { &[("prompt", "select_account")] },
     };
     request.url().ok_or_else(|| Failure::Setup("its address cannot be used".to_owned()))
 }

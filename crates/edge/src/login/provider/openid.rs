@@ -14,7 +14,7 @@ use tunnel_policy::Attributes;
 use tunnel_proto::Name;
 
 use super::{
-    Came, Failure, Found, FoundEmail,
+    Came, Failure, Found, FoundEmail, Manner,
     known::{Entry, Known, body},
     pending::Pending,
 };
@@ -40,7 +40,7 @@ pub(super) async fn authorization(
     redirect_uri: &str,
     state: &LoginState,
     pending: &Pending,
-    other: bool,
+    manner: Manner,
 ) -> Result<String, Failure> {
     let known = entry.known(method).await?;
     // A browser that is sent to nobody shows a page that names nobody.
@@ -53,9 +53,13 @@ pub(super) async fn authorization(
     if offline && method.preset == OpenIdPreset::Google {
         more.push(("access_type", "offline"));
     }
-    let prompt = prompt(method.preset, other, offline);
+    let prompt = prompt(method.preset, manner, offline);
     if !prompt.is_empty() {
         more.push(("prompt", prompt.as_str()));
+    }
+    if let Manner::Anew(_) = manner {
+        // That it was done is read off the token.
+        more.push(("max_age", "0"));
     }
     let request = Authorization {
         endpoint: &known.discovery.authorization,
@@ -87,18 +91,35 @@ pub fn scopes(method: &OpenIdMethod) -> Vec<&str> {
     scopes
 }
 
-/// How a provider is asked to ask the person: to choose an account, where that is wanted, and for consent, where it would
-/// else give nothing by which it can be asked again. Of two words for an account the one is known everywhere, the other
-/// where people have several.
-fn prompt(preset: OpenIdPreset, other: bool, offline: bool) -> String {
-    let account = match preset {
-        OpenIdPreset::Entra | OpenIdPreset::Google => "select_account",
-        _ => "login",
+/// How a provider is asked to ask the person: for an account or for a proof, where that is wanted, and for consent, where it
+/// would else give nothing by which it can be asked again.
+fn prompt(preset: OpenIdPreset, manner: Manner, offline: bool) -> String {
+    let who = match manner {
+        Manner::Any => None,
+        Manner::Choose => Some(account_prompt(preset)),
+        Manner::Anew(_) => Some(anew_prompt(preset)),
     };
     // The specification has it (§11), and Google gives a refresh token only with a consent; others need none.
     let consent = offline && matches!(preset, OpenIdPreset::Oidc | OpenIdPreset::Google);
-    let words = [other.then_some(account), consent.then_some("consent")];
+    let words = [who, consent.then_some("consent")];
     words.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// How a provider is asked to let the person choose an account. The one word is known everywhere, the other where
+/// people have several.
+const fn account_prompt(preset: OpenIdPreset) -> &'static str {
+    match preset {
+        OpenIdPreset::Entra | OpenIdPreset::Google => "select_account",
+        _ => "login",
+    }
+}
+
+/// How a provider is asked to have the person prove anew who they are. Google knows no such word and refuses it.
+const fn anew_prompt(preset: OpenIdPreset) -> &'static str {
+    match preset {
+        OpenIdPreset::Google => "select_account",
+        _ => "login",
+    }
 }
 
 /// Exchanges the code, verifies what comes of it, and reads it.
@@ -120,6 +141,7 @@ pub(super) async fn resolve(
         client_id: &method.client_id,
         nonce: Nonce::Of(&came.pending.nonce),
         access_token: access,
+        authenticated_since: came.pending.since,
         now: ask.visit.now,
     };
     let claims = verified(entry, &known, token, &expected).await??;

@@ -10,6 +10,7 @@ use tunnel_auth::{LoginState, oidc};
 use tunnel_proto::{Name, UnixTime};
 use zeroize::Zeroize;
 
+use super::Manner;
 use crate::{
     login::{Answer, Ask, Desk, page::Step, request::Request},
     session::cookie::{self, LOGIN_LIFE},
@@ -40,6 +41,8 @@ pub(super) struct Pending {
     client_id: String,
     pub(super) nonce: String,
     pub(super) verifier: String,
+    /// Since when the person must have proven to the provider who they are, where a login before will not do.
+    pub(super) since: Option<UnixTime>,
     pub(super) purpose: Purpose,
 }
 
@@ -68,7 +71,13 @@ fn names(method: &LoginMethod) -> (&str, &str) {
 
 impl Pending {
     /// A login by `method` of the browser with this login cookie, which begins now.
-    pub(super) fn new(method: &LoginMethod, login: &SecretHash, now: UnixTime, purpose: Purpose) -> Self {
+    pub(super) fn new(
+        method: &LoginMethod,
+        login: &SecretHash,
+        now: UnixTime,
+        purpose: Purpose,
+        manner: Manner,
+    ) -> Self {
         let (authority, client_id) = names(method);
         Self {
             method: method.name.clone(),
@@ -78,6 +87,10 @@ impl Pending {
             client_id: client_id.to_owned(),
             nonce: oidc::nonce(crate::random()),
             verifier: oidc::verifier(crate::random()).to_string(),
+            since: match manner {
+                Manner::Anew(since) => Some(since),
+                Manner::Any | Manner::Choose => None,
+            },
             purpose,
         }
     }

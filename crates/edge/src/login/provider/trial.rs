@@ -18,7 +18,7 @@ use tunnel_auth::TrialId;
 use tunnel_policy::GithubOrganization;
 use tunnel_proto::{EmailAddress, Name, UnixTime};
 
-use super::{Failure, Found, label, pending::Purpose, way};
+use super::{Failure, Found, Manner, label, pending::Purpose, way};
 use crate::{
     Response,
     login::{Answer, Ask, Desk, form, login_of},
@@ -181,7 +181,7 @@ pub(crate) async fn begin(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer<
         detail: Some("a test was opened in a browser".to_owned()),
         ..desk.record(ask, AuditEvent::LoginTried)
     });
-    Ok(match way(desk, ask, &login, method, Purpose::Trial { id }, false).await? {
+    Ok(match way(desk, ask, &login, method, Purpose::Trial { id }, Manner::Any).await? {
         Ok(url) => Leaving { label: label(desk, method), url }.render(&desk.context(ask)),
         Err(failure) => finish(desk, ask, method, &id, Err(failure)),
     })

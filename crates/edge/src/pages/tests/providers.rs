@@ -106,6 +106,7 @@ pub(super) fn pages(hostile: &str) -> Vec<Case> {
         page!("trouble-answer", 502, trouble(Trouble::Answer), ["Google", "502"]),
         page!("trouble-again", 400, trouble(Trouble::Again), ["Google", "400"]),
         page!("trouble-refused", 403, trouble(Trouble::Refused), ["Google", r#"value="google""#]),
+        page!("trouble-recent", 403, trouble(Trouble::NotRecent), ["Google", r#"value="google""#]),
         page!("trouble-unverified", 403, trouble(Trouble::Unverified), [r#"name="account" value="other""#]),
         page!("trouble-email", 403, trouble(Trouble::NoEmail), [r#"name="account" value="other""#]),
         page!("trouble-account", 403, trouble(Trouble::Account), [r#"name="account" value="other""#, "www"]),

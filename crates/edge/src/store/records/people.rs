@@ -10,6 +10,8 @@ use tunnel_proto::{EmailAddress, Name, PersonId, UnixTime};
 pub const ISSUER_MAILBOX: &str = "mailbox";
 /// The issuer of those whom an administrator invited.
 pub const ISSUER_INVITED: &str = "invited";
+/// Who vouches for the login that ends the set-up: the edge itself, by the link. Never a person's issuer.
+pub const ISSUER_SETUP: &str = "set-up";
 
 /// A login, to be remembered with the person that it is about. Two issuers never speak of the same person, whatever
 /// address they name (O6).

@@ -11,11 +11,11 @@ use crate::store::{Met, PersonRecord, SecretHash, SessionKind, SessionRecord, St
 pub(super) async fn put(pool: &SqlitePool, session: &SessionRecord) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO sessions \
-         (id, kind, device, source, host, parent, identity, attributes, created, seen, expires, grants) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+         (id, kind, device, source, host, parent, identity, issuer, attributes, created, seen, expires, grants) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
          ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, device = excluded.device, source = excluded.source, \
          host = excluded.host, parent = excluded.parent, identity = excluded.identity, \
-         attributes = excluded.attributes, created = excluded.created, seen = excluded.seen, \
+         issuer = excluded.issuer, attributes = excluded.attributes, created = excluded.created, seen = excluded.seen, \
          expires = excluded.expires, grants = excluded.grants",
     )
     .bind(session.id.as_slice())
@@ -25,6 +25,7 @@ pub(super) async fn put(pool: &SqlitePool, session: &SessionRecord) -> Result<()
     .bind(session.host.as_str())
     .bind(session.parent.as_ref().map(SecretHash::as_slice))
     .bind(json("session", &session.identity)?)
+    .bind(session.issuer.as_str())
     .bind(json("session", &session.attributes)?)
     .bind(time(session.created))
     .bind(time(session.seen))
@@ -37,7 +38,7 @@ pub(super) async fn put(pool: &SqlitePool, session: &SessionRecord) -> Result<()
 
 pub(super) async fn live(pool: &SqlitePool, now: UnixTime) -> Result<Vec<SessionRecord>, StoreError> {
     let rows = sqlx::query(
-        "SELECT id, kind, device, source, host, parent, identity, attributes, created, seen, expires, grants \
+        "SELECT id, kind, device, source, host, parent, identity, issuer, attributes, created, seen, expires, grants \
          FROM sessions WHERE expires > ? ORDER BY created, id",
     )
     .bind(time(now))
@@ -56,6 +57,7 @@ fn session(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
         host: text_of(row, "host")?,
         parent: parent.map(|_| bytes_of(row, "parent")).transpose()?,
         identity: json_of(row, "identity")?,
+        issuer: row.try_get("issuer")?,
         attributes: json_of(row, "attributes")?,
         created: time_of(row, "created")?,
         seen: time_of(row, "seen")?,
