@@ -84,6 +84,7 @@ mod tests {
             hosted_domain: None,
             authoritative_for: vec![],
             private_address: false,
+            revalidate: None,
             ca: None,
         }))
     }

@@ -10,5 +10,6 @@ mod evaluations;
 #[allow(dead_code, reason = "other tests want more of it")]
 mod evaluator;
 mod journey;
+mod setup;
 mod site;
 mod tokens;

@@ -25,6 +25,7 @@ use tunnel_edge::{
     pages::FORM_TOKEN,
     reserved::{self, Reserved},
     session::{Session, Sessions, cookie::SESSION_COOKIE},
+    setup::{self, MadeBy},
     snapshot::{BuiltIn, Snapshot},
     store::{
         AuditEvent, AuditRecord, Declared, ISSUER_MAILBOX, LoginMethod, LoginMethodKind, SessionKind, SessionRecord,
@@ -206,15 +207,7 @@ impl Site {
             providers: &self.providers,
             evaluations: &self.evaluations,
         };
-        let tunnels = tunnels::Desk {
-            store: &*self.store,
-            ca: &self.ca,
-            login_host: &self.login_host,
-            quick_start: false,
-            visit: "https://HOST",
-            now,
-            source: Some(source),
-        };
+        let tunnels = self.tunnels(Some(source));
         let reload = || -> futures::future::BoxFuture<'_, ()> { Box::pin(async {}) };
         let kind_at = |host: &Hostname| (host.as_str() == "rdp.example.com").then_some(ServiceKind::Bastion);
         let reserved =
@@ -223,6 +216,24 @@ impl Site {
         let body = body.collect().await.unwrap().to_bytes();
         let body = String::from_utf8(body.to_vec()).unwrap();
         Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    fn tunnels(&self, source: Option<IpAddr>) -> tunnels::Desk<'_> {
+        tunnels::Desk {
+            store: &*self.store,
+            ca: &self.ca,
+            login_host: &self.login_host,
+            quick_start: false,
+            visit: "https://HOST",
+            now: self.clock.now(),
+            source,
+        }
+    }
+
+    /// Path and query of a link that makes an administrator.
+    pub(crate) async fn setup_link(&self) -> String {
+        let url = setup::make_link(&self.tunnels(None), MadeBy::Command).await.unwrap();
+        url.strip_prefix("https://access.example.com").unwrap().to_owned()
     }
 
     /// An administrator changes what is declared.

@@ -40,6 +40,7 @@ fn partners(issuer: &str) -> LoginMethod {
         hosted_domain: None,
         authoritative_for: vec![],
         private_address: false,
+        revalidate: None,
         ca: None,
     };
     LoginMethod { name: "partners".parse().unwrap(), kind: LoginMethodKind::OpenId(Box::new(method)) }

@@ -10,8 +10,7 @@ use crate::{
 const PAGE: &str = "/.access/enroll?id=x";
 
 fn held_to(names: &[&str]) -> BuiltIn {
-    let administrator_methods = names.iter().map(|name| name.parse().unwrap()).collect();
-    BuiltIn { administrator_methods, ..BuiltIn::default() }
+    BuiltIn { administrator_methods: names.iter().map(|name| name.parse().unwrap()).collect(), ..BuiltIn::default() }
 }
 
 // A5

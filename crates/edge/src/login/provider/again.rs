@@ -191,7 +191,7 @@ impl Again<'_> {
     async fn word(
         self,
         entry: &Entry,
-        known: &Known,
+        known: &Arc<Known>,
         openid: &OpenIdMethod,
         kept: &Kept,
         answer: &TokenAnswer,
@@ -210,6 +210,7 @@ impl Again<'_> {
             client_id: &openid.client_id,
             nonce: Nonce::IfAny(&kept.nonce),
             access_token: access,
+            authenticated_since: None,
             now: self.now,
         };
         let claims = match openid::verified(entry, known, token, &expected).await? {
@@ -225,12 +226,7 @@ impl Again<'_> {
             _ => None,
         };
         let mut resolution = reading.resolve(&claims, userinfo.as_ref());
-        if resolution.overage && openid.groups {
-            match openid::graph(entry, openid, access).await? {
-                Ok(groups) => resolution.groups = groups,
-                Err(refusal) => resolution.refusals.push(refusal),
-            }
-        }
+        openid::complete(entry, openid, access, &mut resolution).await?;
         // A provider need not name the address again. If it does, it is somebody's whom it was not before.
         let telling = resolution.refusals.iter().find(|refusal| !matches!(refusal, Refusal::NoEmail(_)));
         if let Some(refusal) = telling {

@@ -155,15 +155,7 @@ pub(super) async fn resolve(
         _ => None,
     };
     let mut resolution = reading.resolve(&claims, userinfo.as_ref());
-    if resolution.overage && method.groups {
-        match graph(entry, method, access).await? {
-            Ok(groups) => resolution.groups = groups,
-            Err(refusal) => resolution.refusals.push(refusal),
-        }
-    } else if resolution.overage {
-        // Without their groups nobody is judged: a rule that keeps somebody out by one would not hold.
-        resolution.refusals.push(Refusal::GroupsElsewhere);
-    }
+    complete(entry, method, access, &mut resolution).await?;
     Ok(Found { refresh, ..found(method, resolution) })
 }
 
@@ -230,9 +222,28 @@ async fn exchange(
     Ok(answer.inspect_err(|_| entry.doubt())?)
 }
 
+/// Adds the groups of somebody in more than fit into a token. Without their groups nobody is judged: a rule that keeps
+/// somebody out by one would not hold.
+pub(super) async fn complete(
+    entry: &Entry,
+    method: &OpenIdMethod,
+    access: Option<&str>,
+    resolution: &mut Resolution,
+) -> Result<(), Failure> {
+    if resolution.overage && method.groups {
+        match graph(entry, method, access).await? {
+            Ok(groups) => resolution.groups = groups,
+            Err(refusal) => resolution.refusals.push(refusal),
+        }
+    } else if resolution.overage {
+        resolution.refusals.push(Refusal::GroupsElsewhere);
+    }
+    Ok(())
+}
+
 /// The groups of somebody in more than fit into a token. Where the token says to ask is not looked at: it is an address of
 /// somebody else's choosing.
-pub(super) async fn graph(
+async fn graph(
     entry: &Entry,
     method: &OpenIdMethod,
     access: Option<&str>,
@@ -307,11 +318,14 @@ mod tests {
             method.preset = preset;
             method.revalidate = Some(OpenIdMethod::REVALIDATE_MIN);
             assert_eq!(scopes(&method).contains(&OFFLINE), scope, "{preset:?}");
-            assert_eq!(prompt(preset, false, true), by_itself, "{preset:?}");
-            assert_eq!(prompt(preset, true, true), another_account, "{preset:?}");
+            assert_eq!(prompt(preset, Manner::Any, true), by_itself, "{preset:?}");
+            assert_eq!(prompt(preset, Manner::Choose, true), another_account, "{preset:?}");
             method.revalidate = None;
             assert!(!scopes(&method).contains(&OFFLINE), "{preset:?}");
-            assert!(!prompt(preset, true, false).contains("consent") && prompt(preset, false, false).is_empty());
+            assert!(
+                !prompt(preset, Manner::Choose, false).contains("consent")
+                    && prompt(preset, Manner::Any, false).is_empty()
+            );
         }
     }
 }
