@@ -39,6 +39,8 @@ pub const TOKEN: &str = "/token";
 pub const JWKS: &str = "/jwks";
 /// Where more is told about a person.
 pub const USERINFO: &str = "/userinfo";
+/// Where people are sent on to the address in `to`, for [`Instead::Through`].
+pub const BROKER: &str = "/broker";
 /// Below this nobody who is careful asks for anything.
 pub const ATTACKER: &str = "/attacker";
 
@@ -100,6 +102,8 @@ pub enum Instead {
     Status(u16, String),
     /// Go there.
     Redirect(String),
+    /// The right redirect, but by way of the provider at this origin.
+    Through(String),
     /// The right answer, with this many spaces before it.
     Padded(usize),
     /// Spaces without end, as fast as they are taken.
@@ -265,6 +269,7 @@ impl State {
         match instead {
             Some(Instead::Status(status, body)) => return text(status, "text/plain", body),
             Some(Instead::Redirect(to)) => return redirect(&to),
+            Some(Instead::Through(origin)) => return through(&origin, &self.authorize(asked, &ways)),
             Some(Instead::Endless) => return endless(SPACES, Duration::ZERO),
             Some(Instead::Drip) => return endless(" ", Duration::from_millis(200)),
             Some(Instead::Silence) => return std::future::pending().await,
@@ -274,6 +279,7 @@ impl State {
         }
         let answered = match path {
             AUTHORIZE => return self.authorize(asked, &ways),
+            BROKER => return redirect(&asked.parameter("to").unwrap_or_default()),
             DISCOVERY => Ok(self.discovery()),
             JWKS => Ok(self.keys.jwks()),
             TOKEN => self.redeem(asked, &ways),
@@ -393,6 +399,12 @@ impl State {
         }
         person
     }
+}
+
+/// A redirect by way of another provider.
+fn through(origin: &str, answer: &Response<Body>) -> Response<Body> {
+    let to = answer.headers().get("location").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    redirect(&format!("{origin}{BROKER}?{}", encoded(&[("to".to_owned(), to.to_owned())])))
 }
 
 /// A word that nobody guesses.

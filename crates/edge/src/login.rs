@@ -177,7 +177,7 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// The session of whoever is logged in at the login host, unless banned; else the way to log in and come back to
+    /// The session of whoever is logged in at the login host; else the way to log in and come back to
     /// `target`. With `recent`, a login from longer ago does not do. Counts at the login host only.
     pub(crate) fn require_member(&self, ask: &Ask<'_>, target: &str, recent: Option<Duration>) -> Answer<Arc<Session>> {
         let visit = ask.visit;
@@ -185,11 +185,7 @@ impl<'a> Desk<'a> {
         let Some(session) = session else {
             return Err(Box::new(self.begin_at(ask, Destination::Account, target, |request| request)));
         };
-        let identity = session.identity();
-        if self.snapshot.is_banned(identity.person, &identity.email) {
-            return Err(Box::new(self.denied(ask, self.login_host, Some(&session), "banned")));
-        }
-        if recent.is_some_and(|recent| visit.now.since(identity.authenticated) > recent) {
+        if recent.is_some_and(|recent| visit.now.since(session.identity().authenticated) > recent) {
             let fresh = |request| Request { fresh: true, ..request };
             return Err(Box::new(self.begin_at(ask, Destination::Account, target, fresh)));
         }

@@ -7,7 +7,7 @@ use axum::body::Body;
 use futures::future::BoxFuture;
 use http::{Method, header, request::Parts};
 use tunnel_proto::{
-    EmailAddress, Hostname,
+    EmailAddress, Hostname, Name,
     access::{APP_PATH, CLI_DEVICE_PATH, CLI_PATH, CLI_TOKEN_PATH},
     message::ServiceKind,
 };
@@ -97,9 +97,9 @@ impl<'p> Endpoint<'p> {
             "/.access/callback/passkey" if at_login_host => Self::PasskeyCallback,
             "/.access/passkey/register" if at_login_host => Self::PasskeyRegister,
             "/.access/passkey/register/options" if at_login_host => Self::PasskeyRegisterOptions,
-            _ => match path.strip_prefix("/.access/callback/").filter(|_| at_login_host) {
-                Some(method) => Self::Callback(method),
-                None => Self::Asset(path.strip_prefix("/.access/assets/")?),
+            _ => match path.strip_prefix("/.access/callback/") {
+                Some(method) if at_login_host && method.parse::<Name>().is_ok() => Self::Callback(method),
+                _ => Self::Asset(path.strip_prefix("/.access/assets/")?),
             },
         };
         Some(endpoint)

@@ -62,7 +62,7 @@ fn what_makes_no_sense_is_refused_whole() {
             ("email_domain: example.test", "email_domian: example.test", &["email_domian", "email_domain"]),
             ("email_domain: example.test", "country: JP", &["country", "none"]),
             ("email_domain: example.test", "email_domain: \"*.test\"", &["*.test"]),
-            ("type: one_time_pin", "type: entra", &["entra", "not"]),
+            ("type: one_time_pin", "type: saml", &["saml", "not"]),
             ("type: one_time_pin", "type: carrier_pigeon", &["carrier_pigeon"]),
             ("{group: staff}", "{group: stuff}", &["stuff"]),
             ("policies: [staff-only]", "policies: [staff-onyl]", &["staff-onyl"]),

@@ -9,7 +9,7 @@ use super::{
     scalar::duration_text,
     view::{self, Said},
 };
-use crate::store::{GithubMethod, LoginMethod, LoginMethodKind, OpenIdMethod, OpenIdPreset};
+use crate::store::{GithubMethod, LoginMethod, LoginMethodKind, OpenIdMethod, OpenIdPreset, PasskeyMethod};
 
 #[derive(Debug, Default, Serialize)]
 pub(super) struct MethodView {
@@ -85,7 +85,10 @@ impl MethodView {
     pub(super) fn of(method: &LoginMethod) -> Self {
         let view = match &method.kind {
             LoginMethodKind::OneTimePin => Self::default(),
-            LoginMethodKind::Passkey(passkey) => Self { renew: Some(duration_text(passkey.renew)), ..Self::default() },
+            LoginMethodKind::Passkey(passkey) => {
+                let usual = passkey.renew == PasskeyMethod::RENEW_DEFAULT;
+                Self { renew: (!usual).then(|| duration_text(passkey.renew)), ..Self::default() }
+            }
             LoginMethodKind::OpenId(openid) => Self::openid(openid),
             LoginMethodKind::Github(github) => Self::github(github),
         };

@@ -224,7 +224,7 @@ mod tests {
         let keys: Vec<_> = found.iter().map(|one| (one.at, one.source.key())).collect();
         assert_eq!(
             keys,
-            [((2, 30), "file:x/y".into()), ((2, 48), "file:ca.pem".into()), ((3, 30), "env:SECRET_1".into())]
+            [((2, 30), "file:x/y".into()), ((2, 47), "file:ca.pem".into()), ((3, 30), "env:SECRET_1".into())]
         );
         for text in
             ["", "a: [", "login_methods: 7", "login_methods: [7, {client_secret: {file: [x]}}, {ca: {env: 1x}}]"]

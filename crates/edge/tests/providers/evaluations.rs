@@ -6,11 +6,9 @@ use http::HeaderValue;
 use tunnel_auth::Jwks;
 use tunnel_edge::{
     session::{Session, cookie::SESSION_COOKIE},
-    snapshot::{BuiltIn, Snapshot},
     store::AuditEvent,
 };
 use tunnel_policy::{Circumstances, Selector, Subject};
-use tunnel_proto::Revision;
 
 use crate::{
     evaluator::{Evaluator, Way},
@@ -22,10 +20,8 @@ use crate::{
 async fn site(provider: &Provider, evaluators: &[&Evaluator]) -> Site {
     let mut site = Site::open(|keys| vec![openid(keys, "work", provider)]).await;
     site.keys.tend(&*site.store, NOW).await.unwrap();
-    let mut declared = site.snapshot.declared.clone();
-    let rules = evaluators.iter().map(|one| Selector::ExternalEvaluation(one.evaluation()));
-    declared.policies[0].rules.require = rules.collect();
-    site.snapshot = Arc::new(Snapshot::new(Revision(2), declared, &BuiltIn::default()).unwrap());
+    let rules = evaluators.iter().map(|one| Selector::ExternalEvaluation(one.evaluation())).collect();
+    site.declare(|declared| declared.policies[0].rules.require = rules);
     site
 }
 

@@ -209,9 +209,7 @@ impl Site {
 
     /// Changes what is declared, and serves from it.
     pub(crate) fn declare(&mut self, change: impl FnOnce(&mut Declared)) {
-        change(&mut self.declared);
-        let revision = Revision(self.snapshot.revision.0 + 1);
-        self.snapshot = Arc::new(Snapshot::new(revision, self.declared.clone(), &BuiltIn::default()).unwrap());
+        self.change(&BuiltIn::default(), change);
     }
 
     /// Forgets what is only in memory, as at a restart.

@@ -6,7 +6,7 @@ use tunnel_tests::{
     browser::BrowserOptions,
     canary::SONG,
     edge::LOGIN_HOST,
-    hostile::AUTHORIZE,
+    hostile::{AUTHORIZE, BROKER, Instead},
     html::{form_with, forms, pressed},
     provider::{Account, answer, sign_in},
     run,
@@ -223,6 +223,26 @@ fn a_browser_that_was_refused_tries_again_by_the_link() {
         browser.fill("account", "ann").await?;
         browser.press("[value=login]").await?;
         browser.arrives("https://www.example.test/deep/page*").await?;
+        Ok(())
+    });
+}
+
+/// In a real browser, a provider that sends people on to somebody else at once is reached from a page with several buttons:
+/// redirects that answer a form are held against the page's policy, so none does.
+#[test]
+fn a_browser_follows_a_provider_that_sends_it_on_to_another() {
+    run("brokered", async |lab| {
+        let (one, two) = (hostile(13000, "one").await?, hostile(13001, "two").await?);
+        let broker = two.issuer().to_owned();
+        one.behave(|ways| ways.answer(AUTHORIZE, Instead::Through(broker)));
+        let methods = [pin(), oidc(&lab, "one", one.issuer())?, oidc(&lab, "two", two.issuer())?];
+        let stage = set(&lab, &access(&methods)).await?;
+        let options = BrowserOptions { ca: Some(stage.ca.clone()), ..Default::default() };
+        let mut browser = Browser::start(&lab, options).await?;
+        browser.open(DEEP).await?;
+        browser.press("[name=method][value=one]").await?;
+        browser.arrives("https://www.example.test/deep/page*").await?;
+        assert_eq!(two.asked_for(BROKER).len(), 1);
         Ok(())
     });
 }

@@ -30,7 +30,7 @@ fn what_a_provider_says_of_a_person_decides() {
             ("{idp_group: staff}", r#"{"groups": ["guests"]}"#, false),
             ("{idp_group: staff}", r#"{"groups": []}"#, false),
             ("{idp_group: staff}", "{}", false),
-            ("{idp_group: staff}", r#"{"groups": "staff"}"#, false),
+            ("{idp_group: staff}", r#"{"groups": "staff"}"#, true),
             ("{idp_group: staff}", r#"{"groups": "guests,staff"}"#, false),
             ("{idp_group: staff}", r#"{"groups": ["staffing", "STAFF ", "xstaff"]}"#, false),
             ("{idp_group: staff}", r#"{"groups": {"staff": true}}"#, false),

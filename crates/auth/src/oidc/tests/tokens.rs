@@ -286,6 +286,7 @@ fn a_token_by_a_refresh_has_the_nonce_of_the_login_or_none() {
     assert!(!TokenError::Expired.is_about_another() && !TokenError::UnknownKey.is_about_another());
 }
 
+// S8
 #[test]
 fn a_clock_that_is_wrong_by_an_hour_or_a_year_lets_nobody_in() {
     let keys = published();
