@@ -49,7 +49,7 @@ pub(super) struct Wish {
 #[derive(Serialize, Deserialize)]
 pub(super) enum Said {
     /// The program may open it as a person.
-    Yes(Consent),
+    Yes(Box<Consent>),
     /// It may not, and why.
     No(Refusal),
 }

@@ -36,7 +36,7 @@ pub(crate) async fn token(desk: &Desk<'_>, ask: &Ask<'_>, body: Body, kind_at: K
             }
             TokenRequest::Poll { secret } => match device::poll(desk, &secret, ask.visit.now).await? {
                 Standing::Waits => Ok(TokenAnswer::Pending),
-                Standing::Answered(Said::Yes(consent)) => token::issue(desk, ask, consent).await,
+                Standing::Answered(Said::Yes(consent)) => token::issue(desk, ask, *consent).await,
                 Standing::Answered(Said::No(why)) => Ok(TokenAnswer::Refused { reason: why.reason().to_owned() }),
             },
             TokenRequest::End { token } => token::end(desk, ask, &token).await,

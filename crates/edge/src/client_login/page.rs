@@ -212,7 +212,7 @@ pub(crate) async fn submit(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer
                     return Ok(ClientResult::Guessed.render(&context));
                 }
             }
-            let said = if approved { Said::Yes(consent()) } else { Said::No(Refusal::Refused) };
+            let said = if approved { Said::Yes(Box::new(consent())) } else { Said::No(Refusal::Refused) };
             let decided = device::decide(desk, id, &said, ask.visit.now).await;
             let result = match decided.map_err(|error| desk.fault(ask, &error))? {
                 None => ClientResult::Lapsed,

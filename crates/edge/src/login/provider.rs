@@ -215,7 +215,7 @@ pub(crate) async fn callback(desk: &Desk<'_>, ask: &Ask<'_>, method: &LoginMetho
             });
             let proven = match proven {
                 Ok(proven) => proven,
-                Err(failure) => return Ok(failure::page(desk, ask, &step, &login, method, &failure)),
+                Err(failure) => return Ok(failure::page(desk, ask, &step, login, method, &failure)),
             };
             let subject = proven.subject.clone();
             let (session, id) = proven::log_in(desk, ask, proven, step.destination.name()).await?;

@@ -102,7 +102,8 @@ async fn a_question_is_answered_in_its_browser_in_its_time_and_for_what_it_was_a
 #[tokio::test]
 async fn what_proves_nothing_logs_nobody_in_and_is_on_record() {
     let site = open().await;
-    let wrongs: [(&str, fn(&mut Authenticator)); 7] = [
+    type Spoil = fn(&mut Authenticator);
+    let wrongs: [(&str, Spoil); 7] = [
         ("origin", |key| key.origin = "https://access.example.com.evil.example".into()),
         ("relying party", |key| key.party = "example.com".into()),
         ("user verified", |key| key.verifies = false),
