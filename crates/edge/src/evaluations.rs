@@ -2,7 +2,7 @@
 //!
 //! The edge posts `{"token": "…"}`, a [`Question`] signed by its key for RS256, and believes `{"token": "…"}` if one of the
 //! service's published keys signed it, as the answer to this question, just now ([`tunnel_auth::oidc::answer`]). Everything
-//! else is a [`Silence`], and no yes. They are asked when a session begins and at no other time: never for a request, and
+//! else is a `Silence`, and no yes. They are asked when a session begins and at no other time: never for a request, and
 //! nothing that was said before counts for a session that begins later.
 
 mod published;

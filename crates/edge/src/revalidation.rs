@@ -4,7 +4,7 @@
 //! few seconds asks about the logins that are due, a few at a time ([`Round::run`]). A provider that refuses ends the login
 //! and everything that came from it. One that cannot be asked is asked again, with pauses that grow; a login that it has
 //! not vouched for within the interval and a time of grace ends as well, and counts no more from that moment on, whether a
-//! round comes to it or not ([`limit`]).
+//! round comes to it or not (`limit`).
 
 use std::{
     cmp::Ordering,

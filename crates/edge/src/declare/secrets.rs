@@ -58,7 +58,7 @@ impl<'de> Deserialize<'de> for SecretText {
     }
 }
 
-/// The values that came with a file, by [`Reference::key`].
+/// The values that came with a file, by [`Source::key`].
 pub type Secrets = BTreeMap<String, SecretText>;
 
 /// Something that a file names.

@@ -1,14 +1,14 @@
 //! Logging in at a provider: the way there, and what comes back.
 //!
-//! 1. [`start`]: state, nonce and PKCE verifier are made and kept as a one-time thing ([`pending`]), bound to the login
+//! 1. `start`: state, nonce and PKCE verifier are made and kept as a one-time thing (`pending`), bound to the login
 //!    cookie of this browser; the browser is sent to the provider.
-//! 2. [`callback`]: the state is consumed beside its cookie, or nothing is written, not even counted. The code is
-//!    exchanged, and what the provider says is verified ([`openid`], [`github`]); whoever that is, is logged in like
+//! 2. `callback`: the state is consumed beside its cookie, or nothing is written, not even counted. The code is
+//!    exchanged, and what the provider says is verified (`openid`, `github`); whoever that is, is logged in like
 //!    anybody else.
-//! 3. Where the method says so, the provider is asked again later whether it still vouches for them ([`again`]), which is
+//! 3. Where the method says so, the provider is asked again later whether it still vouches for them (`again`), which is
 //!    nobody's request but the edge's own ([`revalidation`](crate::revalidation)).
 //!
-//! What goes wrong on the way is a [`Failure`]: a page that names the method and offers the others, and a record that has
+//! What goes wrong on the way is a `Failure`: a page that names the method and offers the others, and a record that has
 //! the reason. Nothing that a provider says about an error is shown, except a code of plain letters in the record.
 
 pub(crate) mod again;
