@@ -3,13 +3,8 @@
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use tunnel_tests::{
-    Browser, Provider, ProviderConfig, Stage,
-    browser::BrowserOptions,
-    canary::SONG,
-    edge::LOGIN_HOST,
-    provider::Account,
-    run,
-    stage::{APP, WWW},
+    Browser, Provider, ProviderConfig, Stage, browser::BrowserOptions, canary::SONG, edge::LOGIN_HOST,
+    provider::Account, run, stage::APP,
 };
 
 use super::super::passkeys::{no_policy_was_violated, use_passkey};
@@ -66,6 +61,7 @@ fn who_is_known_by_a_provider_comes_back_by_a_passkey_as_the_same_person_and_wit
 
         // By the passkey, without the provider.
         let asked = provider.requests("/token");
+        assert_eq!(asked, 1);
         browser.open(&format!("https://{APP}/x")).await?;
         assert!(browser.url().await?.starts_with(&format!("https://{LOGIN_HOST}/.access/login")), "logged out");
         use_passkey(&mut browser, &format!("https://{APP}/x")).await?;
