@@ -71,7 +71,7 @@ async fn forget_cookies(browser: &mut Browser) -> Result<()> {
 }
 
 /// Presses the button of the passkey form, and waits until the address shown matches.
-async fn use_passkey(browser: &mut Browser, arrives: &str) -> Result<()> {
+pub(super) async fn use_passkey(browser: &mut Browser, arrives: &str) -> Result<()> {
     let script = "await page.locator('form[data-passkey] button, form[data-passkey-add] button').click();
         await page.waitForURL(args.url)";
     browser.script(script, json!({"url": arrives})).await.map(drop)
@@ -84,7 +84,7 @@ async fn refused(browser: &mut Browser) -> Result<String> {
     Ok(browser.script(script, Value::Null).await?.as_str().unwrap_or_default().to_owned())
 }
 
-async fn no_policy_was_violated(browser: &mut Browser) -> Result<()> {
+pub(super) async fn no_policy_was_violated(browser: &mut Browser) -> Result<()> {
     let complaints = browser.complaints().await?;
     let of_policy: Vec<_> = complaints.iter().filter(|text| text.contains("Security Policy")).collect();
     assert!(of_policy.is_empty(), "{of_policy:?}");

@@ -8,6 +8,7 @@ mod gone;
 mod journeys;
 mod mixup;
 mod outside;
+mod passkey;
 mod policies;
 mod removed;
 mod state;

@@ -12,8 +12,8 @@ use tunnel_policy::Attributes;
 use super::scene::{Person, Scene};
 
 const WWW: &str = "www.example.com";
-const PARTNERS: &str = "https://id.partners.example";
-const OTHERS: &str = "https://id.others.example";
+pub(crate) const PARTNERS: &str = "https://id.partners.example";
+pub(crate) const OTHERS: &str = "https://id.others.example";
 
 /// `www` offers whatever there is.
 const ACCESS: &str = "\
@@ -25,7 +25,7 @@ applications:
   - {name: www, hostnames: [www.example.com], policies: [staff]}
 ";
 
-fn partners(issuer: &str) -> LoginMethod {
+pub(crate) fn partners(issuer: &str) -> LoginMethod {
     let method = OpenIdMethod {
         preset: OpenIdPreset::Oidc,
         issuer: issuer.to_owned(),

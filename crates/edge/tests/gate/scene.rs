@@ -49,7 +49,9 @@ pub(crate) struct Scene {
 pub(crate) struct Person {
     pub(crate) login: SessionRecord,
     pub(crate) session: SessionRecord,
+    /// The cookie of the session, and the one of the login at the login host.
     pub(crate) cookie: String,
+    pub(crate) login_cookie: String,
 }
 
 impl Scene {
@@ -140,7 +142,8 @@ impl Scene {
         }
     }
 
-    fn fresh(&self) -> [u8; 32] {
+    /// Random enough: no two of a scene are alike.
+    pub(crate) fn fresh(&self) -> [u8; 32] {
         [self.next.fetch_add(1, Ordering::SeqCst); 32]
     }
 
@@ -194,7 +197,8 @@ impl Scene {
         };
         self.sessions.start(record.clone(), now).await.unwrap();
         self.sessions.start(child.clone(), now).await.unwrap();
-        Person { login: record, session: child, cookie: session.reveal().to_string() }
+        let (cookie, login_cookie) = (session.reveal().to_string(), login.reveal().to_string());
+        Person { login: record, session: child, cookie, login_cookie }
     }
 
     /// A token of the access client for what a person's session opens.

@@ -1,5 +1,6 @@
 //! One's own page: adding and deleting passkeys, ending sessions.
 
+use futures::future::join_all;
 use http::{HeaderValue, StatusCode};
 use tunnel_edge::{
     pages::FORM_TOKEN,
@@ -101,6 +102,28 @@ async fn a_passkey_is_deleted_by_its_person_after_a_question_and_opens_nothing_a
     assert_eq!(code(&post(&site, crate::scene::CALLBACK, &form.cookie, &form.token, &body).await), "passkey_refused");
     let removed = site.audited(AuditEvent::PasskeyRemoved).await;
     assert_eq!((removed.len(), removed[0].detail.as_deref()), (1, Some("`Laptop`, by the person")));
+}
+
+// P4
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_200_parallel_answers_to_one_question_exactly_one_passkey_is_added() {
+    let site = open().await;
+    let cookie = log_in_by_pin(&site, "ann").await;
+    let form = std::sync::Arc::new(adding(&site, &cookie).await);
+    let asked = read(&form.ask(&site, REGISTER_OPTIONS).await);
+    // Each by an authenticator of its own, so that nothing but the question stands in the way of a second.
+    let all = (0..200).map(|_| {
+        let (site, form) = (site.clone(), form.clone());
+        let body = form.answer(&asked, authenticator().create(&asked["options"]));
+        tokio::spawn(async move { post(&site, REGISTER, &form.cookie, &form.token, &body).await })
+    });
+    let all: Vec<_> = join_all(all).await.into_iter().map(Result::unwrap).collect();
+    let (good, bad): (Vec<_>, Vec<_>) = all.iter().partition(|answer| answer.status == StatusCode::OK);
+    assert_eq!(good.len(), 1, "exactly one");
+    assert_eq!(read(good[0])["next"], ACCOUNT);
+    assert!(bad.iter().all(|answer| code(answer) == "passkey_void"));
+    assert_eq!(numbers(&site, "ann").await.len(), 1);
+    assert_eq!(site.audited(AuditEvent::PasskeyAdded).await.len(), 1);
 }
 
 fn child(of: &SessionRecord, id: u8, kind: SessionKind, host: &str) -> SessionRecord {

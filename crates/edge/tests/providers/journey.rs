@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use serde_json::json;
 use tunnel_edge::{pages::FORM_TOKEN, session::cookie::SESSION_COOKIE, store::AuditEvent};
 
@@ -154,4 +156,42 @@ async fn the_link_of_a_test_says_who_reads_what_before_anybody_is_sent_anywhere(
     let sent = site.post(&mut browser, "/.access/login-test", &fields).await;
     assert!(sent.location().starts_with(&provider.issuer), "{}", sent.location());
     assert_eq!(site.post(&mut browser, "/.access/login-test", &fields).await.status, 404, "once");
+}
+
+// P4
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_200_that_go_on_from_one_link_of_a_test_at_once_one_is_sent_to_the_provider() {
+    let provider = Provider::start().await;
+    let site = Arc::new(Site::open(|keys| vec![openid(keys, "work", &provider)]).await);
+    let now = site.clock.now();
+    let id = site.providers.trials().begin("work".parse().unwrap(), now).unwrap();
+    let link = format!("/.access/login-test?id={}", *id.reveal());
+    let mut all = tokio::task::JoinSet::new();
+    let mut ready = Vec::new();
+    for network in 0..200 {
+        // Each in a browser and a network of its own, so that nothing but the link stands in the way of a second.
+        let mut browser = Browser::default();
+        browser.source = std::net::Ipv4Addr::new(198, 51, network, 7).into();
+        let page = site.get(&mut browser, &link).await;
+        assert_eq!(page.status, 200, "{}", page.body);
+        ready.push((browser, page.field(FORM_TOKEN), page.field("id")));
+    }
+    for (mut browser, token, id) in ready {
+        let site = site.clone();
+        all.spawn(async move {
+            let fields = [(FORM_TOKEN, token.as_str()), ("id", id.as_str())];
+            let sent = site.post(&mut browser, "/.access/login-test", &fields).await;
+            (browser, sent)
+        });
+    }
+    let (mut good, bad): (Vec<_>, Vec<_>) = all.join_all().await.into_iter().partition(|(_, sent)| sent.status == 200);
+    assert_eq!((good.len(), bad.len()), (1, 199));
+    assert!(bad.iter().all(|(_, refused)| refused.status == 404), "the others are told that it is over");
+    let (mut browser, sent) = good.remove(0);
+    let query = provider.lets_in(sent.location());
+    assert_eq!(site.back(&mut browser, "work", &query).await.status, 200);
+    let outcome = site.providers.trials().wait(&id, now, std::time::Duration::ZERO).await.flatten().unwrap();
+    assert_eq!(outcome.subject.as_deref(), Some("somebody"));
+    let tried = site.audited(AuditEvent::LoginTried).await;
+    assert_eq!(tried.len(), 2, "opened once, and tried once: {tried:?}");
 }

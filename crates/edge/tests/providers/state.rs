@@ -6,10 +6,11 @@ use std::{
 
 use axum::body::Body;
 use http::Request;
+use tunnel_edge::session::cookie::SESSION_COOKIE;
 
 use crate::{
     provider::Provider,
-    site::{Browser, LOGIN_HOST, Site, openid, pin},
+    site::{Browser, LOGIN_HOST, Site, WWW, openid, pin},
 };
 
 // O1
@@ -98,6 +99,31 @@ async fn of_200_that_come_back_at_once_one_is_logged_in() {
     }
     let logged_in = all.join_all().await.into_iter().filter(|in_| *in_).count();
     assert_eq!((logged_in, provider.asked("token")), (1, 1));
+}
+
+// P4
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_200_that_bring_one_hand_over_code_at_once_one_has_a_session() {
+    let provider = Provider::start().await;
+    let site = Arc::new(Site::open(|keys| vec![openid(keys, "work", &provider), pin()]).await);
+    let mut browser = Browser::default();
+    let handed = site.log_in(&mut browser, "work", &provider).await;
+    let address = handed.location().to_owned();
+    assert!(address.starts_with("https://www.example.com/.access/authorized?code="), "{address}");
+    let before = site.sessions.list(site.clock.now()).len();
+    let mut all = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        let (site, mut browser, address) = (site.clone(), browser.clone(), address.clone());
+        all.spawn(async move {
+            let answer = site.get(&mut browser, &address).await;
+            let opens = site.opens(&browser).is_ok();
+            assert_eq!(browser.cookie(WWW, SESSION_COOKIE).is_some(), opens, "{}", answer.body);
+            assert_eq!(answer.status, if opens { 303 } else { 400 }, "{}", answer.body);
+            opens
+        });
+    }
+    let opened = all.join_all().await.into_iter().filter(|opens| *opens).count();
+    assert_eq!((opened, site.sessions.list(site.clock.now()).len()), (1, before + 1));
 }
 
 // O3

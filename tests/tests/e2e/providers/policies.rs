@@ -199,7 +199,7 @@ fn groups_and_methods_of_one_provider_are_not_those_of_another() {
 }
 
 /// A method that asks for the scope by which this provider tells groups.
-fn trusted_groups(lab: &tunnel_tests::Lab, issuer: &str) -> Result<String> {
+pub(super) fn trusted_groups(lab: &tunnel_tests::Lab, issuer: &str) -> Result<String> {
     let more = format!("issuer: \"{issuer}\", scopes: [openid, email, groups], groups_claim: groups, {HERE}");
     method(lab, "trusted", "oidc", &more)
 }
