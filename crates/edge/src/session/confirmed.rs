@@ -15,7 +15,7 @@ use std::{
 
 use serde_json::Value;
 use tunnel_policy::Attributes;
-use tunnel_proto::{EmailAddress, Name, UnixTime};
+use tunnel_proto::{EmailAddress, Name, PersonId, UnixTime};
 
 use super::{Seen, Session, Sessions, Table};
 use crate::store::{Revalidation, SecretHash, SessionRecord, StoreError, Told};
@@ -94,6 +94,8 @@ pub(crate) struct Standing {
     pub(crate) login: SecretHash,
     /// The method.
     pub(crate) method: Name,
+    /// The person.
+    pub(crate) person: PersonId,
     /// The address of the person, at the login.
     pub(crate) email: EmailAddress,
     /// When somebody last vouched for it.
@@ -192,6 +194,7 @@ impl Sessions {
             let standing = all.entry((login, identity.method.clone())).or_insert_with(|| Standing {
                 login,
                 method: identity.method.clone(),
+                person: identity.person,
                 email: identity.email.clone(),
                 vouched: session.vouched(),
                 used: session.login.used(),
