@@ -28,7 +28,7 @@ use crate::{
     },
     session::{Sessions, Standing, Vouched},
     snapshot::Snapshot,
-    store::{AuditEvent, AuditRecord, ISSUER_INVITED, SecretHash, Store},
+    store::{AuditEvent, AuditRecord, ISSUER_INVITED, LoginMethodKind, SecretHash, Store},
 };
 
 /// How often it is looked who is due.
@@ -216,14 +216,18 @@ impl Round<'_> {
             Err(error) => return Some(stored(&error)),
         };
         let method = self.snapshot.declared.login_methods.iter().find(|method| method.name == kept.method);
-        let Some(method) = method.filter(|method| method.kind.revalidate().is_some()) else {
+        let asked = method.and_then(|method| match &method.kind {
+            LoginMethodKind::OpenId(openid) if openid.revalidate.is_some() => Some((method, openid.issuer.as_str())),
+            _ => None,
+        });
+        let Some((method, issuer)) = asked else {
             self.forget(&due.login).await;
             return None;
         };
         let now = self.clock.now();
         let again = Again { store: self.store, keys: self.keys, providers: self.providers, now };
         match again.ask(&kept, method).await {
-            Ok(anew) => match self.sessions.confirm(&due.login, &kept.method, anew.as_ref(), now).await {
+            Ok(anew) => match self.sessions.confirm(&due.login, (&kept.method, issuer), anew.as_ref(), now).await {
                 Ok(true) => self.changed.send_modify(|_| {}),
                 Ok(false) => {}
                 Err(error) => return Some(stored(&error)),
