@@ -306,7 +306,8 @@ async fn sweep(state: Weak<State>, links: Arc<tls::Fixed>) {
     loop {
         tick.tick().await;
         let Some(state) = state.upgrade() else { return };
-        // Also what was stored by somebody who went away before it was read.
+        // Also what was stored by somebody who went away before it was read; and it ends logins that were on their way while
+        // their method went ([`State::end_unvouched`]).
         state.reload_or_log().await;
         if let Err(error) = links.refresh(&state.ca, &state.config.login_host, state.now()) {
             tracing::error!(%error, "the certificate for links cannot be renewed");

@@ -200,7 +200,7 @@ impl Permit {
                 let decision = gate.snapshot.policies.decide(app, &subject);
                 holds_until = holds_until.min(decision.holds_until.unwrap_or(NEVER));
                 let public = matches!(decision.verdict, Verdict::Bypass { .. });
-                public || (opens(&holder, app, now).is_some() && decision.is_allow())
+                public || (opens(gate.snapshot, &holder, app, now).is_some() && decision.is_allow())
             });
         if holds {
             self.claim.holds_until.store(holds_until.0, Relaxed);
@@ -293,17 +293,17 @@ pub fn may_lead(gate: Gate<'_>, visit: &Visit, holder: &Holder, port: u16) -> bo
 }
 
 /// A moment that does not come.
-const NEVER: UnixTime = UnixTime(u64::MAX);
+pub(crate) const NEVER: UnixTime = UnixTime(u64::MAX);
 /// The path by which the rule of a stream is found, which has none.
 pub(crate) const STREAM_PATH: &str = "/";
 
 /// Until when a holder may open an application, by its credential alone: a session holds a grant for each, and counts only
 /// as long as it is used, and as the application accepts the login that it came from.
-fn opens(holder: &Holder, app: &Application, now: UnixTime) -> Option<UnixTime> {
+fn opens(snapshot: &Snapshot, holder: &Holder, app: &Application, now: UnixTime) -> Option<UnixTime> {
     match holder {
-        Holder::Person(session) => session
-            .grant(&app.id, now)
-            .filter(|_| counts_for(app, session.identity()) && !session.is_idle(app.session_idle, now)),
+        Holder::Person(session) => session.grant(&app.id, now).filter(|_| {
+            counts_for(snapshot, app, session.identity(), session.issuer()) && !session.is_idle(app.session_idle, now)
+        }),
         Holder::Machine(_) => Some(NEVER),
         Holder::Anybody => None,
     }
@@ -386,7 +386,7 @@ impl<'a> Gate<'a> {
             None => return Err(Turnaway::BadCredential),
         };
         for app in closed {
-            match opens(&holder, app, visit.now) {
+            match opens(self.snapshot, &holder, app, visit.now) {
                 Some(end) => until = until.min(end),
                 None if may_log_in => return Err(self.stranger(visit, app)),
                 None => {

@@ -237,7 +237,8 @@ fn latest<'a>(
         let person = people.iter().find(|person| person.id == identity.person)?;
         Some(who(person, &identity.email, attributes, identity.authenticated))
     });
-    let known = people.iter().filter(|person| person.method == *method).max_by_key(|person| person.seen);
+    let known =
+        people.iter().filter(|person| person.method == *method && person.seen.0 > 0).max_by_key(|person| person.seen);
     let known = known.map(|person| who(person, &person.email, &person.attributes, person.seen));
     login.into_iter().chain(known).max_by_key(|login| login.at)
 }

@@ -4,7 +4,8 @@
 //! few seconds asks about the logins that are due, a few at a time ([`Round::run`]). A provider that refuses ends the login
 //! and everything that came from it. One that cannot be asked is asked again, with pauses that grow; a login that it has
 //! not vouched for within the interval and a time of grace ends as well, and counts no more from that moment on, whether a
-//! round comes to it or not (`limit`).
+//! round comes to it or not (`limit`). A passkey is no way around that: a refusal ends what was begun by the person's
+//! passkeys too, and they count for as long after a login as it would without its provider's word (`span`).
 
 use std::{
     cmp::Ordering,
@@ -15,7 +16,7 @@ use std::{
 
 use futures::StreamExt;
 use tokio::{sync::watch, time::Instant};
-use tunnel_proto::{EmailAddress, Name, Revision, UnixTime};
+use tunnel_proto::{EmailAddress, Name, PersonId, Revision, UnixTime};
 
 use crate::{
     Clock,
@@ -27,7 +28,7 @@ use crate::{
     },
     session::{Sessions, Standing, Vouched},
     snapshot::Snapshot,
-    store::{AuditEvent, AuditRecord, SecretHash, Store},
+    store::{AuditEvent, AuditRecord, ISSUER_INVITED, LoginMethodKind, SecretHash, Store},
 };
 
 /// How often it is looked who is due.
@@ -71,6 +72,7 @@ pub struct Round<'a> {
 /// A login about which its provider is to be asked.
 struct Due {
     login: SecretHash,
+    person: PersonId,
     email: EmailAddress,
     method: Name,
     every: Duration,
@@ -114,8 +116,13 @@ fn due(every: Duration, confirmed: UnixTime, login: &SecretHash) -> UnixTime {
 pub(crate) fn limit(every: Duration, vouched: Vouched) -> UnixTime {
     match vouched {
         Vouched::Once(at) => at.plus(every),
-        Vouched::Last(at) => at.plus(every).plus(every.min(GRACE_MAX)),
+        Vouched::Last(at) => at.plus(span(every)),
     }
+}
+
+/// How long a login counts after its provider has vouched for it, when it cannot be asked again.
+pub(crate) fn span(every: Duration) -> Duration {
+    every.saturating_add(every.min(GRACE_MAX))
 }
 
 /// How long a provider is left alone that could not be asked `tries` times before.
@@ -162,7 +169,9 @@ impl Round<'_> {
                     (Step::Ask, Vouched::Last(confirmed)) if !done => {
                         done = true;
                         let (email, method) = (standing.email.clone(), standing.method.clone());
-                        due.entry(method.clone()).or_default().push(Due { login, email, method, every, confirmed });
+                        let person = standing.person;
+                        let one = Due { login, person, email, method: method.clone(), every, confirmed };
+                        due.entry(method).or_default().push(one);
                     }
                     (Step::End(_) | Step::Ask, _) => {}
                 }
@@ -207,23 +216,41 @@ impl Round<'_> {
             Err(error) => return Some(stored(&error)),
         };
         let method = self.snapshot.declared.login_methods.iter().find(|method| method.name == kept.method);
-        let Some(method) = method.filter(|method| method.kind.revalidate().is_some()) else {
+        let asked = method.and_then(|method| match &method.kind {
+            LoginMethodKind::OpenId(openid) if openid.revalidate.is_some() => Some((method, openid.issuer.as_str())),
+            _ => None,
+        });
+        let Some((method, issuer)) = asked else {
             self.forget(&due.login).await;
             return None;
         };
         let now = self.clock.now();
         let again = Again { store: self.store, keys: self.keys, providers: self.providers, now };
         match again.ask(&kept, method).await {
-            Ok(anew) => match self.sessions.confirm(&due.login, &kept.method, anew.as_ref(), now).await {
+            Ok(anew) => match self.sessions.confirm(&due.login, (&kept.method, issuer), anew.as_ref(), now).await {
                 Ok(true) => self.changed.send_modify(|_| {}),
                 Ok(false) => {}
                 Err(error) => return Some(stored(&error)),
             },
-            Err(NoWord::Refused(why)) => self.ended(&[due.login], &due.email, &due.method, &why).await,
+            Err(NoWord::Refused(why)) => self.refused(due, &why).await,
             Err(NoWord::Silent(failure)) => return Some(failure),
             Err(NoWord::Over) => {}
         }
         None
+    }
+
+    /// Ends a login whose provider says no, and what the person's passkeys would make of that: they count no more until
+    /// the next login, and what was begun by them is over. First the word is taken back, then it is looked what there is:
+    /// who logs in by a passkey in this moment looks for the word once more afterwards.
+    async fn refused(&self, due: &Due, why: &str) {
+        if let Err(error) = self.store.unvouch(due.person).await {
+            tracing::error!(%error, "somebody whom the provider refuses may come back by a passkey");
+        }
+        let by_passkey = self.sessions.of_person(due.person, |session| {
+            self.snapshot.passkeys(&session.identity().method).is_some() && session.issuer() != ISSUER_INVITED
+        });
+        let sessions: Vec<_> = std::iter::once(due.login).chain(by_passkey).collect();
+        self.ended(&sessions, &due.email, &due.method, why).await;
     }
 
     async fn forget(&self, login: &SecretHash) {
@@ -266,6 +293,7 @@ mod tests {
         Standing {
             login: [7; 32],
             method: "work".parse().unwrap(),
+            person: PersonId::from_bytes([1; 16]),
             email: "ann@example.com".parse().unwrap(),
             vouched,
             used,

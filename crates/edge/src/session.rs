@@ -286,6 +286,13 @@ impl Sessions {
         all
     }
 
+    /// The sessions of a person that `wanted` is true of.
+    pub(crate) fn of_person(&self, person: PersonId, wanted: impl Fn(&Session) -> bool) -> Vec<SecretHash> {
+        let table = self.read();
+        let theirs = table.sessions.values().filter(|one| one.identity().person == person && wanted(one));
+        theirs.map(|one| *one.id()).collect()
+    }
+
     /// Begins a session: stored first, then known. With a parent it begins only if that login is not ended, and is ended
     /// with it however the two cross.
     pub async fn start(&self, mut record: SessionRecord, now: UnixTime) -> Result<Arc<Session>, StartError> {

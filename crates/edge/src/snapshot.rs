@@ -9,12 +9,12 @@ use std::{
 };
 
 use tunnel_policy::{Declarations, PolicySet};
-use tunnel_proto::{EmailAddress, HostPattern, Hostname, Name, PersonId, Revision, TunnelId, UnixTime};
+use tunnel_proto::{AppId, EmailAddress, HostPattern, Hostname, Name, PersonId, Revision, TunnelId, UnixTime};
 
 use crate::{
     revalidation,
     session::Session,
-    store::{Declared, SESSION_DEFAULT},
+    store::{Declared, LoginMethodKind, PasskeyMethod, SESSION_DEFAULT},
 };
 
 pub use builtin::{BuiltIn, SnapshotError, administrators};
@@ -35,9 +35,13 @@ pub struct Snapshot {
     banned_emails: HashSet<EmailAddress>,
     banned_people: HashSet<PersonId>,
     revalidated: HashMap<Name, Duration>,
+    /// How long the word counts of issuers that are asked again, by the strictest method of each.
+    spans: HashMap<String, Duration>,
     vouching: Vouching,
     /// The same, of the methods by which administrators log in; `None` when that is any.
     administration: Option<Vouching>,
+    /// The same, of the methods of each application that lists some.
+    applications: HashMap<AppId, Vouching>,
 }
 
 impl Snapshot {
@@ -65,10 +69,22 @@ impl Snapshot {
         let banned_people = declared.bans.iter().flat_map(|ban| ban.people.iter().copied()).collect();
         let methods = declared.login_methods.iter();
         let revalidated = methods.filter_map(|method| Some((method.name.clone(), method.kind.revalidate()?))).collect();
+        let mut spans: HashMap<String, Duration> = HashMap::new();
+        for method in &declared.login_methods {
+            if let LoginMethodKind::OpenId(openid) = &method.kind
+                && let Some(span) = openid.revalidate.map(revalidation::span)
+            {
+                let known = spans.entry(openid.issuer.clone()).or_insert(span);
+                *known = span.min(*known);
+            }
+        }
         let vouching = Vouching::of(&declared.login_methods);
         let listed = &built_in.administrator_methods;
         let administration = (!listed.is_empty())
             .then(|| Vouching::of(declared.login_methods.iter().filter(|method| listed.contains(&method.name))));
+        let listing = declared.applications.iter().filter(|app| !app.login_methods.is_empty());
+        let applications =
+            listing.map(|app| (app.id, Vouching::at(&declared.login_methods, &app.login_methods))).collect();
         Ok(Self {
             revision,
             declared,
@@ -79,7 +95,9 @@ impl Snapshot {
             banned_people,
             vouching,
             administration,
+            applications,
             revalidated,
+            spans,
         })
     }
 
@@ -115,10 +133,28 @@ impl Snapshot {
         self.revalidated.get(method).copied()
     }
 
-    /// Whether the provider has not vouched for a session's login for too long, be it that nobody could ask.
+    /// How long the word of `issuer` counts for a person without being repeated; `None` where it is not asked again.
+    pub(crate) fn word_counts_for(&self, issuer: &str) -> Option<Duration> {
+        self.spans.get(issuer).copied()
+    }
+
+    /// The terms of the login method of this name, if it is by passkey.
+    pub(crate) fn passkeys(&self, method: &Name) -> Option<&PasskeyMethod> {
+        self.declared.login_methods.iter().find_map(|one| match &one.kind {
+            LoginMethodKind::Passkey(terms) if one.name == *method => Some(terms),
+            _ => None,
+        })
+    }
+
+    /// Whether the provider has not vouched for a session's login for too long, be it that nobody could ask. One by a
+    /// passkey is not asked about, and was begun some time after its person's issuer had vouched.
     fn has_lapsed(&self, session: &Session, now: UnixTime) -> bool {
-        let every = self.revalidates(&session.identity().method);
-        every.is_some_and(|every| now >= revalidation::limit(every, session.vouched()))
+        let identity = session.identity();
+        if let Some(every) = self.revalidates(&identity.method) {
+            return now >= revalidation::limit(every, session.vouched());
+        }
+        let span = self.word_counts_for(session.issuer()).filter(|_| self.passkeys(&identity.method).is_some());
+        span.is_some_and(|span| now >= identity.authenticated.plus(span))
     }
 
     /// Whether a session counts at all at `now`: not ended, banned, idle for too long, without its
@@ -157,6 +193,12 @@ impl Snapshot {
     /// not make more of a login than the one before it was.
     pub(crate) fn administers(&self, method: &Name, issuer: &str) -> bool {
         self.administration.as_ref().is_none_or(|among| among.counts(method, issuer))
+    }
+
+    /// Whether a login by a method that an application offers counts there by the word of `issuer`: a passkey does not make
+    /// more of a login than the one before it was, unless the application offers passkeys alone.
+    pub(crate) fn believes(&self, app: &AppId, method: &Name, issuer: &str) -> bool {
+        self.applications.get(app).is_none_or(|among| among.counts(method, issuer))
     }
 
     /// How long a login at the login host lasts.

@@ -65,6 +65,9 @@ pub trait Store: Send + Sync + 'static {
     /// Remembers a login and says whose it is: the person that the issuer calls so, or a new one with `candidate` as id
     /// (one atomic step).
     async fn meet(&self, met: &Met<'_>) -> Result<PersonId, StoreError>;
+    /// Nobody has vouched for a person any more, until the next login: their issuer says no. Who was invited is in by an
+    /// administrator's word, and stays.
+    async fn unvouch(&self, person: PersonId) -> Result<(), StoreError>;
     /// The person with this id.
     async fn person(&self, id: PersonId) -> Result<Option<PersonRecord>, StoreError>;
     /// Everybody who was ever met, the last first, at most `limit`.

@@ -38,7 +38,9 @@ pub(super) async fn perform(command: PersonCommand, office: &dyn Administration,
                     let banned = person.banned.map_or_else(|| "-".to_owned(), when);
                     let (email, method) = (person.email.to_string(), person.method.to_string());
                     let issuer = clean(&person.issuer);
-                    vec![email, method, issuer, when(person.seen), person.sessions.to_string(), banned]
+                    // Refused by the provider since.
+                    let seen = if person.seen.0 == 0 { "-".to_owned() } else { when(person.seen) };
+                    vec![email, method, issuer, seen, person.sessions.to_string(), banned]
                 });
                 table(&["PERSON", "BY", "VOUCHED FOR BY", "LAST LOGIN", "SESSIONS", "BANNED SINCE"], rows)
             })

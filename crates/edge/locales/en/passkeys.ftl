@@ -9,6 +9,7 @@ passkey-refused = This passkey is not accepted here. It may have been deleted; p
 passkey-void = This took too long, or was begun in another window. Please try again.
 passkey-renew = Please sign in by { $method } once again. After that your passkey works as before.
 passkey-renew-link = Sign in another way
+passkey-elsewhere = Your passkey does not count for this, because you added it after signing in another way. Please sign in by { $methods }.
 passkey-too-many = This account has as many passkeys as it can. Please delete one first.
 passkey-not-made = The passkey was not accepted. Please try again, or use another device.
 passkey-not-kept = This device cannot keep the passkey where it finds it again. Please use another one.

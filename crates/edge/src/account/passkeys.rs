@@ -17,6 +17,7 @@ use tunnel_proto::{EmailAddress, Name, PersonId};
 
 use crate::{
     Response,
+    gate::NEVER,
     login::{
         Answer, Ask, Desk, form,
         passkey::{id, keep, limit, next, party, problem, question, take},
@@ -243,9 +244,14 @@ async fn join(
     let attributes = Attributes { amr: passkey.amr().map(str::to_owned).to_vec(), ..Attributes::default() };
     let who = (email.clone(), method.clone(), attributes);
     let person = (invitation.person, ISSUER_INVITED);
-    let (_, session): (_, SessionId) = proven::begin(desk, ask, person, who, "account").await?;
+    let (session, id): (_, SessionId) = proven::begin(desk, ask, person, who, "account", NEVER).await?;
+    // Whoever removed the person meanwhile, or sent a new link, has ended every session but this one.
+    if desk.store.passkey(&record.id).await.map_err(|error| desk.fault(ask, &error))?.is_none() {
+        desk.sessions.end(&[*session.id()]).await.map_err(|error| desk.fault(ask, &error))?;
+        return Err(problem(desk, ask, &PasskeyProblem::InvitationGone));
+    }
     let mut response = next(PATH);
-    proven::set_login(&mut response, &session);
+    proven::set_login(&mut response, &id);
     Ok(response)
 }
 

@@ -9,7 +9,7 @@ use crate::{
     login::{
         Ask, Desk,
         destination::{Destination, Judged},
-        evaluated,
+        evaluated, passkey,
     },
     session::StartError,
     store::{AuditEvent, AuditRecord, Grant, OnceKind, OneTime, SecretHash, SessionKind, SessionRecord, StoreError},
@@ -124,8 +124,11 @@ pub(super) async fn issue(desk: &Desk<'_>, ask: &Ask<'_>, consent: Consent) -> R
         Judged::Admitted(life) => life,
         Judged::Denied(why) => return refused(name, why, nobody_admits()),
     };
+    let ended = |why: &str| refused(name, why.to_owned(), format!("{why}; log in again"));
+    let ends = passkey::ends(desk, &identity).await?.filter(|ends| *ends > visit.now);
+    let Some(ends) = ends else { return ended("the passkey of this login counts no more") };
     let token = ClientToken::from_random(crate::random());
-    let expires = visit.now.plus(life);
+    let expires = visit.now.plus(life).min(ends);
     let record = SessionRecord {
         id: token.hash(),
         kind: SessionKind::Client,
@@ -143,10 +146,7 @@ pub(super) async fn issue(desk: &Desk<'_>, ask: &Ask<'_>, consent: Consent) -> R
     };
     match desk.sessions.start(record, visit.now).await {
         Ok(_) => {}
-        Err(StartError::LoginEnded) => {
-            let why = "the login was ended meanwhile";
-            return refused(name, why.to_owned(), format!("{why}; log in again"));
-        }
+        Err(StartError::LoginEnded) => return ended("the login was ended meanwhile"),
         Err(StartError::Store(error)) => return Err(error.into()),
     }
     desk.audit.record(AuditRecord {

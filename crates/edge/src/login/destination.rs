@@ -176,17 +176,27 @@ impl<'a> Destination<'a> {
     pub(crate) fn accepts(&self, snapshot: &Snapshot, identity: &Identity, issuer: &str) -> bool {
         snapshot.stands_by(&identity.method, issuer)
             && match self {
-                Self::Application(app) | Self::Client(app) => counts_for(app, identity),
-                Self::Administration => snapshot.administers(&identity.method, issuer),
-                Self::Account => true,
+                Self::Application(app) | Self::Client(app) => counts_for(snapshot, app, identity, issuer),
+                Self::Administration | Self::Account => self.believes(snapshot, &identity.method, issuer),
             }
+    }
+
+    /// Whether a login by a method that it offers is good enough there by the word of `issuer`.
+    pub(crate) fn believes(&self, snapshot: &Snapshot, method: &Name, issuer: &str) -> bool {
+        match self {
+            Self::Application(app) | Self::Client(app) => snapshot.believes(&app.id, method, issuer),
+            Self::Administration => snapshot.administers(method, issuer),
+            Self::Account => true,
+        }
     }
 }
 
-/// Whether a login that counts at all counts for an application, whatever its policies say: by a method that it offers,
-/// and not from before the moment at which everybody had to log in anew.
-pub(crate) fn counts_for(app: &Application, identity: &Identity) -> bool {
-    app.offers(&identity.method) && app.since.is_none_or(|since| identity.authenticated > since)
+/// Whether a login that counts at all counts for an application, whatever its policies say: by a method that it offers, of
+/// somebody for whom one of those vouches, and not from before the moment at which everybody had to log in anew.
+pub(crate) fn counts_for(snapshot: &Snapshot, app: &Application, identity: &Identity, issuer: &str) -> bool {
+    app.offers(&identity.method)
+        && snapshot.believes(&app.id, &identity.method, issuer)
+        && app.since.is_none_or(|since| identity.authenticated > since)
 }
 
 /// The id of the page on which a program is let in to `app`: a code for it is of no use for anything else.

@@ -22,7 +22,7 @@ use crate::{
 use super::{
     Answer, Ask, Desk,
     destination::{Destination, Judged},
-    evaluated, pin,
+    evaluated, passkey, pin,
     request::Request,
     see_other,
 };
@@ -145,6 +145,8 @@ async fn take(desk: &Desk<'_>, ask: &Ask<'_>, code: &HandOverCode) -> Answer<Opt
 /// A new session in the place of the one before; what the same person had opened here stays open.
 async fn start(desk: &Desk<'_>, ask: &Ask<'_>, hand_over: &HandOver) -> Result<(Arc<Session>, SessionId), StartError> {
     let now = ask.visit.now;
+    let ends = passkey::ends(desk, &hand_over.identity).await?.filter(|ends| *ends > now);
+    let ends = ends.ok_or(StartError::LoginEnded)?;
     let before = desk.session(ask);
     let same = before.as_ref().filter(|before| before.identity().person == hand_over.identity.person);
     let mut grants = vec![Grant { app: hand_over.app, expires: hand_over.grant }];
@@ -175,7 +177,7 @@ async fn start(desk: &Desk<'_>, ask: &Ask<'_>, hand_over: &HandOver) -> Result<(
         attributes,
         created: now,
         seen: now,
-        expires: grants.iter().map(|grant| grant.expires).max().unwrap_or(now),
+        expires: grants.iter().map(|grant| grant.expires).max().unwrap_or(now).min(ends),
         grants,
     };
     let session = desk.sessions.start(record, now).await?;

@@ -5,8 +5,10 @@
 //! answer, right or wrong. The script then goes to the login page again, which sends whoever is logged in on their way.
 //!
 //! A passkey that was added after another login counts only while that login is repeated now and then: who has left a
-//! company is gone from its provider, but still has the key (O9). A login by passkey is no such repetition. Of people whose
-//! provider is not declared any more no passkey counts.
+//! company is gone from its provider, but still has the key (O9). A login by passkey is no such repetition. Where the
+//! provider is asked again about logins, a passkey counts for no longer than the login before it would without the
+//! provider's word, and not at all once that is refused. What was begun by a passkey ends when the passkey counts no more.
+//! Of people whose provider is not declared any more no passkey counts.
 
 use std::time::Duration;
 
@@ -20,15 +22,16 @@ use tunnel_auth::{
     secret,
 };
 use tunnel_policy::Attributes;
-use tunnel_proto::{AppId, Name, UnixTime};
+use tunnel_proto::{AppId, Identity, Name, UnixTime};
 
 use crate::{
     Response,
     enroll::endpoint,
+    gate::NEVER,
     pages::PasskeyProblem,
     store::{
-        AuditEvent, AuditRecord, ISSUER_INVITED, OnceKind, OneTime, PasskeyMethod, PasskeyRecord, PersonRecord,
-        RateLimit, SecretHash,
+        AuditEvent, AuditRecord, ISSUER_INVITED, LoginMethodKind, OnceKind, OneTime, PasskeyMethod, PasskeyRecord,
+        PersonRecord, RateLimit, SecretHash, StoreError,
     },
 };
 
@@ -138,18 +141,33 @@ pub(crate) async fn finish(desk: &Desk<'_>, ask: &Ask<'_>, base: &str, body: Bod
         failed(Some(&person), "no login method is declared any more by which the person was made known");
         return Err(refused());
     }
-    if !counts(&person, terms, ask.visit.now) {
-        failed(Some(&person), "the login that the passkey was added after is too long ago");
+    if !step.destination.believes(desk.snapshot, method, &person.issuer) {
+        failed(Some(&person), "the person is not known by a login method that counts there");
+        let others = step.destination.methods(desk.snapshot).into_iter();
+        let others = others.filter(|one| !matches!(one.kind, LoginMethodKind::Passkey(_)));
+        let methods: Vec<_> = others.map(|one| one.name.clone()).collect();
+        if methods.is_empty() {
+            return Err(refused());
+        }
+        return Err(problem(desk, ask, &PasskeyProblem::Elsewhere { methods }));
+    }
+    let until = |person: &PersonRecord| until(person, terms, desk.snapshot.word_counts_for(&person.issuer));
+    if ask.visit.now >= until(&person) {
+        failed(Some(&person), "the login that the passkey was added after is too long ago, or was refused since");
         let renew = PasskeyProblem::Renew { method: person.method };
         return Err(problem(desk, ask, &renew));
     }
     let attributes = Attributes { amr: passkey.amr().map(str::to_owned).to_vec(), ..Attributes::default() };
     let who = (person.email.clone(), method.clone(), attributes);
-    let (session, id) = proven::begin(desk, ask, (person.id, person.issuer.as_str()), who, name).await?;
-    // Whoever deleted the passkey meanwhile has ended every session but this one.
-    if desk.store.passkey(&record.id).await.map_err(|error| desk.fault(ask, &error))?.is_none() {
+    let vouched = (person.id, person.issuer.as_str());
+    let (session, id) = proven::begin(desk, ask, vouched, who, name, until(&person)).await?;
+    // Whoever deleted the passkey meanwhile, or no longer vouches for its person, has ended every session but this one.
+    let kept = desk.store.passkey(&record.id).await.map_err(|error| desk.fault(ask, &error))?;
+    let known = desk.store.person(person.id).await.map_err(|error| desk.fault(ask, &error))?;
+    let now = ask.visit.now;
+    if kept.is_none() || known.is_none_or(|known| now >= until(&known)) {
         desk.sessions.end(&[*session.id()]).await.map_err(|error| desk.fault(ask, &error))?;
-        failed(Some(&person), "the passkey was deleted meanwhile");
+        failed(Some(&person), "the passkey was deleted meanwhile, or its person refused");
         return Err(refused());
     }
     let mut response = next(&step.address(None, ask));
@@ -162,10 +180,22 @@ fn method<'a>(desk: &Desk<'a>, ask: &Ask<'_>, step: &Step<'_>) -> Answer<(&'a Na
     method.ok_or_else(|| desk.start_again(ask, Some(&step.request)))
 }
 
-/// Whether a person's passkeys count at `now`, as long as the issuer is one that counts: an administrator vouches for who
-/// was invited, until they are removed; anybody else's issuer has to have done so at a login not too long ago.
-fn counts(person: &PersonRecord, terms: &PasskeyMethod, now: UnixTime) -> bool {
-    person.issuer == ISSUER_INVITED || now.since(person.seen) <= terms.renew
+/// Until when a person's passkeys count, as long as the issuer is one that counts: an administrator vouches for who was
+/// invited, until they are removed; anybody else's issuer has to have done so at a login not too long ago. Its word counts
+/// for `word` where it is asked again.
+fn until(person: &PersonRecord, terms: &PasskeyMethod, word: Option<Duration>) -> UnixTime {
+    match person.issuer.as_str() {
+        ISSUER_INVITED => NEVER,
+        _ => person.seen.plus(word.map_or(terms.renew, |word| terms.renew.min(word))),
+    }
+}
+
+/// Until when anything that comes from a login may last: where that was by a passkey, as long as the passkey counts. `None`
+/// when there is nobody any more whose passkey it was.
+pub(crate) async fn ends(desk: &Desk<'_>, login: &Identity) -> Result<Option<UnixTime>, StoreError> {
+    let Some(terms) = desk.snapshot.passkeys(&login.method) else { return Ok(Some(NEVER)) };
+    let person = desk.store.person(login.person).await?;
+    Ok(person.map(|person| until(&person, terms, desk.snapshot.word_counts_for(&person.issuer))))
 }
 
 /// An answer that proves nothing.
@@ -299,15 +329,15 @@ mod tests {
             source: None,
         };
         let terms = PasskeyMethod { renew: Duration::from_secs(60) };
-        for (issuer, now, good) in [
-            ("https://a.example", 1060, true),
-            ("https://a.example", 1061, false),
-            (ISSUER_MAILBOX, 1061, false),
-            (ISSUER_INVITED, 1061, true),
-            (ISSUER_INVITED, u64::MAX, true),
-            ("https://a.example", 0, true),
+        for (issuer, word, ends) in [
+            ("https://a.example", None, UnixTime(1060)),
+            ("https://a.example", Some(20), UnixTime(1020)),
+            ("https://a.example", Some(100), UnixTime(1060)),
+            (ISSUER_MAILBOX, None, UnixTime(1060)),
+            (ISSUER_INVITED, None, NEVER),
+            (ISSUER_INVITED, Some(20), NEVER),
         ] {
-            assert_eq!(counts(&person(issuer), &terms, UnixTime(now)), good, "{issuer} at {now}");
+            assert_eq!(until(&person(issuer), &terms, word.map(Duration::from_secs)), ends, "{issuer}, {word:?}");
         }
     }
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use http::header;
 use tunnel_auth::SessionId;
 use tunnel_policy::Attributes;
-use tunnel_proto::{EmailAddress, Identity, Name, PersonId};
+use tunnel_proto::{EmailAddress, Identity, Name, PersonId, UnixTime};
 
 use crate::{
     Response,
+    gate::NEVER,
     mail::software,
     session::{
         Session, StartError,
@@ -83,16 +84,17 @@ async fn vouched(
         source: Some(ask.visit.source),
     };
     let person = desk.store.meet(&met).await.map_err(|error| desk.fault(ask, &error))?;
-    begin(desk, ask, (person, voucher), (email, method, attributes), name).await
+    begin(desk, ask, (person, voucher), (email, method, attributes), name, NEVER).await
 }
 
-/// The same for a person that is known, and who vouches for them.
+/// The same for a person that is known, and who vouches for them. It lasts until `until` at most.
 pub(crate) async fn begin(
     desk: &Desk<'_>,
     ask: &Ask<'_>,
     (person, issuer): (PersonId, &str),
     (email, method, attributes): (EmailAddress, Name, Attributes),
     name: &str,
+    until: UnixTime,
 ) -> Answer<(Arc<Session>, SessionId)> {
     let now = ask.visit.now;
     if desk.snapshot.is_banned(person, &email) {
@@ -118,7 +120,7 @@ pub(crate) async fn begin(
         attributes,
         created: now,
         seen: now,
-        expires: now.plus(desk.snapshot.login_life()),
+        expires: now.plus(desk.snapshot.login_life()).min(until),
         grants: Vec::new(),
     };
     let session = desk.sessions.start(record, now).await.map_err(|error| match error {

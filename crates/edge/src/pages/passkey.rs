@@ -29,6 +29,11 @@ pub enum PasskeyProblem {
         /// The method of that login.
         method: Name,
     },
+    /// The passkey is of somebody whom no method made known that counts there.
+    Elsewhere {
+        /// The methods that do.
+        methods: Vec<Name>,
+    },
     /// A passkey is added after a recent login only.
     SignInAgain {
         /// Where that is done.
@@ -58,6 +63,11 @@ impl PasskeyProblem {
                 let message = plain(lang, "passkey-renew", &[("method", method.as_str())]);
                 let link = (account, plain(lang, "passkey-renew-link", &[]));
                 (StatusCode::FORBIDDEN, "passkey_renew", message, Some(link))
+            }
+            Self::Elsewhere { methods } => {
+                let methods = methods.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
+                let message = plain(lang, "passkey-elsewhere", &[("methods", methods.as_str())]);
+                (StatusCode::FORBIDDEN, "passkey_elsewhere", message, None)
             }
             Self::SignInAgain { link } => {
                 let link = (*link, plain(lang, "sign-in-again", &[]));

@@ -530,6 +530,12 @@ fn our_script_gets_words_for_whatever_is_in_the_way() {
                 "passkey_renew",
                 Some("/.access/account"),
             ),
+            (
+                PasskeyProblem::Elsewhere { methods: vec!["okta".parse().unwrap(), "work".parse().unwrap()] },
+                403,
+                "passkey_elsewhere",
+                None,
+            ),
             (PasskeyProblem::SignInAgain { link: "/.access/x" }, 403, "sign_in_again", Some("/.access/x")),
             (PasskeyProblem::TooMany, 409, "passkeys_many", Some("/.access/account")),
             (PasskeyProblem::NotMade, 403, "passkey_not_made", None),
@@ -547,6 +553,7 @@ fn our_script_gets_words_for_whatever_is_in_the_way() {
             let message = json["message"].as_str().unwrap();
             assert!(message.chars().count() > 10 && !message.contains(['{', '<']), "{code}: {message}");
             assert_eq!(message.contains("entra"), code == "passkey_renew", "{message}");
+            assert_eq!(message.contains("okta, work"), code == "passkey_elsewhere", "{message}");
         }
     }
 }

@@ -15,7 +15,7 @@ use std::{
 
 use serde_json::Value;
 use tunnel_policy::Attributes;
-use tunnel_proto::{EmailAddress, Name, UnixTime};
+use tunnel_proto::{EmailAddress, Name, PersonId, UnixTime};
 
 use super::{Seen, Session, Sessions, Table};
 use crate::store::{Revalidation, SecretHash, SessionRecord, StoreError, Told};
@@ -81,6 +81,11 @@ impl Session {
         latest.upgrade().unwrap_or_else(|| self.clone())
     }
 
+    /// The method of the login that it came from, and by whose word.
+    fn by(&self) -> (&Name, &str) {
+        (&self.identity().method, self.issuer())
+    }
+
     /// The login that it came from, or is.
     pub(crate) fn login_id(&self) -> &SecretHash {
         self.parent().unwrap_or(self.id())
@@ -94,6 +99,8 @@ pub(crate) struct Standing {
     pub(crate) login: SecretHash,
     /// The method.
     pub(crate) method: Name,
+    /// The person.
+    pub(crate) person: PersonId,
     /// The address of the person, at the login.
     pub(crate) email: EmailAddress,
     /// When somebody last vouched for it.
@@ -144,15 +151,27 @@ impl Table {
         self.put(Session { record, epoch: self.epochs, ended, seen, login, latest });
     }
 
-    /// The sessions of a login by a method about which something else is said now.
-    fn others(&self, login: &SecretHash, method: &Name, anew: &Anew) -> Vec<(SecretHash, Attributes)> {
-        let of = |session: &&Arc<Session>| session.login_id() == login && session.identity().method == *method;
+    /// The sessions of a login by a method and its issuer's word about which something else is said now.
+    fn others(&self, login: &SecretHash, by: (&Name, &str), anew: &Anew) -> Vec<(SecretHash, Attributes)> {
+        let of = |session: &&Arc<Session>| session.login_id() == login && session.by() == by;
         let other = |session: &Arc<Session>| {
             let after = anew.over(session.attributes());
             (after != *session.attributes()).then(|| (*session.id(), after))
         };
         self.sessions.values().filter(of).filter_map(other).collect()
     }
+
+    /// Whose they are: one login's, and so one person's.
+    fn person(&self, others: &[(SecretHash, Attributes)]) -> Option<PersonId> {
+        let (id, _) = others.first()?;
+        self.sessions.get(id).map(|session| session.identity().person)
+    }
+}
+
+/// What is stored of what a provider says anew.
+fn told<'a>(person: Option<PersonId>, method: &'a Name, sessions: &'a [(SecretHash, Attributes)]) -> Option<Told<'a>> {
+    let (_, attributes) = sessions.first()?;
+    Some(Told { person: person?, method, attributes, sessions })
 }
 
 impl Sessions {
@@ -161,9 +180,8 @@ impl Sessions {
     pub(super) fn tell(&self, record: &mut SessionRecord) {
         let table = self.read();
         let parent = record.parent.and_then(|parent| table.sessions.get(&parent));
-        let Some(parent) = parent
-            .filter(|parent| parent.login.confirmed().is_some() && parent.identity().method == record.identity.method)
-        else {
+        let by = (&record.identity.method, record.issuer.as_str());
+        let Some(parent) = parent.filter(|parent| parent.login.confirmed().is_some() && parent.by() == by) else {
             return;
         };
         let evaluations = std::mem::take(&mut record.attributes.evaluations);
@@ -192,6 +210,7 @@ impl Sessions {
             let standing = all.entry((login, identity.method.clone())).or_insert_with(|| Standing {
                 login,
                 method: identity.method.clone(),
+                person: identity.person,
                 email: identity.email.clone(),
                 vouched: session.vouched(),
                 used: session.login.used(),
@@ -211,28 +230,30 @@ impl Sessions {
     pub(crate) async fn confirm(
         &self,
         login: &SecretHash,
-        method: &Name,
+        by: (&Name, &str),
         anew: Option<&Anew>,
         now: UnixTime,
     ) -> Result<bool, StoreError> {
         let (others, person) = {
             let table = self.read();
-            let others = anew.map(|anew| table.others(login, method, anew)).unwrap_or_default();
-            let first = others.first().and_then(|(id, _)| table.sessions.get(id));
-            let person = first.map(|session| session.identity().person);
+            let others = anew.map(|anew| table.others(login, by, anew)).unwrap_or_default();
+            let person = table.person(&others);
             (others, person)
         };
-        let told = match (person, others.first()) {
-            (Some(person), Some((_, attributes))) => Some(Told { person, method, attributes, sessions: &others }),
-            _ => None,
+        self.store.confirm_login(login, now, told(person, by.0, &others)).await?;
+        let (changed, later, person) = {
+            let mut table = self.write();
+            let all = anew.map(|anew| table.others(login, by, anew)).unwrap_or_default();
+            // Those that began meanwhile as well.
+            let later: Vec<_> = all.iter().filter(|one| !others.contains(one)).cloned().collect();
+            let (changed, person) = (!all.is_empty(), table.person(&later));
+            all.into_iter().for_each(|(id, attributes)| table.retell(&id, attributes));
+            table.logins.get(login).into_iter().for_each(|login| login.confirm(now));
+            (changed, later, person)
         };
-        self.store.confirm_login(login, now, told).await?;
-        let mut table = self.write();
-        // Those that began meanwhile as well.
-        let others = anew.map(|anew| table.others(login, method, anew)).unwrap_or_default();
-        let changed = !others.is_empty();
-        others.into_iter().for_each(|(id, attributes)| table.retell(&id, attributes));
-        table.logins.get(login).into_iter().for_each(|login| login.confirm(now));
+        if !later.is_empty() {
+            self.store.confirm_login(login, now, told(person, by.0, &later)).await?;
+        }
         Ok(changed)
     }
 
@@ -249,5 +270,68 @@ impl Sessions {
     pub(crate) async fn unkeep(&self, login: &SecretHash) -> Result<(), StoreError> {
         self.read().logins.get(login).into_iter().for_each(|login| login.confirm(UnixTime(0)));
         self.store.forget_revalidation(login).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tunnel_proto::Identity;
+
+    use super::*;
+    use crate::store::{DATABASE_NAME, SessionKind, Store, sqlite::SqliteStore};
+
+    const A: &str = "https://a.example";
+    const B: &str = "https://b.example";
+
+    fn record(id: u8, parent: Option<u8>, issuer: &str) -> SessionRecord {
+        SessionRecord {
+            id: [id; 32],
+            kind: SessionKind::Browser,
+            device: None,
+            source: None,
+            host: "access.example.com".parse().unwrap(),
+            parent: parent.map(|parent| [parent; 32]),
+            identity: Identity {
+                person: PersonId::from_bytes([1; 16]),
+                email: "ann@example.com".parse().unwrap(),
+                method: "work".parse().unwrap(),
+                authenticated: UnixTime(1),
+            },
+            issuer: issuer.to_owned(),
+            attributes: Attributes { groups: vec!["before".into()], ..Attributes::default() },
+            created: UnixTime(1),
+            seen: UnixTime(1),
+            expires: UnixTime(1000),
+            grants: Vec::new(),
+        }
+    }
+
+    // O6, O9
+    #[tokio::test]
+    async fn what_a_provider_says_anew_is_said_of_sessions_by_its_own_word_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.path().join(DATABASE_NAME)).await.unwrap());
+        let (now, method): (_, Name) = (UnixTime(10), "work".parse().unwrap());
+        let sessions = Sessions::load(store.clone(), now).await.unwrap();
+        let login = sessions.start(record(1, None, A), now).await.unwrap();
+        // The method had another issuer when the third began, which the login took over.
+        for begun in [record(2, Some(1), A), record(3, Some(1), B)] {
+            sessions.start(begun, now).await.unwrap();
+        }
+        let kept = Revalidation { login: [1; 32], method: method.clone(), sealed: vec![1], confirmed: now };
+        sessions.keep(&login, &kept).await.unwrap();
+        let anew = Anew { groups: Some(vec!["after".into()]), ..Anew::default() };
+        assert!(sessions.confirm(&[1; 32], (&method, A), Some(&anew), now).await.unwrap());
+        // Those that begin with what was known before.
+        for begun in [record(4, Some(1), A), record(5, Some(1), B)] {
+            sessions.start(begun, now).await.unwrap();
+        }
+        for sessions in [sessions, Sessions::load(store, now).await.unwrap()] {
+            let mut groups: Vec<_> =
+                sessions.list(now).iter().map(|one| (one.id()[0], one.attributes().groups[0].clone())).collect();
+            groups.sort();
+            let groups: Vec<_> = groups.iter().map(|(id, group)| (*id, group.as_str())).collect();
+            assert_eq!(groups, [(1, "after"), (2, "after"), (3, "before"), (4, "after"), (5, "before")]);
+        }
     }
 }

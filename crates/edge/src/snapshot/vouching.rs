@@ -39,6 +39,15 @@ impl Vouching {
         Self { issuers: issuers.collect(), methods }
     }
 
+    /// Those of `methods` that an application lists. Of passkeys alone, anybody's counts for whom one of `methods` vouches.
+    pub(super) fn at(methods: &[LoginMethod], listed: &[Name]) -> Self {
+        let mut among = Self::of(methods.iter().filter(|method| listed.contains(&method.name)));
+        if listed.iter().all(|name| matches!(among.methods.get(name), Some(Word::ThePersons))) {
+            among.issuers = Self::of(methods).issuers;
+        }
+        among
+    }
+
     /// Whether there is a method of this name.
     pub(super) fn has(&self, method: &Name) -> bool {
         self.methods.contains_key(method)
@@ -138,6 +147,32 @@ mod tests {
             ("key", ISSUER_INVITED, true),
         ] {
             assert_eq!(anew.counts(&name.parse().unwrap(), issuer), counts, "{name} by the word of `{issuer}`");
+        }
+    }
+
+    // S5
+    #[test]
+    fn at_an_application_a_passkey_counts_by_the_word_of_a_method_that_it_lists() {
+        let (a, b) = ("https://a.example", "https://b.example");
+        let all = [
+            method("pin", LoginMethodKind::OneTimePin),
+            method("key", passkey()),
+            method("work", openid(a)),
+            method("other", openid(b)),
+        ];
+        for (listed, good) in [
+            (vec!["work", "key"], vec![a, ISSUER_INVITED]),
+            (vec!["key", "pin", "other"], vec![b, ISSUER_MAILBOX, ISSUER_INVITED]),
+            (vec!["key"], vec![a, b, ISSUER_MAILBOX, ISSUER_INVITED]),
+            // What is gone does not make passkeys the only way.
+            (vec!["key", "gone"], vec![ISSUER_INVITED]),
+        ] {
+            let names: Vec<Name> = listed.iter().map(|name| name.parse().unwrap()).collect();
+            let among = Vouching::at(&all, &names);
+            for issuer in [a, b, ISSUER_MAILBOX, ISSUER_INVITED, ISSUER_SETUP, ""] {
+                let counts = among.counts(&"key".parse().unwrap(), issuer);
+                assert_eq!(counts, good.contains(&issuer), "{listed:?} by the word of `{issuer}`");
+            }
         }
     }
 }

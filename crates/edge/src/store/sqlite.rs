@@ -144,6 +144,10 @@ impl Store for SqliteStore {
         sessions::meet(&self.writer, met).await
     }
 
+    async fn unvouch(&self, person: PersonId) -> Result<(), StoreError> {
+        sessions::unvouch(&self.writer, person).await
+    }
+
     async fn person(&self, id: PersonId) -> Result<Option<PersonRecord>, StoreError> {
         sessions::person(&self.readers, id).await
     }

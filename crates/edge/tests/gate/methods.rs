@@ -123,6 +123,31 @@ async fn a_login_by_passkey_counts_as_long_as_somebody_vouches_for_its_person() 
     assert!(scene.opens(&guest, WWW, "/").is_err(), "no passkey counts any more");
 }
 
+// S5
+#[tokio::test]
+async fn a_passkey_does_not_open_an_application_to_whom_none_of_its_methods_made_known() {
+    let mut scene = scene().await;
+    let kind = LoginMethodKind::Passkey(PasskeyMethod { renew: PasskeyMethod::RENEW_DEFAULT });
+    let passkey = LoginMethod { name: "passkey".parse().unwrap(), kind };
+    scene.change(|declared| declared.login_methods.push(passkey)).await;
+    let (ann, bob) = (by(&scene, "passkey", PARTNERS).await, by(&scene, "passkey", ISSUER_MAILBOX).await);
+    let (guest, admin) = (by(&scene, "passkey", "invited").await, by(&scene, "pin", ISSUER_SETUP).await);
+    let permit = scene.opens(&bob, WWW, "/").unwrap();
+    let token = Presented::ClientToken(scene.token(&bob).await);
+    let list = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect::<Vec<tunnel_proto::Name>>();
+    let listed = list(&["partners", "passkey"]);
+    scene.change(|declared| declared.applications[0].login_methods = listed).await;
+    assert!(scene.opens(&ann, WWW, "/").is_ok() && scene.opens(&guest, WWW, "/").is_ok());
+    assert!(matches!(scene.opens(&bob, WWW, "/"), Err(Turnaway::Login(_))), "a mailbox is not listed");
+    assert!(!permit.still_holds(scene.gate(), scene.now()), "what is open ends");
+    assert!(scene.ask(&scene.visit(WWW), "/", &token, &[]).is_err(), "nor does a token open it");
+    assert!(scene.opens(&admin, WWW, "/").is_err(), "nor the set-up");
+    // Passkeys alone: whoever has one.
+    let listed = list(&["passkey"]);
+    scene.change(|declared| declared.applications[0].login_methods = listed).await;
+    assert!([&ann, &bob, &guest].into_iter().all(|person| scene.opens(person, WWW, "/").is_ok()));
+}
+
 #[tokio::test]
 async fn who_has_just_been_set_up_stays_logged_in_whatever_is_declared() {
     let mut scene = scene().await;

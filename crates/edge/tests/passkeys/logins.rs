@@ -1,5 +1,7 @@
 //! Logging in.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
@@ -11,11 +13,13 @@ use tunnel_edge::{
 use crate::{
     authenticator::Authenticator,
     scene::{
-        ACCOUNT, CALLBACK, OPTIONS, RENEW, authenticator, begun, code, furnished, invite, invited, log_in_by_pin,
-        login_page, login_page_of, method, open, person, post, read,
+        ACCOUNT, CALLBACK, OPTIONS, PROVIDER, RENEW, authenticator, begun, code, furnished, furnished_by, invite,
+        invited, log_in_by_pin, login_page, login_page_of, method, open, person, post, provider, read,
     },
-    site::NOW,
+    site::{NOW, issued, query},
 };
+
+const HOUR: u64 = 3600;
 
 #[tokio::test]
 async fn a_person_logs_in_by_a_passkey_and_is_the_same_person_with_no_more_than_the_passkey_says() {
@@ -148,8 +152,8 @@ async fn a_copy_of_a_passkey_is_refused_and_on_record() {
 async fn a_passkey_counts_only_while_the_login_before_it_is_repeated() {
     let site = open().await;
     let mut key = furnished(&site, "ann").await;
-    for _ in 0..2 {
-        site.wait(RENEW / 2);
+    for half in [RENEW / 2, RENEW / 2 - 1] {
+        site.wait(half);
         begun(&site, &login_page(&site).await.log_in(&site, &mut key).await);
     }
     site.wait(1);
@@ -162,8 +166,81 @@ async fn a_passkey_counts_only_while_the_login_before_it_is_repeated() {
     assert!(failed[0].actor.as_deref() == Some("ann@example.com"), "{failed:?}");
     // Once again by PIN, and it works for as long again.
     log_in_by_pin(&site, "ann").await;
-    site.wait(RENEW);
+    site.wait(RENEW - 1);
     begun(&site, &login_page(&site).await.log_in(&site, &mut key).await);
+}
+
+// O9
+#[tokio::test]
+async fn whom_the_provider_refused_no_passkey_brings_back_before_the_next_login() {
+    let site = open().await;
+    let mut key = furnished(&site, "ann").await;
+    begun(&site, &login_page(&site).await.log_in(&site, &mut key).await);
+    site.store.unvouch(person("ann")).await.unwrap();
+    assert_eq!(code(&login_page(&site).await.log_in(&site, &mut key).await), "passkey_renew");
+    log_in_by_pin(&site, "ann").await;
+    begun(&site, &login_page(&site).await.log_in(&site, &mut key).await);
+}
+
+// O9
+#[tokio::test]
+async fn where_a_provider_is_asked_again_neither_a_passkey_nor_what_it_began_outlasts_its_word() {
+    let site = open().await;
+    site.change(|declared| declared.login_methods.push(provider("work", Some(2 * HOUR))));
+    // The strictest of two methods of one issuer has it.
+    site.change(|declared| declared.login_methods.push(provider("strict", Some(HOUR))));
+    let mut key = furnished_by(&site, "ann", PROVIDER).await;
+    site.wait(2 * HOUR - 600);
+    let answer = login_page(&site).await.log_in(&site, &mut key).await;
+    let login = begun(&site, &answer);
+    assert_eq!((login.issuer(), login.expires()), (PROVIDER, NOW.plus(Duration::from_secs(2 * HOUR))));
+    // A policy would let the program stay for an hour.
+    let cookie = answer.cookie(SESSION_COOKIE).unwrap();
+    let asked = site.get(&format!("/.access/cli?{}", query("rdp", |_| ())), &cookie).await;
+    assert_eq!(asked.status, StatusCode::OK, "{}", asked.body);
+    let sent = site.decide(&query("rdp", |_| ()), &cookie, "approve").await;
+    let code_of = sent.location().split("code=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+    let token = issued(&site.redeem(&code_of).await);
+    assert_eq!(token.expires, login.expires());
+    site.wait(600);
+    assert!(site.opens(&token.token, "rdp").is_none());
+    assert_eq!(site.get(ACCOUNT, &cookie).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(code(&login_page(&site).await.log_in(&site, &mut key).await), "passkey_renew");
+    // Nobody is asked any more: it is as with any other method.
+    site.change(|declared| declared.login_methods.retain(|one| one.kind.revalidate().is_none()));
+    site.change(|declared| declared.login_methods.push(provider("work", None)));
+    begun(&site, &login_page(&site).await.log_in(&site, &mut key).await);
+    // And what lasts longer when that is declared again, ends then.
+    let later = login_page(&site).await.log_in(&site, &mut key).await;
+    let cookie = later.cookie(SESSION_COOKIE).unwrap();
+    site.change(|declared| declared.login_methods.push(provider("strict", Some(HOUR))));
+    site.wait(2 * HOUR - 1);
+    assert_eq!(site.get(ACCOUNT, &cookie).await.status, StatusCode::OK);
+    site.wait(1);
+    assert_eq!(site.get(ACCOUNT, &cookie).await.status, StatusCode::SEE_OTHER);
+}
+
+// S5
+#[tokio::test]
+async fn a_passkey_of_somebody_known_by_a_mailbox_is_told_which_methods_count_where_only_a_provider_is_listed() {
+    let site = open().await;
+    site.change(|declared| {
+        declared.login_methods.push(provider("work", None));
+        declared.applications[0].login_methods = vec!["work".parse().unwrap(), method()];
+    });
+    let mut key = furnished(&site, "ann").await;
+    let before = site.sessions.list(site.clock.now()).len();
+    let answer = login_page_of(&site, "rdp").await.log_in(&site, &mut key).await;
+    assert_eq!(code(&answer), "passkey_elsewhere");
+    assert!(read(&answer)["message"].as_str().unwrap().contains("work"), "{}", answer.body);
+    assert_eq!(site.sessions.list(site.clock.now()).len(), before, "nobody is logged in");
+    let failed = site.audited(AuditEvent::LoginFailed).await;
+    assert_eq!(failed[0].actor.as_deref(), Some("ann@example.com"));
+    assert!(failed[0].detail.as_deref().unwrap().contains("not known by a login method that counts there"));
+    // Elsewhere it is as good as before, and of people whom the listed provider made known here as well.
+    begun(&site, &login_page_of(&site, "db").await.log_in(&site, &mut key).await);
+    let mut bob = furnished_by(&site, "bob", PROVIDER).await;
+    begun(&site, &login_page_of(&site, "rdp").await.log_in(&site, &mut bob).await);
 }
 
 // O9, S5

@@ -11,7 +11,10 @@ use tunnel_edge::{
         Session,
         cookie::{LOGIN_COOKIE, SESSION_COOKIE},
     },
-    store::{ISSUER_MAILBOX, InvitationRecord, LoginMethod, LoginMethodKind, Met, PasskeyMethod},
+    store::{
+        ISSUER_MAILBOX, InvitationRecord, LoginMethod, LoginMethodKind, Met, OpenIdMethod, OpenIdPreset, PasskeyMethod,
+        SealedSecret,
+    },
 };
 use tunnel_policy::Attributes;
 use tunnel_proto::{Name, PersonId};
@@ -29,6 +32,9 @@ pub(crate) const ACCOUNT: &str = "/.access/account";
 pub(crate) const ADD: &str = "/.access/account/passkey";
 /// How long a passkey counts without the login before it.
 pub(crate) const RENEW: u64 = 30 * 24 * 3600;
+
+/// A provider that nobody asks.
+pub(crate) const PROVIDER: &str = "https://id.example.net";
 
 pub(crate) fn method() -> Name {
     "passkey".parse().unwrap()
@@ -50,13 +56,41 @@ pub(crate) fn person(name: &str) -> PersonId {
     PersonId::from_bytes([name.as_bytes()[0]; 16])
 }
 
+/// A login method by an OpenID provider, asked again every so many seconds.
+pub(crate) fn provider(name: &str, revalidate: Option<u64>) -> LoginMethod {
+    let method = OpenIdMethod {
+        preset: OpenIdPreset::Oidc,
+        issuer: PROVIDER.to_owned(),
+        client_id: "edge".to_owned(),
+        client_secret: SealedSecret(vec![]),
+        scopes: vec![],
+        email_claim: None,
+        groups_claim: None,
+        groups: false,
+        graph: None,
+        claims: vec![],
+        hosted_domain: None,
+        authoritative_for: vec![],
+        private_address: false,
+        revalidate: revalidate.map(Duration::from_secs),
+        ca: None,
+    };
+    LoginMethod { name: name.parse().unwrap(), kind: LoginMethodKind::OpenId(Box::new(method)) }
+}
+
 /// A login of `name@example.com` by PIN, as of now: its cookie.
 pub(crate) async fn log_in_by_pin(site: &Site, name: &str) -> String {
+    met(site, name, ISSUER_MAILBOX).await;
+    site.log_in(name).await
+}
+
+/// `issuer` vouches for `name@example.com` now.
+async fn met(site: &Site, name: &str, issuer: &str) {
     let email = format!("{name}@example.com").parse().unwrap();
     let (method, attributes) =
         ("pin".parse().unwrap(), Attributes { groups: vec!["g".into()], ..Attributes::default() });
     let met = Met {
-        issuer: ISSUER_MAILBOX,
+        issuer,
         subject: &format!("{name}@example.com"),
         email: &email,
         method: &method,
@@ -66,7 +100,6 @@ pub(crate) async fn log_in_by_pin(site: &Site, name: &str) -> String {
         source: None,
     };
     assert_eq!(site.store.meet(&met).await.unwrap(), person(name));
-    site.log_in(name).await
 }
 
 /// What our script sends, as a browser sends it.
@@ -164,6 +197,9 @@ async fn logging_in(site: &Site, target: &str) -> Form {
     let login = begun.cookie(LOGIN_COOKIE).unwrap();
     let page = site.get(begun.location().strip_prefix("https://access.example.com").unwrap(), &login).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.body);
+    // Beside the form for providers, which has a token of its own.
+    let body = page.body.split_once("data-passkey=\"").unwrap().1.to_owned();
+    let page = Answer { body, ..page };
     let fields = json!({"app": page.field("app"), "request": page.field("request")});
     Form { cookie: login, token: page.field(FORM_TOKEN), fields }
 }
@@ -178,8 +214,14 @@ pub(crate) async fn invited(site: &Site, secret: &str) -> Form {
 
 /// Somebody with a passkey that was added after a login by PIN.
 pub(crate) async fn furnished(site: &Site, name: &str) -> Authenticator {
+    furnished_by(site, name, ISSUER_MAILBOX).await
+}
+
+/// The same for whom `issuer` vouched.
+pub(crate) async fn furnished_by(site: &Site, name: &str, issuer: &str) -> Authenticator {
     let mut authenticator = authenticator();
-    let cookie = log_in_by_pin(site, name).await;
+    met(site, name, issuer).await;
+    let cookie = site.log_in(name).await;
     let made = adding(site, &cookie).await.make(site, &mut authenticator).await;
     assert_eq!(made.status, StatusCode::OK, "{}", made.body);
     assert_eq!(read(&made)["next"], ACCOUNT);

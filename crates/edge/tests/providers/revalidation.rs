@@ -5,9 +5,11 @@ use tunnel_edge::{
     gate::{Permit, Turnaway},
     keys::Keys,
     pages::FORM_TOKEN,
-    store::{AuditEvent, LoginMethod, LoginMethodKind, OpenIdMethod},
+    session::Session,
+    store::{AuditEvent, LoginMethod, LoginMethodKind, OpenIdMethod, PasskeyMethod},
 };
 use tunnel_policy::{ProviderGroup, Selector};
+use tunnel_proto::{PersonId, UnixTime};
 
 use crate::{
     provider::Provider,
@@ -92,6 +94,41 @@ async fn whose_account_is_gone_at_the_provider_is_out_within_the_interval() {
     // Nor does a restart bring it back.
     site.restart().await;
     assert!(site.sessions.list(site.clock.now()).is_empty());
+}
+
+// O9
+#[tokio::test]
+async fn whom_the_provider_refuses_has_nothing_left_that_a_passkey_began() {
+    let (provider, mut site, browser, permit) = logged_in().await;
+    let kind = LoginMethodKind::Passkey(PasskeyMethod { renew: PasskeyMethod::RENEW_DEFAULT });
+    site.declare(|declared| declared.login_methods.push(LoginMethod { name: "passkey".parse().unwrap(), kind }));
+    site.round_after(60).await;
+    let theirs = site.sessions.list(site.clock.now());
+    let (login, open) = theirs.iter().partition::<Vec<_>, _>(|session| session.parent().is_none());
+    let ann = login[0].identity().person;
+    // The same by a passkey, in another browser: a login and what came from it. And somebody else's.
+    let by_passkey = |session: &Session, id: u8, parent: Option<u8>, person: PersonId| {
+        let mut record = session.record().clone();
+        (record.id, record.parent, record.identity.person) = ([id; 32], parent.map(|parent| [parent; 32]), person);
+        record.identity.method = "passkey".parse().unwrap();
+        record
+    };
+    let other = PersonId::from_bytes([9; 16]);
+    for record in
+        [by_passkey(login[0], 1, None, ann), by_passkey(open[0], 2, Some(1), ann), by_passkey(login[0], 3, None, other)]
+    {
+        site.sessions.start(record, site.clock.now()).await.unwrap();
+    }
+    site.round_after(DUE - 60).await;
+    assert_eq!((provider.asked("refresh"), site.sessions.list(site.clock.now()).len()), (1, 5), "while it vouches");
+    provider.behave(|ways| ways.refresh = invalid_grant());
+    site.round_after(DUE).await;
+    assert!(!site.is_logged_in(&browser) && !holds(&site, &permit));
+    let left: Vec<_> = site.sessions.list(site.clock.now()).iter().map(|session| *session.id()).collect();
+    assert_eq!(left, [[3; 32]], "only another person's");
+    assert_eq!(site.store.person(ann).await.unwrap().unwrap().seen, UnixTime(0), "nor does the passkey begin another");
+    site.restart().await;
+    assert_eq!(site.sessions.list(site.clock.now()).len(), 1);
 }
 
 // O9

@@ -58,6 +58,7 @@ macro_rules! store_conformance {
             an_invitation_needs_its_person_and_its_time
             a_new_link_takes_the_place_of_what_was_there
             who_is_forgotten_has_nothing_left
+            for_whom_nobody_vouches_any_more_that_is_so_until_the_next_login
         }
     };
     ($fresh:path: $($name:ident)*) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use tunnel_edge::store::{
     ISSUER_INVITED, ISSUER_MAILBOX, InvitationRecord, Joined, Joining, Met, PASSKEYS_MAX, PasskeyKept, PasskeyRecord,
-    Store,
+    PersonRecord, Store,
 };
 use tunnel_policy::Attributes;
 use tunnel_proto::{EmailAddress, Name, PersonId, UnixTime};
@@ -180,4 +180,29 @@ pub(crate) async fn who_is_forgotten_has_nothing_left(store: Arc<impl Store>) {
     store.put_invitation(&invitation(4, 4)).await.unwrap();
     store.sweep(at(60)).await.unwrap();
     assert!(store.invitation(&[4; 32], T0).await.unwrap().is_none(), "what has lapsed is swept");
+}
+
+// O9
+pub(crate) async fn for_whom_nobody_vouches_any_more_that_is_so_until_the_next_login(store: Arc<impl Store>) {
+    meet(&*store, 1).await;
+    meet(&*store, 2).await;
+    store.put_passkey(&passkey(1, 1)).await.unwrap();
+    let before = store.person(person(1)).await.unwrap().unwrap();
+    store.unvouch(person(1)).await.unwrap();
+    store.unvouch(person(9)).await.unwrap();
+    let after = store.person(person(1)).await.unwrap().unwrap();
+    assert_eq!(after.seen, UnixTime(0));
+    assert_eq!(PersonRecord { seen: before.seen, ..after }, before, "nothing else is another than before");
+    assert_eq!(store.passkeys(person(1)).await.unwrap().len(), 1);
+    assert_eq!(store.person(person(2)).await.unwrap().unwrap().seen, T0, "others are not concerned");
+    meet(&*store, 1).await;
+    assert_eq!(store.person(person(1)).await.unwrap().unwrap().seen, T0);
+    // An administrator's word is not taken back by anybody else.
+    store
+        .put_invitation(&InvitationRecord { email: "guest@example.com".parse().unwrap(), ..invitation(3, 3) })
+        .await
+        .unwrap();
+    assert_eq!(join(&*store, 3, &passkey(3, 3), at(1)).await, Joined::Yes);
+    store.unvouch(person(3)).await.unwrap();
+    assert_eq!(store.person(person(3)).await.unwrap().unwrap().seen, at(1));
 }

@@ -53,7 +53,7 @@ pub struct PersonRecord {
     pub attributes: Attributes,
     /// When the person was first seen.
     pub created: UnixTime,
-    /// When the issuer last vouched.
+    /// When the issuer last vouched, at a login; zero since it has refused to.
     pub seen: UnixTime,
     /// Where from.
     pub source: Option<IpAddr>,

@@ -6,7 +6,7 @@ use sqlx::{Row as _, Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
 use tunnel_proto::{PersonId, UnixTime};
 
 use super::values::{bytes_of, corrupt, json, json_of, text_of, time, time_of};
-use crate::store::{Met, PersonRecord, SecretHash, SessionKind, SessionRecord, StoreError};
+use crate::store::{ISSUER_INVITED, Met, PersonRecord, SecretHash, SessionKind, SessionRecord, StoreError};
 
 pub(super) async fn put(pool: &SqlitePool, session: &SessionRecord) -> Result<(), StoreError> {
     sqlx::query(
@@ -122,6 +122,15 @@ pub(super) async fn meet(pool: &SqlitePool, met: &Met<'_>) -> Result<PersonId, S
     .await?;
     let id = id.try_into().map_err(|_| corrupt("person", "not 16 bytes"))?;
     Ok(PersonId::from_bytes(id))
+}
+
+pub(super) async fn unvouch(pool: &SqlitePool, person: PersonId) -> Result<(), StoreError> {
+    sqlx::query("UPDATE people SET seen = 0 WHERE id = ? AND issuer <> ?")
+        .bind(person.as_bytes().as_slice())
+        .bind(ISSUER_INVITED)
+        .execute(pool)
+        .await?;
+    Ok(())
 }
 
 pub(super) async fn person(pool: &SqlitePool, id: PersonId) -> Result<Option<PersonRecord>, StoreError> {
