@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use sqlx::{Sqlite, SqlitePool, Transaction};
-use tunnel_proto::{OperatorId, PersonId, Revision, UnixTime};
+use tunnel_proto::{EmailAddress, OperatorId, PersonId, Revision, UnixTime};
 
 use super::{
     AuditRecord, CertificateHolder, CertificateRecord, Declared, InvitationRecord, Joined, Joining, MailLogEntry,
@@ -152,6 +152,14 @@ impl Store for SqliteStore {
         sessions::people(&self.readers, limit).await
     }
 
+    async fn people_of(
+        &self,
+        issuer: Option<&str>,
+        email: Option<&EmailAddress>,
+    ) -> Result<Vec<PersonRecord>, StoreError> {
+        sessions::people_of(&self.readers, issuer, email).await
+    }
+
     async fn put_passkey(&self, passkey: &PasskeyRecord) -> Result<PasskeyKept, StoreError> {
         let mut tx = self.write().await?;
         let kept = passkeys::put(&mut tx, passkey).await?;
@@ -175,10 +183,11 @@ impl Store for SqliteStore {
         passkeys::delete(&self.writer, person, id).await
     }
 
-    async fn put_invitation(&self, invitation: &InvitationRecord) -> Result<(), StoreError> {
+    async fn put_invitation(&self, invitation: &InvitationRecord) -> Result<bool, StoreError> {
         let mut tx = self.write().await?;
-        passkeys::invite(&mut tx, invitation).await?;
-        Ok(tx.commit().await?)
+        let kept = passkeys::invite(&mut tx, invitation).await?;
+        tx.commit().await?;
+        Ok(kept)
     }
 
     async fn invitation(&self, key: &SecretHash, now: UnixTime) -> Result<Option<InvitationRecord>, StoreError> {

@@ -56,6 +56,8 @@ macro_rules! store_conformance {
             of_parallel_uses_of_one_count_exactly_one_is_written
             of_200_parallel_guests_of_one_invitation_exactly_one_joins
             an_invitation_needs_its_person_and_its_time
+            of_parallel_invitations_and_joinings_one_address_gets_one_invited_person
+            people_are_found_by_who_vouches_and_by_address_however_many_came_later
             a_new_link_takes_the_place_of_what_was_there
             who_is_forgotten_has_nothing_left
         }

@@ -92,9 +92,21 @@ pub(super) async fn delete(pool: &SqlitePool, person: PersonId, id: &SecretHash)
     Ok(deleted.rows_affected() > 0)
 }
 
-/// Nothing that the address or the person could be joined by before counts any more.
-pub(super) async fn invite(tx: &mut Transaction<'_, Sqlite>, invitation: &InvitationRecord) -> Result<(), StoreError> {
+/// Nothing that the address or the person could be joined by before counts any more. One address is of one invited person.
+pub(super) async fn invite(
+    tx: &mut Transaction<'_, Sqlite>,
+    invitation: &InvitationRecord,
+) -> Result<bool, StoreError> {
     let person = invitation.person.as_bytes().as_slice();
+    let others: i64 = sqlx::query_scalar("SELECT count(*) FROM people WHERE issuer = ? AND email = ? AND id <> ?")
+        .bind(ISSUER_INVITED)
+        .bind(invitation.email.as_str())
+        .bind(person)
+        .fetch_one(&mut **tx)
+        .await?;
+    if others > 0 {
+        return Ok(false);
+    }
     sqlx::query("DELETE FROM passkeys WHERE person = ?").bind(person).execute(&mut **tx).await?;
     sqlx::query("DELETE FROM invitations WHERE email = ? OR person = ?")
         .bind(invitation.email.as_str())
@@ -113,7 +125,7 @@ pub(super) async fn invite(tx: &mut Transaction<'_, Sqlite>, invitation: &Invita
     .bind(time(invitation.expires))
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    Ok(true)
 }
 
 pub(super) async fn invitation(
