@@ -81,6 +81,9 @@ pub trait Store: Send + Sync + 'static {
     async fn put_passkey(&self, passkey: &PasskeyRecord) -> Result<PasskeyKept, StoreError>;
     /// A person's passkeys, oldest first.
     async fn passkeys(&self, person: PersonId) -> Result<Vec<PasskeyRecord>, StoreError>;
+    /// The passkeys of everybody who is known by `email` (`None`: by whatever address), by address, the oldest first, at most
+    /// `limit`.
+    async fn held_passkeys(&self, email: Option<&EmailAddress>, limit: u32) -> Result<Vec<HeldPasskey>, StoreError>;
     /// The passkey with this id.
     async fn passkey(&self, id: &SecretHash) -> Result<Option<PasskeyRecord>, StoreError>;
     /// Somebody logged in by a passkey: its credential was `before` and is `after`. False, and nothing is written, when it

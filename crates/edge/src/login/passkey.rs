@@ -146,7 +146,7 @@ pub(crate) async fn finish(desk: &Desk<'_>, ask: &Ask<'_>, base: &str, body: Bod
     let attributes = Attributes { amr: passkey.amr().map(str::to_owned).to_vec(), ..Attributes::default() };
     let who = (person.email.clone(), method.clone(), attributes);
     let (session, id) = proven::begin(desk, ask, (person.id, person.issuer.as_str()), who, name).await?;
-    // Whoever deleted the passkey meanwhile has ended every session but this one.
+    // Whoever deleted the passkey meanwhile has ended what passkeys had begun until then, and may not have seen this one.
     if desk.store.passkey(&record.id).await.map_err(|error| desk.fault(ask, &error))?.is_none() {
         desk.sessions.end(&[*session.id()]).await.map_err(|error| desk.fault(ask, &error))?;
         failed(Some(&person), "the passkey was deleted meanwhile");

@@ -24,9 +24,10 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 use tunnel_proto::{EmailAddress, OperatorId, PersonId, Revision, UnixTime};
 
 use super::{
-    AuditRecord, CertificateHolder, CertificateRecord, Declared, InvitationRecord, Joined, Joining, MailLogEntry,
-    MailOutcome, MailRecord, Met, OnceKind, OneTime, OperatorRecord, PasskeyKept, PasskeyRecord, PersonRecord,
-    PinAttempt, PinOutcome, PinRecord, RateLimit, Revalidation, SecretHash, SessionRecord, Store, StoreError, Told,
+    AuditRecord, CertificateHolder, CertificateRecord, Declared, HeldPasskey, InvitationRecord, Joined, Joining,
+    MailLogEntry, MailOutcome, MailRecord, Met, OnceKind, OneTime, OperatorRecord, PasskeyKept, PasskeyRecord,
+    PersonRecord, PinAttempt, PinOutcome, PinRecord, RateLimit, Revalidation, SecretHash, SessionRecord, Store,
+    StoreError, Told,
 };
 
 /// The store on SQLite. Cheap operations, each a transaction of its own.
@@ -169,6 +170,10 @@ impl Store for SqliteStore {
 
     async fn passkeys(&self, person: PersonId) -> Result<Vec<PasskeyRecord>, StoreError> {
         passkeys::of_person(&self.readers, person).await
+    }
+
+    async fn held_passkeys(&self, email: Option<&EmailAddress>, limit: u32) -> Result<Vec<HeldPasskey>, StoreError> {
+        passkeys::held(&self.readers, email, limit).await
     }
 
     async fn passkey(&self, id: &SecretHash) -> Result<Option<PasskeyRecord>, StoreError> {

@@ -1,11 +1,12 @@
 //! Passkeys, and the invitations that make people who are known by nothing else.
 
 use sqlx::{Row as _, Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
-use tunnel_proto::{PersonId, UnixTime};
+use tunnel_proto::{EmailAddress, PersonId, UnixTime};
 
 use super::values::{bytes_of, text_of, time, time_of};
 use crate::store::{
-    ISSUER_INVITED, InvitationRecord, Joined, Joining, PASSKEYS_MAX, PasskeyKept, PasskeyRecord, SecretHash, StoreError,
+    HeldPasskey, ISSUER_INVITED, InvitationRecord, Joined, Joining, PASSKEYS_MAX, PasskeyKept, PasskeyRecord,
+    SecretHash, StoreError,
 };
 
 pub(super) async fn put(tx: &mut Transaction<'_, Sqlite>, passkey: &PasskeyRecord) -> Result<PasskeyKept, StoreError> {
@@ -43,6 +44,32 @@ pub(super) async fn of_person(pool: &SqlitePool, person: PersonId) -> Result<Vec
     .fetch_all(pool)
     .await?;
     rows.iter().map(passkey).collect()
+}
+
+pub(super) async fn held(
+    pool: &SqlitePool,
+    email: Option<&EmailAddress>,
+    limit: u32,
+) -> Result<Vec<HeldPasskey>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT passkeys.id AS id, person, label, credential, passkeys.created AS created, used, email, method, issuer \
+         FROM passkeys JOIN people ON people.id = passkeys.person WHERE ?1 IS NULL OR email = ?1 \
+         ORDER BY email, passkeys.created, passkeys.id LIMIT ?2",
+    )
+    .bind(email.map(EmailAddress::as_str))
+    .bind(limit)
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(held_passkey).collect()
+}
+
+fn held_passkey(row: &SqliteRow) -> Result<HeldPasskey, StoreError> {
+    Ok(HeldPasskey {
+        passkey: passkey(row)?,
+        email: text_of(row, "email")?,
+        method: text_of(row, "method")?,
+        issuer: row.try_get("issuer")?,
+    })
 }
 
 pub(super) async fn find(pool: &SqlitePool, id: &SecretHash) -> Result<Option<PasskeyRecord>, StoreError> {
