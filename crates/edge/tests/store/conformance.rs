@@ -52,6 +52,7 @@ macro_rules! store_conformance {
             sweeping_removes_what_has_expired_and_nothing_else
             quotes_and_markup_are_only_text
             a_passkey_is_its_persons_and_nobody_elses
+            passkeys_are_listed_with_whose_they_are
             a_person_has_so_many_passkeys_and_no_more_even_in_parallel
             of_parallel_uses_of_one_count_exactly_one_is_written
             of_200_parallel_guests_of_one_invitation_exactly_one_joins

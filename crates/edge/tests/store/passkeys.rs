@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use tunnel_edge::store::{
-    ISSUER_INVITED, ISSUER_MAILBOX, InvitationRecord, Joined, Joining, Met, PASSKEYS_MAX, PasskeyKept, PasskeyRecord,
-    Store,
+    HeldPasskey, ISSUER_INVITED, ISSUER_MAILBOX, InvitationRecord, Joined, Joining, Met, PASSKEYS_MAX, PasskeyKept,
+    PasskeyRecord, Store,
 };
 use tunnel_policy::Attributes;
 use tunnel_proto::{EmailAddress, Name, PersonId, UnixTime};
@@ -87,6 +87,25 @@ pub(crate) async fn a_passkey_is_its_persons_and_nobody_elses(store: Arc<impl St
     assert!(store.delete_passkey(person(1), &[1; 32]).await.unwrap());
     assert!(!store.delete_passkey(person(1), &[1; 32]).await.unwrap(), "once");
     assert_eq!(store.passkeys(person(1)).await.unwrap(), [passkey(2, 1)]);
+}
+
+pub(crate) async fn passkeys_are_listed_with_whose_they_are(store: Arc<impl Store>) {
+    store.put_invitation(&invitation(1, 1)).await.unwrap();
+    assert_eq!(join(&*store, 1, &passkey(3, 1), at(1)).await, Joined::Yes);
+    meet(&*store, 2).await;
+    for id in [2, 1] {
+        assert_eq!(store.put_passkey(&passkey(id, 2)).await.unwrap(), PasskeyKept::Yes);
+    }
+    let held = |id: u8, of: u8, issuer: &str| {
+        let (email, method, issuer) = (email(), method(), issuer.to_owned());
+        HeldPasskey { passkey: passkey(id, of), email, method, issuer }
+    };
+    let all = [held(1, 2, ISSUER_MAILBOX), held(2, 2, ISSUER_MAILBOX), held(3, 1, ISSUER_INVITED)];
+    assert_eq!(store.held_passkeys(None, 10).await.unwrap(), all);
+    assert_eq!(store.held_passkeys(Some(&email()), 10).await.unwrap(), all);
+    assert_eq!(store.held_passkeys(None, 1).await.unwrap(), all[..1]);
+    let nobody = "bob@example.com".parse().unwrap();
+    assert_eq!(store.held_passkeys(Some(&nobody), 10).await.unwrap(), []);
 }
 
 pub(crate) async fn a_person_has_so_many_passkeys_and_no_more_even_in_parallel(store: Arc<impl Store>) {
