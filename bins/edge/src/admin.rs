@@ -3,6 +3,7 @@
 mod keys;
 mod login_method;
 pub(crate) mod output;
+mod passkey;
 mod person;
 mod service_token;
 mod tunnel;
@@ -25,6 +26,7 @@ use tunnel_proto::{EmailAddress, Name, OperatorId};
 use keys::KeysCommand;
 use login_method::LoginMethodCommand;
 use output::{clean, table, when};
+use passkey::PasskeyCommand;
 use person::PersonCommand;
 use service_token::ServiceTokenCommand;
 use tunnel::TunnelCommand;
@@ -74,6 +76,9 @@ pub(crate) enum AdminCommand {
     /// People who were invited, and log in by a passkey
     #[command(subcommand)]
     User(UserCommand),
+    /// Passkeys of everybody, invited or not
+    #[command(subcommand)]
+    Passkey(PasskeyCommand),
 }
 
 /// What `edge admin operator` can do.
@@ -192,6 +197,7 @@ async fn perform(command: AdminCommand, data_dir: &Path, json: bool) -> Answer<(
         AdminCommand::Keys(command) => keys::perform(command, &*office, json).await,
         AdminCommand::LoginMethod(command) => login_method::perform(command, &*office, json).await,
         AdminCommand::User(command) => user::perform(command, &*office, json).await,
+        AdminCommand::Passkey(command) => passkey::perform(command, &*office, json).await,
     }
 }
 
@@ -362,6 +368,10 @@ mod tests {
             "login-method test entra",
             "user invite a@example.com --name A",
             "user list",
+            "passkey list",
+            "passkey list a@example.com",
+            "passkey remove a@example.com",
+            "passkey remove a@example.com 5F0C2D9A",
         ] {
             assert!(not_built(&parse(words).unwrap()).is_none(), "{words}");
         }
@@ -380,6 +390,11 @@ mod tests {
             "session revoke a@b@c",
             "user invite nobody",
             "user remove",
+            "passkey remove",
+            "passkey remove 5f0c2d9a",
+            "passkey remove a@example.com 5f0c2d9",
+            "passkey remove a@example.com laptop01",
+            "passkey list nobody",
             "audit -n 0",
             "audit -n 10001",
             "login-method test",

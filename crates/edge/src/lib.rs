@@ -31,6 +31,7 @@ mod office;
 pub mod operators;
 pub mod outbound;
 pub mod pages;
+pub mod passkeys;
 pub mod people;
 pub mod platform;
 pub mod registry;

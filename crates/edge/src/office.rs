@@ -9,17 +9,17 @@ use tunnel_proto::{
 };
 
 use crate::{
-    State, declare, login_methods, people, service_tokens,
+    State, declare, login_methods, passkeys, people, service_tokens,
     session::Session,
     setup::{self, MadeBy},
     socket::{
         AUDIT_MAX, Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken,
         Explain, Explained, Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus, LoginTestBegun,
         LoginTestQuery, LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser,
-        OperatorRevoked, PersonStatus, PolicyTested, Replay, Replayed, RevokeApplication, RotateKeys,
-        RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded,
-        SetupLink, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus,
-        WhichSessions, problem,
+        OperatorRevoked, PasskeyStatus, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay, Replayed,
+        RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus,
+        SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited,
+        UserRemoved, UserStatus, WhichSessions, WhosePasskeys, problem,
     },
     store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord, SessionRecord, Store, StoreError},
     trial,
@@ -299,6 +299,18 @@ impl Administration for Office {
             sessions = sessions.saturating_add(ended);
         }
         Ok(UserRemoved { email: request.email, passkeys, sessions })
+    }
+
+    async fn passkeys(&self, whose: WhosePasskeys) -> Answer<Vec<PasskeyStatus>> {
+        passkeys::list(&*self.state.store, &whose).await
+    }
+
+    async fn remove_passkeys(&self, request: RemovePasskeys) -> Answer<PasskeysRemoved> {
+        let (removed, people) = passkeys::remove(&*self.state.store, &request, self.state.now()).await?;
+        // Looked for when the passkeys are gone: a login that is under way sees that its own is.
+        let ids = passkeys::begun(&self.records(), &people, &self.state.snapshot.load().declared.login_methods);
+        self.state.sessions.end(&ids).await.map_err(failed)?;
+        Ok(PasskeysRemoved { email: request.email, passkeys: removed, sessions: ids.len() })
     }
 
     async fn setup_link(&self) -> Answer<SetupLink> {

@@ -94,8 +94,8 @@ pub(crate) async fn ban(
 ) -> Answer<(Banned, Vec<SecretHash>)> {
     let BanPerson { email, reason } = request;
     let reason = reason.as_ref().map(|text| crate::enroll::plain(text, REASON_MAX));
-    let known = store.people(PEOPLE_MAX).await.map_err(failed)?;
-    let people: Vec<_> = known.iter().filter(|person| person.email == *email).map(|person| person.id).collect();
+    let known = store.people_of(None, Some(email)).await.map_err(failed)?;
+    let people: Vec<_> = known.iter().map(|person| person.id).collect();
     let ban = Ban { email: email.clone(), people, since: now, reason };
     change(store, email.as_str(), "banned", now, |declared| {
         if declared.administrators.contains(email) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tunnel_policy::{Rules, Selector};
-use tunnel_proto::{Hostname, Name, OperatorId, PersonId, Revision, TunnelId, UnixTime};
+use tunnel_proto::{EmailAddress, Hostname, Name, OperatorId, PersonId, Revision, TunnelId, UnixTime};
 
 pub use records::*;
 
@@ -72,11 +72,21 @@ pub trait Store: Send + Sync + 'static {
     async fn person(&self, id: PersonId) -> Result<Option<PersonRecord>, StoreError>;
     /// Everybody who was ever met, the last first, at most `limit`.
     async fn people(&self, limit: u32) -> Result<Vec<PersonRecord>, StoreError>;
+    /// Everybody for whom `issuer` vouches (`None`: whoever does) and who is known by `email` (`None`: by whatever address),
+    /// by address, the oldest first.
+    async fn people_of(
+        &self,
+        issuer: Option<&str>,
+        email: Option<&EmailAddress>,
+    ) -> Result<Vec<PersonRecord>, StoreError>;
 
     /// Keeps a new passkey of somebody who is known, unless they have [`PASSKEYS_MAX`].
     async fn put_passkey(&self, passkey: &PasskeyRecord) -> Result<PasskeyKept, StoreError>;
     /// A person's passkeys, oldest first.
     async fn passkeys(&self, person: PersonId) -> Result<Vec<PasskeyRecord>, StoreError>;
+    /// The passkeys of everybody who is known by `email` (`None`: by whatever address), by address, the oldest first, at most
+    /// `limit`.
+    async fn held_passkeys(&self, email: Option<&EmailAddress>, limit: u32) -> Result<Vec<HeldPasskey>, StoreError>;
     /// The passkey with this id.
     async fn passkey(&self, id: &SecretHash) -> Result<Option<PasskeyRecord>, StoreError>;
     /// Somebody logged in by a passkey: its credential was `before` and is `after`. False, and nothing is written, when it
@@ -85,8 +95,9 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes a passkey if it is this person's; says whether it was.
     async fn delete_passkey(&self, person: PersonId, id: &SecretHash) -> Result<bool, StoreError>;
 
-    /// Keeps an invitation. Earlier ones of the same address, and every passkey of the same person, are gone with it.
-    async fn put_invitation(&self, invitation: &InvitationRecord) -> Result<(), StoreError>;
+    /// Keeps an invitation. Earlier ones of the same address, and every passkey of the same person, are gone with it. False,
+    /// and nothing is written, when somebody else was invited by this address and has joined.
+    async fn put_invitation(&self, invitation: &InvitationRecord) -> Result<bool, StoreError>;
     /// The invitation with this key, unless it has lapsed at `now`. Looking does not use it up.
     async fn invitation(&self, key: &SecretHash, now: UnixTime) -> Result<Option<InvitationRecord>, StoreError>;
     /// Every invitation that has not lapsed at `now`, oldest first.

@@ -18,8 +18,6 @@ use crate::{
 pub const INVITATION_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// The longest name of a person, in characters.
 pub const NAME_MAX: usize = 64;
-/// The most people that are looked through.
-const PEOPLE_MAX: u32 = 100_000;
 
 /// Asks for an invitation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,8 +91,7 @@ pub struct UserRemoved {
 pub(crate) async fn invite(store: &dyn Store, request: &InviteUser, base: &str, now: UnixTime) -> Answer<Issue> {
     let email = &request.email;
     if !find(store, email).await?.is_empty() {
-        let text = format!("`{email}` is a user already; `edge admin user reset {email}` gives them a new link");
-        return Err(problem("name_taken", text));
+        return Err(taken(email));
     }
     let name = request.name.as_deref().map(checked).transpose()?;
     let (person, subject) = (PersonId::from_random(crate::random()), number(&crate::random::<16>()));
@@ -142,11 +139,14 @@ impl Issue {
         self.record.person
     }
 
-    /// Stores it with its record: `what` says what was done.
+    /// Stores it with its record: `what` says what was done. Refuses it when somebody else joined by the address meanwhile.
     pub(crate) async fn store(self, store: &dyn Store, declared: &Declared, what: &str) -> Answer<UserInvited> {
         let Self { record, url } = self;
         note(store, AuditEvent::UserInvited, &record.email, what, record.created).await?;
-        store.put_invitation(&record).await.map_err(failed)?;
+        if !store.put_invitation(&record).await.map_err(failed)? {
+            note(store, AuditEvent::UserInvited, &record.email, "refused: a user already", record.created).await?;
+            return Err(taken(&record.email));
+        }
         Ok(UserInvited { email: record.email, url, expires: record.expires, warning: warning(declared) })
     }
 }
@@ -162,8 +162,7 @@ fn warning(declared: &Declared) -> Option<String> {
 pub(crate) async fn list(store: &dyn Store, now: UnixTime) -> Answer<Vec<UserStatus>> {
     let mut waits = store.invitations(now).await.map_err(failed)?;
     let mut all = Vec::new();
-    for person in store.people(PEOPLE_MAX).await.map_err(failed)?.into_iter().filter(|one| one.issuer == ISSUER_INVITED)
-    {
+    for person in store.people_of(Some(ISSUER_INVITED), None).await.map_err(failed)? {
         let passkeys = store.passkeys(person.id).await.map_err(failed)?;
         let waiting = waits.iter().position(|one| one.person == person.id).map(|at| waits.swap_remove(at));
         all.push(UserStatus {
@@ -213,8 +212,12 @@ pub(crate) fn key(secret: &str) -> SecretHash {
 }
 
 async fn find(store: &dyn Store, email: &EmailAddress) -> Answer<Vec<PersonRecord>> {
-    let people = store.people(PEOPLE_MAX).await.map_err(failed)?;
-    Ok(people.into_iter().filter(|one| one.issuer == ISSUER_INVITED && one.email == *email).collect())
+    store.people_of(Some(ISSUER_INVITED), Some(email)).await.map_err(failed)
+}
+
+fn taken(email: &EmailAddress) -> EnrolProblem {
+    let text = format!("`{email}` is a user already; `edge admin user reset {email}` gives them a new link");
+    problem("name_taken", text)
 }
 
 async fn note(store: &dyn Store, event: AuditEvent, email: &EmailAddress, what: &str, now: UnixTime) -> Answer<()> {

@@ -1,11 +1,13 @@
 //! Passkeys, with Chromium and its virtual authenticator.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use tunnel_tests::{
     Browser, Canary, Connector, Edge, EdgeConfig, Lab, Process, Stage,
     browser::BrowserOptions,
-    canary::SONG,
+    canary::{After, Head, SONG, page},
     edge::{LOGIN_HOST, listens},
     process::{finish, program},
     run,
@@ -82,6 +84,17 @@ async fn refused(browser: &mut Browser) -> Result<String> {
     let script = "await page.locator('form[data-passkey] button, form[data-passkey-add] button').click();
         return await page.locator('[role=status] .error').innerText()";
     Ok(browser.script(script, Value::Null).await?.as_str().unwrap_or_default().to_owned())
+}
+
+/// Logs in by a code, from the login page that `url` leads to.
+async fn log_in_by_pin(browser: &mut Browser, stage: &Stage, url: &str) -> Result<()> {
+    browser.open(url).await?;
+    browser.fill("email", STAFF).await?;
+    browser.press("button[value=pin]").await?;
+    let code = stage.smtp.mail_to(STAFF, 1).await?.pin()?;
+    browser.fill("code", &code).await?;
+    browser.press("form:has([name=code]) button").await?;
+    browser.arrives(url).await
 }
 
 pub(super) async fn no_policy_was_violated(browser: &mut Browser) -> Result<()> {
@@ -175,13 +188,7 @@ fn a_passkey_that_was_added_after_a_pin_opens_what_asks_for_one() {
         let mut browser = browser(&lab, &stage.ca).await?;
         // One that is synced, as telephones have it.
         plug_in(&mut browser, json!({"defaultBackupEligibility": true, "defaultBackupState": true})).await?;
-        browser.open(&format!("https://{WWW}/")).await?;
-        browser.fill("email", STAFF).await?;
-        browser.press("button[value=pin]").await?;
-        let code = stage.smtp.mail_to(STAFF, 1).await?.pin()?;
-        browser.fill("code", &code).await?;
-        browser.press("form:has([name=code]) button").await?;
-        browser.arrives(&format!("https://{WWW}/")).await?;
+        log_in_by_pin(&mut browser, &stage, &format!("https://{WWW}/")).await?;
         stage.app.forget();
         assert_eq!(browser.open(&format!("https://{APP}/")).await?, 403, "a PIN is not what the policy asks for");
         stage.app.assert_heard_nothing("not by PIN");
@@ -204,6 +211,75 @@ fn a_passkey_that_was_added_after_a_pin_opens_what_asks_for_one() {
         use_passkey(&mut browser, &format!("https://{APP}/x")).await?;
         assert_eq!(browser.text().await?, SONG);
         assert!(stage.app.heard(STAFF), "the service knows who it is");
+        no_policy_was_violated(&mut browser).await
+    });
+}
+
+/// An answer that begins, and never ends.
+fn endless(head: &Head) -> (Vec<u8>, After) {
+    if head.target() != "/endless" {
+        return (page(SONG), After::KeepAlive);
+    }
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-length: 1000000\r\n\r\n";
+    (format!("{head}{}", "x".repeat(8192)).into_bytes(), After::Silence)
+}
+
+/// S5, S10: whoever read a mailbox for a while and left a passkey behind is out, though nobody invited them.
+#[test]
+fn what_a_passkey_has_open_ends_within_a_second_when_an_administrator_removes_it() {
+    run("taken-away", async |lab| {
+        let stage = Stage::with(&lab, BOTH, Canary::answering(Arc::new(endless)).await?).await?;
+        let mut browser = browser(&lab, &stage.ca).await?;
+        plug_in(&mut browser, json!({})).await?;
+        let www = format!("https://{WWW}/");
+        log_in_by_pin(&mut browser, &stage, &www).await?;
+        browser.open(&format!("https://{LOGIN_HOST}/.access/account/passkey")).await?;
+        browser.fill("label", "Not hers").await?;
+        use_passkey(&mut browser, &format!("https://{LOGIN_HOST}/.access/account")).await?;
+        let link = "return await page.locator(\"a[href*='/.access/account/delete']\").getAttribute('href')";
+        let link = browser.script(link, Value::Null).await?;
+        forget_cookies(&mut browser).await?;
+        browser.open(&www).await?;
+        use_passkey(&mut browser, &www).await?;
+        let read = "
+            globalThis.reading = page.evaluate(async () => {
+                const reader = (await fetch('/endless')).body.getReader();
+                await reader.read();
+                globalThis.begun = true;
+                try { while (!(await reader.read()).done); return 'whole'; } catch { return 'cut'; }
+            });
+            await page.waitForFunction(() => globalThis.begun)";
+        browser.script(read, Value::Null).await?;
+
+        let listed = stage.edge.run(&["admin", "passkey", "list", STAFF, "--json"]).await?.ok()?;
+        let listed: Value = serde_json::from_str(&listed)?;
+        assert_eq!((&listed[0]["label"], &listed[0]["method"]), (&json!("Not hers"), &json!("pin")), "{listed}");
+        assert_eq!((&listed[0]["email"], &listed[0]["issuer"]), (&json!(STAFF), &json!("mailbox")), "{listed}");
+        let id = listed[0]["id"].as_str().context("a number")?.to_owned();
+        assert!(link.as_str().is_some_and(|link| link.ends_with(&id)), "{link} names {id}");
+        let prefix = id.get(..12).context("twelve digits")?;
+        let removed = stage.edge.run(&["admin", "passkey", "remove", STAFF, prefix]).await?.ok()?;
+        assert!(removed.contains("Not hers"), "{removed}");
+        assert!(removed.contains("passkeys removed: 1, sessions ended: 2"), "{removed}");
+        let late = "return await Promise.race([reading, new Promise((late) => setTimeout(late, 1000, 'open'))])";
+        assert_eq!(browser.script(late, Value::Null).await?, json!("cut"), "within a second");
+
+        stage.www.forget();
+        browser.open(&www).await?;
+        let said = refused(&mut browser).await?;
+        assert!(said.contains("not accepted"), "{said}");
+        stage.www.assert_heard_nothing("it logs in no more");
+        let sessions = stage.edge.run(&["admin", "session", "list", "--json"]).await?.ok()?;
+        let sessions: Value = serde_json::from_str(&sessions)?;
+        let methods: Vec<_> = sessions.as_array().context("sessions")?.iter().map(|one| &one["method"]).collect();
+        assert_eq!(methods, [&json!("pin"), &json!("pin")], "what a code began is ended by another command");
+        let again = stage.edge.run(&["admin", "passkey", "remove", STAFF]).await?.ok()?;
+        assert!(again.contains("passkeys removed: 0, sessions ended: 0"), "{again}");
+        let unknown = stage.edge.run(&["admin", "passkey", "remove", "nobody@example.test"]).await?;
+        assert_eq!(unknown.code, 1, "{}", unknown.said());
+        let audit = stage.edge.run(&["admin", "audit", "-n", "1000"]).await?.ok()?;
+        let record = audit.lines().find(|line| line.contains("passkey_removed")).context("a record")?;
+        assert!(record.contains("local") && record.contains(STAFF) && record.contains("`Not hers`"), "{record}");
         no_policy_was_violated(&mut browser).await
     });
 }

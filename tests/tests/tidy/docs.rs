@@ -151,6 +151,8 @@ fn every_flag_is_documented() {
         "admin service-token create",
         "admin service-token rotate",
         "admin user invite",
+        "admin passkey list",
+        "admin passkey remove",
     ]
     .map(|command| ("edge", command))
     .into_iter()

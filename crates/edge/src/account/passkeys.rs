@@ -24,6 +24,7 @@ use crate::{
         proven, see_other,
     },
     pages::{AddPasskey, DeletePasskey, Form, LoginRequired, PasskeyProblem},
+    passkeys::is_by_passkey,
     session::{Session, cookie},
     store::{
         AuditEvent, AuditRecord, ISSUER_INVITED, InvitationRecord, Joined, Joining, LoginMethodKind, OnceKind,
@@ -292,9 +293,23 @@ pub(crate) async fn delete(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer
         let deleted = desk.store.delete_passkey(person, &record.id).await;
         if deleted.map_err(|error| desk.fault(ask, &error))? {
             note(desk, ask, AuditEvent::PasskeyRemoved, &session.identity().email, (record, "by the person"));
+            end_others(desk, ask, &session).await?;
         }
     }
     Ok(see_other(&ask.visit.url(desk.login_host, PATH)))
+}
+
+/// Ends what passkeys of this person have begun: a passkey is deleted because its device is in other hands, and which of them
+/// began what is not known. The login that deletes it, and what came from it, goes on.
+async fn end_others(desk: &Desk<'_>, ask: &Ask<'_>, here: &Session) -> Answer<()> {
+    let methods = &desk.snapshot.declared.login_methods;
+    let elsewhere = |one: &Session| one.id() != here.id() && one.parent() != Some(here.id());
+    let ids: Vec<SecretHash> = super::of_person(desk, here.identity().person, ask.visit.now)
+        .iter()
+        .filter(|one| elsewhere(one) && is_by_passkey(one.record(), methods))
+        .map(|one| *one.id())
+        .collect();
+    desk.sessions.end(&ids).await.map_err(|error| desk.fault(ask, &error))
 }
 
 fn note(

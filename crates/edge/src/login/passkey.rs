@@ -161,7 +161,8 @@ pub(crate) async fn finish(desk: &Desk<'_>, ask: &Ask<'_>, base: &str, body: Bod
     let who = (person.email.clone(), method.clone(), attributes);
     let vouched = (person.id, person.issuer.as_str());
     let (session, id) = proven::begin(desk, ask, vouched, who, name, until(&person)).await?;
-    // Whoever deleted the passkey meanwhile, or no longer vouches for its person, has ended every session but this one.
+    // Whoever deleted the passkey meanwhile, or no longer vouches for its person, has ended what passkeys had begun until
+    // then, and may not have seen this one.
     let kept = desk.store.passkey(&record.id).await.map_err(|error| desk.fault(ask, &error))?;
     let known = desk.store.person(person.id).await.map_err(|error| desk.fault(ask, &error))?;
     let now = ask.visit.now;

@@ -18,10 +18,11 @@ use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
 use super::{
     Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain, Explained,
     Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus, LoginTestBegun, LoginTestQuery, LoginTestResult,
-    NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked, PersonStatus,
-    PolicyTested, Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued,
-    ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, SocketError, TestPolicy, TunnelRoutes, TunnelStatus,
-    UnbanPerson, UserInvited, UserRemoved, UserStatus, WhichSessions, path_in, problem,
+    NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked, PasskeyStatus,
+    PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay, Replayed, RevokeApplication, RotateKeys,
+    RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink,
+    SocketError, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus,
+    WhichSessions, WhosePasskeys, path_in, problem,
 };
 use crate::{
     declare,
@@ -250,6 +251,14 @@ impl Administration for Client {
 
     async fn remove_user(&self, request: NamedUser) -> Answer<UserRemoved> {
         self.post("/v1/users/remove", &request).await
+    }
+
+    async fn passkeys(&self, whose: WhosePasskeys) -> Answer<Vec<PasskeyStatus>> {
+        self.post("/v1/passkeys", &whose).await
+    }
+
+    async fn remove_passkeys(&self, request: RemovePasskeys) -> Answer<PasskeysRemoved> {
+        self.post("/v1/passkeys/remove", &request).await
     }
 
     async fn setup_link(&self) -> Answer<SetupLink> {

@@ -12,14 +12,15 @@ use super::{
     AUDIT_MAX, Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain,
     Explained, Exported, InviteUser, KeyStatus, LastLogin, Lock, LoginMethodStatus, LoginTestBegun, LoginTestQuery,
     LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked,
-    PersonStatus, PolicyTested, Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel,
-    ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes,
-    TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus, WhichSessions, problem,
+    PasskeyStatus, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay, Replayed, RevokeApplication,
+    RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded,
+    SetupLink, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus,
+    WhichSessions, WhosePasskeys, problem,
 };
 use crate::{
     Clock, declare,
     keys::Keys,
-    people, platform, service_tokens,
+    passkeys, people, platform, service_tokens,
     store::{
         AuditEvent, AuditRecord, CertificateHolder, DATABASE_NAME, Declared, MailLogEntry, OperatorRecord, Store,
         StoreError, sqlite::SqliteStore,
@@ -262,6 +263,20 @@ impl Administration for Offline {
             sessions.iter().filter(|one| people.contains(&one.identity.person)).map(|one| one.id).collect();
         self.store.end_sessions(&ids).await.map_err(failed)?;
         Ok(UserRemoved { email: request.email, passkeys, sessions: ids.len() })
+    }
+
+    async fn passkeys(&self, whose: WhosePasskeys) -> Answer<Vec<PasskeyStatus>> {
+        passkeys::list(&self.store, &whose).await
+    }
+
+    async fn remove_passkeys(&self, request: RemovePasskeys) -> Answer<PasskeysRemoved> {
+        let now = self.clock.now();
+        let (removed, people) = passkeys::remove(&self.store, &request, now).await?;
+        let (_, declared) = self.store.declared().await.map_err(failed)?;
+        let sessions = self.store.sessions(now).await.map_err(failed)?;
+        let ids = passkeys::begun(&sessions, &people, &declared.login_methods);
+        self.store.end_sessions(&ids).await.map_err(failed)?;
+        Ok(PasskeysRemoved { email: request.email, passkeys: removed, sessions: ids.len() })
     }
 
     async fn setup_link(&self) -> Answer<SetupLink> {

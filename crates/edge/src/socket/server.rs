@@ -284,6 +284,11 @@ fn router(office: Arc<dyn Administration>) -> Router {
             "/v1/users/remove",
             post(async |State(office): Office, Asked(request)| json(office.remove_user(request).await)),
         )
+        .route("/v1/passkeys", post(async |State(office): Office, Asked(whose)| json(office.passkeys(whose).await)))
+        .route(
+            "/v1/passkeys/remove",
+            post(async |State(office): Office, Asked(request)| json(office.remove_passkeys(request).await)),
+        )
         .route("/v1/setup-link", post(async |State(office): Office| json(office.setup_link().await)))
         .route("/v1/apply", post(async |State(office): Office, Asked(request)| json(office.apply(request).await)))
         .route("/v1/export", get(async |State(office): Office| json(office.export().await)))

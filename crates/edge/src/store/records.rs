@@ -16,7 +16,7 @@ pub use decided::{Decided, DecidedCaller};
 pub use methods::{
     GithubMethod, LoginMethod, LoginMethodKind, OpenIdMethod, OpenIdPreset, PasskeyMethod, SealedSecret,
 };
-pub use passkeys::{InvitationRecord, Joined, Joining, PASSKEYS_MAX, PasskeyKept, PasskeyRecord};
+pub use passkeys::{HeldPasskey, InvitationRecord, Joined, Joining, PASSKEYS_MAX, PasskeyKept, PasskeyRecord};
 pub use people::{Ban, ISSUER_INVITED, ISSUER_MAILBOX, ISSUER_SETUP, Met, PersonRecord};
 pub use revalidation::{Revalidation, Told};
 

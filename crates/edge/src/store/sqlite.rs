@@ -21,12 +21,13 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use sqlx::{Sqlite, SqlitePool, Transaction};
-use tunnel_proto::{OperatorId, PersonId, Revision, UnixTime};
+use tunnel_proto::{EmailAddress, OperatorId, PersonId, Revision, UnixTime};
 
 use super::{
-    AuditRecord, CertificateHolder, CertificateRecord, Declared, InvitationRecord, Joined, Joining, MailLogEntry,
-    MailOutcome, MailRecord, Met, OnceKind, OneTime, OperatorRecord, PasskeyKept, PasskeyRecord, PersonRecord,
-    PinAttempt, PinOutcome, PinRecord, RateLimit, Revalidation, SecretHash, SessionRecord, Store, StoreError, Told,
+    AuditRecord, CertificateHolder, CertificateRecord, Declared, HeldPasskey, InvitationRecord, Joined, Joining,
+    MailLogEntry, MailOutcome, MailRecord, Met, OnceKind, OneTime, OperatorRecord, PasskeyKept, PasskeyRecord,
+    PersonRecord, PinAttempt, PinOutcome, PinRecord, RateLimit, Revalidation, SecretHash, SessionRecord, Store,
+    StoreError, Told,
 };
 
 /// The store on SQLite. Cheap operations, each a transaction of its own.
@@ -156,6 +157,14 @@ impl Store for SqliteStore {
         sessions::people(&self.readers, limit).await
     }
 
+    async fn people_of(
+        &self,
+        issuer: Option<&str>,
+        email: Option<&EmailAddress>,
+    ) -> Result<Vec<PersonRecord>, StoreError> {
+        sessions::people_of(&self.readers, issuer, email).await
+    }
+
     async fn put_passkey(&self, passkey: &PasskeyRecord) -> Result<PasskeyKept, StoreError> {
         let mut tx = self.write().await?;
         let kept = passkeys::put(&mut tx, passkey).await?;
@@ -165,6 +174,10 @@ impl Store for SqliteStore {
 
     async fn passkeys(&self, person: PersonId) -> Result<Vec<PasskeyRecord>, StoreError> {
         passkeys::of_person(&self.readers, person).await
+    }
+
+    async fn held_passkeys(&self, email: Option<&EmailAddress>, limit: u32) -> Result<Vec<HeldPasskey>, StoreError> {
+        passkeys::held(&self.readers, email, limit).await
     }
 
     async fn passkey(&self, id: &SecretHash) -> Result<Option<PasskeyRecord>, StoreError> {
@@ -179,10 +192,11 @@ impl Store for SqliteStore {
         passkeys::delete(&self.writer, person, id).await
     }
 
-    async fn put_invitation(&self, invitation: &InvitationRecord) -> Result<(), StoreError> {
+    async fn put_invitation(&self, invitation: &InvitationRecord) -> Result<bool, StoreError> {
         let mut tx = self.write().await?;
-        passkeys::invite(&mut tx, invitation).await?;
-        Ok(tx.commit().await?)
+        let kept = passkeys::invite(&mut tx, invitation).await?;
+        tx.commit().await?;
+        Ok(kept)
     }
 
     async fn invitation(&self, key: &SecretHash, now: UnixTime) -> Result<Option<InvitationRecord>, StoreError> {

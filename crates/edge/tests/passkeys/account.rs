@@ -126,6 +126,36 @@ async fn of_200_parallel_answers_to_one_question_exactly_one_passkey_is_added() 
     assert_eq!(site.audited(AuditEvent::PasskeyAdded).await.len(), 1);
 }
 
+// A3, S10
+#[tokio::test]
+async fn a_passkey_that_its_person_deletes_takes_along_what_passkeys_began_elsewhere() {
+    let site = open().await;
+    let (mut key, mut bobs) = (furnished(&site, "ann").await, furnished(&site, "bob").await);
+    let by_pin = log_in_by_pin(&site, "ann").await;
+    let (here, lost) = (login_page(&site).await, login_page(&site).await);
+    let here = here.log_in(&site, &mut key).await;
+    let (cookie, here) = (here.cookie(SESSION_COOKIE).unwrap(), begun(&site, &here));
+    let lost = begun(&site, &lost.log_in(&site, &mut key).await);
+    let bob = begun(&site, &login_page(&site).await.log_in(&site, &mut bobs).await);
+    for record in [
+        child(lost.record(), 1, SessionKind::Browser, "db.example.com"),
+        child(lost.record(), 2, SessionKind::Client, "rdp.example.com"),
+        child(here.record(), 3, SessionKind::Browser, "rdp.example.com"),
+    ] {
+        site.sessions.start(record, NOW).await.unwrap();
+    }
+    let mine = numbers(&site, "ann").await.remove(0);
+    let page = site.get(&format!("/.access/account/delete?id={mine}"), &cookie).await;
+    let token = page.field(FORM_TOKEN);
+    let fields = [(FORM_TOKEN, token.as_str()), ("id", mine.as_str())];
+    assert_eq!(site.post("/.access/account/delete", &cookie, &fields).await.status, StatusCode::SEE_OTHER);
+    assert!(lost.is_ended() && !here.is_ended() && !bob.is_ended());
+    let left: Vec<_> = site.sessions.list(NOW).iter().map(|session| *session.id()).collect();
+    assert!(!left.contains(&[1; 32]) && !left.contains(&[2; 32]), "what came from it has ended with it");
+    assert!(left.contains(&[3; 32]), "what came from the login in use goes on");
+    assert_eq!(site.get(ACCOUNT, &by_pin).await.status, StatusCode::OK, "no passkey began it");
+}
+
 fn child(of: &SessionRecord, id: u8, kind: SessionKind, host: &str) -> SessionRecord {
     SessionRecord {
         id: [id; 32],

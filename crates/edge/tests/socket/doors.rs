@@ -17,8 +17,8 @@ use tunnel_edge::{
     declare::Request,
     socket::{
         Administration, AuditQuery, BODY_MAX, BanPerson, Client, Explain, InviteUser, NamedOperator, NamedTunnel,
-        NamedUser, Replay, RevokeApplication, RotateKeys, RouteTunnel, Serving, Socket, SocketError, TestPolicy,
-        UnbanPerson, WhichSessions, Who,
+        NamedUser, RemovePasskeys, Replay, RevokeApplication, RotateKeys, RouteTunnel, Serving, Socket, SocketError,
+        TestPolicy, UnbanPerson, WhichSessions, Who, WhosePasskeys,
     },
 };
 use tunnel_proto::{
@@ -26,7 +26,7 @@ use tunnel_proto::{
     enrol::{CreateTunnel, SOCKET_NAME},
 };
 
-use crate::office::{Office, info, invited};
+use crate::office::{Office, info, invited, passkey};
 
 async fn serving() -> (TempDir, Arc<Office>, Serving) {
     let dir = tempfile::tempdir().unwrap();
@@ -92,6 +92,11 @@ async fn every_request_arrives_and_every_answer_comes_back() {
     assert_eq!(client.invite_user(guest.clone()).await.unwrap(), invited(email.clone()));
     assert_eq!(client.reset_user(named.clone()).await.unwrap(), invited(email));
     assert_eq!(client.remove_user(named.clone()).await.unwrap().sessions, 2);
+    let whose = WhosePasskeys { email: Some(named.email.clone()) };
+    assert_eq!(client.passkeys(whose.clone()).await.unwrap(), [passkey()]);
+    let remove = RemovePasskeys { email: named.email.clone(), id: Some("cdcdcdcd".into()) };
+    let removed = client.remove_passkeys(remove.clone()).await.unwrap();
+    assert_eq!((removed.passkeys, removed.sessions), (vec![passkey()], 2));
     let expected = [
         format!("{create:?}"),
         format!("{route:?}"),
@@ -111,6 +116,8 @@ async fn every_request_arrives_and_every_answer_comes_back() {
         format!("{guest:?}"),
         format!("{named:?}"),
         format!("{named:?}"),
+        format!("{whose:?}"),
+        format!("{remove:?}"),
     ];
     assert_eq!(*office.asked.lock().unwrap(), expected);
 }

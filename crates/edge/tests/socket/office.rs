@@ -11,9 +11,10 @@ use tunnel_edge::{
         Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain,
         Explained, Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus, LoginTestBegun, LoginTestQuery,
         LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked,
-        PersonStatus, PolicyTested, Replay, Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel,
-        ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, Tested,
-        TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus, WhichSessions, problem,
+        PasskeyStatus, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay, Replayed,
+        RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus,
+        SessionStatus, SessionsEnded, SetupLink, TestPolicy, Tested, TunnelRoutes, TunnelStatus, UnbanPerson,
+        UserInvited, UserRemoved, UserStatus, WhichSessions, WhosePasskeys, problem,
     },
     store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord, SessionKind},
 };
@@ -68,6 +69,19 @@ pub(crate) fn invited(email: EmailAddress) -> UserInvited {
         url: "https://access.example.com/.access/invite?token=T".into(),
         expires: UnixTime(9),
         warning: None,
+    }
+}
+
+pub(crate) fn passkey() -> PasskeyStatus {
+    PasskeyStatus {
+        id: "cd".repeat(32),
+        person: PersonId::from_bytes([4; 16]),
+        email: "a@example.com".parse().unwrap(),
+        method: "pin".parse().unwrap(),
+        issuer: "mailbox".into(),
+        label: "Laptop".into(),
+        created: UnixTime(1),
+        used: Some(UnixTime(2)),
     }
 }
 
@@ -286,6 +300,16 @@ impl Administration for Office {
     async fn remove_user(&self, request: NamedUser) -> Answer<UserRemoved> {
         self.note(&request);
         Ok(UserRemoved { email: request.email, passkeys: 1, sessions: 2 })
+    }
+
+    async fn passkeys(&self, whose: WhosePasskeys) -> Answer<Vec<PasskeyStatus>> {
+        self.note(&whose);
+        Ok(vec![passkey()])
+    }
+
+    async fn remove_passkeys(&self, request: RemovePasskeys) -> Answer<PasskeysRemoved> {
+        self.note(&request);
+        Ok(PasskeysRemoved { email: request.email, passkeys: vec![passkey()], sessions: 2 })
     }
 
     async fn setup_link(&self) -> Answer<SetupLink> {

@@ -7,16 +7,17 @@ use tunnel_edge::{
     Clock,
     keys::Keys,
     socket::{
-        Administration, AuditQuery, InviteUser, Lock, NamedTunnel, NamedUser, Offline, RotateKeys, WhichSessions,
+        Administration, AuditQuery, InviteUser, Lock, NamedTunnel, NamedUser, Offline, RemovePasskeys, RotateKeys,
+        WhichSessions, WhosePasskeys,
     },
     store::{
         AuditEvent, AuditRecord, CertificateHolder, CertificateRecord, DATABASE_NAME, Declared, ISSUER_MAILBOX,
-        InvitationRecord, Joined, Joining, PasskeyRecord, RouteRecord, SessionKind, SessionRecord, Store, TunnelRecord,
-        sqlite::SqliteStore,
+        InvitationRecord, Joined, Joining, Met, PasskeyKept, PasskeyRecord, RouteRecord, SessionKind, SessionRecord,
+        Store, TunnelRecord, sqlite::SqliteStore,
     },
 };
 use tunnel_policy::Attributes;
-use tunnel_proto::{Identity, PersonId, Revision, TunnelId, UnixTime, enrol::SOCKET_NAME};
+use tunnel_proto::{EmailAddress, Identity, PersonId, Revision, TunnelId, UnixTime, enrol::SOCKET_NAME};
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 
@@ -176,6 +177,92 @@ async fn who_was_invited_is_listed_and_removed_on_the_store_and_audited() {
     let audit = office.audit(AuditQuery { limit: 2 }).await.unwrap();
     let told: Vec<_> = audit.iter().map(|record| (record.event, record.object.as_deref().unwrap())).collect();
     assert_eq!(told, [(AuditEvent::UserRemoved, "c@example.com"), (AuditEvent::UserRemoved, "a@example.com")]);
+}
+
+/// `email`, known by a PIN, with passkeys of these numbers.
+async fn furnish_with_passkeys(office: &Offline, id: u8, email: &str, passkeys: &[u8]) {
+    let (address, method, attributes) = (email.parse().unwrap(), "pin".parse().unwrap(), Attributes::default());
+    let met = Met {
+        issuer: ISSUER_MAILBOX,
+        subject: &format!("{id} {email}"),
+        email: &address,
+        method: &method,
+        attributes: &attributes,
+        candidate: PersonId::from_bytes([id; 16]),
+        now: NOW,
+        source: None,
+    };
+    let person = office.store().meet(&met).await.unwrap();
+    for number in passkeys {
+        let passkey = PasskeyRecord {
+            id: [*number; 32],
+            person,
+            label: format!("Key {number:02x}"),
+            credential: "{}".into(),
+            created: NOW,
+            used: None,
+        };
+        assert_eq!(office.store().put_passkey(&passkey).await.unwrap(), PasskeyKept::Yes);
+    }
+}
+
+// A3, O6, S10
+#[tokio::test]
+async fn passkeys_of_whoever_came_by_a_pin_are_listed_and_removed_with_what_they_began() {
+    let dir = tempfile::tempdir().unwrap();
+    furnish(dir.path()).await;
+    let office = offline(dir.path()).await;
+    // Two people with one address, and another one; the sessions of `furnish` were begun by PIN.
+    furnish_with_passkeys(&office, 0x11, "a@example.com", &[0xa1, 0xa2]).await;
+    furnish_with_passkeys(&office, 0x12, "a@example.com", &[0xa3]).await;
+    furnish_with_passkeys(&office, 0x22, "b@example.com", &[0xb1]).await;
+    for (id, of, parent) in [(0x31, 0x11, None), (0x32, 0x11, Some([0x31; 32])), (0x33, 0x12, None), (0x34, 0x22, None)]
+    {
+        let (mut begun, person) = (session(id, "a@example.com"), PersonId::from_bytes([of; 16]));
+        begun.identity.person = person;
+        begun.identity.method = "passkey".parse().unwrap();
+        begun.attributes.amr = ["swk", "user", "mfa"].map(str::to_owned).to_vec();
+        begun.parent = parent;
+        office.store().put_session(&begun).await.unwrap();
+    }
+    let (a, b): (EmailAddress, EmailAddress) = ("a@example.com".parse().unwrap(), "b@example.com".parse().unwrap());
+    let listed = async |email: Option<EmailAddress>| {
+        let passkeys = office.passkeys(WhosePasskeys { email }).await.unwrap();
+        passkeys.into_iter().map(|one| one.id).collect::<Vec<String>>()
+    };
+    let number = |id: &str| id.repeat(32);
+    assert_eq!(listed(None).await, ["a1", "a2", "a3", "b1"].map(number));
+    assert_eq!(listed(Some(b)).await, [number("b1")]);
+    let remove = async |id: Option<&str>| {
+        let (email, id) = (a.clone(), id.map(str::to_owned));
+        office.remove_passkeys(RemovePasskeys { email, id }).await
+    };
+    for (id, code) in [("a1a1", "bad_request"), ("b1b1b1b1", "unknown_passkey"), ("%%%%%%%%", "unknown_passkey")] {
+        assert_eq!(remove(Some(id)).await.unwrap_err().code, code, "{id}");
+    }
+    let nobody = RemovePasskeys { email: "nobody@example.com".parse().unwrap(), id: None };
+    assert_eq!(office.remove_passkeys(nobody).await.unwrap_err().code, "unknown_person");
+    assert_eq!(office.sessions().await.unwrap().len(), 7, "nothing has ended yet");
+
+    let one = remove(Some("A1A1A1A1")).await.unwrap();
+    assert_eq!((one.passkeys.len(), one.sessions), (1, 2), "a login and what came from it");
+    let told = (one.passkeys[0].label.as_str(), one.passkeys[0].issuer.as_str(), one.passkeys[0].method.as_str());
+    assert_eq!(told, ("Key a1", ISSUER_MAILBOX, "pin"));
+    let all = remove(None).await.unwrap();
+    assert_eq!((all.passkeys.len(), all.sessions), (2, 1), "of both who are known by the address");
+    assert_eq!(listed(None).await, [number("b1")]);
+    let mut left: Vec<_> = office.sessions().await.unwrap().into_iter().map(|one| one.id).collect();
+    left.sort();
+    assert_eq!(left, ["11", "12", "22", "34"].map(number), "logins by PIN, and another person's passkey");
+    let audit = office.audit(AuditQuery { limit: 4 }).await.unwrap();
+    let told: Vec<_> = audit
+        .iter()
+        .filter(|record| record.event == AuditEvent::PasskeyRemoved)
+        .map(|record| (record.actor.as_deref(), record.object.as_deref(), record.detail.as_deref()))
+        .collect();
+    let removed = |detail| (Some("local"), Some("a@example.com"), Some(detail));
+    let told_of = ["`Key a3`, by an administrator", "`Key a2`, by an administrator", "`Key a1`, by an administrator"];
+    assert_eq!(told, told_of.map(removed));
 }
 
 #[tokio::test]

@@ -52,10 +52,13 @@ macro_rules! store_conformance {
             sweeping_removes_what_has_expired_and_nothing_else
             quotes_and_markup_are_only_text
             a_passkey_is_its_persons_and_nobody_elses
+            passkeys_are_listed_with_whose_they_are
             a_person_has_so_many_passkeys_and_no_more_even_in_parallel
             of_parallel_uses_of_one_count_exactly_one_is_written
             of_200_parallel_guests_of_one_invitation_exactly_one_joins
             an_invitation_needs_its_person_and_its_time
+            of_parallel_invitations_and_joinings_one_address_gets_one_invited_person
+            people_are_found_by_who_vouches_and_by_address_however_many_came_later
             a_new_link_takes_the_place_of_what_was_there
             who_is_forgotten_has_nothing_left
             for_whom_nobody_vouches_any_more_that_is_so_until_the_next_login

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use tunnel_edge::store::{
-    ISSUER_INVITED, ISSUER_MAILBOX, InvitationRecord, Joined, Joining, Met, PASSKEYS_MAX, PasskeyKept, PasskeyRecord,
-    PersonRecord, Store,
+    HeldPasskey, ISSUER_INVITED, ISSUER_MAILBOX, InvitationRecord, Joined, Joining, Met, PASSKEYS_MAX, PasskeyKept,
+    PasskeyRecord, PersonRecord, Store,
 };
 use tunnel_policy::Attributes;
 use tunnel_proto::{EmailAddress, Name, PersonId, UnixTime};
@@ -89,6 +89,25 @@ pub(crate) async fn a_passkey_is_its_persons_and_nobody_elses(store: Arc<impl St
     assert_eq!(store.passkeys(person(1)).await.unwrap(), [passkey(2, 1)]);
 }
 
+pub(crate) async fn passkeys_are_listed_with_whose_they_are(store: Arc<impl Store>) {
+    store.put_invitation(&invitation(1, 1)).await.unwrap();
+    assert_eq!(join(&*store, 1, &passkey(3, 1), at(1)).await, Joined::Yes);
+    meet(&*store, 2).await;
+    for id in [2, 1] {
+        assert_eq!(store.put_passkey(&passkey(id, 2)).await.unwrap(), PasskeyKept::Yes);
+    }
+    let held = |id: u8, of: u8, issuer: &str| {
+        let (email, method, issuer) = (email(), method(), issuer.to_owned());
+        HeldPasskey { passkey: passkey(id, of), email, method, issuer }
+    };
+    let all = [held(1, 2, ISSUER_MAILBOX), held(2, 2, ISSUER_MAILBOX), held(3, 1, ISSUER_INVITED)];
+    assert_eq!(store.held_passkeys(None, 10).await.unwrap(), all);
+    assert_eq!(store.held_passkeys(Some(&email()), 10).await.unwrap(), all);
+    assert_eq!(store.held_passkeys(None, 1).await.unwrap(), all[..1]);
+    let nobody = "bob@example.com".parse().unwrap();
+    assert_eq!(store.held_passkeys(Some(&nobody), 10).await.unwrap(), []);
+}
+
 pub(crate) async fn a_person_has_so_many_passkeys_and_no_more_even_in_parallel(store: Arc<impl Store>) {
     meet(&*store, 1).await;
     let all: Vec<_> = (0..60).map(|id| passkey(id, 1)).collect();
@@ -146,6 +165,63 @@ pub(crate) async fn an_invitation_needs_its_person_and_its_time(store: Arc<impl 
     assert_eq!(join(&*store, 1, &passkey(9, 1), at(1)).await, Joined::Taken);
     assert!(store.person(person(1)).await.unwrap().is_none());
     assert_eq!(join(&*store, 1, &passkey(1, 1), at(1)).await, Joined::Yes);
+}
+
+// P4, O6
+pub(crate) async fn of_parallel_invitations_and_joinings_one_address_gets_one_invited_person(store: Arc<impl Store>) {
+    store.put_invitation(&invitation(0, 0)).await.unwrap();
+    let steps = (0..60_u8).map(|n| {
+        let store = store.clone();
+        async move {
+            if n % 2 == 0 {
+                join(&*store, n / 2, &passkey(n / 2, n / 2), at(1)).await;
+            } else {
+                store.put_invitation(&invitation(n / 2 + 1, n / 2 + 1)).await.unwrap();
+            }
+        }
+    });
+    join_all(steps).await;
+    // Whichever link is left, if one is, makes the person; then none makes another.
+    for n in 0..=30 {
+        join(&*store, n, &passkey(n, n), at(1)).await;
+    }
+    let people = store.people_of(Some(ISSUER_INVITED), Some(&email())).await.unwrap();
+    assert_eq!(people.len(), 1, "{people:?}");
+    assert!(!store.put_invitation(&invitation(99, 99)).await.unwrap(), "somebody has joined by the address");
+    assert!(store.invitations(T0).await.unwrap().is_empty());
+    let own = people[0].id.as_bytes()[0];
+    assert!(store.put_invitation(&invitation(99, own)).await.unwrap(), "who has joined gets a new link");
+    // Somebody with the same address and another issuer is in nobody's way.
+    meet(&*store, 200).await;
+    let other = InvitationRecord { email: "bob@example.com".parse().unwrap(), ..invitation(100, 100) };
+    assert!(store.put_invitation(&other).await.unwrap());
+}
+
+// O6
+pub(crate) async fn people_are_found_by_who_vouches_and_by_address_however_many_came_later(store: Arc<impl Store>) {
+    store.put_invitation(&invitation(1, 1)).await.unwrap();
+    assert_eq!(join(&*store, 1, &passkey(1, 1), at(1)).await, Joined::Yes);
+    meet(&*store, 2).await;
+    let bob: EmailAddress = "bob@example.com".parse().unwrap();
+    let (method, attributes) = (method(), Attributes::default());
+    let (issuer, subject, now, source) = (ISSUER_MAILBOX, "bob@example.com", at(9), None);
+    let (email, candidate) = (&bob, person(3));
+    let met = Met { issuer, subject, email, method: &method, attributes: &attributes, candidate, now, source };
+    store.meet(&met).await.unwrap();
+    let ann = self::email();
+    for (issuer, email, found) in [
+        (None, None, vec![2, 1, 3]),
+        (None, Some(&ann), vec![2, 1]),
+        (Some(ISSUER_INVITED), None, vec![1]),
+        (Some(ISSUER_INVITED), Some(&ann), vec![1]),
+        (Some(ISSUER_INVITED), Some(&bob), vec![]),
+        (Some(ISSUER_MAILBOX), Some(&bob), vec![3]),
+        (Some("' OR ''='"), None, vec![]),
+    ] {
+        let people = store.people_of(issuer, email).await.unwrap();
+        let ids: Vec<_> = people.iter().map(|one| one.id.as_bytes()[0]).collect();
+        assert_eq!(ids, found, "{issuer:?} {email:?}");
+    }
 }
 
 pub(crate) async fn a_new_link_takes_the_place_of_what_was_there(store: Arc<impl Store>) {

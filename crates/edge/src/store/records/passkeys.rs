@@ -25,6 +25,19 @@ pub struct PasskeyRecord {
     pub used: Option<UnixTime>,
 }
 
+/// A passkey with whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldPasskey {
+    /// The passkey.
+    pub passkey: PasskeyRecord,
+    /// The person's address, at the last login that somebody vouched for.
+    pub email: EmailAddress,
+    /// The method of that login.
+    pub method: Name,
+    /// Who vouches for the person.
+    pub issuer: String,
+}
+
 /// What became of a new passkey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasskeyKept {

@@ -1,11 +1,12 @@
 //! Passkeys, and the invitations that make people who are known by nothing else.
 
 use sqlx::{Row as _, Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
-use tunnel_proto::{PersonId, UnixTime};
+use tunnel_proto::{EmailAddress, PersonId, UnixTime};
 
 use super::values::{bytes_of, text_of, time, time_of};
 use crate::store::{
-    ISSUER_INVITED, InvitationRecord, Joined, Joining, PASSKEYS_MAX, PasskeyKept, PasskeyRecord, SecretHash, StoreError,
+    HeldPasskey, ISSUER_INVITED, InvitationRecord, Joined, Joining, PASSKEYS_MAX, PasskeyKept, PasskeyRecord,
+    SecretHash, StoreError,
 };
 
 pub(super) async fn put(tx: &mut Transaction<'_, Sqlite>, passkey: &PasskeyRecord) -> Result<PasskeyKept, StoreError> {
@@ -43,6 +44,32 @@ pub(super) async fn of_person(pool: &SqlitePool, person: PersonId) -> Result<Vec
     .fetch_all(pool)
     .await?;
     rows.iter().map(passkey).collect()
+}
+
+pub(super) async fn held(
+    pool: &SqlitePool,
+    email: Option<&EmailAddress>,
+    limit: u32,
+) -> Result<Vec<HeldPasskey>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT passkeys.id AS id, person, label, credential, passkeys.created AS created, used, email, method, issuer \
+         FROM passkeys JOIN people ON people.id = passkeys.person WHERE ?1 IS NULL OR email = ?1 \
+         ORDER BY email, passkeys.created, passkeys.id LIMIT ?2",
+    )
+    .bind(email.map(EmailAddress::as_str))
+    .bind(limit)
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(held_passkey).collect()
+}
+
+fn held_passkey(row: &SqliteRow) -> Result<HeldPasskey, StoreError> {
+    Ok(HeldPasskey {
+        passkey: passkey(row)?,
+        email: text_of(row, "email")?,
+        method: text_of(row, "method")?,
+        issuer: row.try_get("issuer")?,
+    })
 }
 
 pub(super) async fn find(pool: &SqlitePool, id: &SecretHash) -> Result<Option<PasskeyRecord>, StoreError> {
@@ -92,9 +119,21 @@ pub(super) async fn delete(pool: &SqlitePool, person: PersonId, id: &SecretHash)
     Ok(deleted.rows_affected() > 0)
 }
 
-/// Nothing that the address or the person could be joined by before counts any more.
-pub(super) async fn invite(tx: &mut Transaction<'_, Sqlite>, invitation: &InvitationRecord) -> Result<(), StoreError> {
+/// Nothing that the address or the person could be joined by before counts any more. One address is of one invited person.
+pub(super) async fn invite(
+    tx: &mut Transaction<'_, Sqlite>,
+    invitation: &InvitationRecord,
+) -> Result<bool, StoreError> {
     let person = invitation.person.as_bytes().as_slice();
+    let others: i64 = sqlx::query_scalar("SELECT count(*) FROM people WHERE issuer = ? AND email = ? AND id <> ?")
+        .bind(ISSUER_INVITED)
+        .bind(invitation.email.as_str())
+        .bind(person)
+        .fetch_one(&mut **tx)
+        .await?;
+    if others > 0 {
+        return Ok(false);
+    }
     sqlx::query("DELETE FROM passkeys WHERE person = ?").bind(person).execute(&mut **tx).await?;
     sqlx::query("DELETE FROM invitations WHERE email = ? OR person = ?")
         .bind(invitation.email.as_str())
@@ -113,7 +152,7 @@ pub(super) async fn invite(tx: &mut Transaction<'_, Sqlite>, invitation: &Invita
     .bind(time(invitation.expires))
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    Ok(true)
 }
 
 pub(super) async fn invitation(

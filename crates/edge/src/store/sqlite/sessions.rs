@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use sqlx::{Row as _, Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
-use tunnel_proto::{PersonId, UnixTime};
+use tunnel_proto::{EmailAddress, PersonId, UnixTime};
 
 use super::values::{bytes_of, corrupt, json, json_of, text_of, time, time_of};
 use crate::store::{ISSUER_INVITED, Met, PersonRecord, SecretHash, SessionKind, SessionRecord, StoreError};
@@ -149,6 +149,22 @@ pub(super) async fn people(pool: &SqlitePool, limit: u32) -> Result<Vec<PersonRe
          ORDER BY seen DESC, id LIMIT ?",
     )
     .bind(limit)
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(person_of).collect()
+}
+
+pub(super) async fn people_of(
+    pool: &SqlitePool,
+    issuer: Option<&str>,
+    email: Option<&EmailAddress>,
+) -> Result<Vec<PersonRecord>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id, issuer, subject, email, method, attributes, created, seen, source FROM people \
+         WHERE (?1 IS NULL OR issuer = ?1) AND (?2 IS NULL OR email = ?2) ORDER BY email, created, id",
+    )
+    .bind(issuer)
+    .bind(email.map(EmailAddress::as_str))
     .fetch_all(pool)
     .await?;
     rows.iter().map(person_of).collect()
