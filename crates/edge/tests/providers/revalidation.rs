@@ -370,3 +370,15 @@ async fn a_logout_forgets_the_token() {
     assert_eq!(provider.asked("refresh"), 0);
     assert!(ends(&site).await.is_empty(), "nobody else ended it");
 }
+
+// O9
+#[tokio::test]
+async fn for_whom_a_round_has_no_time_is_counted_and_asked_about_in_the_next() {
+    let (provider, site, browser, permit) = logged_in().await;
+    site.clock.advance(Duration::from_secs(DUE));
+    assert_eq!(site.round().within(Duration::ZERO).await, 1);
+    assert_eq!(provider.asked("refresh"), 0);
+    assert_eq!(site.round().run().await, 0);
+    assert_eq!(provider.asked("refresh"), 1);
+    assert!(site.opens(&browser).is_ok() && holds(&site, &permit) && ends(&site).await.is_empty());
+}
