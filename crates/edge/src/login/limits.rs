@@ -27,8 +27,8 @@ pub(super) async fn begin(desk: &Desk<'_>, ask: &Ask<'_>, what: &str) -> Answer<
     pin::within(desk, ask, &format!("{what} in all"), &[], &IN_ALL).await
 }
 
-/// Counts one beginning for its source network alone, of somebody who is known: no stranger's share is taken from, nor does
-/// it run out by what strangers do elsewhere.
+/// Counts one beginning for its source network alone, of somebody who is known: what strangers do elsewhere uses up nothing
+/// of it.
 pub(super) async fn of_source(desk: &Desk<'_>, ask: &Ask<'_>, what: &str) -> Answer<()> {
     let network = pin::network(ask.visit.source);
     pin::within(desk, ask, &format!("{what} from a source"), &network, &PER_SOURCE).await
