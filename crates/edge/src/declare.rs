@@ -174,7 +174,7 @@ fn serve(revision: Revision, declared: &Declared, ground: &Ground<'_>) -> Result
     let snapshot = Snapshot::new(revision, declared.clone(), ground.built_in);
     let snapshot = snapshot.map_err(|error| Problem::new(None, error.to_string()))?;
     let mut warnings: Vec<_> = snapshot.policies.warnings().iter().map(ToString::to_string).collect();
-    warnings.extend(warning::unnamed(&snapshot.declared));
+    warnings.extend(warning::all(&snapshot.declared));
     warnings.extend(ground.built_in.warnings(&snapshot.declared));
     Ok(warnings)
 }

@@ -17,7 +17,7 @@ use std::{
 use data_encoding::BASE64URL_NOPAD;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tunnel_auth::{
     Algorithm,
     assertion::{QUESTION_LIFE, Question, QuestionApp, QuestionGeo, QuestionIdentity, QuestionIdp},
@@ -39,12 +39,18 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 pub const EVALUATIONS_MAX: usize = 8;
 /// The most that are asked at a time in the whole edge; whoever comes beyond waits, for as long as [`PATIENCE`] lasts.
 pub const ASKING_MAX: usize = 64;
+/// The most that one service is asked at a time: a slow one does not hold every place there is.
+pub const ASKING_ONE_MAX: usize = 16;
+/// The most services that are told apart, beyond those that are being asked: more than anybody declares.
+const SERVICES_MAX: usize = 256;
 /// The most addresses of keys that are remembered: more than anybody declares.
 const KEYS_AT_MAX: usize = 256;
 
 /// Whoever asks services, and what is known of their keys.
 pub struct Evaluations {
     asking: Semaphore,
+    /// The places of each service, by where it is asked.
+    services: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// For addresses of the world, and for private ones as well.
     outbound: [OnceLock<Outbound>; 2],
     published: Mutex<HashMap<KeysAt, Arc<Published>>>,
@@ -55,7 +61,12 @@ type KeysAt = (String, bool);
 
 impl Default for Evaluations {
     fn default() -> Self {
-        Self { asking: Semaphore::new(ASKING_MAX), outbound: Default::default(), published: Mutex::default() }
+        Self {
+            asking: Semaphore::new(ASKING_MAX),
+            services: Mutex::default(),
+            outbound: Default::default(),
+            published: Mutex::default(),
+        }
     }
 }
 
@@ -133,7 +144,7 @@ impl Evaluations {
     }
 
     async fn one(&self, about: About<'_>, evaluation: &Evaluation) -> Result<bool, Silence> {
-        let _place = self.asking.acquire().await.map_err(|_| Silence::Late)?;
+        let _places = self.places(&evaluation.evaluate_url).await.map_err(|_| Silence::Late)?;
         let key = about.keys.signing(Algorithm::Rs256, about.here.now).ok_or(Silence::NoKey)?;
         let nonce = BASE64URL_NOPAD.encode(&crate::random::<32>());
         let question = about.question(evaluation, nonce.clone());
@@ -153,6 +164,21 @@ impl Evaluations {
             }
             said => Ok(said?),
         }
+    }
+
+    /// A place among those of the service at `url`, and one of everybody's: in this order, so that who waits for a slow
+    /// service takes none from others.
+    async fn places(&self, url: &str) -> Result<(OwnedSemaphorePermit, SemaphorePermit<'_>), AcquireError> {
+        let own = self.service(url).acquire_owned().await?;
+        Ok((own, self.asking.acquire().await?))
+    }
+
+    fn service(&self, url: &str) -> Arc<Semaphore> {
+        let mut all = lock(&self.services);
+        if all.len() >= SERVICES_MAX && !all.contains_key(url) {
+            all.retain(|_, places| Arc::strong_count(places) > 1);
+        }
+        all.entry(url.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(ASKING_ONE_MAX))).clone()
     }
 
     fn outbound(&self, private: bool) -> Result<Outbound, OutboundError> {
@@ -221,5 +247,41 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl fmt::Debug for Evaluations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Evaluations").field("keys", &lock(&self.published).len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn a_slow_service_holds_its_own_places_and_nobody_elses() {
+        let evaluations = Evaluations::default();
+        let place = |url| evaluations.places(url).now_or_never().map(Result::unwrap);
+        let slow: Vec<_> = (0..ASKING_ONE_MAX).map(|_| place("https://slow.example").unwrap()).collect();
+        assert!(place("https://slow.example").is_none());
+        let other = place("https://other.example").unwrap();
+        drop(slow);
+        assert!(place("https://slow.example").is_some());
+        drop(other);
+        // All together have no more than there are.
+        let urls: Vec<_> = (0..ASKING_MAX).map(|one| format!("https://{one}.example")).collect();
+        let all: Vec<_> = urls.iter().map(|url| evaluations.places(url).now_or_never().unwrap().unwrap()).collect();
+        assert!(place("https://slow.example").is_none());
+        drop(all);
+        assert!(place("https://slow.example").is_some());
+    }
+
+    #[test]
+    fn services_that_nobody_asks_are_forgotten() {
+        let evaluations = Evaluations::default();
+        let kept = evaluations.service("https://asked.example");
+        for one in 0..=SERVICES_MAX {
+            evaluations.service(&format!("https://{one}.example"));
+        }
+        assert!(lock(&evaluations.services).len() <= SERVICES_MAX);
+        assert!(Arc::ptr_eq(&kept, &evaluations.service("https://asked.example")));
     }
 }

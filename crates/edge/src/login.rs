@@ -17,6 +17,7 @@ pub(crate) mod destination;
 pub(crate) mod evaluated;
 pub(crate) mod form;
 pub(crate) mod handover;
+mod limits;
 pub(crate) mod offer;
 pub(crate) mod page;
 pub(crate) mod passkey;

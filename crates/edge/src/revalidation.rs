@@ -10,7 +10,7 @@
 use std::{
     cmp::Ordering,
     collections::HashMap,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -131,15 +131,33 @@ fn pause(tries: u32) -> Duration {
 }
 
 impl Round<'_> {
-    /// Asks about everybody who is due, and ends what its provider does not vouch for any more.
-    pub async fn run(self) {
+    /// Asks about everybody who is due, and ends what its provider does not vouch for any more. Gives how many there was no
+    /// time for: they are due in the next round.
+    pub async fn run(self) -> usize {
+        self.within(ROUND_MAX).await
+    }
+
+    /// The same, with questions begun for as long as `patience`.
+    pub async fn within(self, patience: Duration) -> usize {
+        let (this, left) = (&self, &AtomicUsize::new(0));
         let lanes = self.due().await.into_values().map(|mut lane| async move {
             lane.sort_by_key(|due| due.confirmed);
-            let (until, down) = (Instant::now() + ROUND_MAX, AtomicBool::new(false));
-            let asking = futures::stream::iter(lane).for_each_concurrent(AT_A_TIME, |due| self.one(due, until, &down));
+            let (until, down) = (Instant::now() + patience, &AtomicBool::new(false));
+            let asking = futures::stream::iter(lane).for_each_concurrent(AT_A_TIME, move |due| async move {
+                if Instant::now() < until {
+                    this.one(due, down).await;
+                } else {
+                    left.fetch_add(1, Relaxed);
+                }
+            });
             asking.await;
         });
         futures::future::join_all(lanes).await;
+        let left = left.load(Relaxed);
+        if left > 0 {
+            tracing::warn!(left, "providers answer too slowly: there was no time to ask about every login that is due");
+        }
+        left
     }
 
     /// Who is due, by method. What cannot be asked about ends or is forgotten.
@@ -180,11 +198,8 @@ impl Round<'_> {
         due
     }
 
-    /// Asks about one login, if there is time left and its provider is there.
-    async fn one(&self, due: Due, until: Instant, down: &AtomicBool) {
-        if Instant::now() >= until {
-            return;
-        }
+    /// Asks about one login, if its provider is there.
+    async fn one(&self, due: Due, down: &AtomicBool) {
         let failure = match down.load(Relaxed) {
             true => Some(Failure::Down("it did not answer about others either".to_owned())),
             false => self.ask(&due).await,

@@ -145,6 +145,8 @@ pub struct Resolution {
 /// What userinfo says anew about somebody who is known.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToldAnew {
+    /// The address, where it names one.
+    pub email: Option<EmailAddress>,
     /// The groups, where it names any.
     pub groups: Option<Vec<String>>,
     /// The claims to be kept that stand in it.
@@ -169,12 +171,12 @@ impl Reading<'_> {
     pub fn resolve(&self, token: &Claims, userinfo: Option<&Userinfo>) -> Resolution {
         let mut refusals = Vec::new();
         if let Some(tenant) = self.tenant
-            && !token.get("tid").and_then(Value::as_str).is_some_and(|tid| tid.eq_ignore_ascii_case(tenant))
+            && !token.get("tid").is_some_and(|tid| is_tenant(tid, tenant))
         {
             refusals.push(Refusal::Tenant);
         }
         if let Some(domain) = self.hosted_domain
-            && token.get("hd").and_then(Value::as_str).and_then(|hd| Hostname::parse(hd).ok()).as_ref() != Some(domain)
+            && !token.get("hd").is_some_and(|hd| is_domain(hd, domain))
         {
             refusals.push(Refusal::HostedDomain(domain.clone()));
         }
@@ -202,9 +204,10 @@ impl Reading<'_> {
         }
     }
 
-    /// What userinfo alone says anew, where a refresh brought no ID token: groups and claims that stand in it. About what
-    /// does not, nothing is said.
+    /// What userinfo alone says anew, where a refresh brought no ID token: address, groups and claims that stand in it.
+    /// About what does not, nothing is said; what does is refused as at a login.
     pub fn told_anew(&self, userinfo: &Userinfo) -> Result<ToldAnew, Refusal> {
+        let email = self.not_against(&userinfo.0)?;
         let groups =
             userinfo.0.get(self.groups_name()).map(|value| groups(Some(value), self.groups_name())).transpose()?;
         let names = self.claims.iter().take(CLAIMS_MAX);
@@ -213,7 +216,32 @@ impl Reading<'_> {
         if serde_json::to_vec(&claims).map_or(true, |text| text.len() > CLAIMS_SIZE_MAX) {
             return Err(Refusal::ClaimsTooLarge);
         }
-        Ok(ToldAnew { groups, claims })
+        Ok(ToldAnew { email, groups, claims })
+    }
+
+    /// The address that userinfo alone names, if neither that nor anything else in it speaks against the person.
+    fn not_against(&self, info: &Map<String, Value>) -> Result<Option<EmailAddress>, Refusal> {
+        let said = |name: &str| info.get(name).filter(|value| !is_missing(Some(value)));
+        if let (Some(tenant), Some(tid)) = (self.tenant, said("tid"))
+            && !is_tenant(tid, tenant)
+        {
+            return Err(Refusal::Tenant);
+        }
+        if let (Some(domain), Some(hd)) = (self.hosted_domain, said("hd"))
+            && !is_domain(hd, domain)
+        {
+            return Err(Refusal::HostedDomain(domain.clone()));
+        }
+        let document = Document::Userinfo(info);
+        let named = self.email_claims().into_iter().find_map(|name| Some((name, said(name)?)));
+        let Some((claim, value)) = named else { return Ok(None) };
+        let address = value.as_str().and_then(|text| text.parse::<EmailAddress>().ok());
+        let address = address.ok_or_else(|| Refusal::NotAnAddress(claim.to_owned()))?;
+        let declared = self.authoritative_for.iter().any(|domain| address.is_at(domain));
+        if !declared && !document.verifies(claim, &address) && document.doubts(claim, &address) {
+            return Err(Refusal::Unverified(address));
+        }
+        Ok(Some(address))
     }
 
     /// The claims in which the address may stand, in this order. `preferred_username` is none of them: people change it.
@@ -254,9 +282,7 @@ impl Reading<'_> {
     }
 
     fn trust(&self, claim: &str, address: &EmailAddress, document: Document<'_>, token: &Claims) -> Option<Trust> {
-        // `email_verified` is about `email`; where that is another address, or none, nothing is said for this one.
-        let vouches = claim == "email" || document.email().is_some_and(|email| is_address(email, address));
-        if vouches && document.get("email_verified") == Some(&Value::Bool(true)) {
+        if document.verifies(claim, address) {
             return Some(Trust::Verified);
         }
         if self.authoritative_for.iter().any(|domain| address.is_at(domain)) {
@@ -269,7 +295,7 @@ impl Reading<'_> {
         let said = [Document::Token(token), document];
         let doubted = said.iter().any(|document| document.doubts(claim, address));
         let guest = said.iter().any(|document| document.is_guest(issuer, tenant));
-        let vouched = vouches && document.get("xms_edov").is_some_and(is_yes);
+        let vouched = document.is_about(claim, address) && document.get("xms_edov").is_some_and(is_yes);
         // People choose it themselves: only that of somebody who is called a member counts, by a token that says so.
         let chosen = claim == "preferred_username" && token.get("acct").is_none_or(|account| !is_member(account));
         if doubted || chosen || (guest && !vouched) { None } else { Some(Trust::Tenant) }
@@ -295,6 +321,16 @@ impl<'a> Document<'a> {
         self.get("email").and_then(Value::as_str)
     }
 
+    /// Whether what it says of its `email` is said for this address: where that is another one, or none, nothing is.
+    fn is_about(self, claim: &str, address: &EmailAddress) -> bool {
+        claim == "email" || self.email().is_some_and(|email| is_address(email, address))
+    }
+
+    /// Whether it says that the address is checked.
+    fn verifies(self, claim: &str, address: &EmailAddress) -> bool {
+        self.is_about(claim, address) && self.get("email_verified") == Some(&Value::Bool(true))
+    }
+
     /// Whether it says that the address is not checked.
     fn doubts(self, claim: &str, address: &EmailAddress) -> bool {
         let about = claim == "email" || self.email().is_none_or(|email| is_address(email, address));
@@ -316,6 +352,16 @@ impl<'a> Document<'a> {
 /// Whether the text is this address.
 fn is_address(text: &str, address: &EmailAddress) -> bool {
     text.parse::<EmailAddress>().is_ok_and(|email| email == *address)
+}
+
+/// Whether a value of `tid` is this tenant.
+fn is_tenant(tid: &Value, tenant: &str) -> bool {
+    tid.as_str().is_some_and(|tid| tid.eq_ignore_ascii_case(tenant))
+}
+
+/// Whether a value of `hd` is this domain.
+fn is_domain(hd: &Value, domain: &Hostname) -> bool {
+    hd.as_str().and_then(|hd| Hostname::parse(hd).ok()).is_some_and(|hd| hd == *domain)
 }
 
 /// Whether a value of `acct` says that the account is a member's.

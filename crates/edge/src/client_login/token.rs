@@ -115,7 +115,7 @@ pub(super) async fn issue(desk: &Desk<'_>, ask: &Ask<'_>, consent: Consent) -> R
         return refused(name, why, nobody_admits());
     }
     if !desk.snapshot.policies.evaluations_of(found).is_empty()
-        && !desk.store.count(&hash("client evaluations", &login), visit.now, &evaluated::PER_LOGIN).await?
+        && !evaluated::may_ask(desk, &identity.person, visit.now).await?
     {
         return Err(ClientError::TooMany);
     }

@@ -3,21 +3,30 @@
 use std::time::Duration;
 
 use tunnel_policy::{Application, Attributes, Circumstances};
-use tunnel_proto::Identity;
+use tunnel_proto::{Identity, PersonId, UnixTime};
 
 use crate::{
     evaluations::About,
     identity,
-    store::{AuditEvent, AuditRecord, RateLimit},
+    store::{AuditEvent, AuditRecord, RateLimit, StoreError},
 };
 
 use super::{Ask, Desk};
 
-/// How often evaluations are made for one login: whoever reloads pages has nobody asked without end.
-pub(crate) const PER_LOGIN: [RateLimit; 2] = [
+/// How often evaluations are made for one person, however often they log in: whoever reloads pages has nobody asked without
+/// end.
+pub(super) const PER_PERSON: [RateLimit; 2] = [
     RateLimit { events: 30, window: Duration::from_secs(60) },
     RateLimit { events: 300, window: Duration::from_secs(3600) },
 ];
+/// What that is called where it is counted.
+pub(super) const OF_A_PERSON: &str = "evaluations of a person";
+
+/// Whether services may be asked about somebody once more, by a program. Counted as in a browser.
+pub(crate) async fn may_ask(desk: &Desk<'_>, person: &PersonId, now: UnixTime) -> Result<bool, StoreError> {
+    let key = desk.keys.keyed_hash("limit", &[OF_A_PERSON.as_bytes(), person.as_bytes()]);
+    desk.store.count(&key, now, &PER_PERSON).await
+}
 
 /// What counts for a session for `app` that begins now: what the login method said, and what the application's evaluations
 /// say now. Of those that do not answer it is recorded why; their rules do not hold.

@@ -63,7 +63,8 @@ pub(super) async fn proceed(
         return Ok(see_other(&request.url(&request.target)));
     };
     if !desk.snapshot.policies.evaluations_of(app).is_empty() {
-        pin::within(desk, ask, "evaluations of a login", session.id(), &evaluated::PER_LOGIN).await?;
+        let person = session.identity().person;
+        pin::within(desk, ask, evaluated::OF_A_PERSON, person.as_bytes(), &evaluated::PER_PERSON).await?;
     }
     let attributes = evaluated::attributes(desk, ask, app, session.who(), here).await;
     let life = match destination.judge(desk.snapshot, (session.identity(), &attributes), here) {

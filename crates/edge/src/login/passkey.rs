@@ -10,8 +10,6 @@
 //! provider's word, and not at all once that is refused. What was begun by a passkey ends when the passkey counts no more.
 //! Of people whose provider is not declared any more no passkey counts.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use http::StatusCode;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -31,24 +29,16 @@ use crate::{
     pages::PasskeyProblem,
     store::{
         AuditEvent, AuditRecord, ISSUER_INVITED, LoginMethodKind, OnceKind, OneTime, PasskeyMethod, PasskeyRecord,
-        PersonRecord, RateLimit, SecretHash, StoreError,
+        PersonRecord, SecretHash, StoreError,
     },
 };
 
-use super::{
-    Answer, Ask, Desk, form,
-    page::Step,
-    pin::{network, within},
-    proven,
-};
+use super::{Answer, Ask, Desk, form, limits, page::Step, proven};
 
 /// The form on the login page whose place the script takes.
 pub(super) const FORM: &str = "passkey";
-/// Questions of one source network. Generous, since an office or a carrier's NAT shares one.
-const PER_SOURCE: [RateLimit; 2] = [
-    RateLimit { events: 60, window: Duration::from_secs(60) },
-    RateLimit { events: 600, window: Duration::from_secs(3600) },
-];
+/// What is begun here, as its limits name it.
+const QUESTIONS: &str = "questions for passkeys";
 /// How often an answer is judged anew because the same passkey was used in between.
 const RETRIES: u32 = 3;
 
@@ -95,7 +85,7 @@ pub(crate) async fn begin(desk: &Desk<'_>, ask: &Ask<'_>, base: &str, body: Body
     let (login, wanted): (_, Begin) = form::json_of_login(desk, ask, body, FORM).await?;
     let step = Step::read(desk, ask, &wanted.app, &wanted.request)?;
     method(desk, ask, &step)?;
-    limit(desk, ask).await?;
+    limits::begin(desk, ask, QUESTIONS).await?;
     let begun = party(desk, ask, base)?.begin_login();
     let (options, asked) = begun.map_err(|error| desk.fault(ask, &error))?;
     let asked = Asked { app: step.request.app, asked };
@@ -113,12 +103,17 @@ pub(crate) async fn finish(desk: &Desk<'_>, ask: &Ask<'_>, base: &str, body: Bod
     let asked = asked.ok_or_else(|| problem(desk, ask, &PasskeyProblem::Void))?;
     let name = step.destination.name();
     let failed = |who: Option<&PersonRecord>, why: &str| {
-        desk.audit.record(AuditRecord {
+        let record = AuditRecord {
             actor: who.map(|person| person.email.to_string()),
             object: Some(name.to_owned()),
             detail: Some(format!("by {method}: {why}")),
             ..desk.record(ask, AuditEvent::LoginFailed)
-        });
+        };
+        // What anybody can cause is counted.
+        match who {
+            Some(_) => desk.audit.record(record),
+            None => desk.audit.refused(record),
+        }
     };
     let refused = || problem(desk, ask, &PasskeyProblem::Refused);
     let (record, passkey) = match prove(desk, ask, base, &asked.asked, &answer.credential).await? {
@@ -248,9 +243,9 @@ pub(crate) fn id(credential: &[u8]) -> SecretHash {
     secret::hash("passkey", credential)
 }
 
-/// Counts one question; the page to answer with when there were too many.
+/// Counts one question to somebody who is known; the page to answer with when there were too many.
 pub(crate) async fn limit(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<()> {
-    within(desk, ask, "passkeys of a source", &network(ask.visit.source), &PER_SOURCE).await
+    limits::of_source(desk, ask, QUESTIONS).await
 }
 
 const PURPOSE: &str = "passkey challenge";
@@ -310,6 +305,8 @@ pub(crate) fn problem(desk: &Desk<'_>, ask: &Ask<'_>, problem: &PasskeyProblem) 
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tunnel_proto::PersonId;
 
     use super::*;

@@ -31,7 +31,9 @@ use crate::{
 };
 
 use super::{
-    Answer, Ask, Desk, form, handover, offer,
+    Answer, Ask, Desk, form, handover,
+    limits::{self, limit},
+    offer,
     page::{self, Step},
     pin,
     proven::{self, Proven},
@@ -49,20 +51,12 @@ pub use self::{
     trial::{LIFE as TRIAL_LIFE, TrialOutcome, Trials},
 };
 
-/// Logins at providers begun from one source network, and come back from there. Generous, since an office or a carrier's
-/// NAT shares one.
-const STARTS: [RateLimit; 2] = [limit(60, 60), limit(600, 3600)];
-/// The same from a network so wide that one holder has many of the former, and in all. Each that is begun is kept for a
-/// while: at some 8 KiB, what strangers can fill stays below 100 MiB.
-const STARTS_WIDE: [RateLimit; 2] = [limit(300, 60), limit(3000, 3600)];
-const STARTS_IN_ALL: [RateLimit; 2] = [limit(600, 60), limit(12_000, 3600)];
+/// What is begun here, as its limits name it.
+const STARTS: &str = "logins begun";
+/// Logins that come back from providers to one source network. Generous, since an office or a carrier's NAT shares one.
 const CALLBACKS: [RateLimit; 2] = [limit(120, 60), limit(1200, 3600)];
 /// The longest code that is exchanged, in bytes.
 const CODE_MAX: usize = 4096;
-
-const fn limit(events: u32, seconds: u64) -> RateLimit {
-    RateLimit { events, window: std::time::Duration::from_secs(seconds) }
-}
 
 /// What a browser came back with.
 struct Came<'a> {
@@ -112,14 +106,7 @@ pub(super) async fn start(
     method: &LoginMethod,
     other: bool,
 ) -> Answer<Result<String, Box<Response>>> {
-    let source = ask.visit.source;
-    for (what, network, limits) in [
-        ("logins begun from a source", pin::network(source), &STARTS),
-        ("logins begun from a wide network", pin::wide_network(source), &STARTS_WIDE),
-        ("logins begun in all", Vec::new(), &STARTS_IN_ALL),
-    ] {
-        pin::within(desk, ask, what, &network, limits).await?;
-    }
+    limits::begin(desk, ask, STARTS).await?;
     let purpose = Purpose::Login { request: pending::kept(desk, step) };
     let manner = match (step.request.fresh, other) {
         (true, _) => Manner::Anew(step.request.at),

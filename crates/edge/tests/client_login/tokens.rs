@@ -7,7 +7,7 @@ use tunnel_edge::{
     session::{Sessions, cookie::SESSION_COOKIE},
     store::{AuditEvent, ISSUER_MAILBOX},
 };
-use tunnel_policy::Selector;
+use tunnel_policy::{Evaluation, Selector};
 use tunnel_proto::access::{Reachable, ReachableKind, TokenAnswer, TokenRequest};
 
 use crate::site::{ELSEWHERE, HOME, LIFE, NOW, Site, answer, host, refused};
@@ -128,4 +128,25 @@ async fn a_token_knows_who_vouched_and_none_is_made_of_a_login_whose_method_is_g
     // Nor does one that there is still tell what there is.
     let request = TokenRequest::List { token };
     assert!(!site.token(HOME, &request).await.body.contains("rdp.example.com"));
+}
+
+#[tokio::test]
+async fn whoever_logs_in_anew_has_services_asked_no_more_often() {
+    let site = Site::open().await;
+    let evaluation = Evaluation {
+        evaluate_url: "https://127.0.0.1:1/ask".to_owned(),
+        keys_url: "https://127.0.0.1:1/keys".to_owned(),
+        danger_allow_private_address: true,
+    };
+    site.change(|declared| declared.policies[0].rules.require = vec![Selector::ExternalEvaluation(evaluation)]);
+    // Each with a login of its own.
+    for _ in 0..30 {
+        let code = site.code("rdp").await;
+        refused(&site.redeem(&code).await);
+    }
+    let code = site.code("rdp").await;
+    assert_eq!(site.redeem(&code).await.status, StatusCode::TOO_MANY_REQUESTS);
+    site.wait(60);
+    let code = site.code("rdp").await;
+    refused(&site.redeem(&code).await);
 }

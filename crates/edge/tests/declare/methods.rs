@@ -326,3 +326,101 @@ policies:
         other.send(&all(&format!("{one}groups:\n  - {{name: ops, include: [{{github: acme}}]}}\n"))).await.unwrap();
     assert_eq!(report.warnings, [""; 0]);
 }
+
+/// The warnings about a file with `methods`, and `rest` below them, that have this text in them.
+async fn warned(methods: &str, rest: &str, what: &str) -> Vec<String> {
+    let desk = Desk::configured().await;
+    let secrets = [("env:S", "s")];
+    let report = desk.send(&request(&format!("login_methods:\n{methods}{rest}"), &secrets)).await.unwrap();
+    report.warnings.into_iter().filter(|warning| warning.contains(what)).collect()
+}
+
+const GOOGLE: &str = "  - {name: google, type: google, client_id: c, client_secret: {env: S}}\n";
+const GITLAB: &str = "  - {name: gitlab, type: gitlab, client_id: c, client_secret: {env: S}}\n";
+const GITHUB: &str = "  - {name: github, type: github, client_id: c, client_secret: {env: S}}\n";
+const PASSKEY: &str = "  - {name: passkey, type: passkey}\n";
+const PIN: &str = "  - {name: pin, type: one_time_pin}\n";
+
+#[tokio::test]
+async fn ways_of_authentication_that_a_provider_could_claim_are_warned_about() {
+    let both = "`google`, `passkey`";
+    for (methods, policy, by) in [
+        ([GOOGLE, PASSKEY], "include: [{auth_method: mfa}]", Some(both)),
+        ([GOOGLE, PASSKEY], "include: [{email: a@b.example}], require: [{auth_method: hwk}]", Some(both)),
+        ([GOOGLE, PASSKEY], "include: [{auth_method: mfa}], require: [{login_method: passkey}]", None),
+        ([GOOGLE, PASSKEY], "include: [{auth_method: face}]", None),
+        ([GOOGLE, PIN], "include: [{auth_method: otp}]", Some("`google`, `pin`")),
+        ([GOOGLE, GITLAB], "include: [{auth_method: mfa}]", Some("`google`, `gitlab`")),
+        ([GITHUB, PASSKEY], "include: [{auth_method: mfa}]", None),
+        ([PASSKEY, PIN], "include: [{auth_method: mfa}]", None),
+    ] {
+        let rest = format!("policies:\n  - {{name: strong, action: allow, {policy}}}\n");
+        let found = warned(&methods.concat(), &rest, "by the word of").await;
+        assert_eq!(found.len(), usize::from(by.is_some()), "{methods:?} {policy}: {found:?}");
+        assert!(by.is_none_or(|by| found[0].contains(&format!("any of {by}; "))), "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn rules_that_keep_nobody_out_who_logs_in_by_something_else_are_warned_about() {
+    let groups = "groups:\n  - {name: out, include: [{idp_group: gone}]}\n  - {name: in, include: [everyone], exclude: [{group: out}]}\n";
+    let allow = "{name: all, action: allow, include: [{email_domain: b.example}]}";
+    let google_only =
+        "{name: all, action: allow, include: [{email_domain: b.example}], require: [{login_method: google}]}";
+    let block = "{name: deny, action: block, include: [{idp_group: gone}]}";
+    let all = [GOOGLE, PASSKEY, PIN].concat();
+    for (methods, policies, app, by) in [
+        (all.as_str(), [block, allow], "", Some("`passkey`, `pin`")),
+        (&all, ["{name: deny, action: block, include: [{group: out}]}", allow], "", Some("`passkey`, `pin`")),
+        (
+            &all,
+            ["{name: deny, action: block, include: [everyone], require: [{idp_group: gone}]}", allow],
+            "",
+            Some("`passkey`, `pin`"),
+        ),
+        (&all, ["{name: deny, action: allow, include: [{group: in}]}", allow], "", Some("`passkey`, `pin`")),
+        (
+            &all,
+            ["{name: deny, action: allow, include: [everyone], exclude: [{oidc_claim: {name: a, value: b}}]}", allow],
+            "",
+            Some("`passkey`, `pin`"),
+        ),
+        (
+            &all,
+            ["{name: deny, action: allow, include: [everyone], exclude: [{github: gone}]}", allow],
+            "",
+            Some("`google`, `passkey`, `pin`"),
+        ),
+        (&all, [block, allow], "login_methods: [google, pin], ", Some("`pin`")),
+        // What is named, or admits nobody else.
+        (&all, [block, allow], "login_methods: [google], ", None),
+        (&all, [block, google_only], "", None),
+        (
+            &all,
+            ["{name: deny, action: allow, include: [{idp_group: staff}], exclude: [{idp_group: gone}]}", allow],
+            "",
+            None,
+        ),
+        (
+            &all,
+            [
+                "{name: deny, action: allow, include: [everyone], require: [{login_method: google}], exclude: [{idp_group: gone}]}",
+                allow,
+            ],
+            "",
+            None,
+        ),
+        // Here it errs to keeping people out.
+        (&all, ["{name: deny, action: block, include: [everyone], exclude: [{idp_group: gone}]}", allow], "", None),
+        (GOOGLE, [block, allow], "", None),
+    ] {
+        let rest = format!(
+            "{groups}policies:\n  - {}\n  - {}\napplications:\n  - {{name: www, hostnames: [www.tnkeng.work], {app}policies: [deny, all]}}\n",
+            policies[0], policies[1]
+        );
+        let found = warned(methods, &rest, "does not keep out").await;
+        assert_eq!(found.len(), usize::from(by.is_some()), "{policies:?} {app}: {found:?}");
+        let who = |by: &str| format!("does not keep out whoever logs in by {by}, of whom nobody says such a thing; ");
+        assert!(by.is_none_or(|by| found[0].contains(&who(by))), "{found:?}");
+    }
+}

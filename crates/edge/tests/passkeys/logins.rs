@@ -1,6 +1,9 @@
 //! Logging in.
 
-use std::time::Duration;
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use http::{HeaderValue, StatusCode};
@@ -13,8 +16,8 @@ use tunnel_edge::{
 use crate::{
     authenticator::Authenticator,
     scene::{
-        ACCOUNT, CALLBACK, OPTIONS, PROVIDER, RENEW, authenticator, begun, code, furnished, furnished_by, invite,
-        invited, log_in_by_pin, login_page, login_page_of, method, open, person, post, provider, read,
+        ACCOUNT, CALLBACK, OPTIONS, PROVIDER, RENEW, adding, authenticator, begun, code, furnished, furnished_by,
+        invite, invited, log_in_by_pin, login_page, login_page_of, method, open, person, post, provider, read,
     },
     site::{NOW, issued, query},
 };
@@ -337,4 +340,43 @@ async fn questions_are_counted_for_each_network() {
     assert_eq!(form.ask(&site, OPTIONS).await.status, StatusCode::TOO_MANY_REQUESTS);
     site.wait(60);
     assert_eq!(form.ask(&site, OPTIONS).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn not_even_many_networks_ask_for_questions_without_end() {
+    let site = open().await;
+    let form = login_page(&site).await;
+    for wide in 0..2 {
+        for narrow in 0..5 {
+            let source = Ipv6Addr::new(0x2001, 0xdb8, wide, narrow << 8, 0, 0, 0, 1).into();
+            for _ in 0..60 {
+                assert_eq!(form.ask_from(&site, source).await, StatusCode::OK);
+            }
+        }
+        let source = Ipv6Addr::new(0x2001, 0xdb8, wide, 0xff00, 0, 0, 0, 1).into();
+        assert_eq!(form.ask_from(&site, source).await, StatusCode::TOO_MANY_REQUESTS, "one /48 has 300 a minute");
+    }
+    let source = Ipv4Addr::new(192, 0, 2, 7).into();
+    assert_eq!(form.ask_from(&site, source).await, StatusCode::TOO_MANY_REQUESTS, "the edge keeps 600 a minute");
+    // Whoever is logged in already adds a passkey in spite of them.
+    let cookie = log_in_by_pin(&site, "ann").await;
+    let made = adding(&site, &cookie).await.make(&site, &mut authenticator()).await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.body);
+    site.wait(60);
+    assert_eq!(form.ask_from(&site, source).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn what_a_stranger_answers_without_end_is_counted_and_not_listed() {
+    let site = open().await;
+    let mut stranger = authenticator();
+    stranger.user = person("ann").as_bytes().to_vec();
+    let form = login_page(&site).await;
+    for _ in 0..20 {
+        assert_eq!(code(&form.log_in(&site, &mut stranger).await), "passkey_refused");
+    }
+    let failed = site.audited(AuditEvent::LoginFailed).await;
+    assert_eq!(failed.len(), 2, "the first, and how many more: {failed:?}");
+    assert_eq!(failed.iter().map(|record| record.count).sum::<u32>(), 20);
+    assert!(failed.iter().all(|record| record.actor.is_none()));
 }

@@ -1,6 +1,6 @@
 //! People with authenticators, and what our script does for them.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use http::{Request, StatusCode, header};
@@ -104,6 +104,10 @@ async fn met(site: &Site, name: &str, issuer: &str) {
 
 /// What our script sends, as a browser sends it.
 pub(crate) async fn post(site: &Site, path: &str, cookie: &str, token: &str, body: &Value) -> Answer {
+    post_from(site, HOME, path, (cookie, token), body).await
+}
+
+async fn post_from(site: &Site, source: IpAddr, path: &str, (cookie, token): (&str, &str), body: &Value) -> Answer {
     let request = Request::post(path)
         .header("accept", "application/json")
         .header("sec-fetch-mode", "cors")
@@ -112,7 +116,7 @@ pub(crate) async fn post(site: &Site, path: &str, cookie: &str, token: &str, bod
         .header("x-form-token", token)
         .header("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
         .header("cookie", cookie);
-    site.send(LOGIN_HOST, HOME, request.body(Body::from(body.to_string())).unwrap()).await
+    site.send(LOGIN_HOST, source, request.body(Body::from(body.to_string())).unwrap()).await
 }
 
 pub(crate) fn read(answer: &Answer) -> Value {
@@ -141,6 +145,11 @@ impl Form {
     /// Our script's first question.
     pub(crate) async fn ask(&self, site: &Site, path: &str) -> Answer {
         post(site, path, &self.cookie, &self.token, &self.fields).await
+    }
+
+    /// The question for a login, from somewhere else.
+    pub(crate) async fn ask_from(&self, site: &Site, source: IpAddr) -> StatusCode {
+        post_from(site, source, OPTIONS, (&self.cookie, &self.token), &self.fields).await.status
     }
 
     /// What it sends when the browser has answered.

@@ -195,4 +195,9 @@ async fn whoever_reloads_has_nobody_asked_without_end() {
     }
     assert_eq!((asked, evaluator.asked().len()), (30, 30));
     assert_eq!(again(&site, &mut browser).await.status, 429);
+    // Nor does it help to log in anew.
+    assert_eq!(site.log_in(&mut Browser::default(), "work", &provider).await.status, 429);
+    assert_eq!(evaluator.asked().len(), 30);
+    provider.behave(|ways| ways.claims = serde_json::json!({"sub": "another", "email": "bob@example.com"}));
+    assert_eq!(site.log_in(&mut Browser::default(), "work", &provider).await.status, 303, "others do not wait for it");
 }

@@ -265,13 +265,50 @@ async fn without_an_id_token_userinfo_has_the_word() {
     provider.behave(|ways| ways.userinfo_status = 401);
     site.round_after(60).await;
     assert_ended(&site, &browser, &permit, "userinfo answers with status 401").await;
-    let (provider, site, browser, permit) = logged_in().await;
+    let known = json!({"sub": "somebody", "email": "ann@example.com"});
+    for (userinfo, why) in [
+        (known, None),
+        (json!({"sub": "somebody-else"}), Some("speaks of another person")),
+        (json!({"sub": "somebody", "email": "bob@example.com", "email_verified": true}), Some("names another address")),
+        (json!({"sub": "somebody", "email": "bob@example.com"}), Some("names another address")),
+        (
+            json!({"sub": "somebody", "email": "ann@example.com", "email_verified": false}),
+            Some("does not call `ann@example.com` verified"),
+        ),
+        (json!({"sub": "somebody", "email": 3}), Some("holds no e-mail address")),
+    ] {
+        let (provider, site, browser, permit) = logged_in().await;
+        provider.behave(|ways| {
+            ways.refresh = Some((200, json!({"access_token": "ACCESS"})));
+            ways.userinfo = userinfo;
+        });
+        site.round_after(DUE).await;
+        match why {
+            Some(why) => assert_ended(&site, &browser, &permit, why).await,
+            None => assert!(site.opens(&browser).is_ok() && holds(&site, &permit)),
+        }
+    }
+}
+
+// O9
+#[tokio::test]
+async fn whoever_belongs_to_another_domain_by_userinfo_alone_is_out() {
+    let provider = Provider::start().await;
+    let site = Site::open(|keys| {
+        let mut method = hourly(keys, "work", &provider);
+        change(&mut method, |method| method.hosted_domain = Some("example.com".parse().unwrap()));
+        vec![method]
+    })
+    .await;
+    provider.follow(&site.clock);
+    provider.behave(|ways| ways.claims = json!({"hd": "example.com"}));
+    let (browser, permit) = log_in(&site, &provider).await;
     provider.behave(|ways| {
         ways.refresh = Some((200, json!({"access_token": "ACCESS"})));
-        ways.userinfo = json!({"sub": "somebody-else"});
+        ways.userinfo = json!({"sub": "somebody", "hd": "other.example"});
     });
     site.round_after(DUE).await;
-    assert_ended(&site, &browser, &permit, "speaks of another person").await;
+    assert_ended(&site, &browser, &permit, "does not belong to `example.com`").await;
 }
 
 // O9
@@ -369,4 +406,16 @@ async fn a_logout_forgets_the_token() {
     site.round_after(DUE).await;
     assert_eq!(provider.asked("refresh"), 0);
     assert!(ends(&site).await.is_empty(), "nobody else ended it");
+}
+
+// O9
+#[tokio::test]
+async fn for_whom_a_round_has_no_time_is_counted_and_asked_about_in_the_next() {
+    let (provider, site, browser, permit) = logged_in().await;
+    site.clock.advance(Duration::from_secs(DUE));
+    assert_eq!(site.round().within(Duration::ZERO).await, 1);
+    assert_eq!(provider.asked("refresh"), 0);
+    assert_eq!(site.round().run().await, 0);
+    assert_eq!(provider.asked("refresh"), 1);
+    assert!(site.opens(&browser).is_ok() && holds(&site, &permit) && ends(&site).await.is_empty());
 }

@@ -222,7 +222,12 @@ impl Site {
     /// Asks providers about everybody who is due, after some seconds.
     pub(crate) async fn round_after(&self, seconds: u64) {
         self.clock.advance(std::time::Duration::from_secs(seconds));
-        let round = Round {
+        self.round().run().await;
+    }
+
+    /// A round in which providers are asked, as of now.
+    pub(crate) fn round(&self) -> Round<'_> {
+        Round {
             snapshot: &self.snapshot,
             store: &*self.store,
             keys: &self.keys,
@@ -231,8 +236,7 @@ impl Site {
             audit: &self.audit,
             clock: &self.clock,
             changed: &self.changed,
-        };
-        round.run().await;
+        }
     }
 
     pub(crate) fn gate(&self) -> Gate<'_> {

@@ -378,7 +378,7 @@ fn userinfo_alone_says_something_only_about_what_stands_in_it() {
     let reading = Reading { claims: &names, ..generic() };
     let told = |value: Value| reading.told_anew(&Userinfo::read(value.to_string().as_bytes(), "somebody").unwrap());
     let nothing = told(json!({"sub": "somebody", "salary": 3})).unwrap();
-    assert!(nothing.groups.is_none() && nothing.claims.is_empty());
+    assert!(nothing.email.is_none() && nothing.groups.is_none() && nothing.claims.is_empty());
     let some = told(json!({"sub": "somebody", "groups": ["a"], "level": 3})).unwrap();
     assert_eq!((some.groups, some.claims.len()), (Some(vec!["a".to_owned()]), 1));
     assert_eq!(told(json!({"sub": "somebody", "groups": []})).unwrap().groups, Some(vec![]), "in none any more");
@@ -386,6 +386,43 @@ fn userinfo_alone_says_something_only_about_what_stands_in_it() {
     assert_eq!(told(json!({"sub": "somebody", "groups": many})), Err(Refusal::TooManyGroups));
     let long = "x".repeat(CLAIMS_SIZE_MAX);
     assert_eq!(told(json!({"sub": "somebody", "level": long})), Err(Refusal::ClaimsTooLarge));
+}
+
+// O5, O9
+#[test]
+fn userinfo_alone_says_no_more_against_somebody_than_at_the_login_and_no_less() {
+    let corp = Hostname::parse("corp.example").unwrap();
+    let hosted = Reading { hosted_domain: Some(&corp), ..generic() };
+    let domains = [corp.clone()];
+    let declared = Reading { authoritative_for: &domains, ..generic() };
+    let named = Reading { email_claim: Some("mail"), ..generic() };
+    let ann = || email("ann@corp.example");
+    let unverified = || Err(Refusal::Unverified(ann()));
+    for (reading, said, expected) in [
+        (generic(), json!({}), Ok(None)),
+        (generic(), json!({"email": null}), Ok(None)),
+        (generic(), json!({"email_verified": false}), Ok(None)),
+        (generic(), json!({"email": "Ann@corp.example"}), Ok(Some(ann()))),
+        (generic(), json!({"email": "ann@corp.example", "email_verified": true}), Ok(Some(ann()))),
+        (generic(), json!({"email": "ann@corp.example", "email_verified": false}), unverified()),
+        (generic(), json!({"email": "ann@corp.example", "email_verified": "true"}), unverified()),
+        (declared, json!({"email": "ann@corp.example", "email_verified": false}), Ok(Some(ann()))),
+        (generic(), json!({"email": ["ann@corp.example"]}), Err(Refusal::NotAnAddress("email".to_owned()))),
+        (named, json!({"mail": "ann@corp.example", "email": "a@b.example"}), Ok(Some(ann()))),
+        (named, json!({"mail": 3}), Err(Refusal::NotAnAddress("mail".to_owned()))),
+        (hosted, json!({}), Ok(None)),
+        (hosted, json!({"hd": "Corp.example"}), Ok(None)),
+        (hosted, json!({"hd": "other.example"}), Err(Refusal::HostedDomain(corp.clone()))),
+        (hosted, json!({"hd": ["corp.example"]}), Err(Refusal::HostedDomain(corp.clone()))),
+        (entra(), json!({"tid": TENANT.to_uppercase(), "upn": "ann@corp.example"}), Ok(Some(ann()))),
+        (entra(), json!({"tid": "00000000-0000-0000-0000-000000000000"}), Err(Refusal::Tenant)),
+        (entra(), json!({"email": "ann@corp.example", "xms_edov": false}), unverified()),
+    ] {
+        let mut info = said.clone();
+        info["sub"] = json!("somebody");
+        let info = Userinfo::read(info.to_string().as_bytes(), "somebody").unwrap();
+        assert_eq!(reading.told_anew(&info).map(|told| told.email), expected, "{said}");
+    }
 }
 
 proptest! {

@@ -203,6 +203,7 @@ impl Again<'_> {
             let Some((url, access)) = asked else { return Ok(None) };
             let userinfo = userinfo(entry, url, access, &kept.subject).await?;
             let told = reading.told_anew(&userinfo).map_err(|refusal| NoWord::Refused(refusal.to_string()))?;
+            is_as_before(told.email.as_ref(), kept)?;
             return Ok(Some(Anew { groups: told.groups, claims: told.claims, ..Anew::default() }));
         };
         let expected = Expected {
@@ -227,14 +228,12 @@ impl Again<'_> {
         };
         let mut resolution = reading.resolve(&claims, userinfo.as_ref());
         openid::complete(entry, openid, access, &mut resolution).await?;
-        // A provider need not name the address again. If it does, it is somebody's whom it was not before.
+        // A provider need not name the address again.
         let telling = resolution.refusals.iter().find(|refusal| !matches!(refusal, Refusal::NoEmail(_)));
         if let Some(refusal) = telling {
             return Err(NoWord::Refused(refusal.to_string()));
         }
-        if resolution.email.is_some_and(|email| email.address != kept.email) {
-            return Err(refused("its provider names another address"));
-        }
+        is_as_before(resolution.email.as_ref().map(|email| &email.address), kept)?;
         Ok(Some(Anew {
             // As of the login: a refresh is none, and many say nothing about it.
             amr: claims.get("amr").is_some().then_some(resolution.amr),
@@ -247,6 +246,14 @@ impl Again<'_> {
 
 /// What is said of a login whose method is another one by now.
 const DECLARED_ANEW: &str = "the login method was declared anew, for another provider or client";
+
+/// Whether an address that a provider names is that of the login. It need not name any.
+fn is_as_before(named: Option<&EmailAddress>, kept: &Kept) -> Result<(), NoWord> {
+    match named {
+        Some(address) if *address != kept.email => Err(refused("its provider names another address")),
+        _ => Ok(()),
+    }
+}
 
 /// What userinfo says about whom the provider calls `subject`.
 async fn userinfo(entry: &Entry, url: &str, access: &str, subject: &str) -> Result<Userinfo, NoWord> {
