@@ -133,7 +133,7 @@ fn keeping_out<'a>(declared: &'a Declared, policy: &'a Policy) -> Vec<&'a Select
     let mut rules = match policy.action {
         Action::Allow => vec![(&policy.rules, false)],
         Action::Block => vec![(&policy.rules, true)],
-        Action::ServiceAuth | Action::Bypass => Vec::new(),
+        _ => Vec::new(),
     };
     let mut seen = HashSet::new();
     while let Some((list, matched)) = rules.pop() {

@@ -10,6 +10,8 @@
 //! provider's word, and not at all once that is refused. What was begun by a passkey ends when the passkey counts no more.
 //! Of people whose provider is not declared any more no passkey counts.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use http::StatusCode;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -305,8 +307,6 @@ pub(crate) fn problem(desk: &Desk<'_>, ask: &Ask<'_>, problem: &PasskeyProblem) 
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tunnel_proto::PersonId;
 
     use super::*;
