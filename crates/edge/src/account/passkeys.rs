@@ -266,7 +266,12 @@ async fn join(
     let attributes = Attributes { amr: passkey.amr().map(str::to_owned).to_vec(), ..Attributes::default() };
     let who = (email.clone(), method.clone(), attributes);
     let person = (invitation.person, ISSUER_INVITED);
-    let (_, session): (_, SessionId) = proven::begin(desk, ask, person, who, "account").await?;
+    let (begun, session): (Arc<Session>, SessionId) = proven::begin(desk, ask, person, who, "account").await?;
+    // Whoever removed the passkey or the person meanwhile may have been too early for this session.
+    if desk.store.passkey(&record.id).await.map_err(|error| desk.fault(ask, &error))?.is_none() {
+        desk.sessions.end(&[*begun.id()]).await.map_err(|error| desk.fault(ask, &error))?;
+        return Err(problem(desk, ask, &PasskeyProblem::InvitationGone));
+    }
     let mut response = next(PATH);
     proven::set_login(&mut response, &session);
     Ok(response)
