@@ -132,6 +132,9 @@ fn sessions(mine: &[Arc<Session>], here: &Session) -> Vec<AccountSession> {
 
 /// What kind of browser asks, to name something after it.
 fn browser(ask: &Ask<'_>) -> String {
-    let user_agent = ask.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    crate::mail::software::summary(user_agent, ask.visit.lang)
+    crate::mail::software::summary(user_agent(ask), ask.visit.lang)
+}
+
+fn user_agent<'a>(ask: &Ask<'a>) -> &'a str {
+    ask.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Mail that the edge sends: one-time PINs.
+//! Mail that the edge sends: one-time PINs, and word of a passkey that was added.
 //!
 //! A mail is [queued](Mailer::queue_pin) sealed in the store, so that it survives a restart and tells nothing to who reads
 //! the database. A worker hands it to the mail server, or to the terminal in the quick start; only then do the PIN's ten
@@ -9,6 +9,7 @@ mod address;
 mod console;
 #[cfg(test)]
 mod fake;
+mod notice;
 mod pin;
 mod queue;
 mod smtp;
@@ -34,6 +35,7 @@ use crate::{Clock, keys::Keys, store::Store};
 pub use self::{
     address::{MailFrom, MailFromError},
     console::Terminal,
+    notice::PasskeyMail,
     pin::PinMail,
     queue::{PinSent, QueueError},
     smtp::{SmtpConfig, SmtpConfigError},
@@ -135,6 +137,11 @@ impl Mailer {
     /// Queues a PIN's mail. Its challenge must be armed already: the mail may arrive before this returns.
     pub async fn queue_pin(&self, mail: PinMail) -> Result<(), QueueError> {
         queue::queue(&self.desk, mail).await
+    }
+
+    /// Queues the mail that tells somebody of a new passkey; does nothing where there is no mail server.
+    pub async fn queue_passkey(&self, mail: &PasskeyMail) -> Result<(), QueueError> {
+        notice::queue(&self.desk, mail).await
     }
 
     /// Whether the mail server was not to be reached the last time, so that codes arrive late. Says nothing about any address:

@@ -20,7 +20,7 @@ use crate::{
         decision::{PinOffice, PinQueue},
         provider::Providers,
     },
-    mail::{Mailer, PinMail, QueueError},
+    mail::{Mailer, PasskeyMail, PinMail, QueueError},
     registry::Registry,
     revalidation::Round,
     session::{Session, Sessions},
@@ -233,5 +233,9 @@ impl PinOffice for State {
 
     async fn post(&self, mail: PinMail) -> Result<(), QueueError> {
         self.mail.queue_pin(mail).await
+    }
+
+    async fn tell(&self, mail: PasskeyMail) -> Result<(), QueueError> {
+        self.mail.queue_passkey(&mail).await
     }
 }

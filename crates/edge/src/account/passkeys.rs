@@ -23,12 +23,13 @@ use crate::{
         passkey::{id, keep, limit, next, party, problem, question, take},
         proven, see_other,
     },
+    mail::PasskeyMail,
     pages::{AddPasskey, DeletePasskey, Form, LoginRequired, PasskeyProblem},
     passkeys::is_by_passkey,
     session::{Session, cookie},
     store::{
         AuditEvent, AuditRecord, ISSUER_INVITED, InvitationRecord, Joined, Joining, LoginMethodKind, OnceKind,
-        PASSKEYS_MAX, PasskeyKept, PasskeyRecord, SecretHash,
+        PASSKEYS_MAX, PasskeyKept, PasskeyRecord, RateLimit, SecretHash,
     },
 };
 
@@ -38,6 +39,8 @@ use super::{PATH, invitation, line, number};
 pub(super) const RECENT: Duration = Duration::from_secs(15 * 60);
 /// The longest name of a passkey, in characters.
 pub(super) const LABEL_MAX: usize = 64;
+/// Mails about new passkeys of one person: enough to be warned, too few to fill a mailbox.
+const MAILS: RateLimit = RateLimit { events: 10, window: Duration::from_secs(24 * 3600) };
 /// Where one is added, and deleted.
 const ADD_PATH: &str = "/.access/account/passkey";
 const DELETE_PATH: &str = "/.access/account/delete";
@@ -208,9 +211,28 @@ pub(crate) async fn finish(desk: &Desk<'_>, ask: &Ask<'_>, base: &str, body: Bod
         created: ask.visit.now,
         used: None,
     };
-    match &owner {
-        Owner::Member(session) => add(desk, ask, session, &record).await,
-        Owner::Guest(invitation, _) => join(desk, ask, invitation, method, (&passkey, &record)).await,
+    let response = match &owner {
+        Owner::Member(session) => add(desk, ask, session, &record).await?,
+        Owner::Guest(invitation, _) => join(desk, ask, invitation, method, (&passkey, &record)).await?,
+    };
+    tell(desk, ask, owner.email(), &record).await;
+    Ok(response)
+}
+
+/// Has the person told that there is a passkey, which may not be theirs. Whatever comes of it, the passkey is added.
+async fn tell(desk: &Desk<'_>, ask: &Ask<'_>, to: &EmailAddress, record: &PasskeyRecord) {
+    let key = desk.keys.keyed_hash("limit", &[b"mails about passkeys".as_slice(), record.person.as_bytes().as_slice()]);
+    match desk.store.count(&key, ask.visit.now, &[MAILS]).await {
+        Ok(true) => desk.pins.tell(PasskeyMail {
+            to: to.clone(),
+            label: record.label.clone(),
+            added: record.created,
+            source: ask.visit.source,
+            user_agent: super::user_agent(ask).to_owned(),
+            lang: ask.visit.lang,
+        }),
+        Ok(false) => tracing::debug!(reference = %ask.visit.reference, "enough mails about new passkeys"),
+        Err(error) => tracing::error!(%error, reference = %ask.visit.reference, "nobody is told of a new passkey"),
     }
 }
 

@@ -19,7 +19,7 @@ use tunnel_proto::{AppId, EmailAddress, Hostname, Name, UnixTime};
 use crate::{
     Lang, Reference,
     keys::Keys,
-    mail::{PinMail, QueueError},
+    mail::{PasskeyMail, PinMail, QueueError},
     snapshot::Snapshot,
     store::{SecretHash, Store, StoreError},
 };
@@ -28,6 +28,8 @@ use super::destination::Destination;
 
 /// How many codes may wait to be decided. When it is full, whoever asks is told to wait, whatever the address.
 const QUEUE: usize = 1024;
+/// How many mails about new passkeys may wait to be written down. When it is full, one is dropped, and said to be.
+const NEWS: usize = 256;
 
 /// A code that was asked for.
 pub struct PinJob {
@@ -66,23 +68,31 @@ pub(crate) enum Opens {
     Setup,
 }
 
-/// Where codes wait to be decided.
+/// Where codes wait to be decided, and mails about new passkeys to be written down.
 #[derive(Clone, Debug)]
-pub struct PinQueue(mpsc::Sender<PinJob>);
+pub struct PinQueue(mpsc::Sender<PinJob>, mpsc::Sender<PasskeyMail>);
 
 /// The other end of a [`PinQueue`].
-pub struct PinJobs(mpsc::Receiver<PinJob>);
+pub struct PinJobs(mpsc::Receiver<PinJob>, mpsc::Receiver<PasskeyMail>);
 
 /// A queue and its other end.
 pub fn queue() -> (PinQueue, PinJobs) {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    (PinQueue(sender), PinJobs(receiver))
+    let (news, told) = mpsc::channel(NEWS);
+    (PinQueue(sender, news), PinJobs(receiver, told))
 }
 
 impl PinQueue {
     /// A place in the queue; `None` when it is full.
     pub(crate) fn place(&self) -> Option<mpsc::Permit<'_, PinJob>> {
         self.0.try_reserve().ok()
+    }
+
+    /// Has somebody told of a new passkey. Nobody waits for it.
+    pub(crate) fn tell(&self, mail: PasskeyMail) {
+        if self.1.try_send(mail).is_err() {
+            tracing::warn!("a person is not told of a new passkey: too many wait");
+        }
     }
 }
 
@@ -99,6 +109,8 @@ pub trait PinOffice: Send + Sync + 'static {
     fn login_host(&self) -> &Hostname;
     /// Queues a mail.
     async fn post(&self, mail: PinMail) -> Result<(), QueueError>;
+    /// Queues a mail about a new passkey, where there is a mail server.
+    async fn tell(&self, mail: PasskeyMail) -> Result<(), QueueError>;
 }
 
 /// The handle of the task that decides. Dropping it stops the task; codes that wait are then never sent.
@@ -109,10 +121,21 @@ impl PinWorker {
     /// Starts the task, which also ends when `office` or every queue is gone. Needs a tokio runtime.
     pub fn start(mut jobs: PinJobs, office: Weak<impl PinOffice>) -> Self {
         Self(tokio::spawn(async move {
-            while let Some(job) = jobs.0.recv().await {
-                let Some(office) = office.upgrade() else { return };
-                if let Err(error) = decide(&*office, job).await {
-                    tracing::error!(%error, "a code cannot be sent");
+            loop {
+                tokio::select! {
+                    Some(job) = jobs.0.recv() => {
+                        let Some(office) = office.upgrade() else { return };
+                        if let Err(error) = decide(&*office, job).await {
+                            tracing::error!(%error, "a code cannot be sent");
+                        }
+                    }
+                    Some(mail) = jobs.1.recv() => {
+                        let Some(office) = office.upgrade() else { return };
+                        if let Err(error) = office.tell(mail).await {
+                            tracing::error!(%error, "a person cannot be told of a new passkey");
+                        }
+                    }
+                    else => return,
                 }
             }
         }))

@@ -8,12 +8,13 @@ use tunnel_proto::{EmailAddress, Hostname, UnixTime};
 
 use super::{
     Delivery, Desk, PURPOSE, Sender, console,
+    notice::{self, Notice},
     pin::{Letter, PinMail},
     smtp::{Attempt, CONNECTIONS},
 };
 use crate::{
     random,
-    store::{MailOutcome, MailRecord, StoreError},
+    store::{MailOutcome, MailRecord, SecretHash, StoreError},
 };
 
 /// How often the queue is looked at while something in it waits for its time.
@@ -62,15 +63,26 @@ pub(super) async fn queue(desk: &Desk, mail: PinMail) -> Result<(), QueueError> 
     let letter = Letter::new(&mail, &desk.config, random());
     let recipient = letter.recipient(&desk.hash);
     let plain = zeroize::Zeroizing::new(serde_json::to_vec(&letter)?);
+    put(desk, &mail.to, recipient, &plain, letter.expires()).await
+}
+
+/// Seals what a mail is made of, and puts it into the queue.
+pub(super) async fn put(
+    desk: &Desk,
+    to: &EmailAddress,
+    recipient: SecretHash,
+    plain: &[u8],
+    expires: UnixTime,
+) -> Result<(), QueueError> {
     let now = desk.clock.now();
     let record = MailRecord {
         id: 0,
-        sealed: desk.seal.seal(PURPOSE, &recipient, &plain, random()),
+        sealed: desk.seal.seal(PURPOSE, &recipient, plain, random()),
         recipient,
-        domain: mail.to.domain().to_owned(),
+        domain: to.domain().to_owned(),
         queued: now,
         due: now,
-        expires: letter.expires(),
+        expires,
         tries: 0,
     };
     desk.store.queue_mail(&record).await?;
@@ -155,6 +167,10 @@ async fn attempt(desk: &Desk, mail: MailRecord) -> Result<(), StoreError> {
         return desk.store.mail_outcome(mail.id, &MailOutcome::Lapsed, now).await;
     }
     let opened = desk.seal.open(PURPOSE, &mail.recipient, &mail.sealed).ok();
+    let notice = opened.as_ref().and_then(|plain| serde_json::from_slice::<Notice>(plain.expose()).ok());
+    if let Some(notice) = notice {
+        return notice::attempt(desk, &mail, &notice).await;
+    }
     let letter = opened.and_then(|plain| serde_json::from_slice::<Letter>(plain.expose()).ok());
     let Some(letter) = letter else {
         let outcome = MailOutcome::Bounced("the queued mail cannot be opened".to_owned());
@@ -209,7 +225,7 @@ async fn attempt(desk: &Desk, mail: MailRecord) -> Result<(), StoreError> {
 }
 
 /// Whether mail could leave now.
-async fn probe(desk: &Desk) -> Result<(), String> {
+pub(super) async fn probe(desk: &Desk) -> Result<(), String> {
     match &desk.sender {
         Sender::Smtp(smtp) => smtp.probe().await,
         Sender::Console => Ok(()),
@@ -248,7 +264,7 @@ async fn deliver(desk: &Desk, letter: &Letter, now: UnixTime, until: UnixTime) -
 }
 
 /// How long to wait after a mail failed that had been tried `tries` times before.
-fn pause(tries: u32) -> Duration {
+pub(super) fn pause(tries: u32) -> Duration {
     let at = usize::try_from(tries).unwrap_or(usize::MAX);
     let last = PAUSES.last().copied().unwrap_or(120);
     Duration::from_secs(PAUSES.get(at).copied().unwrap_or(last))

@@ -297,6 +297,80 @@ async fn the_mail_says_the_same_in_text_and_html_in_both_languages() {
     }
 }
 
+// A3
+#[tokio::test]
+async fn whoever_gets_a_passkey_is_told_in_their_language_where_there_is_a_mail_server() {
+    let mut server = Server::start(Protection::Plain).await;
+    let desk = Desk::with(Some(&server)).await;
+    let cases: [(Lang, &str, &[&str]); 2] = [
+        (
+            Lang::En,
+            "A passkey was added to your account at tnkeng.work",
+            &[
+                "can sign in as staff@tnkeng.work",
+                "When: 23 Nov 2025, 05:02 UTC",
+                "From: 198.51.100.7",
+                "With: Firefox on Windows",
+                "sign in at access.tnkeng.work/.access/account and delete it there",
+                "reached at admin@tnkeng.work.",
+            ],
+        ),
+        (
+            Lang::Ja,
+            "tnkeng.work のアカウントにパスキーが追加されました",
+            &["日時：2025年11月23日 14:02（日本時間）", "場所：198.51.100.7", "access.tnkeng.work/.access/account"],
+        ),
+    ];
+    for (lang, subject, facts) in cases {
+        desk.mailer().queue_passkey(&passkey_mail(lang)).await.unwrap();
+        let taken = server.taken.recv().await.unwrap();
+        assert_eq!(taken.recipients, ["staff@tnkeng.work"]);
+        let (head, _) = fields(&taken.raw);
+        assert_eq!(decode_words(field(&head, "subject")), subject);
+        assert_eq!(field(&head, "auto-submitted"), "auto-generated");
+        let (text, html) = parts(&taken);
+        for fact in facts {
+            assert!(text.contains(fact), "{fact} in {text}");
+            assert!(html.contains(fact), "{fact} in {html}");
+        }
+        assert!(text.contains("<i>key") && !html.contains("<i>key"), "what a stranger wrote is only text: {html}");
+        assert!(!html.contains("href") && !html.contains("://") && !text.contains("://"));
+        desk.logged("sent").await;
+    }
+    assert!(desk.sent_nothing(), "it is no code");
+    let quick_start = Desk::with(None).await;
+    quick_start.mailer().queue_passkey(&passkey_mail(Lang::En)).await.unwrap();
+    assert!(quick_start.store.due_mails(UnixTime(START.0 * 2), 1).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_a_server_refuses_for_now_is_told_later_and_not_after_a_day() {
+    let mut server = Server::start(Protection::Plain).await;
+    let desk = Desk::with(Some(&server)).await;
+    server.will([Answer::Later]);
+    desk.mailer().queue_passkey(&passkey_mail(Lang::En)).await.unwrap();
+    desk.logged("deferred").await;
+    desk.later(3600);
+    server.taken.recv().await.unwrap();
+    desk.logged("sent").await;
+    server.will([Answer::Later]);
+    desk.mailer().queue_passkey(&passkey_mail(Lang::En)).await.unwrap();
+    desk.logged("deferred").await;
+    desk.later(24 * 3600);
+    desk.logged("lapsed").await;
+}
+
+fn passkey_mail(lang: Lang) -> PasskeyMail {
+    PasskeyMail {
+        to: "staff@tnkeng.work".parse().unwrap(),
+        label: "My <i>key".into(),
+        added: START,
+        source: "198.51.100.7".parse().unwrap(),
+        user_agent: "Mozilla/5.0 (Windows NT 10.0; rv:140.0) Gecko/20100101 Firefox/140.0".into(),
+        lang,
+    }
+}
+
 // P7
 #[tokio::test]
 async fn the_ten_minutes_begin_when_the_server_takes_the_mail() {

@@ -21,7 +21,7 @@ use tunnel_edge::{
         decision::{self, PinOffice, PinQueue, PinWorker},
         provider::Providers,
     },
-    mail::{PinMail, QueueError},
+    mail::{PasskeyMail, PinMail, QueueError},
     pages::FORM_TOKEN,
     reserved::{self, Reserved},
     session::{Session, Sessions, cookie::SESSION_COOKIE},
@@ -91,6 +91,7 @@ pub(crate) struct Site {
     countries: Countries,
     pub(crate) audit: Audit,
     pub(crate) mails: std::sync::Mutex<Vec<(Hostname, String)>>,
+    pub(crate) told: std::sync::Mutex<Vec<PasskeyMail>>,
     declared: std::sync::Mutex<Declared>,
     snapshot: std::sync::Mutex<Arc<Snapshot>>,
     ca: Ca,
@@ -162,6 +163,7 @@ impl Site {
             ca: Ca::generate(&zone, NOW).unwrap(),
             login_host: LOGIN_HOST.parse().unwrap(),
             mails: std::sync::Mutex::default(),
+            told: std::sync::Mutex::default(),
             _worker: std::sync::Mutex::default(),
             _folder: folder,
             store,
@@ -400,6 +402,11 @@ impl PinOffice for Site {
         if !mail.withheld {
             self.mails.lock().unwrap().push((mail.host, mail.pin.grouped().to_string()));
         }
+        Ok(())
+    }
+
+    async fn tell(&self, mail: PasskeyMail) -> Result<(), QueueError> {
+        self.told.lock().unwrap().push(mail);
         Ok(())
     }
 }

@@ -71,6 +71,35 @@ async fn a_person_has_twenty_passkeys_at_most_and_none_twice() {
 
 // A3
 #[tokio::test]
+async fn a_person_is_told_of_each_new_passkey_until_there_have_been_many() {
+    let site = open().await;
+    furnished(&site, "ann").await;
+    let told = async |count: usize| {
+        for _ in 0..1000 {
+            if site.told.lock().unwrap().len() >= count {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        site.told.lock().unwrap().clone()
+    };
+    let first = told(1).await.remove(0);
+    assert_eq!((first.to.as_str(), first.label.as_str(), first.added), ("ann@example.com", "Laptop", NOW));
+    assert_eq!(first.source, crate::site::HOME);
+    let cookie = log_in_by_pin(&site, "ann").await;
+    let form = adding(&site, &cookie).await;
+    for _ in 0..12 {
+        assert_eq!(form.make(&site, &mut authenticator()).await.status, StatusCode::OK, "whatever becomes of the mail");
+    }
+    // Those of somebody else are counted apart, and come after all of hers.
+    furnished(&site, "bob").await;
+    let all = told(11).await;
+    let whom: Vec<_> = all.iter().map(|mail| mail.to.as_str()).collect();
+    assert_eq!(whom, [&["ann@example.com"; 10][..], &["bob@example.com"]].concat());
+}
+
+// A3
+#[tokio::test]
 async fn a_passkey_is_deleted_by_its_person_after_a_question_and_opens_nothing_any_more() {
     let site = open().await;
     let (mut key, _) = (furnished(&site, "ann").await, furnished(&site, "bob").await);
