@@ -3,7 +3,7 @@
 //! A mail is [queued](Mailer::queue_pin) sealed in the store, so that it survives a restart and tells nothing to who reads
 //! the database. A worker hands it to the mail server, or to the terminal in the quick start; only then do the PIN's ten
 //! minutes begin, and only then is the time written into the mail. What the server refuses for now is tried again with
-//! growing pauses; what is older than thirty minutes is worthless and lapses.
+//! growing pauses; a PIN that is older than thirty minutes is worthless and lapses, word of a passkey after a day.
 
 mod address;
 mod console;

@@ -30,7 +30,7 @@ pub struct PersonStatus {
     pub groups: Vec<String>,
     /// When the person was first seen.
     pub created: UnixTime,
-    /// When the person last logged in.
+    /// When the person last logged in; zero since their provider refused them.
     pub seen: UnixTime,
     /// How many sessions the person has.
     pub sessions: usize,

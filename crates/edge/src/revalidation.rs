@@ -248,6 +248,8 @@ impl Round<'_> {
                 Err(error) => return Some(stored(&error)),
             },
             Err(NoWord::Refused(why)) => self.refused(due, &why).await,
+            // Nobody has said anything against the person, so that their passkeys go on counting.
+            Err(NoWord::Useless(why)) => self.ended(&[due.login], &due.email, &due.method, why).await,
             Err(NoWord::Silent(failure)) => return Some(failure),
             Err(NoWord::Over) => {}
         }

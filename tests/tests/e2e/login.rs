@@ -259,6 +259,9 @@ fn a_code_from_another_browser_is_refused() {
     });
 }
 
+/// How many try at once.
+const REDEEMERS: usize = 200;
+
 /// Two hundred tries at once redeem a code once (P4); the same for the hand-over.
 #[test]
 fn many_redeemers_at_once_get_one_session() {
@@ -267,7 +270,7 @@ fn many_redeemers_at_once_get_one_session() {
         let mut visitor = stage.stranger()?;
         let page = visitor.ask_for_code(&format!("https://{WWW}/"), STAFF).await?;
         let code = stage.smtp.mail_to(STAFF, 1).await?.pin()?;
-        let tries = (0..50).map(|_| {
+        let tries = (0..REDEEMERS).map(|_| {
             let (mut visitor, page, code) = (visitor.clone(), page.clone(), code.clone());
             tokio::spawn(async move { visitor.enter_code(&page, &code).await.map(|reply| (visitor, reply)) })
         });
@@ -281,7 +284,7 @@ fn many_redeemers_at_once_get_one_session() {
         assert_eq!(winners.len(), 1, "one redeemer wins");
         let (visitor, reply) = winners.pop().unwrap();
         let url = reply.header("location").unwrap().to_owned();
-        let tries = (0..50).map(|_| {
+        let tries = (0..REDEEMERS).map(|_| {
             let (mut visitor, url) = (visitor.clone(), url.clone());
             tokio::spawn(async move { visitor.get(&url).await.map(|_| visitor.session(WWW).is_ok()) })
         });

@@ -233,7 +233,10 @@ impl Reading<'_> {
             return Err(Refusal::HostedDomain(domain.clone()));
         }
         let document = Document::Userinfo(info);
-        let named = self.email_claims().into_iter().find_map(|name| Some((name, said(name)?)));
+        // Where another claim is declared than the usual ones, the address was most likely read there: it says nothing here if
+        // that does not stand here.
+        let names = self.email_claim.map_or_else(|| self.email_claims(), |name| vec![name]);
+        let named = names.into_iter().find_map(|name| Some((name, said(name)?)));
         let Some((claim, value)) = named else { return Ok(None) };
         let address = value.as_str().and_then(|text| text.parse::<EmailAddress>().ok());
         let address = address.ok_or_else(|| Refusal::NotAnAddress(claim.to_owned()))?;

@@ -211,32 +211,42 @@ pub(crate) async fn finish(desk: &Desk<'_>, ask: &Ask<'_>, base: &str, body: Bod
         created: ask.visit.now,
         used: None,
     };
-    let response = match &owner {
-        Owner::Member(session) => add(desk, ask, session, &record).await?,
-        Owner::Guest(invitation, _) => join(desk, ask, invitation, method, (&passkey, &record)).await?,
-    };
-    tell(desk, ask, owner.email(), &record).await;
-    Ok(response)
-}
-
-/// Has the person told that there is a passkey, which may not be theirs. Whatever comes of it, the passkey is added.
-async fn tell(desk: &Desk<'_>, ask: &Ask<'_>, to: &EmailAddress, record: &PasskeyRecord) {
-    let key = desk.keys.keyed_hash("limit", &[b"mails about passkeys".as_slice(), record.person.as_bytes().as_slice()]);
-    match desk.store.count(&key, ask.visit.now, &[MAILS]).await {
-        Ok(true) => desk.pins.tell(PasskeyMail {
-            to: to.clone(),
-            label: record.label.clone(),
-            added: record.created,
-            source: ask.visit.source,
-            user_agent: super::user_agent(ask).to_owned(),
-            lang: ask.visit.lang,
-        }),
-        Ok(false) => tracing::debug!(reference = %ask.visit.reference, "enough mails about new passkeys"),
-        Err(error) => tracing::error!(%error, reference = %ask.visit.reference, "nobody is told of a new passkey"),
+    // Before it is stored: from then on until the mail is queued nothing is waited for, where the request could be given up.
+    let mail = mail(desk, ask, owner.email(), &record).await;
+    match &owner {
+        Owner::Member(session) => add(desk, ask, session, &record, mail).await,
+        Owner::Guest(invitation, _) => join(desk, ask, invitation, method, (&passkey, &record), mail).await,
     }
 }
 
-async fn add(desk: &Desk<'_>, ask: &Ask<'_>, session: &Session, record: &PasskeyRecord) -> Answer<Response> {
+/// The mail by which the person is told that there is a passkey, which may not be theirs. Whatever comes of it, the passkey is
+/// added.
+async fn mail(desk: &Desk<'_>, ask: &Ask<'_>, to: &EmailAddress, record: &PasskeyRecord) -> Option<PasskeyMail> {
+    let key = desk.keys.keyed_hash("limit", &[b"mails about passkeys".as_slice(), record.person.as_bytes().as_slice()]);
+    match desk.store.count(&key, ask.visit.now, &[MAILS]).await {
+        Ok(true) => {
+            return Some(PasskeyMail {
+                to: to.clone(),
+                label: record.label.clone(),
+                added: record.created,
+                source: ask.visit.source,
+                user_agent: super::user_agent(ask).to_owned(),
+                lang: ask.visit.lang,
+            });
+        }
+        Ok(false) => tracing::debug!(reference = %ask.visit.reference, "enough mails about new passkeys"),
+        Err(error) => tracing::error!(%error, reference = %ask.visit.reference, "nobody is told of a new passkey"),
+    }
+    None
+}
+
+async fn add(
+    desk: &Desk<'_>,
+    ask: &Ask<'_>,
+    session: &Session,
+    record: &PasskeyRecord,
+    mail: Option<PasskeyMail>,
+) -> Answer<Response> {
     let kept = desk.store.put_passkey(record).await.map_err(|error| desk.fault(ask, &error))?;
     match kept {
         PasskeyKept::Yes => {}
@@ -245,6 +255,7 @@ async fn add(desk: &Desk<'_>, ask: &Ask<'_>, session: &Session, record: &Passkey
     }
     let identity = session.identity();
     note(desk, ask, AuditEvent::PasskeyAdded, &identity.email, (record, &format!("logged in by {}", identity.method)));
+    mail.into_iter().for_each(|mail| desk.pins.tell(mail));
     Ok(next(PATH))
 }
 
@@ -254,6 +265,7 @@ async fn join(
     invitation: &InvitationRecord,
     method: &Name,
     (passkey, record): (&Passkey, &PasskeyRecord),
+    mail: Option<PasskeyMail>,
 ) -> Answer<Response> {
     let (email, now, source) = (&invitation.email, ask.visit.now, Some(ask.visit.source));
     let joining = Joining { key: &invitation.key, passkey: record, method, now, source };
@@ -263,6 +275,7 @@ async fn join(
         Joined::Taken => return Err(problem(desk, ask, &PasskeyProblem::NotMade)),
     }
     note(desk, ask, AuditEvent::PasskeyAdded, email, (record, "by invitation"));
+    mail.into_iter().for_each(|mail| desk.pins.tell(mail));
     // The answer proves the same as one at a login does.
     let attributes = Attributes { amr: passkey.amr().map(str::to_owned).to_vec(), ..Attributes::default() };
     let who = (email.clone(), method.clone(), attributes);
@@ -315,9 +328,10 @@ pub(crate) async fn delete(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer
         let deleted = desk.store.delete_passkey(person, &record.id).await;
         if deleted.map_err(|error| desk.fault(ask, &error))? {
             note(desk, ask, AuditEvent::PasskeyRemoved, &session.identity().email, (record, "by the person"));
-            end_others(desk, ask, &session).await?;
         }
     }
+    // Also when it is gone already: whoever deleted it may not have come as far as this.
+    end_others(desk, ask, &session).await?;
     Ok(see_other(&ask.visit.url(desk.login_host, PATH)))
 }
 

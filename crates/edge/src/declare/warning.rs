@@ -75,8 +75,10 @@ fn unreached(declared: &Declared) -> Vec<String> {
     let mut warnings = Vec::new();
     for policy in &declared.policies {
         for selector in keeping_out(declared, policy) {
-            let passes =
-                |method: &&LoginMethod| !could_say(&method.kind, selector) && may_pass(declared, policy, method);
+            let meant = |method: &LoginMethod| selector.login_method().is_none_or(|name| *name == method.name);
+            let passes = |method: &&LoginMethod| {
+                !(could_say(&method.kind, selector) && meant(method)) && may_pass(declared, policy, method)
+            };
             let methods: Vec<_> = declared.login_methods.iter().filter(passes).collect();
             if methods.is_empty() {
                 continue;

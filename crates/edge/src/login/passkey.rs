@@ -87,7 +87,7 @@ pub(crate) async fn begin(desk: &Desk<'_>, ask: &Ask<'_>, base: &str, body: Body
     let (login, wanted): (_, Begin) = form::json_of_login(desk, ask, body, FORM).await?;
     let step = Step::read(desk, ask, &wanted.app, &wanted.request)?;
     method(desk, ask, &step)?;
-    limits::begin(desk, ask, QUESTIONS).await?;
+    limits::begin(desk, ask, QUESTIONS, limits::QUESTIONS_IN_ALL).await?;
     let begun = party(desk, ask, base)?.begin_login();
     let (options, asked) = begun.map_err(|error| desk.fault(ask, &error))?;
     let asked = Asked { app: step.request.app, asked };

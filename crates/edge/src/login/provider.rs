@@ -106,7 +106,7 @@ pub(super) async fn start(
     method: &LoginMethod,
     other: bool,
 ) -> Answer<Result<String, Box<Response>>> {
-    limits::begin(desk, ask, STARTS).await?;
+    limits::begin(desk, ask, STARTS, limits::STARTS_IN_ALL).await?;
     let purpose = Purpose::Login { request: pending::kept(desk, step) };
     let manner = match (step.request.fresh, other) {
         (true, _) => Manner::Anew(step.request.at),

@@ -17,7 +17,7 @@ use tunnel_proto::{EmailAddress, UnixTime};
 use super::{
     Delivery, Desk, MailConfig, Sender, address,
     pin::MessageError,
-    queue::{QueueError, pause, probe, put},
+    queue::{QueueError, probe, put},
     smtp::Attempt,
     software,
 };
@@ -30,6 +30,14 @@ use crate::{
 
 /// How long it is tried to hand the mail over: it is worth something later, too.
 const LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// Pauses before the second, third, … try, in seconds; the last one repeats. Nobody waits for it.
+const PAUSES: [u64; 5] = [10, 60, 300, 900, 3600];
+
+fn pause(tries: u32) -> Duration {
+    let at = usize::try_from(tries).unwrap_or(usize::MAX);
+    Duration::from_secs(PAUSES.get(at).or(PAUSES.last()).copied().unwrap_or(3600))
+}
 
 /// A passkey that was added, for its person to be told.
 #[derive(Clone, Debug)]

@@ -20,7 +20,7 @@ use crate::{
 /// How often the queue is looked at while something in it waits for its time.
 const GLANCE: Duration = Duration::from_secs(1);
 /// Pauses before the second, third, … try, in seconds; the last one repeats. Greylisting servers want a minute or more,
-/// and a mail is worth nothing after thirty minutes.
+/// and a PIN is worth nothing after thirty minutes.
 const PAUSES: [u64; 6] = [2, 5, 15, 30, 60, 120];
 
 /// How long handing over a mail takes at least, where it is only pretended; up to a quarter of a second more.
@@ -264,7 +264,7 @@ async fn deliver(desk: &Desk, letter: &Letter, now: UnixTime, until: UnixTime) -
 }
 
 /// How long to wait after a mail failed that had been tried `tries` times before.
-pub(super) fn pause(tries: u32) -> Duration {
+fn pause(tries: u32) -> Duration {
     let at = usize::try_from(tries).unwrap_or(usize::MAX);
     let last = PAUSES.last().copied().unwrap_or(120);
     Duration::from_secs(PAUSES.get(at).copied().unwrap_or(last))

@@ -198,6 +198,9 @@ async fn whoever_reloads_has_nobody_asked_without_end() {
     // Nor does it help to log in anew.
     assert_eq!(site.log_in(&mut Browser::default(), "work", &provider).await.status, 429);
     assert_eq!(evaluator.asked().len(), 30);
-    provider.behave(|ways| ways.claims = serde_json::json!({"sub": "another", "email": "bob@example.com"}));
+    provider.behave(|ways| {
+        ways.claims = serde_json::json!({"sub": "another", "email": "bob@example.com"});
+        ways.userinfo = serde_json::json!({"sub": "another"});
+    });
     assert_eq!(site.log_in(&mut Browser::default(), "work", &provider).await.status, 303, "others do not wait for it");
 }

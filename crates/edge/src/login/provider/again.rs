@@ -101,6 +101,8 @@ pub(crate) enum NoWord {
     Refused(String),
     /// It cannot be asked, or what it answers is no answer: later perhaps.
     Silent(Failure),
+    /// It is not asked: what the edge has to ask by is of no use any more. Why, for the record.
+    Useless(&'static str),
     /// The login has ended meanwhile.
     Over,
 }
@@ -128,10 +130,10 @@ impl Again<'_> {
     /// Asks the provider of `method` whether it still vouches for a login, and what it says of the person now; nothing when
     /// it says no more than that.
     pub(crate) async fn ask(self, of: &Revalidation, method: &LoginMethod) -> Result<Option<Anew>, NoWord> {
-        let LoginMethodKind::OpenId(openid) = &method.kind else { return Err(refused(DECLARED_ANEW)) };
-        let kept = Kept::open(self.keys, of).ok_or_else(|| refused("its refresh token cannot be opened"))?;
+        let LoginMethodKind::OpenId(openid) = &method.kind else { return Err(NoWord::Useless(DECLARED_ANEW)) };
+        let kept = Kept::open(self.keys, of).ok_or(NoWord::Useless("its refresh token cannot be opened"))?;
         if (&kept.issuer, &kept.client_id) != (&openid.issuer, &openid.client_id) {
-            return Err(refused(DECLARED_ANEW));
+            return Err(NoWord::Useless(DECLARED_ANEW));
         }
         let entry = self.providers.entry(method)?;
         let (known, answer) = patiently(self.redeem(&entry, method, openid, &kept)).await?;
