@@ -191,6 +191,8 @@ const commands = {
   async start() { server = await listen(config.port, serve); },
   hang({ path }) { hanging.add(path); },
   delay({ path, ms }) { delays.set(path, ms); },
+  // What was printed before has arrived once this is answered.
+  mark() {},
   recover() { hanging.clear(); delays.clear(); },
   account({ name, account }) { config.accounts[name] = account; },
   disable({ name }) { delete config.accounts[name]; },

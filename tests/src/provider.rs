@@ -248,14 +248,25 @@ impl Provider {
     }
 
     /// How many requests for addresses that end in `path` have come so far.
-    pub fn requests(&self, path: &str) -> usize {
-        let text = self.process.stdout.text();
-        text.lines().filter(|line| line.starts_with("request ") && line.ends_with(path)).count()
+    ///
+    /// # Errors
+    /// It did not listen.
+    pub async fn requests(&mut self, path: &str) -> Result<usize> {
+        self.lines(|line| line.starts_with("request ") && line.ends_with(path)).await
     }
 
     /// How many questions Microsoft Graph has been asked so far.
-    pub fn graph_requests(&self) -> usize {
-        self.process.stdout.text().lines().filter(|line| line.starts_with("graph ")).count()
+    ///
+    /// # Errors
+    /// It did not listen.
+    pub async fn graph_requests(&mut self) -> Result<usize> {
+        self.lines(|line| line.starts_with("graph ")).await
+    }
+
+    /// How many such lines it has written so far. An answer may be here before the line about it.
+    async fn lines(&mut self, such: impl Fn(&str) -> bool) -> Result<usize> {
+        self.tell("mark", json!({})).await?;
+        Ok(self.process.stdout.text().lines().filter(|line| such(line)).count())
     }
 
     async fn tell(&mut self, what: &str, mut command: Value) -> Result<Value> {

@@ -137,7 +137,7 @@ fn a_person_logs_in_at_a_provider_like_entra_and_graph_tells_the_groups() {
         let reply = party.visitor.ask("POST", graph, &headers, body).await?;
         assert_eq!(serde_json::from_str::<Value>(&reply.text())?["value"], json!(groups));
         assert_eq!(party.visitor.ask("POST", graph, &headers[1..], body).await?.status(), 401);
-        assert_eq!(provider.graph_requests(), 2);
+        assert_eq!(provider.graph_requests().await?, 2);
         // A new key, while somebody is on the way.
         party.visitor.jar.clear();
         let query = party.come_back(scope, "ann").await?;
@@ -202,7 +202,7 @@ fn the_provider_can_refuse_be_slow_silent_and_away() {
         provider.recover().await?;
         provider.resume().await?;
         assert_eq!(party.visitor.get(&jwks).await?.status(), 200);
-        assert_eq!(provider.requests("/jwks"), 4);
+        assert_eq!(provider.requests("/jwks").await?, 4);
         Ok(())
     });
 }

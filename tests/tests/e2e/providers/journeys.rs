@@ -96,7 +96,7 @@ fn a_person_logs_in_at_a_provider_like_entra_and_groups_decide() {
                 (&cookie["httpOnly"], &cookie["secure"], cookie["name"].as_str().unwrap().starts_with("__Host-"));
             assert_eq!(flags, (&json!(true), &json!(true), true), "{cookie}");
         }
-        assert_eq!(provider.graph_requests(), 0, "whose groups are in the token is not asked about");
+        assert_eq!(provider.graph_requests().await?, 0, "whose groups are in the token is not asked about");
         // The others without a browser: who is not in the group, and who is in so many that Graph has to be asked.
         for (account, status, asked) in [("bob", 403, 0), ("many", 200, 1), ("other", 403, 2)] {
             stage.www.forget();
@@ -105,7 +105,7 @@ fn a_person_logs_in_at_a_provider_like_entra_and_groups_decide() {
             let reply = sign_in(&mut visitor, &page, account).await?;
             assert_eq!(reply.status(), status, "{account}: {}", words(&reply.text()));
             assert_eq!(stage.www.bytes() > 0, status == 200, "{account}");
-            assert_eq!(provider.graph_requests(), asked, "{account}");
+            assert_eq!(provider.graph_requests().await?, asked, "{account}");
         }
         // Without Graph's answer nobody knows their groups: they get in nowhere that asks, and are told to try again.
         provider.hang("graph-error").await?;

@@ -25,7 +25,7 @@ fn who_is_known_by_a_provider_comes_back_by_a_passkey_as_the_same_person_and_wit
     run("provider-passkey", async |lab| {
         let ann = json!({"email": ANN, "email_verified": true, "groups": ["admins"]});
         let config = ProviderConfig::new(13000, "trusted").with("ann", Account::saying(&ann));
-        let provider = Provider::start(&lab, config).await?;
+        let mut provider = Provider::start(&lab, config).await?;
         let methods = [trusted_groups(&lab, provider.issuer())?, "  - {name: passkey, type: passkey}\n".to_owned()];
         let policies = "  - {name: admins, action: allow, include: [{idp_group: admins}]}\n  \
              - {name: by-passkey, action: allow, include: [{email_domain: example.test}], \
@@ -60,7 +60,7 @@ fn who_is_known_by_a_provider_comes_back_by_a_passkey_as_the_same_person_and_wit
         assert!(browser.text().await?.contains("signed out"), "{}", browser.text().await?);
 
         // By the passkey, without the provider.
-        let asked = provider.requests("/token");
+        let asked = provider.requests("/token").await?;
         assert_eq!(asked, 1);
         browser.open(&format!("https://{APP}/x")).await?;
         assert!(browser.url().await?.starts_with(&format!("https://{LOGIN_HOST}/.access/login")), "logged out");
@@ -71,7 +71,7 @@ fn who_is_known_by_a_provider_comes_back_by_a_passkey_as_the_same_person_and_wit
             by_provider["sub"].is_string() && by_passkey["sub"] == by_provider["sub"],
             "the same person: {by_passkey}"
         );
-        assert_eq!(provider.requests("/token"), asked, "the provider was not asked");
+        assert_eq!(provider.requests("/token").await?, asked, "the provider was not asked");
         stage.www.forget();
         assert_eq!(browser.open(DEEP).await?, 403, "a passkey is in no group");
         stage.www.assert_heard_nothing("the groups were the provider's word, and it was not asked");

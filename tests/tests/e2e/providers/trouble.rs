@@ -96,19 +96,19 @@ fn keys_that_changed_on_the_way_are_looked_up_and_known_ones_need_no_asking() {
         let (stage, mut provider) = scene(&lab).await?;
         let (mut visitor, page) = at_provider(&stage).await?;
         assert_arrived(&sign_in(&mut visitor, &page, "ann").await?, DEEP);
-        let asked = provider.requests("/jwks");
+        let asked = provider.requests("/jwks").await?;
         // Known keys: nobody is asked again, be it that nobody would answer.
         provider.hang("/jwks").await?;
         provider.hang("openid-configuration").await?;
         let (mut visitor, page) = at_provider(&stage).await?;
         assert_arrived(&sign_in(&mut visitor, &page, "ann").await?, DEEP);
-        assert_eq!(provider.requests("/jwks"), asked, "keys are kept");
+        assert_eq!(provider.requests("/jwks").await?, asked, "keys are kept");
         provider.recover().await?;
         // The old key is gone between the way there and the way back.
         let (mut visitor, page) = at_provider(&stage).await?;
         provider.rotate_keys(false).await?;
         assert_arrived(&sign_in(&mut visitor, &page, "ann").await?, DEEP);
-        assert_eq!(provider.requests("/jwks"), asked + 1, "once more, for the key that was not known");
+        assert_eq!(provider.requests("/jwks").await?, asked + 1, "once more, for the key that was not known");
         Ok(())
     });
 }
