@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, OnceLock, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -17,6 +17,7 @@ use crate::{
     Clock, Config, State,
     assertions::Assertions,
     audit::Audit,
+    clock::ClockWatch,
     config::{Smtp, Tls},
     connectors,
     countries::{Countries, CountriesError},
@@ -303,9 +304,18 @@ fn smtp_delivery(smtp: &Smtp) -> Result<Delivery, StartError> {
 /// Removes what has expired, now and then.
 async fn sweep(state: Weak<State>, links: Arc<tls::Fixed>) {
     let mut tick = tokio::time::interval(SWEEP_EVERY);
+    let mut watch: Option<ClockWatch> = None;
     loop {
         tick.tick().await;
         let Some(state) = state.upgrade() else { return };
+        let (wall, steady) = (state.now(), Instant::now());
+        if let Some((seconds, forward)) = watch.get_or_insert(ClockWatch::new(wall, steady)).look(wall, steady) {
+            let direction = if forward { "forward" } else { "back" };
+            tracing::error!(
+                "the clock of this machine has leapt {direction} by {seconds} seconds, or the machine slept: logins, PINs \
+                 and tokens are judged by it; see that something keeps it right"
+            );
+        }
         // Also what was stored by somebody who went away before it was read; and it ends logins that were on their way while
         // their method went ([`State::end_unvouched`]).
         state.reload_or_log().await;
