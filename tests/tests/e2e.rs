@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod e2e {
+    mod applications;
     mod bad_input;
     mod bytes;
     mod declare;
