@@ -49,6 +49,8 @@ pub(crate) struct Ways {
     pub(crate) names_itself: bool,
     /// Whether a nonce is another login's.
     pub(crate) other_nonce: bool,
+    /// Where those who ask for tokens wait for each other.
+    pub(crate) together: Option<Arc<tokio::sync::Barrier>>,
 }
 
 /// A running provider.
@@ -94,6 +96,7 @@ impl Provider {
             userinfo_status: 200,
             names_itself: false,
             other_nonce: false,
+            together: None,
         };
         let inner = Arc::new(Inner {
             issuer: issuer.clone(),
@@ -216,6 +219,9 @@ async fn jwks(State(inner): Shared) -> (StatusCode, String) {
 async fn token(State(inner): Shared, headers: HeaderMap, body: Bytes) -> (StatusCode, String) {
     let refreshes = body.starts_with(b"grant_type=refresh_token&");
     let ways = inner.note(if refreshes { "refresh" } else { "token" });
+    if let Some(together) = &ways.together {
+        together.wait().await;
+    }
     let instead = if refreshes { &ways.refresh } else { &ways.token };
     if let Some((status, answer)) = instead {
         return (StatusCode::from_u16(*status).unwrap(), answer.to_string());

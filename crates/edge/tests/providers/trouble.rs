@@ -75,7 +75,11 @@ async fn everybody_who_comes_back_across_a_change_of_keys_is_logged_in_by_one_re
         let location = site.sent(&mut browser, "work").await;
         coming.push((browser, provider.lets_in(&location)));
     }
-    provider.behave(|ways| ways.kid = "two");
+    // None of them learns of the new key before every one has begun with the old one.
+    provider.behave(|ways| {
+        ways.kid = "two";
+        ways.together = Some(Arc::new(tokio::sync::Barrier::new(20)));
+    });
     let mut all = tokio::task::JoinSet::new();
     for (mut browser, query) in coming {
         let site = site.clone();
