@@ -10,6 +10,7 @@ mod e2e {
     mod ends;
     mod enrol;
     mod evaluations;
+    mod faults;
     mod guides;
     mod login;
     mod machines;

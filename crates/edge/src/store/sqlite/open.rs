@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    Sqlite, SqlitePool, Transaction,
+    Connection, Sqlite, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -48,7 +48,14 @@ pub(super) async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
         .pragma("trusted_schema", "OFF")
         .pragma("cell_size_check", "ON");
     let pool = |most| {
-        SqlitePoolOptions::new().max_connections(most).acquire_timeout(PATIENCE).idle_timeout(None).max_lifetime(None)
+        SqlitePoolOptions::new()
+            .max_connections(most)
+            .acquire_timeout(PATIENCE)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            // On a full disk SQLite ends a transaction by itself. The connection's own count still has it, and would begin no
+            // other one ever again (F17).
+            .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
     };
     let writer = pool(1).connect_with(options.clone()).await.map_err(|error| damaged(path, error))?;
     let opened = prepare(&writer, &MIGRATIONS).await.map_err(|error| match error {

@@ -1,0 +1,345 @@
+//! What goes wrong with machines: programs killed, disks full, databases locked, translations of addresses forgotten. What
+//! was running goes on or comes back by itself, and what cannot be done is refused in words.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use tunnel_tests::{
+    AccessNetwork, Canary, Connector, Edge, EdgeConfig, Lab, Process, Smtp, Stage, Visitor,
+    access_network::EDGE_V4,
+    canary::{After, page},
+    edge::{ACCESS, LOGIN_HOST},
+    html::form_with,
+    origin::Nginx,
+    process::{finish, program},
+    run,
+    stage::{APP, STAFF, WWW},
+};
+
+fn rounds() -> usize {
+    if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { 100 } else { 5 }
+}
+
+/// Asks until the page is there; how long that took.
+async fn comes_back(visitor: &mut Visitor, host: &str) -> Result<Duration> {
+    let since = Instant::now();
+    loop {
+        if let Ok(reply) = visitor.get(&format!("https://{host}/")).await
+            && reply.status() == 200
+        {
+            return Ok(since.elapsed());
+        }
+        ensure!(since.elapsed() < tunnel_tests::PATIENCE, "{host} did not come back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// F2: killed under load and started again, over and over: the connectors are back by themselves, whoever was logged in
+/// still is, and nothing in the database is spoilt.
+#[test]
+fn an_edge_that_is_killed_comes_back_with_its_tunnels_and_its_logins() {
+    run("killed", async |lab| {
+        let stage = Stage::set(&lab).await?;
+        let mut visitor = stage.somebody(WWW, STAFF).await?;
+        let Stage { smtp, mut edge, ca: _, www: _www, app: _app, connectors: _connectors, .. } = stage;
+        let over = Arc::new(AtomicBool::new(false));
+        let mut load = tokio::task::JoinSet::new();
+        for _ in 0..4 {
+            let (mut visitor, over) = (visitor.clone(), over.clone());
+            load.spawn(async move {
+                let mut answered = 0usize;
+                while !over.load(Relaxed) {
+                    match visitor.get(&format!("https://{WWW}/load")).await {
+                        // Nobody is sent to log in again because the edge was away.
+                        Ok(reply) if reply.status() != 0 => {
+                            assert!(matches!(reply.status(), 200 | 502 | 503 | 504 | 530), "{}", reply.status());
+                            answered += usize::from(reply.status() == 200);
+                        }
+                        _ => tokio::time::sleep(Duration::from_millis(20)).await,
+                    }
+                }
+                answered
+            });
+        }
+        let mut times = Vec::new();
+        for round in 0..rounds() {
+            edge.process.kill().await?;
+            edge = Edge::start(&lab, EdgeConfig::with_mail(&smtp)).await?;
+            times.push(comes_back(&mut visitor, WWW).await?);
+            // And what an administrator does is kept, whatever moment the next kill finds it in.
+            let access = ACCESS.replace("guest@", &format!("guest{round}@"));
+            edge.apply(&access).await?;
+            ensure!(edge.run(&["export"]).await?.ok()?.contains(&format!("guest{round}@")), "round {round}");
+        }
+        over.store(true, Relaxed);
+        let answered: usize = load.join_all().await.into_iter().sum();
+        times.sort();
+        println!(
+            "F2: back after {:?} (median), {:?} (most); {answered} answers between",
+            times[times.len() / 2],
+            times[times.len() - 1]
+        );
+        assert!(answered > rounds(), "there was load: {answered}");
+        Ok(())
+    });
+}
+
+/// F4: one of two replicas is killed again and again; whoever asks after that is answered by the other one.
+#[test]
+fn a_connector_that_is_killed_leaves_its_visitors_to_the_other_one() {
+    run("replica", async |lab| {
+        let stage = Stage::set(&lab).await?;
+        let mut visitor = stage.somebody(WWW, STAFF).await?;
+        let replica = |number: usize| {
+            let lab = lab.clone();
+            let url = stage.www.url();
+            async move {
+                let mut command = Connector::command(&lab)?;
+                command.args(["--hostname", WWW, "--url", &url]);
+                Connector::start(&format!("replica {number}"), command).await
+            }
+        };
+        let mut asked = 0usize;
+        for round in 0..rounds() {
+            let killed = replica(round).await?;
+            // So that streams of both are in use and idle.
+            for _ in 0..20 {
+                ensure!(visitor.get(&format!("https://{WWW}/")).await?.status() == 200);
+            }
+            killed.process.kill().await?;
+            for _ in 0..20 {
+                let reply = visitor.get(&format!("https://{WWW}/")).await?;
+                assert_eq!(reply.status(), 200, "round {round}, after {asked} requests: {}", reply.text());
+                asked += 1;
+            }
+        }
+        Ok(())
+    });
+}
+
+/// F7: a service takes requests and answers none. What waits is cheap, and others notice nothing.
+#[test]
+fn requests_that_wait_for_a_silent_service_cost_little_and_hold_up_nobody() {
+    run("stuck", async |lab| {
+        let silent = Canary::answering(Arc::new(|head| match head.target() {
+            "/silent" => (Vec::new(), After::Silence),
+            _ => (page("ok"), After::KeepAlive),
+        }));
+        let stage = Stage::with(&lab, ACCESS, silent.await?).await?;
+        let mut visitor = stage.somebody(APP, STAFF).await?;
+        let mut stuck = visitor.clone();
+        stuck.browse(&format!("https://{WWW}/")).await?;
+        let session = stuck.session(WWW)?;
+        ensure!(visitor.get(&format!("https://{APP}/")).await?.status() == 200);
+        let before = stage.edge.process.rss_kib()?;
+        let count = if rounds() > 5 { 2000 } else { 400 };
+        let mut waiting = Vec::new();
+        for _ in 0..count {
+            let mut raw = stuck.door("https", WWW)?.open().await?;
+            raw.send(format!("GET /silent HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\n\r\n").as_bytes()).await?;
+            waiting.push(raw);
+        }
+        stage
+            .www
+            .wait_until(|www| www.heads().iter().filter(|head| head.target() == "/silent").count() >= count)
+            .await?;
+        for _ in 0..20 {
+            ensure!(visitor.get(&format!("https://{APP}/")).await?.status() == 200, "another service answers");
+        }
+        let grown = stage.edge.process.rss_kib()?.saturating_sub(before);
+        println!("F7: {count} requests wait; the edge has grown by {grown} KiB");
+        assert!(grown < 64 * 1024, "{grown} KiB for {count} requests");
+        Ok(())
+    });
+}
+
+/// F8: a NAT forgets connections that are silent for five seconds. Links are never silent so long, and one that was cut
+/// without a word is replaced.
+#[test]
+fn a_nat_that_forgets_quickly_forgets_no_link() {
+    run("forgetful", async |lab| {
+        let net = AccessNetwork::behind_nat()?;
+        let nat = &net.routers[0];
+        nat.sysctl("net.netfilter.nf_conntrack_tcp_loose=0")?;
+        let smtp = Smtp::start_in(&lab, &net.wan).await?;
+        let config = EdgeConfig {
+            listen: vec![format!("{EDGE_V4}:443")],
+            http_listen: vec![format!("{EDGE_V4}:80")],
+            ..EdgeConfig::with_mail(&smtp)
+        };
+        let edge = Edge::start_in(&lab, &net.wan, config).await?;
+        edge.apply(ACCESS).await?;
+        let nginx = Nginx::spawn(&lab, &net.lan, 3000, "behind a NAT")?;
+        let ca = edge.ca().await?;
+        let ca_file = lab.write("ca.pem", &ca)?;
+        let machine = |args: &[&str]| -> Result<tokio::process::Command> {
+            let mut command = lab.dress(net.lan.command(program("connector")?));
+            command.args(args).args(["--edge", &format!("https://{LOGIN_HOST}"), "--hostname", WWW]);
+            command.arg("--edge-ca").arg(&ca_file).arg("--config-dir").arg(lab.path("machine"));
+            Ok(command)
+        };
+        let mut visitor = Visitor::at(&ca, format!("{EDGE_V4}:443").parse()?, format!("{EDGE_V4}:80").parse()?)?;
+        let mut waiting = Process::start("connector login", machine(&["login"])?)?;
+        let approval = waiting.log.wait_for(r"https://access\.example\.test/\S+").await?.remove(0);
+        net.wan.inside(async {
+            let page = visitor.login(&smtp, &approval, "admin@example.test").await?;
+            let form = form_with(&page.text(), "answer")?.with("same", "on").with("answer", "approve");
+            let done = visitor.submit(&page.url, &form).await?;
+            visitor.follow(done).await
+        })?;
+        ensure!(waiting.wait().await?.success(), "connector login: {}", waiting.log.text());
+        // Only now: what was forgotten before would be enrolment's.
+        nat.sysctl("net.netfilter.nf_conntrack_tcp_timeout_established=15")?;
+        let connector = Connector::start("connector", machine(&["--url", "http://127.0.0.1:3000"])?).await?;
+        net.wan.inside(async { visitor.browse(&format!("https://{WWW}/")).await })?;
+        let ups = || connector.process.log.text().matches("link up").count();
+        let first = ups();
+        // Longer than the NAT remembers anything that is silent.
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let reply = net.wan.inside(async { visitor.get(&format!("https://{WWW}/")).await })?;
+        assert_eq!((reply.status(), reply.text().as_str()), (200, "behind a NAT"));
+        assert_eq!(ups(), first, "no link had to be made anew: {}", connector.process.log.text());
+        // F9: everything is forgotten at once, as when the address changes. No end of a link is told of it.
+        finish({
+            let mut forget = nat.command("conntrack");
+            forget.arg("-F");
+            forget
+        })
+        .await?
+        .ok()?;
+        let since = Instant::now();
+        let end = since + tunnel_tests::PATIENCE;
+        loop {
+            let reply = net.wan.inside(async { visitor.get(&format!("https://{WWW}/")).await })?;
+            if reply.status() == 200 && ups() > first {
+                break;
+            }
+            ensure!(Instant::now() < end, "no new link: {}", connector.process.log.text());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        println!("F9: a new link {:?} after everything was forgotten", since.elapsed());
+        drop(nginx);
+        Ok(())
+    });
+}
+
+/// A small disk at the place of the edge's data directory; unmounted when dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(lab: &Lab, mebibytes: usize) -> Result<Self> {
+        let path = lab.path("edge");
+        fs::create_dir_all(&path)?;
+        let options = format!("size={mebibytes}m,mode=700");
+        let done = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "small"]).arg(&path).output()?;
+        ensure!(done.status.success(), "mount: {}", String::from_utf8_lossy(&done.stderr));
+        Ok(Self(path))
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.0.join("something-else")
+    }
+
+    /// Fills what is left to the last byte.
+    fn fill(&self) -> Result<()> {
+        use std::io::Write;
+        let mut file = fs::OpenOptions::new().create(true).append(true).open(self.filler())?;
+        while file.write_all(&[0; 4096]).is_ok() {}
+        while file.write_all(&[0]).is_ok() {}
+        Ok(())
+    }
+
+    fn free(&self) -> Result<()> {
+        Ok(fs::remove_file(self.filler())?)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
+    }
+}
+
+/// F17: the disk of the edge is full. Whoever is logged in works on; what would have to be written is refused in words, by
+/// programs and by pages, and works again once there is room.
+#[test]
+fn on_a_full_disk_whoever_is_logged_in_works_on_and_changes_are_refused() {
+    run("full", async |lab| {
+        let disk = SmallDisk::mount(&lab, 8)?;
+        let stage = Stage::set(&lab).await?;
+        let mut visitor = stage.somebody(WWW, STAFF).await?;
+        disk.fill()?;
+        for _ in 0..50 {
+            let reply = visitor.get(&format!("https://{WWW}/")).await?;
+            assert_eq!(reply.status(), 200, "{}", reply.text());
+        }
+        // Many words, so that it fits into no page that is already there.
+        let many: String =
+            (0..2000).map(|n| format!("  - {{name: group-{n}, include: [{{email: a{n}@example.test}}]}}\n")).collect();
+        let bigger = ACCESS.replace("policies:\n", &format!("{many}policies:\n"));
+        let file = lab.write("bigger.yaml", &bigger)?;
+        let refused = stage.edge.run(&["apply", "-f", &file.to_string_lossy()]).await?;
+        assert_eq!(refused.code, 1, "{}", refused.said());
+        let said = refused.said().to_lowercase();
+        assert!(said.contains("full") || said.contains("space"), "it says why: {said}");
+        assert_eq!(visitor.get(&format!("https://{WWW}/")).await?.status(), 200);
+        disk.free()?;
+        stage.edge.apply(&bigger).await?;
+        let mut another = stage.stranger()?;
+        let reply = another.login(&stage.smtp, &format!("https://{APP}/"), "another@example.test").await?;
+        assert_eq!(reply.status(), 200, "logins are written again");
+        Ok(())
+    });
+}
+
+/// F18: another program holds the database. What is read is in memory, so visitors notice nothing; a change waits for some
+/// seconds and is refused in words.
+#[test]
+fn while_the_database_is_locked_visitors_work_on_and_changes_are_refused() {
+    run("locked", async |lab| {
+        let stage = Stage::set(&lab).await?;
+        let mut visitor = stage.somebody(WWW, STAFF).await?;
+        let database = fs::read_dir(lab.path("edge"))?.filter_map(|entry| Some(entry.ok()?.path())).find(|path| {
+            path.extension().is_some_and(|ending| ending == "db" || ending == "sqlite" || ending == "sqlite3")
+        });
+        let database = database.expect("a database in the data directory");
+        let script = "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1], isolation_level=None)\nc.execute('BEGIN EXCLUSIVE')\nprint('locked', flush=True)\nsys.stdin.read()\n";
+        let mut command = lab.command("python3");
+        command.args(["-c", script]).arg(&database).stdin(Stdio::piped());
+        let lock = Process::start("lock", command)?;
+        lock.log.wait_for("locked").await?;
+        let answered = Arc::new(AtomicUsize::new(0));
+        let over = Arc::new(AtomicBool::new(false));
+        let asking = {
+            let (mut visitor, answered, over) = (visitor.clone(), answered.clone(), over.clone());
+            tokio::spawn(async move {
+                while !over.load(Relaxed) {
+                    let reply = visitor.get(&format!("https://{WWW}/")).await?;
+                    ensure!(reply.status() == 200, "{}", reply.status());
+                    answered.fetch_add(1, Relaxed);
+                }
+                anyhow::Ok(())
+            })
+        };
+        let file = lab.write("other.yaml", &ACCESS.replace("guest@", "visitor@"))?;
+        let refused = stage.edge.run(&["apply", "-f", &file.to_string_lossy()]).await?;
+        assert_eq!(refused.code, 1, "{}", refused.said());
+        assert!(refused.said().to_lowercase().contains("locked"), "it says why: {}", refused.said());
+        over.store(true, Relaxed);
+        asking.await??;
+        assert!(answered.load(Relaxed) > 10, "visitors were answered meanwhile");
+        lock.kill().await?;
+        stage.edge.apply(&ACCESS.replace("guest@", "visitor@")).await?;
+        assert_eq!(visitor.get(&format!("https://{WWW}/")).await?.status(), 200);
+        Ok(())
+    });
+}
