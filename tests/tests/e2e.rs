@@ -16,6 +16,7 @@ mod e2e {
     mod machines;
     mod networks;
     mod office;
+    mod origins;
     mod pages;
     mod passkeys;
     mod planted;

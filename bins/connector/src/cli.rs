@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tunnel_origin::{Service, enrol::Pin};
 use tunnel_proto::{DestinationRange, HostPattern, Name};
 
-use crate::{duration, failure::Failure};
+use crate::{duration, failure::Failure, origin::OriginArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,6 +21,8 @@ Examples:
       Publish the SSH server of this machine. People reach it with `access ssh --hostname ssh.example.com`.
   connector --hostname jump.example.com --bastion --allow 192.168.1.0/24:3389
       A gateway to the remote desktops of a network; the visitor says to which of them.
+  connector --hostname nas.example.com --url https://192.168.1.5 --origin-server-name nas.internal --origin-ca-pool ca.pem
+      Publish a web server with TLS of its own, whose certificate is by a CA of your own and for another name.
   connector run app --hostname www.example.com --url unix:/run/app.sock
       Run a tunnel from the credentials that are stored, creating and routing nothing.
 
@@ -48,8 +50,8 @@ pub(crate) struct PublishArgs {
     /// The hostname that visitors open; may be repeated
     #[arg(long, value_name = "HOST", env = "TUNNEL_HOSTNAME", value_delimiter = ',', value_parser = parse_hostname)]
     pub(crate) hostname: Vec<HostPattern>,
-    /// The service behind it: http://HOST:PORT, unix:/PATH, tcp://HOST:PORT, ssh://HOST, rdp://HOST, smb://HOST,
-    /// http_status:NNN or hello_world
+    /// The service behind it: http://HOST:PORT, https://HOST:PORT, unix:/PATH, unix+tls:/PATH, tcp://HOST:PORT,
+    /// ssh://HOST, rdp://HOST, smb://HOST, http_status:NNN or hello_world
     #[arg(long, value_name = "SERVICE", env = "TUNNEL_URL", value_parser = parse_service)]
     pub(crate) url: Option<Published>,
     /// Be a gateway instead: the visitor names the destination, and --allow says which there may be
@@ -61,13 +63,15 @@ pub(crate) struct PublishArgs {
     /// The name of the tunnel [default: its first hostname]
     #[arg(long, short, value_name = "NAME", env = "TUNNEL_NAME")]
     pub(crate) name: Option<Name>,
+    #[command(flatten)]
+    pub(crate) origin: OriginArgs,
 }
 
 impl PublishArgs {
     /// What is to be published: a service, or a bastion with the destinations that it may lead to.
     pub(crate) fn published(&self) -> Result<Option<Published>, Failure> {
         match (&self.url, self.bastion, self.allow.as_slice()) {
-            (url, false, []) => Ok(url.clone()),
+            (url, false, []) => Ok(url.clone().map(|url| Published { origin: self.origin.clone(), ..url })),
             (_, false, [..]) => {
                 Err(Failure::usage("--allow says where a bastion may lead: add --bastion, or leave --allow out"))
             }
@@ -81,17 +85,18 @@ impl PublishArgs {
             )),
             (None, true, allow) => {
                 let service = Service::Bastion(allow.into());
-                Ok(Some(Published { text: service.to_string(), service }))
+                Ok(Some(Published { text: service.to_string(), service, origin: self.origin.clone() }))
             }
         }
     }
 }
 
-/// A service, and how it was written.
+/// A service, how it was written, and how it is reached.
 #[derive(Clone, Debug)]
 pub(crate) struct Published {
     pub(crate) service: Service,
     pub(crate) text: String,
+    pub(crate) origin: OriginArgs,
 }
 
 /// Which edge, and where its credentials are.
@@ -184,7 +189,7 @@ pub(crate) enum Command {
     /// Enrol this machine with an edge elsewhere
     Login(LoginArgs),
     /// Run a tunnel from its stored credentials
-    Run(NamedRun),
+    Run(Box<NamedRun>),
     /// Create a tunnel and store its credentials
     Create(CreateArgs),
     /// List the tunnels that this machine may manage
@@ -270,7 +275,7 @@ fn parse_service(text: &str) -> Result<Published, String> {
         Service::Handler { .. } | Service::Tcp(_) => text.to_owned(),
         _ => service.to_string(),
     };
-    Ok(Published { service, text })
+    Ok(Published { service, text, origin: OriginArgs::default() })
 }
 
 fn parse_metrics(text: &str) -> Result<SocketAddr, String> {
@@ -305,7 +310,7 @@ mod tests {
     fn a_bastion_says_where_it_may_lead_and_nothing_else_does() {
         let args = |words: &[&str]| Cli::try_parse_from([&["connector"], words].concat()).unwrap().publish;
         let published = args(&["--bastion", "--allow", "10.0.0.5:22", "--allow", "192.168.1.0/24:3389"]).published();
-        let Published { service, text } = published.unwrap().unwrap();
+        let Published { service, text, .. } = published.unwrap().unwrap();
         assert!(matches!(&service, Service::Bastion(allow) if allow.len() == 2), "{service}");
         assert_eq!(text, "bastion:10.0.0.5:22,192.168.1.0/24:3389");
         assert_eq!(text.parse::<Service>().unwrap().to_string(), text);
@@ -333,6 +338,7 @@ mod tests {
             assert_eq!(parse_service(text).unwrap().text, text);
         }
         assert_eq!(parse_service("http://LOCALHOST:80/").unwrap().text, "http://localhost:80");
+        assert_eq!(parse_service("wss://LOCALHOST").unwrap().text, "https://localhost:443");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::{
     failure::Failure,
     now,
     operator::{self, Operator},
+    origin::OriginArgs,
     paths::Paths,
     stored::{About, TunnelDir},
 };
@@ -116,7 +117,8 @@ impl Source {
             Self::Local(_, info) => info.edge.clone(),
             Self::Operator(operator) => operator.about.edge.clone(),
         };
-        let about = About { tunnel, name, zone, edge: known, hostnames, urls, service: None };
+        let about =
+            About { tunnel, name, zone, edge: known, hostnames, urls, service: None, origin: OriginArgs::default() };
         dir.save(&about, &credentials)?;
         Ok((about, credentials))
     }

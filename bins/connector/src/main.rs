@@ -12,6 +12,7 @@ mod manage;
 mod metrics;
 mod not_built;
 mod operator;
+mod origin;
 mod paths;
 mod platform;
 mod publish;
@@ -32,6 +33,22 @@ use failure::{Failure, Kind};
 
 /// Program and version, as the edge shows them.
 const AGENT: &str = concat!("connector ", env!("CARGO_PKG_VERSION"));
+/// Flags that say what to publish and how.
+const PUBLISHING: &[&str] = &[
+    "hostname",
+    "url",
+    "bastion",
+    "allow",
+    "name",
+    "origin_ca_pool",
+    "origin_server_name",
+    "match_sni_to_host",
+    "no_tls_verify",
+    "http2_origin",
+    "http_host_header",
+    "proxy_connect_timeout",
+    "proxy_tls_timeout",
+];
 /// The longest that something blocking may delay the end of the program.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -77,10 +94,9 @@ fn parse(arguments: &[OsString]) -> Cli {
     let matches = Cli::command().try_get_matches_from(arguments).unwrap_or_else(|error| error.exit());
     if let Some((name, _)) = matches.subcommand() {
         // They would be ignored: they say what to publish, and the command says something else.
-        let stray = ["hostname", "url", "bastion", "allow", "name"]
-            .into_iter()
-            .find(|id| matches.value_source(id) == Some(ValueSource::CommandLine));
-        if let Some(flag) = stray {
+        let stray = PUBLISHING.iter().find(|id| matches.value_source(id) == Some(ValueSource::CommandLine));
+        if let Some(id) = stray {
+            let flag = id.replace('_', "-");
             let message = format!("--{flag} stands before `{name}`: it belongs after the command, or without one");
             Cli::command().error(clap::error::ErrorKind::ArgumentConflict, message).exit();
         }

@@ -12,15 +12,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("--hello-world", "use --url hello_world"),
     ("--unix-socket", "use --url unix:/PATH"),
     ("--socks5", "SOCKS is not built yet; use --bastion and --allow CIDR:PORT"),
-    ("--http-host-header", "the service sees the visitor's Host; another one cannot be set yet"),
-    ("--no-tls-verify", "it belongs to https:// services, which cannot be published yet; use http://HOST:PORT"),
-    ("--origin-ca-pool", "it belongs to https:// services, which cannot be published yet; use http://HOST:PORT"),
-    ("--origin-server-name", "it belongs to https:// services, which cannot be published yet; use http://HOST:PORT"),
-    ("--match-sni-to-host", "it belongs to https:// services, which cannot be published yet; use http://HOST:PORT"),
-    ("--http2-origin", "services are spoken to in HTTP/1.1; leave it out"),
     ("--no-chunked-encoding", "requests are passed on as they come; leave it out"),
-    ("--proxy-connect-timeout", "the limit is 30 s and cannot be changed yet; leave it out"),
-    ("--proxy-tls-timeout", "the limit is 30 s and cannot be changed yet; leave it out"),
     ("--proxy-tcp-keepalive", "it cannot be changed; leave it out"),
     ("--proxy-keepalive-connections", "the edge decides; leave it out"),
     ("--proxy-keepalive-timeout", "the edge decides; leave it out"),
@@ -58,9 +50,10 @@ const VARIABLES: &[(&str, &str)] = &[
     ("TUNNEL_SOCKS", "--socks5"),
     ("TUNNEL_CONFIG", "--config"),
     ("TUNNEL_CACERT", "--cacert"),
-    ("TUNNEL_ORIGIN_CA_POOL", "--origin-ca-pool"),
-    ("TUNNEL_ORIGIN_ENABLE_HTTP2", "--http2-origin"),
 ];
+
+/// Variables that have another name here.
+const RENAMED: &[(&str, &str)] = &[("TUNNEL_ORIGIN_ENABLE_HTTP2", "TUNNEL_HTTP2_ORIGIN")];
 
 /// Commands, and what to do instead.
 const COMMANDS: &[(&str, &str)] = &[
@@ -96,6 +89,9 @@ pub(crate) fn refuse(arguments: &[OsString]) -> Result<(), Failure> {
 
 /// Refuses variables of flags that are not built, for commands that run a tunnel.
 pub(crate) fn refuse_variables(is_set: impl Fn(&str) -> bool) -> Result<(), Failure> {
+    if let Some((variable, name)) = RENAMED.iter().find(|(variable, _)| is_set(variable)) {
+        return Err(Failure::usage(format!("the variable {variable} is set: it is called {name} here")));
+    }
     let Some((variable, flag)) = VARIABLES.iter().find(|(variable, _)| is_set(variable)) else { return Ok(()) };
     let advice = FLAGS.iter().find(|(name, _)| name == flag).map_or("not built yet", |(_, advice)| advice);
     Err(Failure::usage(format!("the variable {variable} is set: {advice}")))
@@ -122,6 +118,8 @@ mod tests {
         let message = refuse(&words).unwrap_err().to_string();
         assert!(message.contains("`--token`") && !message.contains("sesame"), "{message}");
         assert!(refuse_variables(|name| name == "TUNNEL_TOKEN").is_err());
+        let renamed = refuse_variables(|name| name == "TUNNEL_ORIGIN_ENABLE_HTTP2").unwrap_err().to_string();
+        assert!(renamed.contains("TUNNEL_HTTP2_ORIGIN"), "{renamed}");
         assert!(refuse_variables(|_| false).is_ok());
     }
 }

@@ -25,6 +25,8 @@ pub(crate) async fn publish(cli: &Cli) -> Result<(), Failure> {
     let (Some(first), Some(published)) = (hostnames.first(), &published) else {
         return Err(incomplete(hostnames.first(), published.as_ref()));
     };
+    // What would not work is said before anything is made at the edge.
+    published.origin.checked(hostnames, &published.service).map(drop)?;
     let name = name.clone().map_or_else(|| tunnel_name(first), Ok)?;
     let paths = Paths::new(&cli.edge)?;
     let dir = TunnelDir::new(paths.tunnel(&name));
@@ -88,7 +90,12 @@ pub(crate) async fn run_stored(cli: &Cli, args: &NamedRun) -> Result<(), Failure
     }
     let published = match (asked, &about.service) {
         (Some(published), _) => published,
-        (None, Some(text)) => Published { service: service(text)?, text: text.clone() },
+        (None, Some(text)) => {
+            // Flags are taken together, or else what was stored: a mixture would be neither.
+            let said = &args.publish.origin;
+            let origin = if said.is_default() { about.origin.clone() } else { said.clone() };
+            Published { service: service(text)?, text: text.clone(), origin }
+        }
         (None, None) => {
             return Err(Failure::usage(format!(
                 "the tunnel `{name}` has published nothing yet: say what with --url http://HOST:PORT, or --bastion"
@@ -114,8 +121,10 @@ fn plan(
     dir: &TunnelDir,
 ) -> Result<Plan, Failure> {
     let edge = edges::address(cli.edge.edge.as_deref(), &about.edge, &about.zone)?;
-    if about.service.as_deref() != Some(&published.text) {
+    let options = published.origin.checked(hostnames, &published.service)?;
+    if about.service.as_deref() != Some(&published.text) || about.origin != published.origin {
         about.service = Some(published.text.clone());
+        about.origin = published.origin.clone();
         dir.save_about(&about)?;
     }
     let urls = addresses(hostnames, &about.urls);
@@ -127,6 +136,7 @@ fn plan(
         hostnames: hostnames.to_vec(),
         service: published.service.clone(),
         service_text: published.text.clone(),
+        options,
         urls,
     })
 }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tunnel_origin::{Connector, Credentials, EdgeAddress, Error, Service, ServiceKind, Status};
+use tunnel_origin::{Connector, Credentials, EdgeAddress, Error, Service, ServiceKind, ServiceOptions, Status};
 use tunnel_proto::{HostPattern, Name};
 
 use crate::{AGENT, cli::RunArgs, failure::Failure, metrics, platform, stored::TunnelDir};
@@ -19,6 +19,7 @@ pub(crate) struct Plan {
     pub(crate) hostnames: Vec<HostPattern>,
     pub(crate) service: Service,
     pub(crate) service_text: String,
+    pub(crate) options: ServiceOptions,
     pub(crate) urls: Vec<String>,
 }
 
@@ -46,7 +47,7 @@ pub(crate) async fn run(plan: Plan, args: &RunArgs) -> Result<Ended, Failure> {
         .grace(args.grace_period)
         .agent(AGENT);
     for hostname in &plan.hostnames {
-        builder = builder.service(hostname.clone(), plan.service.clone());
+        builder = builder.service_with(hostname.clone(), plan.service.clone(), plan.options.clone());
     }
     let mut connector = builder.start().map_err(Failure::failed)?;
     let _metrics = metrics.map(|listener| metrics::serve(listener, &connector));

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tunnel_origin::{CredentialStore, Credentials, pem};
 use tunnel_proto::{HostPattern, Hostname, Name, TunnelId};
 
-use crate::{failure::Failure, files};
+use crate::{failure::Failure, files, origin::OriginArgs};
 
 const CREDENTIALS: &str = "credentials.pem";
 const ABOUT: &str = "tunnel.json";
@@ -30,6 +30,9 @@ pub(crate) struct About {
     /// The service that was published last.
     #[serde(default)]
     pub(crate) service: Option<String>,
+    /// How that service is reached.
+    #[serde(default, skip_serializing_if = "OriginArgs::is_default")]
+    pub(crate) origin: OriginArgs,
 }
 
 /// The directory of one tunnel.

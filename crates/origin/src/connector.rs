@@ -18,8 +18,10 @@ use crate::{
     error::Error,
     establish::establish,
     live::{Grace, Site},
+    options::ServiceOptions,
+    reach::SERVICE_CONNECT_LIMIT,
     renewal::keep_renewed,
-    serve::{Rules, SERVICE_CONNECT_LIMIT},
+    serve::Rules,
     service::Service,
     status::{Counters, Meters, Status},
     supervise::Fleet,
@@ -141,7 +143,7 @@ pub struct Builder {
     edge: Option<EdgeAddress>,
     credentials: Option<Credentials>,
     store: Option<Arc<dyn CredentialStore>>,
-    services: Vec<(HostPattern, Service)>,
+    services: Vec<(HostPattern, Service, ServiceOptions)>,
     connections: Option<usize>,
     grace: Option<Duration>,
     service_limit: Option<Duration>,
@@ -168,8 +170,13 @@ impl Builder {
     }
 
     /// Publishes `service` at `hostname`; earlier services take precedence.
-    pub fn service(mut self, hostname: impl Into<HostPattern>, service: Service) -> Self {
-        self.services.push((hostname.into(), service));
+    pub fn service(self, hostname: impl Into<HostPattern>, service: Service) -> Self {
+        self.service_with(hostname, service, ServiceOptions::default())
+    }
+
+    /// [`Builder::service`], reached as `options` say.
+    pub fn service_with(mut self, hostname: impl Into<HostPattern>, service: Service, options: ServiceOptions) -> Self {
+        self.services.push((hostname.into(), service, options));
         self
     }
 
@@ -197,7 +204,8 @@ impl Builder {
         self
     }
 
-    /// Starts the connector in the current runtime, without waiting for a link.
+    /// Starts the connector in the current runtime, without waiting for a link. With services in TLS it first reads whom the
+    /// system trusts, and blocks for as long as the file system takes.
     pub fn start(self) -> Result<Connector, Error> {
         let edge = self.edge.ok_or(Error::Incomplete { what: "an edge" })?;
         let credentials = self.credentials.ok_or(Error::Incomplete { what: "credentials" })?;
@@ -220,10 +228,10 @@ impl Builder {
         let stop = CancellationToken::new();
         let meters = Arc::new(Meters::default());
         let grace = Grace::new(self.grace.unwrap_or(GRACE));
+        let limit = self.service_limit.unwrap_or(SERVICE_CONNECT_LIMIT);
         let site = Arc::new(Site {
-            rules: Arc::new(Rules::new(self.services)),
+            rules: Arc::new(Rules::new(self.services, limit)?),
             meters: meters.clone(),
-            service_limit: self.service_limit.unwrap_or(SERVICE_CONNECT_LIMIT),
             grace: grace.clone(),
             stop: stop.clone(),
         });

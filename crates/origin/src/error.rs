@@ -9,7 +9,9 @@ use tunnel_proto::{
     message::{LinkRefusal, TableRefusal},
 };
 
-use crate::{credentials::CredentialsError, enrol::EnrolError, service::ServiceError, stored::StoredError};
+use crate::{
+    credentials::CredentialsError, enrol::EnrolError, options::OptionsError, service::ServiceError, stored::StoredError,
+};
 
 /// Why a connector could not be made, could not reach its edge, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +109,9 @@ pub enum Error {
     /// What should be published is written wrongly: its service.
     #[error(transparent)]
     Service(#[from] ServiceError),
+    /// How a service should be reached makes no sense.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
     /// No edge runs on this machine for this user.
     #[error("no edge has its socket in `{}`: start one there, or name the data directory of the one that runs", data_dir.display())]
     NoLocalEdge {
@@ -145,6 +150,7 @@ impl Error {
             Self::Protocol { .. } => "protocol",
             Self::Hostname(_) => "hostname",
             Self::Service(_) => "service",
+            Self::Options(_) => "options",
             Self::NoLocalEdge { .. } => "no_local_edge",
             Self::Enrol(_) => "enrol",
             Self::Stored(_) => "stored",

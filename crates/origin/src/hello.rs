@@ -1,31 +1,46 @@
 //! Web services inside this process: the page of `edge demo`, and fixed answers.
 
-use std::{convert::Infallible, future::ready, sync::Arc};
+use std::{
+    convert::Infallible,
+    future::ready,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body::Frame;
+use http_body_util::{Either, Full, StreamBody};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tunnel_proto::{link::Stream, message::ServiceKind};
 
 use crate::service::{Opening, Service};
 
-/// A page that greets the visitor by the e-mail address the edge passes on, in English or Japanese.
+/// How often `/sse` says something.
+const EVENT_EVERY: Duration = Duration::from_secs(1);
+
+/// A page that greets the visitor by the e-mail address the edge passes on, in English or Japanese. Beside it, `/_health`
+/// says `ok`, `/uptime` for how long the service has been there, and `/sse` counts the seconds in events.
 pub fn service() -> Service {
-    web(|request| page(request.method(), request.uri().path(), request.headers()))
+    let begun = Instant::now();
+    web(move |request| page(request.method(), request.uri().path(), request.headers(), begun.elapsed()))
 }
 
 /// An empty answer with this status, whatever is asked.
 pub fn status(code: StatusCode) -> Service {
     web(move |_| {
-        let mut response = Response::new(Full::default());
+        let mut response = Response::new(Either::Left(Full::default()));
         *response.status_mut() = code;
         response
     })
 }
 
-fn web(answer: impl Fn(&Request<Incoming>) -> Response<Full<Bytes>> + Send + Sync + 'static) -> Service {
+/// A whole body, or one that goes on.
+type Body = Either<Full<Bytes>, StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>>;
+
+fn web(answer: impl Fn(&Request<Incoming>) -> Response<Body> + Send + Sync + 'static) -> Service {
     let answer = Arc::new(answer);
     Service::handler(ServiceKind::Http, move |stream: Stream, _: Opening| {
         let answer = answer.clone();
@@ -39,14 +54,23 @@ fn web(answer: impl Fn(&Request<Incoming>) -> Response<Full<Bytes>> + Send + Syn
     })
 }
 
-fn page(method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
-    let (status, body) = match (method, path) {
-        (&Method::GET | &Method::HEAD, "/") => (StatusCode::OK, greeting(headers)),
-        (&Method::GET | &Method::HEAD, _) => (StatusCode::NOT_FOUND, "Not found. / ありません。\n".to_owned()),
-        _ => (StatusCode::METHOD_NOT_ALLOWED, "Only GET. / GET のみです。\n".to_owned()),
+fn page(method: &Method, path: &str, headers: &HeaderMap, up: Duration) -> Response<Body> {
+    const TEXT: &str = "text/plain; charset=utf-8";
+    let whole = |text: String| Either::Left(Full::new(Bytes::from(text)));
+    let (status, kind, body) = match (method, path) {
+        (&Method::GET | &Method::HEAD, "/") => (StatusCode::OK, "text/html; charset=utf-8", whole(greeting(headers))),
+        (&Method::GET | &Method::HEAD, "/_health") => (StatusCode::OK, TEXT, whole("ok\n".to_owned())),
+        (&Method::GET | &Method::HEAD, "/uptime") => {
+            (StatusCode::OK, "application/json", whole(format!("{{\"uptime\":\"{}s\"}}\n", up.as_secs())))
+        }
+        (&Method::GET, "/sse") => (StatusCode::OK, "text/event-stream", Either::Right(events())),
+        (&Method::HEAD, "/sse") => (StatusCode::OK, "text/event-stream", whole(String::new())),
+        (&Method::GET | &Method::HEAD, _) => {
+            (StatusCode::NOT_FOUND, TEXT, whole("Not found. / ありません。\n".to_owned()))
+        }
+        _ => (StatusCode::METHOD_NOT_ALLOWED, TEXT, whole("Only GET. / GET のみです。\n".to_owned())),
     };
-    let kind = if status == StatusCode::OK { "text/html; charset=utf-8" } else { "text/plain; charset=utf-8" };
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let head = response.headers_mut();
     for (name, value) in [
@@ -62,6 +86,17 @@ fn page(method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Bytes
         head.insert(header::ALLOW, http::HeaderValue::from_static("GET, HEAD"));
     }
     response
+}
+
+/// Numbers from 0 on, the first at once.
+fn events() -> StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>> {
+    let counting = stream::unfold(0_u64, |count| async move {
+        if count > 0 {
+            tokio::time::sleep(EVENT_EVERY).await;
+        }
+        Some((Ok(Frame::data(Bytes::from(format!("data: {count}\n\n")))), count.saturating_add(1)))
+    });
+    StreamBody::new(counting.boxed())
 }
 
 fn greeting(headers: &HeaderMap) -> String {
@@ -133,6 +168,8 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt;
+
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -167,10 +204,36 @@ mod tests {
     }
 
     #[test]
-    fn only_the_one_page_is_there() {
+    fn there_are_a_page_and_what_programs_ask_for_and_nothing_else() {
         let none = HeaderMap::new();
-        assert_eq!(page(&Method::GET, "/", &none).status(), StatusCode::OK);
-        assert_eq!(page(&Method::GET, "/x", &none).status(), StatusCode::NOT_FOUND);
-        assert_eq!(page(&Method::POST, "/", &none).status(), StatusCode::METHOD_NOT_ALLOWED);
+        let asked = |method: Method, path: &str| page(&method, path, &none, Duration::from_secs(61));
+        for (path, kind) in [
+            ("/", "text/html; charset=utf-8"),
+            ("/_health", "text/plain; charset=utf-8"),
+            ("/uptime", "application/json"),
+            ("/sse", "text/event-stream"),
+        ] {
+            for method in [Method::GET, Method::HEAD] {
+                let answer = asked(method, path);
+                assert_eq!(
+                    (answer.status(), &answer.headers()["content-type"]),
+                    (StatusCode::OK, &kind.parse().unwrap())
+                );
+            }
+        }
+        assert_eq!(asked(Method::GET, "/x").status(), StatusCode::NOT_FOUND);
+        assert_eq!(asked(Method::POST, "/").status(), StatusCode::METHOD_NOT_ALLOWED);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_programs_ask_for_is_as_they_expect() {
+        let body = |path: &str| page(&Method::GET, path, &HeaderMap::new(), Duration::from_secs(61)).into_body();
+        assert_eq!(body("/_health").collect().await.unwrap().to_bytes(), "ok\n");
+        assert_eq!(body("/uptime").collect().await.unwrap().to_bytes(), "{\"uptime\":\"61s\"}\n");
+        let mut events = body("/sse");
+        for n in 0..3 {
+            let event = events.frame().await.unwrap().unwrap().into_data().unwrap();
+            assert_eq!(event, format!("data: {n}\n\n"));
+        }
     }
 }

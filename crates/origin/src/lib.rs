@@ -14,12 +14,13 @@
 //! with the layer for tower that is made of one (feature `tower`).
 //!
 //! Below it, start from [`Connector::builder`]. A connector needs an [`EdgeAddress`], [`Credentials`] (from enrolling, see [`enrol`]
-//! and [`operator`]) and at least one [`Service`]: a web server at a port or a Unix socket, a TCP service, or a
-//! [`StreamHandler`] in this very program, which then needs no listening port at all. It runs inside any tokio runtime,
+//! and [`operator`]) and at least one [`Service`]: a web server at a port or a Unix socket, in clear or in TLS ([`ServiceOptions`] say
+//! whom to believe there), a TCP service, or a [`StreamHandler`] in this very program, which then needs no listening port at all. It runs inside any tokio runtime,
 //! installs nothing global and reads no environment.
 //!
 //! Who may visit is not decided here: the edge admits, and what it opened is served. HTTP is not looked into either; a
-//! stream is bytes between the edge and the service that one of the connector's own rules names.
+//! stream is bytes between the edge and the service that one of the connector's own rules names. TLS with a service is the
+//! connector's, which looks into its certificate and nothing else.
 //!
 //! ```no_run
 //! use tunnel_origin::{Connector, Credentials, EdgeAddress};
@@ -50,15 +51,18 @@ mod identity;
 mod listener;
 mod live;
 pub mod operator;
+mod options;
 mod origin;
 pub mod pem;
 mod published;
+mod reach;
 mod renewal;
 mod serve;
 mod service;
 mod status;
 mod stored;
 mod supervise;
+mod tls;
 mod verifier;
 #[cfg(feature = "tower")]
 pub mod verify;
@@ -68,12 +72,14 @@ pub use credentials::{CredentialStore, Credentials, CredentialsError};
 pub use error::Error;
 pub use identity::{Identity, IdentityError, Machine, Sender};
 pub use listener::{Conn, Listener};
+pub use options::{OptionsError, ServiceOptions};
 pub use origin::{Builder as OriginBuilder, LINKS_EACH, Origin, listen};
 pub use published::{Http, Published, Tcp};
-pub use serve::SERVICE_CONNECT_LIMIT;
+pub use reach::SERVICE_CONNECT_LIMIT;
 pub use service::{Opening, Service, ServiceError, StreamHandler};
 pub use status::{Counters, Status};
 pub use stored::{StoredError, StoredTunnel};
+pub use tls::SERVICE_TLS_LIMIT;
 pub use tunnel_auth::Jwks;
 pub use tunnel_proto::{
     Destination, DestinationRange,

@@ -51,7 +51,6 @@ impl Grace {
 pub(crate) struct Site {
     pub(crate) rules: Arc<Rules>,
     pub(crate) meters: Arc<Meters>,
-    pub(crate) service_limit: Duration,
     pub(crate) grace: Grace,
     /// Cancelled when the connector is to stop in order.
     pub(crate) stop: CancellationToken,
@@ -123,7 +122,7 @@ impl Live {
                 pending = self.incoming.next() => match pending {
                     Some(pending) => {
                         let site = &self.site;
-                        streams.spawn(serve(pending, site.rules.clone(), site.service_limit, site.meters.clone()));
+                        streams.spawn(serve(pending, site.rules.clone(), site.meters.clone()));
                     }
                     None => return self.link.closed().await,
                 },

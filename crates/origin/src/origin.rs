@@ -20,6 +20,7 @@ use crate::{
     credentials::{CredentialStore, Credentials},
     error::Error,
     listener::Listener,
+    options::ServiceOptions,
     published::{Http, Published, Tcp},
     service::Service,
     status::Status,
@@ -87,6 +88,18 @@ impl Origin {
 
     /// Publishes any [`Service`] at `hostname`, and waits until the edge can reach it.
     pub async fn publish(&self, hostname: HostPattern, service: Service) -> Result<Published, Error> {
+        self.publish_with(hostname, service, ServiceOptions::default()).await
+    }
+
+    /// [`Origin::publish`], reached as `options` say.
+    pub async fn publish_with(
+        &self,
+        hostname: HostPattern,
+        service: Service,
+        options: ServiceOptions,
+    ) -> Result<Published, Error> {
+        // Before a tunnel is made for it.
+        options.check(&hostname, &service)?;
         let shared = &self.shared;
         let mut builder = Connector::builder().edge(shared.edge.clone()).connections(shared.connections);
         builder = match &shared.source {
@@ -99,7 +112,7 @@ impl Origin {
         if let Some(agent) = &shared.agent {
             builder = builder.agent(agent.clone());
         }
-        let connector = builder.service(hostname.clone(), service).connect().await?;
+        let connector = builder.service_with(hostname.clone(), service, options).connect().await?;
         self.follow(&connector);
         Ok(Published::new(connector, hostname))
     }

@@ -16,6 +16,7 @@ use crate::{
     connector::Connector,
     error::Error,
     listener::{self, Listener},
+    options::ServiceOptions,
     origin::Origin,
     service::{Opening, Service, ServiceError},
     status::{Counters, Status},
@@ -67,27 +68,34 @@ impl Published {
 pub struct Http {
     origin: Origin,
     hostname: Result<HostPattern, HostnameError>,
+    options: ServiceOptions,
 }
 
 impl Http {
-    pub(crate) const fn new(origin: Origin, hostname: Result<HostPattern, HostnameError>) -> Self {
-        Self { origin, hostname }
+    pub(crate) fn new(origin: Origin, hostname: Result<HostPattern, HostnameError>) -> Self {
+        Self { origin, hostname, options: ServiceOptions::default() }
     }
 
-    /// Publishes the web server at `url`: `http://HOST:PORT` or `unix:/PATH`. Its requests carry the edge's assertion of who
-    /// sent them.
+    /// How the web server is reached, beyond its address.
+    pub fn options(mut self, options: ServiceOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Publishes the web server at `url`: `http://HOST:PORT`, `https://HOST:PORT`, `unix:/PATH` or `unix+tls:/PATH`. Its
+    /// requests carry the edge's assertion of who sent them.
     pub async fn forward(self, url: &str) -> Result<Published, Error> {
         let service: Service = url.parse()?;
         if service.kind() != ServiceKind::Http {
             return Err(ServiceError::Scheme { scheme: scheme(url) }.into());
         }
-        self.origin.publish(self.hostname?, service).await
+        self.origin.publish_with(self.hostname?, service, self.options).await
     }
 
     /// Gives the connections to this program, to be served by its own web server, for example `axum::serve`. Each carries
     /// requests of many visitors, one after the other, in HTTP/1.1.
     pub async fn listen(self) -> Result<Listener, Error> {
-        listen(self.origin, self.hostname?, ServiceKind::Http).await
+        listen(self.origin, self.hostname?, ServiceKind::Http, self.options).await
     }
 
     /// Serves requests with `service`, for example an `axum::Router`, without a socket between. Upgrades work. A
@@ -104,7 +112,7 @@ impl Http {
         let hostname = self.hostname?;
         let verifier = self.origin.verifier(&hostname);
         let handler = move |stream: Stream, _: Opening| serve_one(stream, service.clone(), verifier.clone());
-        self.origin.publish(hostname, Service::handler(ServiceKind::Http, handler)).await
+        self.origin.publish_with(hostname, Service::handler(ServiceKind::Http, handler), self.options).await
     }
 }
 
@@ -159,14 +167,19 @@ impl Tcp {
 
     /// Gives the connections to this program. Each is of one visitor, and says of which.
     pub async fn listen(self) -> Result<Listener, Error> {
-        listen(self.origin, self.hostname?, ServiceKind::Tcp).await
+        listen(self.origin, self.hostname?, ServiceKind::Tcp, ServiceOptions::default()).await
     }
 }
 
-async fn listen(origin: Origin, hostname: HostPattern, kind: ServiceKind) -> Result<Listener, Error> {
+async fn listen(
+    origin: Origin,
+    hostname: HostPattern,
+    kind: ServiceKind,
+    options: ServiceOptions,
+) -> Result<Listener, Error> {
     let (handler, connections) = listener::pair();
     let verifier = origin.verifier(&hostname);
-    let published = origin.publish(hostname, Service::handler(kind, handler)).await?;
+    let published = origin.publish_with(hostname, Service::handler(kind, handler), options).await?;
     Ok(Listener::new(published, connections, verifier))
 }
 

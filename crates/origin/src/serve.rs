@@ -1,63 +1,109 @@
-//! One stream from the edge: find its rule, connect to the service, carry the bytes.
+//! One stream from the edge: find its rule, reach the service, carry the bytes.
 
-use std::{io, net::IpAddr, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    time::Duration,
+};
 
-use tokio::{net::TcpStream, time::timeout};
-use tracing::{debug, info};
+use rustls::ClientConfig;
+use tracing::{debug, info, warn};
 use tunnel_proto::{
     Destination, DestinationRange, HostPattern, Revision, RuleId,
-    dial::{DialError, RelayError, SocketTarget, UnixStream, connect_unix, dial, relay},
-    link::{Pending, Stream},
+    link::Pending,
     message::{HttpOptions, Open, Opening, Rule, ServiceKind, StreamRefusal, Table},
 };
 
 use crate::{
     bastion::{self, Refused, Resolver, Verdict},
-    service::{self, Service, StreamHandler},
+    options::{OptionsError, ServiceOptions},
+    reach::{Unreached, Way},
+    service::{self, Service},
     status::Meters,
+    tls::{Tls, client_config},
 };
-
-/// How long a service may take to accept a connection, unless told otherwise.
-pub const SERVICE_CONNECT_LIMIT: Duration = Duration::from_secs(30);
 
 /// What a connector publishes, and what it says about it.
 pub(crate) struct Rules {
     revision: Revision,
-    rules: Vec<(RuleId, HostPattern, Service)>,
+    rules: Vec<Ingress>,
     resolver: Resolver,
 }
 
+/// One rule: what is published at a hostname, and how it is reached.
+struct Ingress {
+    id: RuleId,
+    hostname: HostPattern,
+    service: Service,
+    kind: ServiceKind,
+    http: HttpOptions,
+    way: Way,
+    trouble: Trouble,
+}
+
 impl Rules {
-    pub(crate) fn new(services: Vec<(HostPattern, Service)>) -> Self {
-        let rules = (0..).map(RuleId).zip(services).map(|(id, (hostname, service))| (id, hostname, service)).collect();
-        Self { revision: Revision(1), rules, resolver: Resolver::default() }
+    /// Rules for these services, each of which may take `limit` to accept a connection unless its options say otherwise.
+    pub(crate) fn new(
+        services: Vec<(HostPattern, Service, ServiceOptions)>,
+        limit: Duration,
+    ) -> Result<Self, OptionsError> {
+        let mut rules = Vec::with_capacity(services.len());
+        // A service at several hostnames has the same options at each; reading whom the system trusts takes its time.
+        let mut last: Option<(ServiceOptions, Arc<ClientConfig>)> = None;
+        for (id, (hostname, service, options)) in (0..).map(RuleId).zip(services) {
+            options.check(&hostname, &service)?;
+            let tls = match options.tls_name(&hostname, &service)? {
+                None => None,
+                Some(name) => {
+                    let config = match last.take_if(|(before, _)| *before == options) {
+                        Some((_, config)) => config,
+                        None => Arc::new(client_config(&options)?),
+                    };
+                    last = Some((options.clone(), config.clone()));
+                    Some(Tls::new(config, name, &options))
+                }
+            };
+            if options.unverified {
+                warn!(%hostname, %service, "the certificate of the service is not verified: no_tls_verify");
+            }
+            rules.push(Ingress {
+                id,
+                kind: options.kind(&service),
+                http: options.http(),
+                way: Way { limit: options.connect_timeout.unwrap_or(limit), tls },
+                hostname,
+                service,
+                trouble: Trouble::default(),
+            });
+        }
+        Ok(Self { revision: Revision(1), rules, resolver: Resolver::default() })
     }
 
     /// The table as it is announced: hostnames and kinds, and nothing of where the services are.
     pub(crate) fn table(&self) -> Table {
-        let rules = self.rules.iter().map(|(id, hostname, service)| Rule {
-            id: *id,
-            hostname: hostname.clone(),
+        let rules = self.rules.iter().map(|rule| Rule {
+            id: rule.id,
+            hostname: rule.hostname.clone(),
             path: None,
-            kind: service.kind(),
-            http: HttpOptions::default(),
+            kind: rule.kind,
+            http: rule.http.clone(),
         });
         Table { revision: self.revision, rules: rules.collect() }
     }
 
     pub(crate) fn hostname(&self, rule: RuleId) -> Option<&HostPattern> {
-        self.rules.iter().find(|(id, ..)| *id == rule).map(|(_, hostname, _)| hostname)
+        self.rules.iter().find(|other| other.id == rule).map(|rule| &rule.hostname)
     }
 
-    /// The service that an opening names, if it is one of ours and the opening fits it; and where to, for a bastion.
-    fn find(&self, open: &Open) -> Result<(&HostPattern, &Service, Option<Destination>), Refused> {
+    /// The rule that an opening names, if it is one of ours and the opening fits it; and where to, for a bastion.
+    fn find(&self, open: &Open) -> Result<(&Ingress, Option<Destination>), Refused> {
         if open.revision != self.revision {
             return Err((StreamRefusal::StaleTable, format!("the table in force is {}", self.revision)));
         }
-        let Some((_, hostname, service)) = self.rules.iter().find(|(id, ..)| *id == open.rule) else {
+        let Some(rule) = self.rules.iter().find(|rule| rule.id == open.rule) else {
             return Err((StreamRefusal::UnknownRule, "no such rule".to_owned()));
         };
-        let kind = service.kind();
+        let kind = rule.kind;
         let wrong = || (StreamRefusal::WrongKind, format!("the rule is for {kind}"));
         // A stream of a web service is shared by visitors, so it belongs to no one of them.
         let shared = matches!(kind, ServiceKind::Http | ServiceKind::H2c);
@@ -74,21 +120,22 @@ impl Rules {
             (None, _) if open.resolve => return Err(wrong()),
             (None, _) => None,
         };
-        Ok((hostname, service, destination))
+        Ok((rule, destination))
     }
 }
 
 /// Serves one stream to its end.
-pub(crate) async fn serve(pending: Pending, rules: Arc<Rules>, limit: Duration, meters: Arc<Meters>) {
+pub(crate) async fn serve(pending: Pending, rules: Arc<Rules>, meters: Arc<Meters>) {
     let Opening::Service(open) = pending.opening.clone() else {
         return refuse(pending, StreamRefusal::Malformed, "an edge opens services".to_owned(), &meters).await;
     };
     let trace = u128::from_be_bytes(open.trace);
-    let (hostname, published, destination) = match rules.find(&open) {
-        Ok((hostname, service, destination)) => (hostname.clone(), service.clone(), destination),
+    let (rule, destination) = match rules.find(&open) {
+        Ok(found) => found,
         Err((code, text)) => return refuse(pending, code, text, &meters).await,
     };
-    let service = match lead(&published, destination.as_ref(), open.resolve, &rules.resolver).await {
+    let hostname = &rule.hostname;
+    let service = match lead(&rule.service, destination.as_ref(), open.resolve, &rules.resolver).await {
         Ok(Led::Service(leads_to)) => leads_to,
         Ok(Led::Addresses(addresses)) => {
             // Whoever asked may have gone.
@@ -102,21 +149,18 @@ pub(crate) async fn serve(pending: Pending, rules: Arc<Rules>, limit: Duration, 
             return refuse(pending, code, text, &meters).await;
         }
     };
-    let connection = match timeout(limit, connect(&service)).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => {
-            debug!(%hostname, %service, %error, "the service cannot be reached");
-            let code = refusal(&error);
-            return refuse(pending, code, format!("{service}: {error}"), &meters).await;
-        }
-        Err(_) => {
-            debug!(%hostname, %service, "the service does not accept the connection in time");
-            let text = format!("{service}: no answer within {} s", limit.as_secs());
-            return refuse(pending, StreamRefusal::ServiceTimeout, text, &meters).await;
+    let connection = match rule.way.connect(&service).await {
+        Ok(connection) => connection,
+        Err(error) => {
+            rule.tell(&service, destination.is_some(), &error);
+            return refuse(pending, error.code(), format!("{service}: {error}"), &meters).await;
         }
     };
+    if rule.trouble.is_over() {
+        info!(%hostname, %service, "the service is reached again");
+    }
     if let Some(destination) = &destination
-        && connection.stays_here(&published)
+        && connection.stays_here(&rule.service)
     {
         let (code, text) = bastion::own(destination);
         info!(%hostname, %destination, trace = format_args!("{trace:032x}"), "destination denied: this machine");
@@ -137,6 +181,36 @@ pub(crate) async fn serve(pending: Pending, rules: Arc<Rules>, limit: Duration, 
     match ended {
         Ok(()) => debug!(%hostname, trace = format_args!("{trace:032x}"), "stream ended"),
         Err(error) => debug!(%hostname, trace = format_args!("{trace:032x}"), %error, "stream was cut"),
+    }
+}
+
+impl Ingress {
+    /// Writes into the log why a service is not reached. What is wrong with a bastion's destination is no concern of this
+    /// machine's, and visitors choose it.
+    fn tell(&self, service: &Service, chosen: bool, error: &Unreached) {
+        let hostname = &self.hostname;
+        if !chosen && self.trouble.is_news(error.to_string()) {
+            warn!(%hostname, %service, %error, help = error.help(), "the service cannot be reached");
+        } else {
+            debug!(%hostname, %service, %error, "the service cannot be reached");
+        }
+    }
+}
+
+/// What keeps a service from being reached, so that the log says it once and not for every request.
+#[derive(Default)]
+struct Trouble(Mutex<Option<String>>);
+
+impl Trouble {
+    fn is_news(&self, what: String) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let differs = known.as_ref() != Some(&what);
+        *known = Some(what);
+        differs
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
     }
 }
 
@@ -176,70 +250,6 @@ async fn lead(
     }
 }
 
-enum Connection {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-    Handler(Arc<dyn StreamHandler>),
-}
-
-async fn connect(service: &Service) -> Result<Connection, DialError> {
-    match service {
-        Service::Http(target) | Service::Tcp(target) => connect_tcp(target).await,
-        Service::Unix(path) => connect_unix(path).await.map(Connection::Unix).map_err(DialError::Connect),
-        Service::Handler { handler, .. } => Ok(Connection::Handler(handler.clone())),
-        // Led to a destination before, or refused.
-        Service::Bastion(_) => Err(DialError::Connect(io::ErrorKind::Unsupported.into())),
-    }
-}
-
-async fn connect_tcp(target: &SocketTarget) -> Result<Connection, DialError> {
-    dial(target).await.map(Connection::Tcp)
-}
-
-impl Connection {
-    /// Whether a bastion's connection has stayed on this machine without leave.
-    fn stays_here(&self, service: &Service) -> bool {
-        let (Service::Bastion(allow), Self::Tcp(tcp)) = (service, self) else { return false };
-        match (tcp.local_addr(), tcp.peer_addr()) {
-            (Ok(local), Ok(peer)) => bastion::stays_here(allow, local, peer),
-            // Gone already.
-            _ => true,
-        }
-    }
-
-    async fn carry(self, mut stream: Stream, opening: service::Opening, meters: &Meters) -> io::Result<()> {
-        let ended = match self {
-            Self::Tcp(mut service) => {
-                let ended = relay(&mut stream, &mut service, &meters.carried).await;
-                if let Err(RelayError::Edge(_)) = ended {
-                    // The visitor's side was cut: the service must not take it for an orderly end.
-                    service.set_zero_linger().ok();
-                }
-                ended
-            }
-            // A Unix socket has no reset; closing it is all that can be said.
-            Self::Unix(mut service) => relay(&mut stream, &mut service, &meters.carried).await,
-            Self::Handler(handler) => return handler.handle(stream, opening).await,
-        };
-        // Dropping a stream that has not ended in both directions resets it.
-        ended.map_err(io::Error::other)
-    }
-}
-
-fn refusal(error: &DialError) -> StreamRefusal {
-    match error {
-        DialError::Resolve { .. } | DialError::NoAddress { .. } => StreamRefusal::ServiceUnreachable,
-        DialError::Connect(error) => match error.kind() {
-            // A socket file without a listener, or none yet, is a service that is not running.
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound | io::ErrorKind::ConnectionReset => {
-                StreamRefusal::ServiceRefused
-            }
-            io::ErrorKind::TimedOut => StreamRefusal::ServiceTimeout,
-            _ => StreamRefusal::ServiceUnreachable,
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,20 +259,25 @@ mod tests {
     }
 
     fn rules() -> Rules {
-        Rules::new(vec![
-            ("www.example.com".parse().unwrap(), "http://127.0.0.1:1".parse().unwrap()),
-            ("db.example.com".parse().unwrap(), "tcp://127.0.0.1:2".parse().unwrap()),
-            ("jump.example.com".parse().unwrap(), "bastion:10.0.0.0/8:22".parse().unwrap()),
-        ])
+        let services = [
+            ("www.example.com", "http://127.0.0.1:1"),
+            ("db.example.com", "tcp://127.0.0.1:2"),
+            ("jump.example.com", "bastion:10.0.0.0/8:22"),
+        ];
+        let plain = |(hostname, service): (&str, &str)| {
+            (hostname.parse().unwrap(), service.parse().unwrap(), ServiceOptions::new())
+        };
+        Rules::new(services.map(plain).into(), Duration::from_secs(1)).unwrap()
     }
 
     #[test]
     fn only_what_stands_in_the_table_is_served() {
         let rules = rules();
-        assert_eq!(rules.find(&open(1, 0)).unwrap().0.as_str(), "www.example.com");
-        assert_eq!(rules.find(&open(1, 1)).unwrap().0.as_str(), "db.example.com");
+        let hostname = |open: &Open| rules.find(open).map(|(rule, _)| rule.hostname.to_string()).unwrap();
+        assert_eq!(hostname(&open(1, 0)), "www.example.com");
+        assert_eq!(hostname(&open(1, 1)), "db.example.com");
         let to = |destination: &str, opening: Open| Open { destination: Some(destination.to_owned()), ..opening };
-        let (_, _, destination) = rules.find(&to("10.0.0.1:22", open(1, 2))).unwrap();
+        let (_, destination) = rules.find(&to("10.0.0.1:22", open(1, 2))).unwrap();
         assert_eq!(destination.unwrap().to_string(), "10.0.0.1:22");
         for (opening, code) in [
             (open(1, 3), StreamRefusal::UnknownRule),
@@ -274,7 +289,7 @@ mod tests {
             (open(1, 2), StreamRefusal::WrongKind),
             (to("10.1:22", open(1, 2)), StreamRefusal::Malformed),
         ] {
-            assert_eq!(rules.find(&opening).unwrap_err().0, code);
+            assert_eq!(rules.find(&opening).err().unwrap().0, code);
         }
     }
 
@@ -295,17 +310,19 @@ mod tests {
     }
 
     #[test]
-    fn each_failure_to_connect_has_its_code() {
-        let connect = |kind: io::ErrorKind| DialError::Connect(kind.into());
-        for (error, code) in [
-            (connect(io::ErrorKind::ConnectionRefused), StreamRefusal::ServiceRefused),
-            (connect(io::ErrorKind::NotFound), StreamRefusal::ServiceRefused),
-            (connect(io::ErrorKind::TimedOut), StreamRefusal::ServiceTimeout),
-            (connect(io::ErrorKind::HostUnreachable), StreamRefusal::ServiceUnreachable),
-            (connect(io::ErrorKind::PermissionDenied), StreamRefusal::ServiceUnreachable),
-            (DialError::NoAddress { host: "x".to_owned() }, StreamRefusal::ServiceUnreachable),
-        ] {
-            assert_eq!(refusal(&error), code);
-        }
+    fn trouble_is_told_once_until_it_changes_or_is_over() {
+        let trouble = Trouble::default();
+        assert!(!trouble.is_over());
+        assert!(trouble.is_news("refused".to_owned()) && !trouble.is_news("refused".to_owned()));
+        assert!(trouble.is_news("no answer".to_owned()));
+        assert!(trouble.is_over() && !trouble.is_over());
+        assert!(trouble.is_news("no answer".to_owned()));
+    }
+
+    #[test]
+    fn options_that_do_not_fit_make_no_rules() {
+        let service = ("a.example.com".parse().unwrap(), "http://localhost".parse().unwrap());
+        let options = ServiceOptions::new().danger_no_tls_verify();
+        assert!(Rules::new(vec![(service.0, service.1, options)], Duration::from_secs(1)).is_err());
     }
 }

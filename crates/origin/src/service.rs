@@ -20,8 +20,12 @@ use crate::hello;
 pub enum Service {
     /// A web server at a host and port, spoken to in clear.
     Http(SocketTarget),
+    /// A web server at a host and port, spoken to in TLS. [`ServiceOptions`](crate::ServiceOptions) say whom to believe.
+    Https(SocketTarget),
     /// A web server at a Unix socket.
     Unix(PathBuf),
+    /// A web server at a Unix socket, spoken to in TLS.
+    UnixTls(PathBuf),
     /// A TCP service at a host and port: bytes as they are.
     Tcp(SocketTarget),
     /// A gateway: the visitor names the destination, and it must be in one of these ranges. What the edge admits and the
@@ -42,23 +46,29 @@ impl Service {
         Self::Handler { kind, handler: Arc::new(handler) }
     }
 
-    /// What streams of this service carry.
+    /// What streams of this service carry, unless [options](crate::ServiceOptions::http2) say otherwise.
     pub const fn kind(&self) -> ServiceKind {
         match self {
-            Self::Http(_) | Self::Unix(_) => ServiceKind::Http,
+            Self::Http(_) | Self::Https(_) | Self::Unix(_) | Self::UnixTls(_) => ServiceKind::Http,
             Self::Tcp(_) => ServiceKind::Tcp,
             Self::Bastion(_) => ServiceKind::Bastion,
             Self::Handler { kind, .. } => *kind,
         }
+    }
+
+    /// Whether the connector does TLS with it.
+    pub const fn has_tls(&self) -> bool {
+        matches!(self, Self::Https(_) | Self::UnixTls(_))
     }
 }
 
 impl FromStr for Service {
     type Err = ServiceError;
 
-    /// Reads `http://host[:port]`, `unix:/path`, `tcp://host:port`, `ssh://host`, `rdp://host`, `smb://host`,
-    /// `bastion:RANGE[,RANGE…]`, `http_status:NNN` or `hello_world`. The schemes of TCP services mean the same and differ in
-    /// the port that is used when none is written.
+    /// Reads `http://host[:port]`, `https://host[:port]`, `unix:/path`, `unix+tls:/path`, `tcp://host:port`, `ssh://host`,
+    /// `rdp://host`, `smb://host`, `bastion:RANGE[,RANGE…]`, `http_status:NNN` or `hello_world`. The schemes of TCP services
+    /// mean the same and differ in the port that is used when none is written. `ws://` and `wss://` mean `http://` and
+    /// `https://`.
     fn from_str(text: &str) -> Result<Self, ServiceError> {
         let owned = || text.to_owned();
         if matches!(text, "hello_world" | "hello-world") {
@@ -71,14 +81,16 @@ impl FromStr for Service {
             return Ok(hello::status(code));
         }
         if let Some(path) = text.strip_prefix("unix:") {
-            let path = PathBuf::from(path);
-            return if path.is_absolute() { Ok(Self::Unix(path)) } else { Err(ServiceError::Path { text: owned() }) };
+            return Ok(Self::Unix(absolute(path).ok_or_else(|| ServiceError::Path { text: owned() })?));
+        }
+        if let Some(path) = text.strip_prefix("unix+tls:") {
+            return Ok(Self::UnixTls(absolute(path).ok_or_else(|| ServiceError::Path { text: owned() })?));
         }
         if let Some(ranges) = text.strip_prefix("bastion") {
             return bastion(ranges.strip_prefix(':').unwrap_or_default());
         }
         let Some((scheme, _)) = text.split_once("://") else {
-            // `unix+tls:/path` and the words of other programs have no `//`.
+            // The words of other programs have no `//`.
             let word = text.split(':').next().unwrap_or_default();
             return match NOT_YET.contains(&word) {
                 true => Err(ServiceError::NotYet { scheme: word.to_owned() }),
@@ -88,8 +100,13 @@ impl FromStr for Service {
         if NOT_YET.contains(&scheme) {
             return Err(ServiceError::NotYet { scheme: scheme.to_owned() });
         }
+        let web: Option<fn(SocketTarget) -> Self> = match scheme {
+            "http" | "ws" => Some(Self::Http),
+            "https" | "wss" => Some(Self::Https),
+            _ => None,
+        };
         let port = TCP_SCHEMES.iter().find(|(name, _)| *name == scheme);
-        if scheme != "http" && port.is_none() {
+        if web.is_none() && port.is_none() {
             return Err(ServiceError::Scheme { scheme: scheme.to_owned() });
         }
         let url = Url::parse(text).map_err(|error| ServiceError::Url { text: owned(), reason: error.to_string() })?;
@@ -101,8 +118,12 @@ impl FromStr for Service {
             return Err(ServiceError::Beyond { text: owned() });
         }
         let target = SocketTarget::from_url(&url, text, port.and_then(|(_, port)| *port))?;
-        Ok(if scheme == "http" { Self::Http(target) } else { Self::Tcp(target) })
+        Ok(web.unwrap_or(Self::Tcp)(target))
     }
+}
+
+fn absolute(path: &str) -> Option<PathBuf> {
+    Some(PathBuf::from(path)).filter(|path| path.is_absolute())
 }
 
 fn bastion(ranges: &str) -> Result<Service, ServiceError> {
@@ -120,13 +141,15 @@ const TCP_SCHEMES: &[(&str, Option<u16>)] =
     &[("tcp", None), ("ssh", Some(22)), ("rdp", Some(3389)), ("smb", Some(445))];
 
 /// Schemes of the compared product that a later version will publish.
-const NOT_YET: &[&str] = &["https", "ws", "wss", "unix+tls", "socks-proxy"];
+const NOT_YET: &[&str] = &["socks-proxy"];
 
 impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http(target) => write!(f, "http://{target}"),
+            Self::Https(target) => write!(f, "https://{target}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::UnixTls(path) => write!(f, "unix+tls:{}", path.display()),
             Self::Tcp(target) => write!(f, "tcp://{target}"),
             Self::Bastion(allow) => {
                 let ranges: Vec<_> = allow.iter().map(ToString::to_string).collect();
@@ -148,15 +171,15 @@ impl fmt::Debug for Service {
 #[non_exhaustive]
 pub enum ServiceError {
     /// Nothing says how to speak to it.
-    #[error("`{text}` has no scheme: write http://HOST:PORT or unix:/PATH")]
+    #[error("`{text}` has no scheme: write http://HOST:PORT, https://HOST:PORT or unix:/PATH")]
     NoScheme {
         /// What was written.
         text: String,
     },
     /// A scheme nobody knows.
     #[error(
-        "`{scheme}` is not a kind of service: use http://HOST:PORT, unix:/PATH, tcp://HOST:PORT, ssh://HOST, rdp://HOST, \
-             smb://HOST, http_status:NNN or hello_world"
+        "`{scheme}` is not a kind of service: use http://HOST:PORT, https://HOST:PORT, unix:/PATH, unix+tls:/PATH, \
+             tcp://HOST:PORT, ssh://HOST, rdp://HOST, smb://HOST, http_status:NNN or hello_world"
     )]
     Scheme {
         /// The scheme.
@@ -199,7 +222,7 @@ pub enum ServiceError {
         text: String,
     },
     /// A relative socket path.
-    #[error("`{text}` is not an absolute path: write unix:/PATH")]
+    #[error("`{text}` is not an absolute path: write unix:/PATH or unix+tls:/PATH")]
     Path {
         /// What was written.
         text: String,
@@ -259,7 +282,14 @@ mod tests {
             ("http://localhost:3000", ServiceKind::Http, "http://localhost:3000"),
             ("http://localhost", ServiceKind::Http, "http://localhost:80"),
             ("http://[::1]:8000/", ServiceKind::Http, "http://[::1]:8000"),
+            ("https://nas.lan", ServiceKind::Http, "https://nas.lan:443"),
+            ("https://192.168.1.5:8443/", ServiceKind::Http, "https://192.168.1.5:8443"),
+            ("https://[fd00::1]", ServiceKind::Http, "https://[fd00::1]:443"),
+            ("ws://localhost:8000", ServiceKind::Http, "http://localhost:8000"),
+            ("ws://localhost", ServiceKind::Http, "http://localhost:80"),
+            ("wss://localhost", ServiceKind::Http, "https://localhost:443"),
             ("unix:/run/app.sock", ServiceKind::Http, "unix:/run/app.sock"),
+            ("unix+tls:/run/app.sock", ServiceKind::Http, "unix+tls:/run/app.sock"),
             ("tcp://127.0.0.1:5432", ServiceKind::Tcp, "tcp://127.0.0.1:5432"),
             ("ssh://localhost", ServiceKind::Tcp, "tcp://localhost:22"),
             ("ssh://localhost:2222", ServiceKind::Tcp, "tcp://localhost:2222"),
@@ -281,15 +311,18 @@ mod tests {
             ("", "no scheme"),
             ("localhost:3000", "no scheme"),
             ("foo://host:1", "`foo`"),
-            ("https://localhost", "`https` cannot be published yet"),
+            ("socks-proxy", "`socks-proxy` cannot be published yet"),
             ("ssh://root@localhost", "no user name"),
             ("rdp://host/x", "untouched"),
             ("bastion", "needs the destinations"),
             ("bastion:", "needs the destinations"),
             ("bastion://10.0.0.1:22", "not a range"),
             ("bastion:10.0.0.0/8", "not a range"),
-            ("unix+tls:/x", "`unix+tls` cannot"),
             ("unix:relative", "absolute"),
+            ("unix+tls:relative", "absolute"),
+            ("https://nas.lan/path", "untouched"),
+            ("wss://u:secret@nas.lan", "no password"),
+            ("https://", "not a service address"),
             ("http://localhost:3000/path", "untouched"),
             ("http://localhost:3000?q", "untouched"),
             ("http://u:secret@localhost", "no password"),

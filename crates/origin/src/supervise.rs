@@ -239,9 +239,8 @@ mod tests {
             agent: "test".to_owned(),
             instance: InstanceId::from_random([2; 16]),
             site: Arc::new(Site {
-                rules: Arc::new(Rules::new(Vec::new())),
+                rules: Arc::new(Rules::new(Vec::new(), Duration::from_secs(1)).unwrap()),
                 meters: Arc::new(Meters::default()),
-                service_limit: Duration::from_secs(1),
                 grace: crate::live::Grace::new(Duration::from_secs(30)),
                 stop: CancellationToken::new(),
             }),

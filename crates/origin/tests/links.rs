@@ -8,5 +8,7 @@ mod edge;
 mod ending;
 #[path = "links/enrolling.rs"]
 mod enrolling;
+#[path = "links/secure.rs"]
+mod secure;
 #[path = "links/serving.rs"]
 mod serving;

@@ -524,6 +524,8 @@ coded! {
         NoTunnel = 13 "no_tunnel",
         /// The application is a bastion: a destination must be named, or what was named is none.
         DestinationRequired = 14 "destination_required",
+        /// There is no TLS with the service: its certificate is not believed, or it does not speak what the rule needs.
+        ServiceTls = 15 "service_tls",
     }
 }
 

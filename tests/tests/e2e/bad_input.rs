@@ -123,6 +123,11 @@ fn wrong_usage_of_connector_is_told() {
             (&["--hostname", WWW, "--bastion", "--allow", "192.168.1.0/24"], &["CIDR:PORT"]),
             (&["--hostname", WWW, "--url", "http://localhost:1", "--allow", "10.0.0.1:22"], &["--bastion"]),
             (&["--hostname", WWW, "--url", "tcp://localhost"], &["port"]),
+            (&["--hostname", WWW, "--url", "http://localhost:1", "--no-tls-verify"], &["--no-tls-verify", "https://"]),
+            (
+                &["--hostname", "*.example.test", "--url", "https://localhost:1", "--match-sni-to-host"],
+                &["*.example.test", "--origin-server-name"],
+            ),
             (&["rnu"], &["rnu"]),
             (&["--hostname", WWW, "--url", "http://localhost:1", "--connections", "many"], &["many"]),
             (&["--hostname", WWW, "--url", "http://localhost:1", "--edge", "https://"], &["https://"]),
@@ -134,7 +139,7 @@ fn wrong_usage_of_connector_is_told() {
         // Built later, refused by name.
         for (args, word) in [
             (&["--hostname", WWW, "--url", "http://localhost:1", "--protocol", "quic"][..], "quic"),
-            (&["--hostname", WWW, "--url", "https://localhost"], "https"),
+            (&["--hostname", WWW, "--url", "socks-proxy"], "socks-proxy"),
             (&["service", "install"], "service"),
         ] {
             let args = [args, &["--config-dir", config]].concat();

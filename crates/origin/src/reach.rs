@@ -1,0 +1,173 @@
+//! Reaching the service of a rule, and carrying bytes to and from it.
+
+use std::{io, sync::Arc, time::Duration};
+
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
+use tunnel_proto::{
+    dial::{DialError, RelayError, UnixStream, connect_unix, dial, relay},
+    link::Stream,
+    message::StreamRefusal,
+};
+
+use crate::{
+    bastion,
+    service::{Opening, Service, StreamHandler},
+    status::Meters,
+    tls::{Tls, TlsFailure},
+};
+
+/// How long a service may take to accept a connection, unless told otherwise.
+pub const SERVICE_CONNECT_LIMIT: Duration = Duration::from_secs(30);
+
+/// How the service of one rule is reached.
+pub(crate) struct Way {
+    /// How long it may take to accept a connection.
+    pub(crate) limit: Duration,
+    /// What comes between the connection and the stream.
+    pub(crate) tls: Option<Tls>,
+}
+
+impl Way {
+    /// Connects to `service`: that of the rule, or where a bastion leads.
+    pub(crate) async fn connect(&self, service: &Service) -> Result<Connection, Unreached> {
+        let socket = match service {
+            Service::Handler { handler, .. } => return Ok(Connection::Handler(handler.clone())),
+            // Led to a destination before, or refused.
+            Service::Bastion(_) => return Err(DialError::Connect(io::ErrorKind::Unsupported.into()).into()),
+            other => timeout(self.limit, socket(other)).await.map_err(|_| Unreached::Late { limit: self.limit })??,
+        };
+        Ok(match &self.tls {
+            Some(tls) => Connection::Tls(Box::new(tls.connect(socket).await?)),
+            None => Connection::Plain(socket),
+        })
+    }
+}
+
+type Socket = Either<TcpStream, UnixStream>;
+
+async fn socket(service: &Service) -> Result<Socket, DialError> {
+    match service {
+        Service::Http(target) | Service::Https(target) | Service::Tcp(target) => dial(target).await.map(Either::Left),
+        Service::Unix(path) | Service::UnixTls(path) => {
+            connect_unix(path).await.map(Either::Right).map_err(DialError::Connect)
+        }
+        Service::Handler { .. } | Service::Bastion(_) => Err(DialError::Connect(io::ErrorKind::Unsupported.into())),
+    }
+}
+
+/// Why a service was not reached.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreached {
+    #[error("{0}")]
+    Dial(#[from] DialError),
+    #[error("no answer within {limit:?}")]
+    Late { limit: Duration },
+    #[error("{0}")]
+    Tls(#[from] TlsFailure),
+}
+
+impl Unreached {
+    /// The stable code for the edge.
+    pub(crate) fn code(&self) -> StreamRefusal {
+        match self {
+            Self::Late { .. } | Self::Tls(TlsFailure::Late { .. }) => StreamRefusal::ServiceTimeout,
+            Self::Tls(_) => StreamRefusal::ServiceTls,
+            Self::Dial(DialError::Resolve { .. } | DialError::NoAddress { .. }) => StreamRefusal::ServiceUnreachable,
+            Self::Dial(DialError::Connect(error)) => match error.kind() {
+                // A socket file without a listener, or none yet, is a service that is not running.
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound | io::ErrorKind::ConnectionReset => {
+                    StreamRefusal::ServiceRefused
+                }
+                io::ErrorKind::TimedOut => StreamRefusal::ServiceTimeout,
+                _ => StreamRefusal::ServiceUnreachable,
+            },
+        }
+    }
+
+    /// What to do about it, for whoever reads the log.
+    pub(crate) fn help(&self) -> &'static str {
+        match (self, self.code()) {
+            (Self::Tls(failure), _) => failure.help(),
+            (_, StreamRefusal::ServiceRefused) => "look whether the service runs and listens there",
+            (_, StreamRefusal::ServiceTimeout) => {
+                "look whether something on the way drops packets; --proxy-connect-timeout gives the service more time"
+            }
+            _ => "check its address",
+        }
+    }
+}
+
+/// A connection to a service.
+pub(crate) enum Connection {
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
+    Handler(Arc<dyn StreamHandler>),
+}
+
+impl Connection {
+    /// Whether a bastion's connection has stayed on this machine without leave.
+    pub(crate) fn stays_here(&self, service: &Service) -> bool {
+        let (Service::Bastion(allow), Self::Plain(Either::Left(tcp))) = (service, self) else { return false };
+        match (tcp.local_addr(), tcp.peer_addr()) {
+            (Ok(local), Ok(peer)) => bastion::stays_here(allow, local, peer),
+            // Gone already.
+            _ => true,
+        }
+    }
+
+    /// Carries bytes until both directions have ended, or one side has broken. The end of a direction in TLS is its
+    /// close_notify; a service that ends without one has broken.
+    pub(crate) async fn carry(self, mut stream: Stream, opening: Opening, meters: &Meters) -> io::Result<()> {
+        let ended = match self {
+            Self::Plain(mut socket) => {
+                let ended = relay(&mut stream, &mut socket, &meters.carried).await;
+                break_also(&ended, &socket);
+                ended
+            }
+            Self::Tls(mut tls) => {
+                let ended = relay(&mut stream, tls.as_mut(), &meters.carried).await;
+                break_also(&ended, tls.get_ref().0);
+                ended
+            }
+            Self::Handler(handler) => return handler.handle(stream, opening).await,
+        };
+        // Dropping a stream that has not ended in both directions resets it.
+        ended.map_err(io::Error::other)
+    }
+}
+
+/// When the visitor's side was cut, the service must not take it for an orderly end. A Unix socket has no reset; closing it is
+/// all that can be said.
+fn break_also(ended: &Result<(), RelayError>, socket: &Socket) {
+    if let (Err(RelayError::Edge(_)), Either::Left(tcp)) = (ended, socket) {
+        tcp.set_zero_linger().ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_to_connect_has_its_code() {
+        let connect = |kind: io::ErrorKind| Unreached::Dial(DialError::Connect(kind.into()));
+        let limit = Duration::from_secs(1);
+        for (error, code) in [
+            (connect(io::ErrorKind::ConnectionRefused), StreamRefusal::ServiceRefused),
+            (connect(io::ErrorKind::NotFound), StreamRefusal::ServiceRefused),
+            (connect(io::ErrorKind::TimedOut), StreamRefusal::ServiceTimeout),
+            (connect(io::ErrorKind::HostUnreachable), StreamRefusal::ServiceUnreachable),
+            (connect(io::ErrorKind::PermissionDenied), StreamRefusal::ServiceUnreachable),
+            (DialError::NoAddress { host: "x".to_owned() }.into(), StreamRefusal::ServiceUnreachable),
+            (Unreached::Late { limit }, StreamRefusal::ServiceTimeout),
+            (TlsFailure::Late { limit }.into(), StreamRefusal::ServiceTimeout),
+            (TlsFailure::Issuer.into(), StreamRefusal::ServiceTls),
+            (TlsFailure::NoHttp2.into(), StreamRefusal::ServiceTls),
+        ] {
+            assert_eq!(error.code(), code, "{error}");
+            assert!(!error.help().is_empty());
+        }
+    }
+}
