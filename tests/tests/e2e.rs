@@ -9,6 +9,8 @@ mod e2e {
     mod ends;
     mod enrol;
     mod evaluations;
+    mod faithful;
+    mod grpc;
     mod guides;
     mod login;
     mod machines;
