@@ -11,6 +11,8 @@ mod e2e {
     mod enrol;
     mod evaluations;
     mod faults;
+    mod faithful;
+    mod grpc;
     mod guides;
     mod login;
     mod machines;

@@ -2,6 +2,9 @@
 
 mod body;
 mod head;
+mod loops;
+mod send;
+mod trailers;
 mod upgrade;
 
 use std::{sync::Arc, time::Duration};
@@ -17,13 +20,21 @@ use crate::{
     Response, State, Visit,
     gate::Permit,
     pages::{BadRequest, Denied, Failure, PageContext, ServiceError},
-    registry::Candidate,
-    upstream::{self, Lease},
+    upstream::Lease,
 };
 
 pub(crate) use self::body::RequestBody;
-use self::body::{AnswerBody, Progress};
-pub(crate) use self::upgrade::{accept as accept_of, is_well_formed as is_well_formed_upgrade, wants as wants_upgrade};
+use self::{
+    body::{AnswerBody, Progress},
+    send::Sending,
+    trailers::{Taken, Trailers},
+};
+pub(crate) use self::{
+    loops::was_here,
+    upgrade::{
+        accept as accept_of, is_well_formed as is_well_formed_upgrade, named as named_upgrade, wants as wants_upgrade,
+    },
+};
 
 /// Forwards one request by its permit. Always answers: with the service's answer, or with a page that says where the way
 /// ends.
@@ -43,13 +54,18 @@ pub(crate) async fn forward(
     let candidates = permit.tunnel().map(|tunnel| state.registry.candidates(tunnel, &visit.host, path));
     let mut candidates = candidates.unwrap_or_default();
     // Whatever else a tunnel's connectors announce for the host: a request goes to a web service and to nothing else.
-    candidates.retain(|candidate| candidate.rule.kind == ServiceKind::Http);
+    candidates.retain(|candidate| matches!(candidate.rule.kind, ServiceKind::Http | ServiceKind::H2c));
     if candidates.is_empty() {
         return failed(Failure::NoTunnel);
     }
-    let Ok(head) = outgoing(state, &visit, &permit, &parts) else { return failed(Failure::BadAnswer) };
-    if upgrade::is_asked(&parts) {
-        let asked = upgrade::Asked::new(parts, head);
+    let Ok(mut head) = outgoing(state, &visit, &permit, &parts) else { return failed(Failure::BadAnswer) };
+    if let Some(protocol) = upgrade::asked(&parts) {
+        // HTTP/2 has no upgrades (RFC 9113 §8.6).
+        candidates.retain(|candidate| candidate.rule.kind == ServiceKind::Http);
+        if candidates.is_empty() {
+            return failed(Failure::BadAnswer);
+        }
+        let asked = upgrade::Asked::new(parts, head, protocol);
         return match upgrade::forward(state, &visit, permit, &candidates, asked).await {
             Ok(response) => response,
             Err(failure) => failed(failure),
@@ -57,11 +73,16 @@ pub(crate) async fn forward(
     }
     let progress = Arc::new(Progress::default());
     let personal = ties_the_stream(&parts.headers, &header::AUTHORIZATION);
-    let repeatable = body.is_end_stream() && parts.method.is_safe();
-    let body = RequestBody::new(body, progress.clone());
-    let request = head.into_request(body);
+    let taken = Taken::by(&parts);
+    let sent_after = Trailers::of_request(&parts, body.size_hint().exact().is_some());
+    if let Some(announcement) = sent_after.announcement() {
+        head.headers.insert(header::TRAILER, announcement);
+    }
+    let bodiless = body.is_end_stream();
+    let request = head.into_request(RequestBody::new(body, progress.clone(), sent_after));
+    let sending = Sending { visit: &visit, permit: &permit, candidates: &candidates, personal, bodiless };
     let sent = tokio::select! {
-        sent = send(state, &visit, &permit, &candidates, request, repeatable, &progress) => sent,
+        sent = sending.send(state, request, &progress) => sent,
         // Dropping what was sent resets its stream: the service gets no more of it, and nobody its answer.
         () = turned_away(state, &permit) => {
             let mut response = Denied::of(&visit).render(context);
@@ -74,7 +95,7 @@ pub(crate) async fn forward(
             if personal || ties_the_stream(response.headers(), &header::WWW_AUTHENTICATE) {
                 lease.own(permit.holder().owner());
             }
-            answer(state, permit, response, lease, progress)
+            answer(state, permit, response, lease, progress, taken)
         }
         // A switch that nobody asked for: what follows on the stream is nothing that a visitor should get.
         Ok(_) => failed(Failure::BadAnswer),
@@ -121,6 +142,10 @@ impl Head {
 /// on, and then our own.
 fn outgoing(state: &State, visit: &Visit, permit: &Permit, parts: &Parts) -> Result<Head, http::Error> {
     let mut headers = head::request(&parts.headers);
+    headers.append(loops::CDN_LOOP, HeaderValue::try_from(loops::name(&state.keys))?);
+    if trailers::asks(&parts.headers) {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
     let authority = match visit.port {
         Some(port) => format!("{}:{port}", visit.host),
         None => visit.host.to_string(),
@@ -150,77 +175,6 @@ fn outgoing(state: &State, visit: &Visit, permit: &Permit, parts: &Parts) -> Res
     Ok(Head { method: parts.method.clone(), uri, headers })
 }
 
-/// Sends a request on an idle stream, else on a fresh one. It is sent again only when it was certainly not sent, or when
-/// sending it twice does no harm and an idle stream had died.
-async fn send(
-    state: &Arc<State>,
-    visit: &Visit,
-    permit: &Permit,
-    candidates: &[Candidate],
-    mut request: Request<RequestBody>,
-    repeatable: bool,
-    progress: &Progress,
-) -> Result<(http::Response<Incoming>, Lease), Failure> {
-    for candidate in candidates {
-        let Some(mut lease) = state.pool.take(candidate, &permit.holder().owner()) else { continue };
-        let again = repeatable.then(|| repeat(&request)).flatten();
-        match exchange(state, &mut lease, request, progress).await {
-            Ok(response) => return Ok((response, lease)),
-            Err(Unanswered::NotSent(back)) => request = *back,
-            Err(Unanswered::Lost) => request = again.ok_or(Failure::BadAnswer)?,
-            Err(Unanswered::Slow) => return Err(Failure::Slow),
-        }
-        break;
-    }
-    let mut lease = upstream::connect(&state.pool, candidates, visit).await?;
-    match exchange(state, &mut lease, request, progress).await {
-        Ok(response) => Ok((response, lease)),
-        Err(Unanswered::Slow) => Err(Failure::Slow),
-        Err(Unanswered::NotSent(_) | Unanswered::Lost) => Err(Failure::BadAnswer),
-    }
-}
-
-/// The same request once more, without a body.
-fn repeat(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    let head =
-        Head { method: request.method().clone(), uri: request.uri().clone(), headers: request.headers().clone() };
-    Some(head.into_request(RequestBody::empty()))
-}
-
-enum Unanswered {
-    NotSent(Box<Request<RequestBody>>),
-    Lost,
-    Slow,
-}
-
-/// One request and the head of its answer. The time limit counts from the last byte of the body that went on.
-async fn exchange(
-    state: &State,
-    lease: &mut Lease,
-    mut request: Request<RequestBody>,
-    progress: &Progress,
-) -> Result<http::Response<Incoming>, Unanswered> {
-    name_host(&mut request, lease);
-    let sending = lease.sender().try_send_request(request);
-    tokio::pin!(sending);
-    let mut seen = progress.bytes();
-    loop {
-        match tokio::time::timeout(state.config.response_timeout, &mut sending).await {
-            Ok(Ok(response)) => return Ok(response),
-            Ok(Err(mut error)) => {
-                return Err(error.take_message().map_or(Unanswered::Lost, |back| Unanswered::NotSent(Box::new(back))));
-            }
-            Err(_) => {
-                let now = progress.bytes();
-                if now == seen {
-                    return Err(Unanswered::Slow);
-                }
-                seen = now;
-            }
-        }
-    }
-}
-
 /// Waits until the visitor is not admitted any more.
 async fn turned_away(state: &State, permit: &Permit) {
     let mut tick = tokio::time::interval(WATCH_EVERY);
@@ -245,15 +199,6 @@ fn ties_the_stream(headers: &HeaderMap, name: &header::HeaderName) -> bool {
     headers.get_all(name).iter().any(ties)
 }
 
-/// Names the host as the service behind this very stream wants to be called; as the visitor called it, if it does not say.
-fn name_host(request: &mut Request<RequestBody>, lease: &Lease) {
-    // Checked when it was announced.
-    let wanted = lease.host_header().and_then(|host| HeaderValue::from_str(host).ok());
-    if let Some(host) = wanted.or_else(|| request.headers().get("x-forwarded-host").cloned()) {
-        request.headers_mut().insert(header::HOST, host);
-    }
-}
-
 /// The service's answer as the visitor gets it.
 fn answer(
     state: &Arc<State>,
@@ -261,10 +206,17 @@ fn answer(
     response: http::Response<Incoming>,
     lease: Lease,
     progress: Arc<Progress>,
+    taken: Taken,
 ) -> Response {
     let (parts, body) = response.into_parts();
-    let headers = head::response(&parts.headers);
-    let mut answer = Response::new(Body::new(AnswerBody::new(body, lease, progress, Watch::new(state, permit))));
+    let mut headers = head::response(&parts.headers);
+    let trailers = Trailers::of_answer(taken, &parts.headers);
+    if let Some(announcement) = trailers.announcement() {
+        headers.insert(header::TRAILER, announcement);
+    }
+    let watch = Arc::new(Watch::new(state, permit));
+    progress.watch(watch.clone());
+    let mut answer = Response::new(Body::new(AnswerBody::new(body, lease, progress, watch, trailers)));
     *answer.status_mut() = parts.status;
     *answer.headers_mut() = headers;
     answer

@@ -16,7 +16,10 @@ use crate::{
     Lang, Reference, Response, State, Visit, forward,
     gate::{self, Asked, Permit, Presented, Turnaway},
     login::Ask,
-    pages::{BadRequest, Denied, LoginRequired, Missing, NotFound, PageContext, StreamProblem, TcpOnly, wants_json},
+    pages::{
+        BadRequest, Denied, LoginRequired, Looped, Missing, NotFound, PageContext, StreamProblem, TcpOnly, is_grpc,
+        wants_json,
+    },
     request::{self, Authority, Malformed},
     reserved::{self, Reserved},
     store::{AuditEvent, AuditRecord},
@@ -130,18 +133,24 @@ async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) ->
         let request = Request::from_parts(parts, Body::new(body));
         return reserved::answer(&reserved, &visit, request).await;
     }
+    if forward::was_here(&state.keys, &parts.headers) {
+        return Looped { host: visit.host.clone(), reference: visit.reference, at: visit.now }
+            .render(&context(state, &parts, visit.lang));
+    }
     let credential = presented(&parts.headers);
     let program = !matches!(credential, Presented::Cookies);
-    let websocket = forward::wants_upgrade(&parts);
-    if parts.headers.contains_key(header::UPGRADE) && websocket && !forward::is_well_formed_upgrade(&parts) {
+    let upgrade = forward::wants_upgrade(&parts);
+    let named = forward::named_upgrade(&parts).map(str::to_owned);
+    if upgrade && named.is_none() && !forward::is_well_formed_upgrade(&parts) {
         return malformed(state, door, &parts, Malformed::Framing);
     }
+    let websocket = upgrade && named.is_none();
     let query = parts.uri.query().unwrap_or_default();
     let ask = Ask { visit: &visit, headers: &parts.headers, query };
     let mut context = desk.context(&ask);
     // Whoever shows a token is a program: it gets an answer and no way to a login, and a cookie beside it does not count.
     context.json |= program;
-    let asked = Asked { visit: &visit, path, headers: &parts.headers, credential: &credential, websocket };
+    let asked = Asked { visit: &visit, path, headers: &parts.headers, credential: &credential, websocket: upgrade };
     match gate::admit(state.gate(&snapshot), asked) {
         // Asked only of those who are admitted: nobody else learns what is there.
         Ok(permit) if is_tcp(state, &permit, &visit.host, path) => match (websocket, program || permit.is_public()) {
@@ -150,6 +159,9 @@ async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) ->
             (true, false) => LoginRequired { reference: visit.reference }.render(&context),
             (false, _) => TcpOnly::of(&visit).render(&context),
         },
+        Ok(permit) if named.as_ref().is_some_and(|name| !permit.lists_upgrade(name)) => {
+            malformed(state, door, &parts, Malformed::Framing)
+        }
         Ok(permit) => forward::forward(state, visit.clone(), &context, permit, parts, body).await,
         Err(Turnaway::BadCredential) => LoginRequired { reference: visit.reference }.render(&context),
         Err(Turnaway::Login(app)) => match snapshot.policies.application(&app) {
@@ -244,7 +256,8 @@ fn malformed(state: &State, door: Door, parts: &Parts, fault: Malformed) -> Resp
 /// The context of a page for a request that gets no further than this door.
 fn context(state: &State, parts: &Parts, lang: Lang) -> PageContext {
     let mut context = PageContext::new(state.config.zone.clone(), lang);
-    context.json = wants_json(&parts.headers);
+    context.grpc = is_grpc(&parts.headers);
+    context.json = context.grpc || wants_json(&parts.headers);
     context.no_administrator_yet = !state.snapshot.load().has_administrator();
     context
 }

@@ -61,7 +61,8 @@ pub struct Asked<'a> {
     pub headers: &'a HeaderMap,
     /// By what the visitor is to be known.
     pub credential: &'a Presented,
-    /// Whether it asks for a WebSocket, which `SameSite` cookies do not protect among the hosts of one zone.
+    /// Whether it asks for a WebSocket, or for another upgrade, which `SameSite` cookies do not protect among the hosts of one
+    /// zone.
     pub websocket: bool,
 }
 
@@ -96,6 +97,7 @@ pub struct Permit {
     app: AppId,
     compatible_headers: bool,
     assertion: AssertionAlgorithm,
+    upgrades: Vec<String>,
     tunnel: Option<TunnelId>,
     holder: Holder,
     until: UnixTime,
@@ -149,6 +151,11 @@ impl Permit {
     /// How the assertion is signed.
     pub const fn assertion(&self) -> AssertionAlgorithm {
         self.assertion
+    }
+
+    /// Whether every application concerned lists a protocol for upgrades.
+    pub fn lists_upgrade(&self, protocol: &str) -> bool {
+        self.upgrades.iter().any(|listed| listed.eq_ignore_ascii_case(protocol))
     }
 
     /// The tunnel that the host is routed to, if any.
@@ -232,6 +239,8 @@ struct Required<'a> {
     front: &'a Application,
     /// Those that are not public under these circumstances; all of them must admit the holder.
     closed: Vec<&'a Application>,
+    /// The protocols for upgrades that each of them lists, public or not.
+    upgrades: Vec<String>,
     /// When a rule about time may close what is public.
     holds_until: UnixTime,
 }
@@ -323,8 +332,10 @@ impl<'a> Gate<'a> {
         }
         let matched = reach.applications(self.snapshot, &visit.host);
         let (front, all) = matched.required().ok_or(Turnaway::Unknown)?;
-        let mut required = Required { front, closed: Vec::new(), holds_until: NEVER };
+        let upgrades = front.upgrades.clone();
+        let mut required = Required { front, closed: Vec::new(), upgrades, holds_until: NEVER };
         for app in all {
+            required.upgrades.retain(|one| app.upgrades.iter().any(|other| one.eq_ignore_ascii_case(other)));
             // A bastion leads nowhere without saying who to.
             match self.is_public(app, visit).filter(|_| destination.is_none()) {
                 Some(until) => required.holds_until = required.holds_until.min(until),
@@ -379,7 +390,7 @@ impl<'a> Gate<'a> {
             Holder::Person(session) => Turnaway::Denied(Some(session.clone())),
             Holder::Machine(_) | Holder::Anybody => Turnaway::Denied(None),
         };
-        let Required { front: app, closed, mut holds_until } = required;
+        let Required { front: app, closed, upgrades, mut holds_until } = required;
         let mut until = match holder.until(self.snapshot, visit.now) {
             Some(until) => until,
             None if may_log_in => return Err(self.stranger(visit, closed.first().copied().unwrap_or(app))),
@@ -407,6 +418,7 @@ impl<'a> Gate<'a> {
             app: app.id,
             compatible_headers: app.compatible_headers,
             assertion: app.assertion,
+            upgrades,
             tunnel: self.snapshot.tunnel_for(&visit.host),
             holder,
             until,

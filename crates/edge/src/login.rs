@@ -41,7 +41,7 @@ use crate::{
     countries::Countries,
     evaluations::Evaluations,
     keys::Keys,
-    pages::{Denied, EdgeFault, LoginRequired, NoAdministrator, PageContext, StartAgain, wants_json},
+    pages::{Denied, EdgeFault, LoginRequired, NoAdministrator, PageContext, StartAgain, is_grpc, wants_json},
     session::{
         Session, Sessions,
         cookie::{self, LOGIN_COOKIE, LOGIN_LIFE},
@@ -120,7 +120,8 @@ impl<'a> Desk<'a> {
         let mut context = PageContext::new(self.zone.clone(), ask.visit.lang);
         context.admin_contact = self.contact.cloned();
         context.no_administrator_yet = !self.snapshot.has_administrator();
-        context.json = wants_json(ask.headers);
+        context.grpc = is_grpc(ask.headers);
+        context.json = context.grpc || wants_json(ask.headers);
         context
     }
 

@@ -44,14 +44,14 @@ pub use self::{
     denied::Denied,
     enroll::{ApproveConnector, ApproveProblem, EnrolResult, HostChoice},
     errors::{
-        BadRequest, EdgeFault, Failure, ForgedForm, LoginRequired, MethodNotAllowed, Missing, NotFound, ServiceError,
-        TcpOnly, TooManyRequests,
+        BadRequest, EdgeFault, Failure, ForgedForm, LoginRequired, Looped, MethodNotAllowed, Missing, NotFound,
+        ServiceError, TcpOnly, TooManyRequests,
     },
     login::{EmailProblem, Leaving, Login, MethodChoice, Pin, PinProblem, StartAgain},
     logout::{LoggedOut, LogoutAsk},
     moment::Moment,
     passkey::{Invitation, InvitationClosed, PasskeyButton, PasskeyProblem},
-    reply::{csp, wants_json},
+    reply::{csp, is_grpc, wants_json},
     setup::{NoAdministrator, SetupDone, SetupEmail, SetupLapsed, SetupPin},
     trouble::{LoginTrial, LoginTrouble, TrialAsk, TrialLapsed, Trouble},
 };
@@ -77,12 +77,14 @@ pub struct PageContext {
     pub no_administrator_yet: bool,
     /// The request is a program's or a script's, not a person's navigation: failures are JSON (see [`wants_json`]).
     pub json: bool,
+    /// The request is a call of gRPC (see [`is_grpc`]): failures are in its own form.
+    pub grpc: bool,
 }
 
 impl PageContext {
     /// A context without contact, query or notice, for a person's navigation.
     pub fn new(zone: Hostname, lang: Lang) -> Self {
-        Self { zone, lang, query: None, admin_contact: None, no_administrator_yet: false, json: false }
+        Self { zone, lang, query: None, admin_contact: None, no_administrator_yet: false, json: false, grpc: false }
     }
 
     /// The words under `key` in the page's language.

@@ -93,9 +93,6 @@ impl Rules {
             if rules.iter().any(|other| other.id == rule.id) {
                 return Err(refuse(Some(rule.id), TableRefusal::DuplicateRule, "two rules with one id"));
             }
-            if rule.kind == ServiceKind::H2c {
-                return Err(refuse(Some(rule.id), TableRefusal::KindUnsupported, "this edge does not speak `h2c` yet"));
-            }
             let host = rule.http.host_header.as_deref();
             if host.is_some_and(|host| crate::request::Authority::parse(host.as_bytes()).is_none()) {
                 return Err(refuse(Some(rule.id), TableRefusal::BadHostHeader, "not a host"));

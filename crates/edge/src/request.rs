@@ -155,6 +155,12 @@ fn check_framing(headers: &HeaderMap, version: Version) -> Result<(), Malformed>
     if headers.keys().any(alike) { Err(Malformed::Framing) } else { Ok(()) }
 }
 
+/// Whether a connection that became this protocol would carry requests that nobody judged.
+pub(crate) fn carries_requests(protocol: &str) -> bool {
+    let name = protocol.split('/').next().unwrap_or_default();
+    ["h2c", "h2", "h3", "http", "tls"].iter().any(|other| name.eq_ignore_ascii_case(other))
+}
+
 /// A header name as lenient servers read it: some take `_` and `.` for `-`, and gateways to CGI take whatever is no letter
 /// or digit for `_` (`http` has made the name lower-case).
 pub fn normal(name: &str) -> String {

@@ -2,7 +2,10 @@
 //!
 //! A stream carries the requests of many visitors, one after the other, and no identity of its own. It is used again only
 //! when its request was sent whole and its answer read whole and hyper agrees; one that saw NTLM or Negotiate, by which
-//! services authenticate the connection, serves the session that it saw and no other (S1c).
+//! services authenticate the connection, serves the session that it saw and no other (S1c). Where the service speaks HTTP/2,
+//! a stream carries many requests at a time ([`shared`]).
+
+mod shared;
 
 use std::{
     collections::HashMap,
@@ -10,16 +13,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyper::client::conn::http1::{self, SendRequest};
+use futures::future::Either;
+use http::Request;
+use hyper::{
+    body::Incoming,
+    client::conn::{
+        TrySendError,
+        http1::{self, SendRequest},
+    },
+};
 use hyper_util::rt::TokioIo;
 use tunnel_proto::{
     LinkId, Revision, RuleId,
     link::{Link, OpenError, Stream},
-    message::{Open, StreamRefusal, StreamRefused},
+    message::{Open, ServiceKind, StreamRefusal, StreamRefused},
 };
 
 use crate::{Visit, pages::Failure, registry::Candidate, store::SecretHash};
 
+use self::shared::{Seat, Shared};
 use super::forward::RequestBody;
 
 /// Idle streams kept for one rule of one link.
@@ -37,13 +49,17 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(35);
 /// The largest head of an answer, in bytes (T11).
 const HEAD_MAX: usize = 64 * 1024;
 
-/// A stream that speaks HTTP/1.1.
-pub(crate) type Sender = SendRequest<RequestBody>;
+/// Connections kept for one rule of one link that speak HTTP/2.
+const SHARED_PER_RULE: usize = 8;
 
-/// Idle streams.
+/// A stream that speaks HTTP/1.1.
+type Sender = SendRequest<RequestBody>;
+
+/// Streams that can be used again: idle ones that speak HTTP/1.1, and all that speak HTTP/2.
 #[derive(Default)]
 pub struct Pool {
     idle: Mutex<HashMap<Key, Vec<(Sender, Instant)>>>,
+    shared: Mutex<HashMap<Key, Vec<Arc<Shared>>>>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -58,15 +74,37 @@ struct Key {
 pub(crate) struct Lease {
     pool: Arc<Pool>,
     key: Key,
-    sender: Sender,
+    speaks: Speaks,
     link: Link,
     host_header: Option<String>,
 }
 
+/// How a stream is spoken to.
+enum Speaks {
+    Http1(Sender),
+    Http2(Seat),
+}
+
 impl Lease {
-    /// The stream.
-    pub(crate) fn sender(&mut self) -> &mut Sender {
-        &mut self.sender
+    fn new(pool: &Arc<Pool>, candidate: &Candidate, key: Key, speaks: Speaks) -> Self {
+        let (link, host_header) = (candidate.uplink.link.clone(), candidate.rule.http.host_header.clone());
+        Self { pool: pool.clone(), key, speaks, link, host_header }
+    }
+
+    /// Sends a request. Dropping what this gives resets it.
+    pub(crate) fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<http::Response<Incoming>, TrySendError<Request<RequestBody>>>> {
+        match &mut self.speaks {
+            Speaks::Http1(sender) => Either::Left(sender.try_send_request(request)),
+            Speaks::Http2(seat) => Either::Right(seat.sender.try_send_request(request)),
+        }
+    }
+
+    /// Whether HTTP/2 is spoken on it.
+    pub(crate) const fn is_http2(&self) -> bool {
+        matches!(self.speaks, Speaks::Http2(_))
     }
 
     /// The `Host` that the service at its end wants to see, if not the visitor's.
@@ -74,34 +112,46 @@ impl Lease {
         self.host_header.as_deref()
     }
 
-    /// Ties the stream to a session for good.
+    /// Ties the stream to a session for good; one that others are using takes no more requests instead.
     pub(crate) fn own(&mut self, session: SecretHash) {
-        self.key.owner = Some(session);
+        match &self.speaks {
+            Speaks::Http1(_) => self.key.owner = Some(session),
+            Speaks::Http2(seat) if self.key.owner.is_none() => seat.retire(),
+            Speaks::Http2(_) => {}
+        }
     }
 
     /// Gives the stream back once it is ready for another request; closes it when it is not soon.
-    pub(crate) fn release(mut self) {
+    pub(crate) fn release(self) {
+        let Self { pool, key, speaks, link, .. } = self;
+        let Speaks::Http1(mut sender) = speaks else { return };
         tokio::spawn(async move {
-            let ready = tokio::time::timeout(READY_PATIENCE, self.sender.ready()).await;
-            if matches!(ready, Ok(Ok(()))) && !self.link.is_draining() {
-                self.pool.clone().put(self.key, self.sender);
+            let ready = tokio::time::timeout(READY_PATIENCE, sender.ready()).await;
+            if matches!(ready, Ok(Ok(()))) && !link.is_draining() {
+                pool.put(key, sender);
             }
         });
     }
 }
 
 impl Pool {
-    /// An idle stream for `candidate`: the session's own if there is one, else a common one.
-    pub(crate) fn take(self: &Arc<Self>, candidate: &Candidate, session: &SecretHash) -> Option<Lease> {
+    /// A stream for `candidate` that can be used again: the session's own if there is one, else a common one. What is
+    /// `personal` goes on no connection that others use at the same time.
+    pub(crate) fn take(self: &Arc<Self>, candidate: &Candidate, session: &SecretHash, personal: bool) -> Option<Lease> {
         let common = Key::of(candidate);
         let own = Key { owner: Some(*session), ..common.clone() };
+        if candidate.rule.kind == ServiceKind::H2c {
+            let shared = self.shared();
+            let seat = |key: Key| Some((shared.get(&key)?.iter().find_map(Shared::seat)?, key));
+            let (seat, key) = seat(own).or_else(|| if personal { None } else { seat(common) })?;
+            return Some(Lease::new(self, candidate, key, Speaks::Http2(seat)));
+        }
         let mut idle = self.idle();
         [own, common].into_iter().find_map(|key| {
             let kept = idle.get_mut(&key)?;
             while let Some((sender, since)) = kept.pop() {
                 if sender.is_ready() && since.elapsed() < IDLE_MAX {
-                    let (link, host_header) = (candidate.uplink.link.clone(), candidate.rule.http.host_header.clone());
-                    return Some(Lease { pool: self.clone(), key, sender, link, host_header });
+                    return Some(Lease::new(self, candidate, key, Speaks::Http1(sender)));
                 }
             }
             idle.remove(&key);
@@ -118,9 +168,20 @@ impl Pool {
         }
     }
 
+    /// Keeps a connection for others to share.
+    fn share(&self, key: Key, connection: Arc<Shared>) {
+        let mut shared = self.shared();
+        let kept = shared.entry(key).or_default();
+        kept.retain(|connection| connection.is_kept());
+        if kept.len() < SHARED_PER_RULE {
+            kept.push(connection);
+        }
+    }
+
     /// Closes every idle stream on a link, which is to end.
     pub(crate) fn forget(&self, link: LinkId) {
         self.idle().retain(|key, _| key.link != link);
+        self.shared().retain(|key, _| key.link != link);
     }
 
     /// Closes streams that have been idle for long. Called now and then.
@@ -129,6 +190,14 @@ impl Pool {
             kept.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < IDLE_MAX);
             !kept.is_empty()
         });
+        self.shared().retain(|_, kept| {
+            kept.retain(|connection| connection.is_kept());
+            !kept.is_empty()
+        });
+    }
+
+    fn shared(&self) -> MutexGuard<'_, HashMap<Key, Vec<Arc<Shared>>>> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn idle(&self) -> MutexGuard<'_, HashMap<Key, Vec<(Sender, Instant)>>> {
@@ -142,10 +211,23 @@ impl Key {
     }
 }
 
-/// A fresh stream to the service, on the first of `candidates` that takes it, spoken to in HTTP/1.1.
-pub(crate) async fn connect(pool: &Arc<Pool>, candidates: &[Candidate], visit: &Visit) -> Result<Lease, Failure> {
+/// A fresh stream to the service, on the first of `candidates` that takes it, spoken to as its rule says. With an owner it
+/// is that session's from the beginning.
+pub(crate) async fn connect(
+    pool: &Arc<Pool>,
+    candidates: &[Candidate],
+    visit: &Visit,
+    owner: Option<SecretHash>,
+) -> Result<Lease, Failure> {
     let opening = |on: &Candidate| Open::new(on.revision, on.rule.id, visit.source, crate::random());
     let (candidate, stream) = open(candidates, opening).await?;
+    let key = Key { owner, ..Key::of(candidate) };
+    if candidate.rule.kind == ServiceKind::H2c {
+        let connection = Shared::begin(stream).await.map_err(|_| Failure::BadAnswer)?;
+        let seat = connection.seat().ok_or(Failure::BadAnswer)?;
+        pool.share(key.clone(), connection);
+        return Ok(Lease::new(pool, candidate, key, Speaks::Http2(seat)));
+    }
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(HEAD_MAX)
         .handshake(TokioIo::new(stream))
@@ -156,8 +238,7 @@ pub(crate) async fn connect(pool: &Arc<Pool>, candidates: &[Candidate], visit: &
             tracing::debug!(%error, "a stream to a service ended");
         }
     });
-    let (link, host_header) = (candidate.uplink.link.clone(), candidate.rule.http.host_header.clone());
-    Ok(Lease { pool: pool.clone(), key: Key::of(candidate), sender, link, host_header })
+    Ok(Lease::new(pool, candidate, key, Speaks::Http1(sender)))
 }
 
 /// Why no stream to a service was opened.

@@ -100,6 +100,9 @@ pub struct Application {
     /// Further origins (`https://HOST[:PORT]`) whose pages may open WebSockets to it with the visitor's cookie.
     #[serde(default)]
     pub websocket_origins: Vec<String>,
+    /// Protocols other than WebSocket that a connection to it may be upgraded to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upgrades: Vec<String>,
     /// Whether the origin also gets the `Cf-Access-*` headers.
     #[serde(default = "yes")]
     pub compatible_headers: bool,
@@ -133,6 +136,7 @@ impl Application {
             login_methods: Vec::new(),
             policies,
             websocket_origins: Vec::new(),
+            upgrades: Vec::new(),
             compatible_headers: true,
             device_login: true,
             provisional: false,

@@ -4,6 +4,8 @@
 
 #[path = "embedding/examples.rs"]
 mod examples;
+#[path = "embedding/http2.rs"]
+mod http2;
 #[path = "embedding/identities.rs"]
 mod identities;
 #[path = "embedding/keys.rs"]

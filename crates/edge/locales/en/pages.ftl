@@ -104,6 +104,9 @@ form-title = This form did not come from here
 form-text = The form was opened too long ago, or in another window, or another site sent it. Nothing was changed; please open it again.
 form-error = 403, form not accepted
 form-next = Open the form again
+loop-title = This address leads back to itself
+loop-text = The service behind <span class="mono">{ $host }</span> sends its requests here again, so that they would never arrive. Whoever publishes it has to name another address of the service.
+loop-error = 508, loop
 many-title = Too many requests
 many-text = A lot came from your network in a short time. Please wait a moment, then try again.
 many-error = 429, too many requests

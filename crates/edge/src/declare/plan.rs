@@ -131,6 +131,7 @@ fn application(
     Application {
         login_methods: item.body.login_methods.iter().map(|name| name.value.clone()).collect(),
         websocket_origins: item.body.websocket_origins.clone(),
+        upgrades: item.body.upgrades.clone(),
         compatible_headers: item.body.compatible_headers,
         device_login: item.body.device_login,
         session_duration: item.body.session_duration,

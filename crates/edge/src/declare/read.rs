@@ -50,6 +50,7 @@ pub(super) struct ApplicationText {
     pub(super) login_methods: Vec<At<Name>>,
     pub(super) policies: Vec<At<Name>>,
     pub(super) websocket_origins: Vec<String>,
+    pub(super) upgrades: Vec<String>,
     pub(super) compatible_headers: bool,
     pub(super) device_login: bool,
     pub(super) session_duration: Option<Duration>,
@@ -81,6 +82,7 @@ const APPLICATION: Keys = Keys {
         "login_methods",
         "policies",
         "websocket_origins",
+        "upgrades",
         "compatible_headers",
         "device_login",
         "session_duration",
@@ -89,6 +91,8 @@ const APPLICATION: Keys = Keys {
     ],
     later: &["cors", "service_tokens"],
 };
+/// The most protocols that an application may list.
+const UPGRADES_MAX: usize = 8;
 const TUNNEL: Keys = Keys { known: &["name", "hostnames"], later: &["rules", "services"] };
 
 /// Reads a file.
@@ -255,6 +259,7 @@ impl Reader {
             fields.get("login_methods").map_or(Some(Vec::new()), |node| self.names(node, "login_methods"));
         let origins = fields.get("websocket_origins");
         let origins = origins.map_or(Some(Vec::new()), |node| self.many(node, "websocket_origins", scalar::origin));
+        let upgrades = fields.get("upgrades").map_or(Some(Vec::new()), |node| self.upgrades(node));
         let mut switch = |name: &str| {
             fields.get(name).map_or(Some(true), |node| match node.value {
                 Value::Bool(value) => Some(value),
@@ -278,6 +283,7 @@ impl Reader {
                 login_methods: login_methods?,
                 policies: policies?,
                 websocket_origins: origins?.into_iter().map(|origin| origin.value).collect(),
+                upgrades: upgrades?,
                 compatible_headers: compatible_headers?,
                 device_login: device_login?,
                 session_duration: session_duration?,
@@ -285,6 +291,20 @@ impl Reader {
                 assertion: assertion?,
             },
         })
+    }
+
+    fn upgrades(&mut self, node: &Node) -> Option<Vec<String>> {
+        let mut upgrades: Vec<String> = Vec::new();
+        for At { at, value } in self.many(node, "upgrades", scalar::upgrade)? {
+            if upgrades.iter().any(|other| other.eq_ignore_ascii_case(&value)) {
+                return self.wrong(at, "`upgrades` has this twice");
+            }
+            upgrades.push(value);
+        }
+        match upgrades.len() > UPGRADES_MAX {
+            true => self.wrong(node.at, format!("`upgrades` has more than {UPGRADES_MAX} protocols")),
+            false => Some(upgrades),
+        }
     }
 
     fn tunnel(&mut self, node: &Node, what: &str) -> Option<Item<TunnelText>> {

@@ -9,6 +9,7 @@ use url::Host;
 
 use crate::{
     outbound,
+    request::carries_requests,
     store::{IDLE_MIN, LOGIN_MIN, OpenIdMethod, SESSION_MAX},
 };
 
@@ -134,6 +135,30 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
     }
 }
 
+/// The longest name of a protocol, in bytes.
+const PROTOCOL_MAX: usize = 32;
+
+/// A protocol for the field `Upgrade`: a name, or a name and a version (RFC 9110 §7.8).
+pub(super) fn upgrade(text: &str) -> Result<String, String> {
+    let (name, version) = text.split_once('/').map_or((text, None), |(name, version)| (name, Some(version)));
+    let token = |text: &str| !text.is_empty() && text.bytes().all(is_token);
+    if text.len() > PROTOCOL_MAX || !token(name) || !version.is_none_or(token) {
+        return Err(format!("`{text}` is not a protocol: write the word of its `Upgrade` field, for example `tcp`"));
+    }
+    if name.eq_ignore_ascii_case("websocket") {
+        return Err("WebSockets pass without being listed: leave `websocket` out".to_owned());
+    }
+    if carries_requests(text) {
+        return Err(format!("`{text}` cannot be listed: what it carries are requests that the edge could not judge"));
+    }
+    Ok(text.to_owned())
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 /// The address of a service that is asked about people, or of its keys. A private one is let through only if that is
 /// declared; only then is plain HTTP, which in turn is spoken to private addresses only.
 pub(super) fn evaluation(text: &str, private: bool) -> Result<String, String> {
@@ -243,6 +268,22 @@ mod tests {
         assert_eq!(origin("https://a.example:8443"), Ok("https://a.example:8443".to_owned()));
         for text in ["a.example", "https://a.example/x", "ftp://a.example", "https://u@a.example", "null", "*"] {
             assert!(origin(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_protocols_whose_bytes_are_no_requests_can_be_listed() {
+        // H8
+        for text in ["tcp", "SPDY/3.1", "x-mine", "Foo/bar"] {
+            assert_eq!(upgrade(text), Ok(text.to_owned()));
+        }
+        for text in
+            ["websocket", "WebSocket", "websocket/13", "h2c", "H2C", "http/2.0", "HTTP/3", "http", "TLS/1.0", "tls"]
+        {
+            assert!(upgrade(text).is_err(), "{text:?}");
+        }
+        for text in ["", "a b", "a,b", "a/", "/a", "a/b/c", "a;b", "\u{e9}", &"x".repeat(33)] {
+            assert!(upgrade(text).unwrap_err().contains("is not a protocol"), "{text:?}");
         }
     }
 

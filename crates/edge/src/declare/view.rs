@@ -83,6 +83,8 @@ pub(super) struct ApplicationView {
     policies: Vec<Name>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     websocket_origins: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    upgrades: Vec<String>,
     #[serde(skip_serializing_if = "is_true")]
     compatible_headers: bool,
     #[serde(skip_serializing_if = "is_true")]
@@ -102,7 +104,7 @@ pub(super) struct TunnelView {
 }
 
 /// The fields in the order in which they are told.
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 20] = [
     "duration",
     "idle",
     "type",
@@ -119,6 +121,7 @@ const FIELDS: [&str; 19] = [
     "login_methods",
     "policies",
     "websocket_origins",
+    "upgrades",
     "compatible_headers",
     "device_login",
     "assertion",
@@ -215,6 +218,7 @@ impl ApplicationView {
             login_methods: app.login_methods.clone(),
             policies: app.policies.clone(),
             websocket_origins: app.websocket_origins.clone(),
+            upgrades: app.upgrades.clone(),
             compatible_headers: app.compatible_headers,
             device_login: app.device_login,
             session_duration: app.session_duration.map(duration_text),

@@ -1,9 +1,9 @@
-//! Bodies on their way: streamed, counted, without trailers.
+//! Bodies on their way: streamed, counted, with those trailers that may go on.
 
 use std::{
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
@@ -14,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use super::{WATCH_EVERY, Watch};
+use super::{WATCH_EVERY, Watch, trailers::Trailers};
 use crate::upstream::Lease;
 
 /// How far a request's body has come.
@@ -23,6 +23,8 @@ pub(super) struct Progress {
     bytes: AtomicU64,
     ended: AtomicBool,
     failed: AtomicBool,
+    /// Who looks whether the visitor is still admitted, from the answer's head on.
+    watch: OnceLock<Arc<Watch>>,
 }
 
 impl Progress {
@@ -35,19 +37,31 @@ impl Progress {
         self.ended.load(Relaxed)
     }
 
+    /// From now on the request is judged beside its answer, and after it.
+    pub(super) fn watch(&self, watch: Arc<Watch>) {
+        self.watch.set(watch).ok();
+    }
+
     /// Whether the visitor sent what is no body, or went away.
     pub(super) fn has_failed(&self) -> bool {
         self.failed.load(Relaxed)
     }
 }
 
-/// A visitor's body. Its trailers are not forwarded: they could spell any header.
-pub(crate) struct RequestBody(Option<(Incoming, Arc<Progress>)>);
+/// A visitor's body. It is cut when the visitor is not admitted any more, also if its answer was over before it.
+pub(crate) struct RequestBody(Option<Sent>);
+
+struct Sent {
+    body: Incoming,
+    progress: Arc<Progress>,
+    trailers: Trailers,
+    looked: Instant,
+}
 
 impl RequestBody {
-    pub(super) fn new(body: Incoming, progress: Arc<Progress>) -> Self {
+    pub(super) fn new(body: Incoming, progress: Arc<Progress>, trailers: Trailers) -> Self {
         progress.ended.store(body.is_end_stream(), Relaxed);
-        Self(Some((body, progress)))
+        Self(Some(Sent { body, progress, trailers, looked: Instant::now() }))
     }
 
     pub(super) fn empty() -> Self {
@@ -57,41 +71,60 @@ impl RequestBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = RequestError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some((body, progress)) = &mut self.0 else { return Poll::Ready(None) };
-        loop {
-            return match std::task::ready!(Pin::new(&mut *body).poll_frame(cx)) {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => {
-                        progress.bytes.fetch_add(data.len() as u64, Relaxed);
-                        if body.is_end_stream() {
-                            progress.ended.store(true, Relaxed);
-                        }
-                        Poll::Ready(Some(Ok(Frame::data(data))))
-                    }
-                    Err(_) => continue,
-                },
-                Some(Err(error)) => {
-                    progress.failed.store(true, Relaxed);
-                    Poll::Ready(Some(Err(error)))
-                }
-                None => {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestError>>> {
+        let Some(Sent { body, progress, trailers, looked }) = &mut self.0 else { return Poll::Ready(None) };
+        let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(cx));
+        if frame.is_some() && looked.elapsed() >= WATCH_EVERY {
+            *looked = Instant::now();
+            if progress.watch.get().is_some_and(|watch| !watch.holds()) {
+                return Poll::Ready(Some(Err(RequestError::Revoked)));
+            }
+        }
+        match frame.map(|frame| frame.map(Frame::into_data)) {
+            Some(Ok(Ok(data))) => {
+                progress.bytes.fetch_add(data.len() as u64, Relaxed);
+                if body.is_end_stream() {
                     progress.ended.store(true, Relaxed);
-                    Poll::Ready(None)
                 }
-            };
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            // Trailers, behind which nothing comes.
+            Some(Ok(Err(frame))) => {
+                progress.ended.store(true, Relaxed);
+                let picked = frame.into_trailers().ok().and_then(|fields| trailers.pick(fields));
+                Poll::Ready(picked.map(|fields| Ok(Frame::trailers(fields))))
+            }
+            Some(Err(error)) => {
+                progress.failed.store(true, Relaxed);
+                Poll::Ready(Some(Err(RequestError::Visitor(error))))
+            }
+            None => {
+                progress.ended.store(true, Relaxed);
+                Poll::Ready(None)
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|(body, _)| body.is_end_stream())
+        self.0.as_ref().is_none_or(|sent| sent.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |(body, _)| body.size_hint())
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |sent| sent.body.size_hint())
     }
+}
+
+/// Why a request was cut.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RequestError {
+    /// The visitor sent what is no body, or went away.
+    #[error("the visitor's request broke off")]
+    Visitor(#[source] hyper::Error),
+    /// The visitor is not admitted any more.
+    #[error("the visitor is not admitted any more")]
+    Revoked,
 }
 
 /// A service's body. Gives the stream back when it was read whole, and ends with an error when the visitor is not admitted
@@ -100,14 +133,22 @@ pub(super) struct AnswerBody {
     body: Incoming,
     lease: Option<Lease>,
     progress: Arc<Progress>,
-    watch: Watch,
+    watch: Arc<Watch>,
+    trailers: Trailers,
     looked: Instant,
     look: Option<Pin<Box<Sleep>>>,
 }
 
 impl AnswerBody {
-    pub(super) fn new(body: Incoming, lease: Lease, progress: Arc<Progress>, watch: Watch) -> Self {
-        let mut answer = Self { body, lease: Some(lease), progress, watch, looked: Instant::now(), look: None };
+    pub(super) fn new(
+        body: Incoming,
+        lease: Lease,
+        progress: Arc<Progress>,
+        watch: Arc<Watch>,
+        trailers: Trailers,
+    ) -> Self {
+        let (looked, lease) = (Instant::now(), Some(lease));
+        let mut answer = Self { body, lease, progress, watch, trailers, looked, look: None };
         if answer.body.is_end_stream() {
             answer.release();
         }
@@ -147,7 +188,15 @@ impl Body for AnswerBody {
             }
             match Pin::new(&mut this.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    let Ok(data) = frame.into_data() else { continue };
+                    let data = match frame.into_data() {
+                        Ok(data) => data,
+                        // Trailers, behind which nothing comes.
+                        Err(frame) => {
+                            this.release();
+                            let picked = frame.into_trailers().ok().and_then(|fields| this.trailers.pick(fields));
+                            return Poll::Ready(picked.map(|fields| Ok(Frame::trailers(fields))));
+                        }
+                    };
                     if this.body.is_end_stream() {
                         this.release();
                     }

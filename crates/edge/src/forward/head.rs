@@ -58,6 +58,11 @@ pub(super) fn is_reserved(name: &HeaderName) -> bool {
     RESERVED.contains(&name.as_str()) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// Whether a field of this name, in normal form, concerns one connection only.
+pub(super) fn is_hop_by_hop(normal: &str) -> bool {
+    HOP_BY_HOP.contains(&normal)
+}
+
 /// The fields that the other side's `Connection` lists.
 fn listed(headers: &HeaderMap) -> Vec<String> {
     let values = headers.get_all(header::CONNECTION).iter();
@@ -71,7 +76,7 @@ pub(super) fn request(headers: &HeaderMap) -> HeaderMap {
     let mut out = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
         let plain = name.as_str();
-        let dropped = HOP_BY_HOP.contains(&normal(plain).as_str())
+        let dropped = is_hop_by_hop(&normal(plain))
             || *name == header::HOST
             || *name == header::COOKIE
             || *name == header::EXPECT

@@ -117,6 +117,26 @@ impl BadRequest {
     }
 }
 
+/// The request has passed this edge before: what is published leads back to it.
+#[derive(Clone, Debug)]
+pub struct Looped {
+    /// The host.
+    pub host: Hostname,
+    /// What to quote.
+    pub reference: Reference,
+    /// When.
+    pub at: UnixTime,
+}
+
+impl Looped {
+    /// The page: 508.
+    pub fn render(&self, context: &PageContext) -> Response {
+        let words = ["loop-title", "loop-text", "loop-error"];
+        let (host, quote) = (Some(self.host.as_str()), Some((&self.reference, self.at)));
+        Simple { status: StatusCode::LOOP_DETECTED, code: "loop", words, host, next: None, quote }.render(context)
+    }
+}
+
 /// The page is there, but not for this method.
 #[derive(Clone, Debug)]
 pub struct MethodNotAllowed {

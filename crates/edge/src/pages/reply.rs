@@ -4,10 +4,11 @@ use axum::body::Body;
 use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{
-        ACCEPT, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, VARY,
+        ACCEPT, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, TE, VARY,
         X_CONTENT_TYPE_OPTIONS,
     },
 };
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 
 use super::PageContext;
@@ -56,6 +57,43 @@ pub fn wants_json(headers: &HeaderMap) -> bool {
         let kind = item.split(';').next().unwrap_or_default().trim();
         kind.eq_ignore_ascii_case("text/html") || kind.eq_ignore_ascii_case("application/xhtml+xml")
     })
+}
+
+/// Whether the request is a call of gRPC, by what each of them says: its kind of content, and that it takes trailers.
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let rest = kind.get(..GRPC.len()).filter(|kind| kind.eq_ignore_ascii_case(GRPC)).and(kind.get(GRPC.len()..));
+    let trailers = headers.get(TE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    trailers && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';']))
+}
+
+const GRPC: &str = "application/grpc";
+/// What `grpc-message` says in percent-encoding, beside everything outside of ASCII.
+const GRPC_MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
+
+/// A failure as a client of gRPC reads it: trailers only, with the status that stands for this one of HTTP (as clients
+/// themselves take it, but for what they have no word of).
+fn grpc(status: StatusCode, problem: &Problem<'_>) -> Response {
+    let code = match status.as_u16() {
+        400 | 500 | 508 => 13,
+        401 => 16,
+        403 => 7,
+        404 | 426 => 12,
+        429 | 502 | 503 | 504 | 530 => 14,
+        _ => 2,
+    };
+    let reference = problem.reference.as_ref().map(|reference| format!(", {reference}")).unwrap_or_default();
+    let message = format!("{} ({}{reference})", problem.message, problem.error);
+    let message = utf8_percent_encode(&message, GRPC_MESSAGE).to_string();
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(GRPC));
+    headers.insert("grpc-status", HeaderValue::from(code));
+    if let Ok(message) = HeaderValue::try_from(message) {
+        headers.insert("grpc-message", message);
+    }
+    ours(headers, None);
+    response
 }
 
 /// A page.
@@ -116,6 +154,9 @@ pub(super) fn problem(
 
 /// A failure as JSON, with all that it has.
 pub(super) fn write(context: &PageContext, status: StatusCode, problem: &Problem<'_>) -> Response {
+    if context.grpc {
+        return grpc(status, problem);
+    }
     // Strings always serialise.
     let body = serde_json::to_vec(problem).unwrap_or_default();
     let mut response = Response::new(Body::from(body));

@@ -5,8 +5,8 @@ use tunnel_proto::{EmailAddress, Hostname, UnixTime};
 use super::*;
 use crate::Response;
 
+mod grpc;
 mod providers;
-
 const AT: UnixTime = UnixTime(1_763_874_171); // 2025-11-23T05:02:51Z
 const LANGS: [Lang; 2] = [Lang::En, Lang::Ja];
 
@@ -267,6 +267,7 @@ fn every_page(hostile: &str) -> Vec<Case> {
             ["403", "/.access/login?"]
         ),
         page!("too-many", 429, TooManyRequests { retry_after: 30, reference: reference(), at: AT }, ["429"]),
+        page!("loop", 508, Looped { host: www.clone(), reference: reference(), at: AT }, ["508", "www.tnkeng.work"]),
         page!("fault", 500, EdgeFault { reference: reference(), at: AT }, ["500", "7F3A-92C1-E08B"]),
         page!("502", 502, service(Failure::BadAnswer), ["502", "www.tnkeng.work", "7F3A-92C1-E08B", r#"href="""#]),
         page!("504", 504, service(Failure::Slow), ["504", "7F3A-92C1-E08B"]),
@@ -493,6 +494,7 @@ fn a_program_gets_json_with_the_same_status() {
                 | "method"
                 | "forged"
                 | "too-many"
+                | "loop"
                 | "fault"
                 | "502"
                 | "504"

@@ -178,6 +178,22 @@ const TABLE: &[(&str, &str)] = &[
         "2:73: `b.example` is not an origin: write `https://HOST` or `https://HOST:PORT`",
     ),
     (
+        "applications:\n  - {name: a, hostnames: [a.example], policies: [], upgrades: [websocket]}\n",
+        "2:64: WebSockets pass without being listed: leave `websocket` out",
+    ),
+    (
+        "applications:\n  - {name: a, hostnames: [a.example], policies: [], upgrades: [h2c]}\n",
+        "2:64: `h2c` cannot be listed: what it carries are requests that the edge could not judge",
+    ),
+    (
+        "applications:\n  - {name: a, hostnames: [a.example], policies: [], upgrades: [tcp, TCP]}\n",
+        "2:69: `upgrades` has this twice",
+    ),
+    (
+        "applications:\n  - {name: a, hostnames: [a.example], policies: [], upgrades: [a, b, c, d, e, f, g, h, i]}\n",
+        "2:63: `upgrades` has more than 8 protocols",
+    ),
+    (
         "tunnels:\n  - {name: t, hostnames: [a.example/x]}\n",
         "2:27: `a.example/x`: a tunnel serves whole hostnames; paths belong to applications",
     ),

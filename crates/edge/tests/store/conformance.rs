@@ -120,6 +120,7 @@ pub(crate) fn declared() -> Declared {
             login_methods: vec![name("pin")],
             policies: vec![name("staff-only")],
             websocket_origins: vec!["https://www.example.com".into()],
+            upgrades: vec!["tcp".into()],
             compatible_headers: false,
             device_login: false,
             provisional: true,

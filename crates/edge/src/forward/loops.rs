@@ -1,0 +1,51 @@
+//! Requests that come back to the edge that sent them on, because a service leads there again (RFC 8586).
+
+use http::{HeaderMap, HeaderName};
+
+use crate::keys::Keys;
+
+/// The field by which whoever forwards requests knows them again. What others wrote into it goes on, for them.
+pub(super) const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+
+/// What this edge is called there: nobody guesses it, it says nothing about the edge, and services that are told it can do no
+/// more with it than have a request of theirs refused.
+pub(super) fn name(keys: &Keys) -> String {
+    let hash = keys.keyed_hash("loop", &[]);
+    let short = hash.get(..8).unwrap_or_default();
+    format!("tunnel-{}", data_encoding::HEXLOWER.encode(short))
+}
+
+/// Whether a request has passed this edge before.
+pub(crate) fn was_here(keys: &Keys, headers: &HeaderMap) -> bool {
+    headers.contains_key(CDN_LOOP) && names(headers, &name(keys))
+}
+
+fn names(headers: &HeaderMap, ours: &str) -> bool {
+    let is_ours = |one: &[u8]| {
+        let id = one.split(|b| *b == b';').next().unwrap_or_default();
+        id.trim_ascii().eq_ignore_ascii_case(ours.as_bytes())
+    };
+    headers.get_all(CDN_LOOP).iter().any(|line| line.as_bytes().split(|b| *b == b',').any(is_ours))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn an_edge_knows_its_own_name_among_others_and_no_other() {
+        // T10
+        let ours = "tunnel-0123456789abcdef";
+        let came = |lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(CDN_LOOP, HeaderValue::try_from(*line).unwrap());
+            }
+            names(&headers, ours)
+        };
+        assert!(!came(&[]) && !came(&["tunnel-0000000000000000, fastly; v=1"]) && !came(&[&format!("{ours}x")]));
+        assert!(came(&[ours]) && came(&["other", &format!("a;b=c , {ours} ; v=1")]) && came(&[&ours.to_uppercase()]));
+    }
+}
