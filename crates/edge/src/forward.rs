@@ -2,6 +2,7 @@
 
 mod body;
 mod head;
+mod pace;
 mod upgrade;
 
 use std::{sync::Arc, time::Duration};
@@ -16,6 +17,7 @@ use tunnel_proto::message::ServiceKind;
 use crate::{
     Response, State, Visit,
     gate::Permit,
+    listen::{Glitch, Place},
     pages::{BadRequest, Denied, Failure, PageContext, ServiceError},
     registry::Candidate,
     upstream::{self, Lease},
@@ -58,7 +60,12 @@ pub(crate) async fn forward(
     let progress = Arc::new(Progress::default());
     let personal = ties_the_stream(&parts.headers, &header::AUTHORIZATION);
     let repeatable = body.is_end_stream() && parts.method.is_safe();
-    let body = RequestBody::new(body, progress.clone());
+    let place = parts.extensions.get::<Arc<Place>>();
+    // A call of gRPC may be silent for as long as it likes.
+    let grpc = |value: &HeaderValue| value.as_bytes().starts_with(b"application/grpc");
+    let paced = !parts.headers.get(header::CONTENT_TYPE).is_some_and(grpc);
+    let held_up = place.map(|place| place.held_up()).unwrap_or_default();
+    let body = RequestBody::new(body, progress.clone(), held_up, paced);
     let request = head.into_request(body);
     let sent = tokio::select! {
         sent = send(state, &visit, &permit, &candidates, request, repeatable, &progress) => sent,
@@ -69,6 +76,9 @@ pub(crate) async fn forward(
             return response;
         }
     };
+    if sent.is_ok() {
+        progress.note_answer();
+    }
     match sent {
         Ok((response, mut lease)) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
             if personal || ties_the_stream(response.headers(), &header::WWW_AUTHENTICATE) {
@@ -80,6 +90,12 @@ pub(crate) async fn forward(
         Ok(_) => failed(Failure::BadAnswer),
         Err(_) if progress.has_failed() => {
             let mut response = BadRequest { reference: visit.reference, at: visit.now }.render(context);
+            if progress.is_late() {
+                *response.status_mut() = StatusCode::REQUEST_TIMEOUT;
+                if let Some(place) = place {
+                    place.note(Glitch::Late);
+                }
+            }
             close(response.headers_mut(), parts.version);
             response
         }

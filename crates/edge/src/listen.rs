@@ -1,9 +1,15 @@
 //! Sockets: accepting, the TLS handshake, and which of links and visitors a connection is.
 
 mod activity;
+mod answers;
+mod descriptors;
+mod frames;
 mod handshake;
 mod http;
+mod notice;
 mod place;
+mod shelf;
+mod sources;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -14,14 +20,25 @@ use std::{
 use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::Semaphore,
+    time::timeout,
 };
+use tokio_rustls::server::TlsStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tunnel_proto::identity::{ALPN_ACCESS, ALPN_LINK};
 
-use self::handshake::handshake;
-pub(crate) use self::place::{Crowd, Place};
-use crate::{State, clients, connectors, front::Door};
+use self::{
+    descriptors::Spare,
+    handshake::handshake,
+    notice::Notice,
+    shelf::{Shelf, Taken},
+    sources::{Counted, Sources},
+};
+pub(crate) use self::{
+    place::{HeldUp, OneHeldUp, Place},
+    sources::{Glitch, Origin},
+};
+use crate::{State, clients, connectors, front::Door, registry::LINKS_MAX};
 
 /// Visitors' connections at a time, over all listeners.
 const CONNECTIONS_MAX: usize = 8192;
@@ -30,8 +47,13 @@ const CONNECTIONS_MAX: usize = 8192;
 const HANDSHAKES_MAX: usize = 1024;
 /// Silence after which the system asks whether a peer is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+/// Time for the first byte where no handshake begins with it (H13).
+const FIRST_BYTE_TIME: Duration = Duration::from_secs(5);
 /// How long accepting pauses when the system has no descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);
+
+static NO_ROOM: Notice = Notice::new("connections are turned away: there are as many as there may be");
+static NO_DESCRIPTOR: Notice = Notice::new("connections are turned away: the system has no descriptor left");
 
 /// What a listener takes.
 #[derive(Clone)]
@@ -60,27 +82,38 @@ pub(crate) struct Connections {
     pub(crate) stopping: CancellationToken,
     /// Everything ends now.
     pub(crate) cut: CancellationToken,
-    /// Places for handshakes and for visitors.
-    pub(crate) handshakes: Arc<Semaphore>,
-    pub(crate) room: Arc<Semaphore>,
-    pub(crate) crowd: Arc<Crowd>,
+    /// Places for handshakes, for visitors and for links of connectors.
+    handshakes: Arc<Shelf>,
+    room: Arc<Shelf>,
+    links: Arc<Semaphore>,
+    sources: Arc<Sources>,
+}
+
+/// A connection that is not yet what it is to become: with its place among these, and counted with its network.
+pub(crate) struct Entering {
+    place: Taken,
+    origin: Origin,
+    _counted: Counted,
 }
 
 impl Connections {
     pub(crate) fn new(state: Arc<State>) -> Self {
+        let shares = descriptors::shares(CONNECTIONS_MAX, HANDSHAKES_MAX, LINKS_MAX);
         Self {
             state,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             cut: CancellationToken::new(),
-            handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
-            room: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
-            crowd: Arc::default(),
+            handshakes: Shelf::new(shares.handshakes),
+            room: Shelf::new(shares.visitors),
+            links: Arc::new(Semaphore::new(shares.links)),
+            sources: Arc::default(),
         }
     }
 
     /// Accepts until told to stop.
     pub(crate) async fn accept(self, listener: TcpListener, takes: Takes) {
+        let mut spare = Spare::new();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -89,25 +122,41 @@ impl Connections {
             let (socket, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(%error, "a connection cannot be accepted");
-                    tokio::time::sleep(PAUSE).await;
+                    NO_DESCRIPTOR.note();
+                    tracing::debug!(%error, "a connection cannot be accepted");
+                    if !spare.turn_away(&listener).await {
+                        tokio::time::sleep(PAUSE).await;
+                    }
                     continue;
                 }
             };
             let (one, takes) = (self.clone(), takes.clone());
             // Over the limit a connection is closed at once: waiting would look like a dead edge.
-            let Ok(handshake) = self.handshakes.clone().try_acquire_owned() else { continue };
+            let Some(entering) = self.enter(peer.ip().to_canonical()) else { continue };
             self.tasks.spawn(async move {
                 let cut = one.cut.clone();
                 tokio::select! {
-                    () = one.connection(socket, peer, takes, handshake) => {}
+                    () = one.connection(socket, peer, takes, entering) => {}
                     () = cut.cancelled() => {}
                 }
             });
         }
     }
 
-    async fn connection(self, socket: TcpStream, peer: SocketAddr, takes: Takes, handshaking: OwnedSemaphorePermit) {
+    /// Counts a connection that has just come; `None` when it is one too many.
+    fn enter(&self, peer: IpAddr) -> Option<Entering> {
+        let speaks_for_many =
+            peer.is_loopback() || self.state.config.trusted_proxies.iter().any(|net| net.contains(&peer));
+        let origin = self.sources.origin(peer, speaks_for_many);
+        let counted = origin.arrive()?;
+        let Some(place) = self.handshakes.take() else {
+            NO_ROOM.note();
+            return None;
+        };
+        Some(Entering { place, origin, _counted: counted })
+    }
+
+    async fn connection(self, socket: TcpStream, peer: SocketAddr, takes: Takes, entering: Entering) {
         socket.set_nodelay(true).ok();
         let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
         socket2::SockRef::from(&socket).set_tcp_keepalive(&keepalive).ok();
@@ -115,45 +164,86 @@ impl Connections {
         let peer = peer.ip().to_canonical();
         match takes {
             Takes::Plain => {
-                drop(handshaking);
-                let Some(place) = self.place(peer) else { return };
+                let begins = entering.or_lost(timeout(FIRST_BYTE_TIME, socket.readable())).await;
+                if !matches!(begins, Some(Ok(Ok(())))) {
+                    return;
+                }
+                let Some(place) = self.place(entering) else { return };
                 self.http(socket, false, Door { https: false, peer, port }, place).await;
             }
             Takes::Links(links) => {
-                if let Some(tls) = handshake(socket, None, links).await {
-                    drop(handshaking);
-                    connectors::serve(self.state, tls, peer).await;
+                if let Some(tls) = entering.tried(handshake(socket, None, links)).await {
+                    self.link(tls, peer, entering).await;
                 }
             }
             Takes::Everything { visitors, links, access } => {
-                let Some(tls) = handshake(socket, Some((visitors, access)), links).await else { return };
-                drop(handshaking);
+                let shaking = handshake(socket, Some((visitors, access)), links);
+                let Some(tls) = entering.tried(shaking).await else { return };
                 let speaks = tls.get_ref().1.alpn_protocol();
                 if speaks == Some(ALPN_LINK) {
-                    return connectors::serve(self.state, tls, peer).await;
+                    return self.link(tls, peer, entering).await;
                 }
-                let Some(place) = self.place(peer) else { return };
-                if speaks == Some(ALPN_ACCESS) {
-                    return clients::serve(self.state, tls, peer, self.stopping).await;
-                }
+                let access = speaks == Some(ALPN_ACCESS);
                 let h2 = speaks == Some(b"h2");
+                let Some(place) = self.place(entering) else { return };
+                if access {
+                    let serving = clients::serve(self.state, tls, peer, self.stopping, Some(place.clone()));
+                    return tokio::select! {
+                        () = serving => {}
+                        () = place.lost() => tracing::debug!(%peer, "an access client's link lost its place"),
+                    };
+                }
                 self.http(tls, h2, Door { https: true, peer, port }, place).await;
             }
         }
     }
 
+    /// A link of a connector or an operator.
+    async fn link(self, tls: TlsStream<TcpStream>, peer: IpAddr, entering: Entering) {
+        let Ok(_place) = self.links.clone().try_acquire_owned() else { return NO_ROOM.note() };
+        connectors::serve(self.state, tls, peer, entering).await;
+    }
+
     /// A place for a visitor; `None` when there is none, for all or for this network.
-    fn place(&self, peer: IpAddr) -> Option<Arc<Place>> {
-        let speaks_for_many =
-            peer.is_loopback() || self.state.config.trusted_proxies.iter().any(|net| net.contains(&peer));
-        let crowd = if speaks_for_many { None } else { Some(self.crowd.enter(peer)?) };
-        let room = self.room.clone().try_acquire_owned().ok()?;
+    fn place(&self, entering: Entering) -> Option<Arc<Place>> {
+        let counted = entering.origin.stay()?;
+        let Some(room) = self.room.take() else {
+            NO_ROOM.note();
+            return None;
+        };
         Some(Arc::new(Place {
-            _room: room,
-            _crowd: crowd,
+            room,
+            origin: entering.origin.clone(),
+            _counted: counted,
             _task: self.tasks.token(),
             stopping: self.stopping.clone(),
             cut: self.cut.clone(),
+            over: CancellationToken::new(),
+            held_up: Arc::default(),
         }))
+    }
+}
+
+impl Entering {
+    /// What `work` gives, unless the place is given to somebody else meanwhile.
+    pub(crate) async fn or_lost<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = work => Some(done),
+            () = self.place.lost().cancelled() => None,
+        }
+    }
+
+    /// [`Entering::or_lost`] for a handshake. One that came to nothing is a fault of its source.
+    async fn tried<T>(&self, shaking: impl Future<Output = Option<T>>) -> Option<T> {
+        let done = self.or_lost(shaking).await?;
+        if done.is_none() {
+            self.origin.note(Glitch::Handshake);
+        }
+        done
+    }
+
+    /// Where the connection comes from.
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin.clone()
     }
 }

@@ -12,10 +12,13 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{WATCH_EVERY, Watch};
-use crate::upstream::Lease;
+use super::{WATCH_EVERY, Watch, pace::Pace};
+use crate::{
+    listen::{HeldUp, OneHeldUp},
+    upstream::Lease,
+};
 
 /// How far a request's body has come.
 #[derive(Default)]
@@ -23,6 +26,8 @@ pub(super) struct Progress {
     bytes: AtomicU64,
     ended: AtomicBool,
     failed: AtomicBool,
+    late: AtomicBool,
+    answered: AtomicBool,
 }
 
 impl Progress {
@@ -39,15 +44,37 @@ impl Progress {
     pub(super) fn has_failed(&self) -> bool {
         self.failed.load(Relaxed)
     }
+
+    /// Whether the visitor has kept us waiting for too long.
+    pub(super) fn is_late(&self) -> bool {
+        self.late.load(Relaxed)
+    }
+
+    /// The service has begun to answer: from here on it is between the two of them how fast they speak.
+    pub(super) fn note_answer(&self) {
+        self.answered.store(true, Relaxed);
+    }
 }
 
 /// A visitor's body. Its trailers are not forwarded: they could spell any header.
-pub(crate) struct RequestBody(Option<(Incoming, Arc<Progress>)>);
+pub(crate) struct RequestBody(Option<Upload>);
+
+struct Upload {
+    body: Incoming,
+    progress: Arc<Progress>,
+    /// How slowly it may come; however it likes, if there is none.
+    pace: Option<Pace>,
+    late: Option<Pin<Box<Sleep>>>,
+    /// The bodies of the same connection that wait for us, and this one among them.
+    held_up: Arc<HeldUp>,
+    waits: Option<OneHeldUp>,
+}
 
 impl RequestBody {
-    pub(super) fn new(body: Incoming, progress: Arc<Progress>) -> Self {
+    pub(super) fn new(body: Incoming, progress: Arc<Progress>, held_up: Arc<HeldUp>, paced: bool) -> Self {
         progress.ended.store(body.is_end_stream(), Relaxed);
-        Self(Some((body, progress)))
+        let pace = paced.then(Pace::new);
+        Self(Some(Upload { body, progress, pace, late: None, held_up, waits: None }))
     }
 
     pub(super) fn empty() -> Self {
@@ -55,43 +82,94 @@ impl RequestBody {
     }
 }
 
+impl Upload {
+    /// Something has come, and is on its way to the service until more is asked for.
+    fn arrived(&mut self, bytes: usize) {
+        self.progress.bytes.fetch_add(bytes as u64, Relaxed);
+        if let Some(pace) = &mut self.pace {
+            pace.arrived(bytes, Instant::now());
+        }
+        if self.body.is_end_stream() {
+            self.progress.ended.store(true, Relaxed);
+        } else {
+            self.waits = Some(self.held_up.one());
+        }
+    }
+
+    /// Nothing is there. Ready when that has lasted for too long.
+    fn is_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(pace) = &mut self.pace else { return Poll::Pending };
+        loop {
+            let until = pace.waits(Instant::now());
+            let late = self.late.get_or_insert_with(|| Box::pin(sleep_until(until)));
+            if late.deadline() != until {
+                late.as_mut().reset(until);
+            }
+            std::task::ready!(late.as_mut().poll(cx));
+            if self.progress.answered.load(Relaxed) {
+                self.pace = None;
+                return Poll::Pending;
+            }
+            if !self.held_up.any() {
+                return Poll::Ready(());
+            }
+            pace.let_off(Instant::now());
+        }
+    }
+}
+
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = RequestError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some((body, progress)) = &mut self.0 else { return Poll::Ready(None) };
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestError>>> {
+        let Some(upload) = &mut self.0 else { return Poll::Ready(None) };
+        upload.waits = None;
         loop {
-            return match std::task::ready!(Pin::new(&mut *body).poll_frame(cx)) {
-                Some(Ok(frame)) => match frame.into_data() {
+            return match Pin::new(&mut upload.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => {
-                        progress.bytes.fetch_add(data.len() as u64, Relaxed);
-                        if body.is_end_stream() {
-                            progress.ended.store(true, Relaxed);
-                        }
+                        upload.arrived(data.len());
                         Poll::Ready(Some(Ok(Frame::data(data))))
                     }
                     Err(_) => continue,
                 },
-                Some(Err(error)) => {
-                    progress.failed.store(true, Relaxed);
-                    Poll::Ready(Some(Err(error)))
+                Poll::Ready(Some(Err(error))) => {
+                    upload.progress.failed.store(true, Relaxed);
+                    Poll::Ready(Some(Err(RequestError::Visitor(error))))
                 }
-                None => {
-                    progress.ended.store(true, Relaxed);
+                Poll::Ready(None) => {
+                    upload.progress.ended.store(true, Relaxed);
                     Poll::Ready(None)
+                }
+                Poll::Pending => {
+                    std::task::ready!(upload.is_late(cx));
+                    upload.progress.late.store(true, Relaxed);
+                    upload.progress.failed.store(true, Relaxed);
+                    Poll::Ready(Some(Err(RequestError::Late)))
                 }
             };
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|(body, _)| body.is_end_stream())
+        self.0.as_ref().is_none_or(|upload| upload.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |(body, _)| body.size_hint())
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |upload| upload.body.size_hint())
     }
+}
+
+/// Why a request's body did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RequestError {
+    /// The visitor went away, or sent what is no body.
+    #[error("the visitor's body broke off")]
+    Visitor(#[source] hyper::Error),
+    /// The visitor keeps us waiting.
+    #[error("the visitor's body does not come")]
+    Late,
 }
 
 /// A service's body. Gives the stream back when it was read whole, and ends with an error when the visitor is not admitted

@@ -9,6 +9,8 @@ use std::{
 
 use axum::body::Body;
 
+use super::answers::Answer;
+
 /// Time for a request's head (H13).
 pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How long a connection is kept on which nothing is asked any more; one on which nothing ever was, for [`HEAD_TIME`].
@@ -28,6 +30,11 @@ impl Activity {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *state = (state.0.saturating_add(1), state.1, true);
         Busy(self.clone())
+    }
+
+    /// Whether anything is being asked.
+    pub(super) fn is_busy(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0 > 0
     }
 
     pub(super) fn idle_for_too_long(&self) -> bool {
@@ -50,6 +57,7 @@ impl Drop for Busy {
 pub(super) struct Counted {
     pub(super) body: Body,
     pub(super) _busy: Busy,
+    pub(super) answer: Option<Arc<Answer>>,
 }
 
 impl http_body::Body for Counted {
@@ -60,7 +68,14 @@ impl http_body::Body for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        if let Some(answer) = &self.answer {
+            answer.taken();
+        }
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let (Poll::Ready(Some(Ok(_))), Some(answer)) = (&polled, &self.answer) {
+            answer.handed();
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -6,7 +6,7 @@ use axum::body::Body;
 use http::Request;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -14,20 +14,27 @@ use tokio_io_timeout::TimeoutWriter;
 
 use super::{
     Connections, Place,
-    activity::{Activity, Counted, HEAD_TIME},
+    activity::{Counted, HEAD_TIME},
+    answers::{Answer, Streams},
+    frames::{self, Watch, Watched},
 };
 use crate::front::{self, Door};
 
 /// How long a visitor may take nothing of what waits for it.
-const STALL_TIME: Duration = Duration::from_secs(120);
+pub(super) const STALL_TIME: Duration = Duration::from_secs(120);
 /// The largest head, in bytes, and the most fields (H15).
 const HEAD_MAX: usize = 32 * 1024;
 const FIELDS_MAX: usize = 100;
-/// HTTP/2: streams, windows and budgets of one connection (H14).
+/// HTTP/2: streams, windows and budgets of one connection (H14); [`frames`] has those that the library lacks.
 const H2_STREAMS: u32 = 100;
+/// Larger than the 64 KiB that proxies like to give: by those, an upload over 100 ms of distance would crawl at 5 Mbit/s. What
+/// a connection may have on its way in all bounds the memory, whatever a stream may.
 const H2_STREAM_WINDOW: u32 = 256 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// The same as [`HEAD_MAX`]: which version of HTTP a browser speaks must not decide whether its cookies fit.
 const H2_HEADER_LIST: u32 = 32 * 1024;
+/// What waits for a visitor who reads slowly, for each stream (F22).
+const H2_SEND_BUFFER: usize = 128 * 1024;
 const H2_RESETS: usize = 20;
 const H2_LOCAL_RESETS: usize = 64;
 const H2_PING: Duration = Duration::from_secs(20);
@@ -40,29 +47,37 @@ impl Connections {
         door: Door,
         place: Arc<Place>,
     ) {
-        let mut io = TimeoutWriter::new(io);
+        let watch = h2.then(Watch::new);
+        let mut io = TimeoutWriter::new(Watched::new(Box::pin(io), watch.clone()));
         io.set_timeout(Some(STALL_TIME));
         let io = TokioIo::new(Box::pin(io));
         let state = self.state.clone();
-        let activity = Arc::<Activity>::default();
+        let activity = place.activity();
         let active = activity.clone();
+        let seat = place.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(place.clone());
             let busy = active.begin();
             let serving = front::serve(state.clone(), door, request);
-            async move { serving.await.map(|response| response.map(|body| Body::new(Counted { body, _busy: busy }))) }
+            async move {
+                let counted = |body| Body::new(Counted { body, _busy: busy, answer: Answer::current() });
+                serving.await.map(|response| response.map(counted))
+            }
         });
         // Decided by what TLS agreed on: looking at the first bytes would wait for them without limit.
         let builder = if h2 { builder().http2_only() } else { builder().http1_only() };
         let connection = builder.serve_connection_with_upgrades(io, service);
         tokio::pin!(connection);
-        let (mut stopping, mut leaving) = (false, false);
+        let (mut stopping, mut leaving, mut asked) = (false, false, false);
         let mut idle = tokio::time::interval(HEAD_TIME);
         loop {
             tokio::select! {
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
                         tracing::debug!(peer = %door.peer, %error, "a visitor's connection ended");
+                        if let Some(glitch) = frames::fault(&*error, watch.as_deref()) {
+                            seat.note(glitch);
+                        }
                     }
                     return;
                 }
@@ -70,7 +85,16 @@ impl Connections {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }
+                () = seat.lost() => return tracing::debug!(peer = %door.peer, "a visitor's connection lost its place"),
+                () = frames::over(watch.as_deref()), if !asked => {
+                    asked = true;
+                    tracing::debug!(peer = %door.peer, "a visitor's connection is asked to go: it has used up a budget");
+                    connection.as_mut().graceful_shutdown();
+                }
                 _ = idle.tick() => {
+                    if watch.as_ref().is_some_and(|watch| watch.is_late()) {
+                        return tracing::debug!(peer = %door.peer, "a head was begun and not finished in time");
+                    }
                     let over = activity.idle_for_too_long();
                     // Asked to go, it is gone by the next look at the latest.
                     if over && leaving {
@@ -86,8 +110,8 @@ impl Connections {
     }
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn builder() -> auto::Builder<Streams> {
+    let mut builder = auto::Builder::new(Streams);
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -102,6 +126,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .initial_stream_window_size(H2_STREAM_WINDOW)
         .initial_connection_window_size(H2_CONNECTION_WINDOW)
         .max_header_list_size(H2_HEADER_LIST)
+        .max_send_buf_size(H2_SEND_BUFFER)
         .max_pending_accept_reset_streams(H2_RESETS)
         .max_local_error_reset_streams(H2_LOCAL_RESETS);
     builder

@@ -1,25 +1,29 @@
-//! Places: how many connections there are, in all and of each network.
+//! A visitor's place among the connections.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 
-/// Visitors' connections from one network at a time: an IPv4 address, or what one customer has of IPv6. Trusted proxies
-/// speak for many, and loopback is this machine.
-const CONNECTIONS_PER_NETWORK: usize = 512;
+use super::{
+    activity::Activity,
+    shelf::Taken,
+    sources::{Counted, Glitch, Origin},
+};
 
 /// A visitor's place, for as long as its connection lasts, whatever the connection becomes.
 pub(crate) struct Place {
-    pub(super) _room: OwnedSemaphorePermit,
-    pub(super) _crowd: Option<InCrowd>,
+    pub(super) room: Taken,
+    pub(super) origin: Origin,
+    pub(super) _counted: Counted,
     pub(super) _task: TaskTrackerToken,
     pub(super) stopping: CancellationToken,
     pub(super) cut: CancellationToken,
+    /// Ends this connection alone.
+    pub(super) over: CancellationToken,
+    pub(super) held_up: Arc<HeldUp>,
 }
 
 impl Place {
@@ -32,47 +36,62 @@ impl Place {
     pub(crate) fn stopping(&self) -> CancellationToken {
         self.stopping.clone()
     }
-}
 
-/// How many connections each network has.
-#[derive(Default)]
-pub(crate) struct Crowd(Mutex<HashMap<Vec<u8>, usize>>);
-
-impl Crowd {
-    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<InCrowd> {
-        let network = network(peer);
-        let mut crowd = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = crowd.entry(network.clone()).or_default();
-        if *count >= CONNECTIONS_PER_NETWORK {
-            return None;
+    /// Waits until this connection is to end: its place is needed by somebody else, or its source is not let in any more.
+    pub(crate) async fn lost(&self) {
+        tokio::select! {
+            () = self.room.lost().cancelled() => {}
+            () = self.over.cancelled() => {}
         }
-        *count = count.saturating_add(1);
-        Some(InCrowd { crowd: self.clone(), network })
+    }
+
+    /// Keeps the place whatever happens: somebody who was admitted has it.
+    pub(crate) fn keep(&self) {
+        self.room.keep();
+    }
+
+    /// Enters what the visitor did wrong. Whose network is not let in any more loses its place, too, unless somebody who was
+    /// admitted has it.
+    pub(crate) fn note(&self, glitch: Glitch) {
+        if self.origin.note(glitch) && !self.room.is_kept() {
+            self.over.cancel();
+        }
+    }
+
+    /// The request bodies of this connection that wait for us.
+    pub(crate) fn held_up(&self) -> Arc<HeldUp> {
+        self.held_up.clone()
+    }
+
+    pub(super) fn activity(&self) -> Arc<Activity> {
+        self.room.activity().clone()
     }
 }
 
-/// One connection of a network; counted until dropped.
-pub(super) struct InCrowd {
-    crowd: Arc<Crowd>,
-    network: Vec<u8>,
+/// How many request bodies of one connection have a piece that a service does not take. Their connection's window may be
+/// full of that, so that nothing of its other bodies arrives, which is not the visitor's fault.
+#[derive(Debug, Default)]
+pub(crate) struct HeldUp(AtomicUsize);
+
+impl HeldUp {
+    /// Counts one, until it is dropped.
+    pub(crate) fn one(self: &Arc<Self>) -> OneHeldUp {
+        self.0.fetch_add(1, Relaxed);
+        OneHeldUp(self.clone())
+    }
+
+    /// Whether there is any.
+    pub(crate) fn any(&self) -> bool {
+        self.0.load(Relaxed) > 0
+    }
 }
 
-impl Drop for InCrowd {
+/// One request body that waits for us.
+#[derive(Debug)]
+pub(crate) struct OneHeldUp(Arc<HeldUp>);
+
+impl Drop for OneHeldUp {
     fn drop(&mut self) {
-        let mut crowd = self.crowd.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = crowd.get_mut(&self.network) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                crowd.remove(&self.network);
-            }
-        }
-    }
-}
-
-/// The network that an address is counted with: itself, or the /56 of an IPv6 address (RFC 6177).
-fn network(peer: IpAddr) -> Vec<u8> {
-    match peer {
-        IpAddr::V4(v4) => v4.octets().to_vec(),
-        IpAddr::V6(v6) => v6.octets().iter().take(7).copied().collect(),
+        self.0.0.fetch_sub(1, Relaxed);
     }
 }
