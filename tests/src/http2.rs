@@ -57,6 +57,14 @@ impl Http2 {
         self.outcome(stream).await
     }
 
+    /// Sends frames as they are.
+    ///
+    /// # Errors
+    /// It took too long.
+    pub async fn send(&mut self, frames: &[u8]) -> Result<()> {
+        self.raw.send(frames).await
+    }
+
     /// Sends a header block and, if `end`, the end of the stream. Gives the stream's number.
     ///
     /// # Errors
@@ -133,9 +141,18 @@ impl Http2 {
     }
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+/// A frame as it is sent.
+///
+/// # Panics
+/// The payload is longer than any frame.
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("small frames").to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A header block of these fields.
+pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+    fields.iter().flat_map(|(name, value)| literal(name, value)).collect()
 }
 
 /// A field as a literal without indexing and without Huffman coding (RFC 7541 §6.2.2).

@@ -275,6 +275,21 @@ pub fn program(name: &str) -> Result<std::path::PathBuf> {
     Ok(path)
 }
 
+/// Lets this process open as many sockets as the system gives it.
+///
+/// # Errors
+/// The system refused.
+pub fn many_sockets() -> Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
+}
+
+/// Whether the long forms of tests were asked for.
+pub fn long() -> bool {
+    std::env::var_os("TUNNEL_TESTS_LONG").is_some()
+}
+
 /// The library that gives a program another time, for programs of several threads.
 ///
 /// # Errors

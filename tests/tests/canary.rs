@@ -7,8 +7,11 @@ mod canary {
     mod after_login;
     mod before_login;
     mod credentials;
+    mod floods;
     mod hosts;
     mod identity;
     mod paths;
+    mod slow;
+    mod sources;
     mod upgrades;
 }

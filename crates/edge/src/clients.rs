@@ -3,6 +3,8 @@
 //! A link is nobody's. What it carries stands on grants, each made from a credential for one application; every stream is
 //! judged when it is opened and again whenever something changes, and ends with its grant.
 
+mod links;
+
 use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
@@ -10,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::JoinSet,
@@ -19,17 +21,22 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tunnel_proto::{
     GrantId, LinkId,
-    link::{self, Carried, Control, Incoming, Link, MEMORY_MAX, Pending, RelayError, Settings, Welcomed, relay},
+    link::{
+        self, Carried, Control, Incoming, Link, LinkEnd, MEMORY_MAX, Pending, RelayError, Settings, Welcomed, relay,
+    },
     message::{
         Credential, Cut, CutReason, DrainReason, GrantRefusal, Granted, Limits, Message, OpenGrant, Opening, Present,
         Refused, Revoked, RevokedReason, Role, StreamRefusal,
     },
 };
 
+pub(crate) use self::links::ClientLinks;
+use self::links::{OneLink, Whose};
 use crate::{
     Lang, Reference, State, Visit,
     gate::{self, Permit, Presented, Turnaway},
     holder::Holder,
+    listen::{Glitch, Place},
     tcp,
 };
 
@@ -54,9 +61,15 @@ const LINK_LAG: Duration = Duration::from_millis(100);
 /// How often grants are held against the clock; everything else is noticed when it happens.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Takes a link of an access client over any byte stream, and serves it until it ends or `stopping` and `cut` say so.
-pub(crate) async fn serve<T>(state: Arc<State>, io: T, source: IpAddr, stopping: CancellationToken)
-where
+/// Takes a link of an access client over any byte stream, and serves it until it ends or `stopping` says so. Its place among
+/// the connections is kept once it carries somebody's credential.
+pub(crate) async fn serve<T>(
+    state: Arc<State>,
+    io: T,
+    source: IpAddr,
+    stopping: CancellationToken,
+    place: Option<Arc<Place>>,
+) where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let settings = Settings { memory: STRANGER_MEMORY, ..Settings::default() };
@@ -78,8 +91,14 @@ where
         refused: 0,
         since: Instant::now(),
         begun: false,
+        place: place.clone(),
+        whose: HashMap::new(),
     };
     client.run(incoming, control, stopping).await;
+    let over = link.closed().now_or_never();
+    if let (Some(LinkEnd::Protocol(_) | LinkEnd::OverBudget), Some(place)) = (&over, &place) {
+        place.note(Glitch::Flood);
+    }
     link.close();
     tracing::debug!(link = %id, "an access client's link is down");
 }
@@ -98,6 +117,10 @@ struct Client {
     since: Instant,
     /// Whether there ever was one.
     begun: bool,
+    /// Among the connections.
+    place: Option<Arc<Place>>,
+    /// Whose link this is, by those who have a grant on it.
+    whose: HashMap<Whose, OneLink>,
 }
 
 /// A credential that was found good.
@@ -219,6 +242,15 @@ impl Client {
             }
         })?;
         let (holder, expires) = (permit.holder().clone(), permit.until());
+        if let Some(whose) = Whose::of(&holder)
+            && !self.whose.contains_key(&whose)
+        {
+            let Some(one) = self.state.client_links.another(whose.clone()) else {
+                let text = "you have as many links to this edge as one may have; end some of your clients";
+                return Err(refuse(GrantRefusal::TooManyGrants, text));
+            };
+            self.whose.insert(whose, one);
+        }
         // Presented anew, it takes the place of the grant before. Streams of that one go on: each is judged for itself.
         let key = holder.key();
         self.grants.retain(|_, other| other.visit.host != visit.host || other.holder.latest().key() != key);
@@ -231,6 +263,9 @@ impl Client {
         // Somebody's from here on: it may carry what a link carries.
         self.begun = true;
         self.link.set_memory(MEMORY_MAX);
+        if let Some(place) = &self.place {
+            place.keep();
+        }
         Ok(Granted { grant, expires })
     }
 

@@ -8,19 +8,20 @@ use tokio_rustls::server::TlsStream;
 use tunnel_proto::{
     LinkId, OperatorId, TunnelId,
     identity::{CertRole, PeerIdentity, peer_identity, speaks_link},
-    link::{self, Control, Greeting, Settings, Welcomed},
+    link::{self, Control, Greeting, LinkEnd, Settings, Welcomed},
     message::{DrainReason, Limits, LinkRefusal, Message, Table, TableAccepted, TableRefusal, TableRefused},
 };
 
 use crate::{
     State,
+    listen::{Entering, Glitch, Origin},
     operators::{self, After},
     registry::{LINKS_PER_TUNNEL, Rules, Uplink},
     store::{AuditEvent, AuditRecord},
 };
 
-/// Takes a link whose TLS handshake is done, and serves it until it ends.
-pub(crate) async fn serve(state: Arc<State>, tls: TlsStream<TcpStream>, source: IpAddr) {
+/// Takes a link whose TLS handshake is done, and serves it until it ends. It is entering until it has said who it is.
+pub(crate) async fn serve(state: Arc<State>, tls: TlsStream<TcpStream>, source: IpAddr, entering: Entering) {
     let (_, session) = tls.get_ref();
     if !speaks_link(session.alpn_protocol()) {
         return;
@@ -32,10 +33,16 @@ pub(crate) async fn serve(state: Arc<State>, tls: TlsStream<TcpStream>, source: 
         Some(Err(error)) => return tracing::debug!(%source, %error, "a link's certificate was refused"),
         None => return,
     };
-    let greeting = match link::accept(tls, peer.role.role(), Settings::for_edge()).await {
-        Ok(greeting) => greeting,
-        Err(error) => return tracing::debug!(%source, %error, "a link was not greeted"),
+    let origin = entering.origin();
+    let greeting = match entering.or_lost(link::accept(tls, peer.role.role(), Settings::for_edge())).await {
+        Some(Ok(greeting)) => greeting,
+        Some(Err(error)) => {
+            origin.note(Glitch::Handshake);
+            return tracing::debug!(%source, %error, "a link was not greeted");
+        }
+        None => return,
     };
+    drop(entering);
     if peer.expires <= state.now() {
         return greeting.refuse(LinkRefusal::CertificateExpired, "the certificate has expired", false).await;
     }
@@ -44,7 +51,7 @@ pub(crate) async fn serve(state: Arc<State>, tls: TlsStream<TcpStream>, source: 
         return greeting.refuse(LinkRefusal::Revoked, "the certificate was revoked", false).await;
     }
     match peer.role {
-        CertRole::Connector(tunnel) => connector(&state, greeting, peer, tunnel, source).await,
+        CertRole::Connector(tunnel) => connector(&state, greeting, peer, tunnel, (source, origin)).await,
         CertRole::Operator(operator) => operator_link(&state, greeting, peer, operator, source).await,
         CertRole::Edge(_) => {
             greeting.refuse(LinkRefusal::RoleMismatch, "links between edges are not served yet", false).await;
@@ -52,7 +59,13 @@ pub(crate) async fn serve(state: Arc<State>, tls: TlsStream<TcpStream>, source: 
     }
 }
 
-async fn connector(state: &Arc<State>, greeting: Greeting, peer: PeerIdentity, tunnel: TunnelId, source: IpAddr) {
+async fn connector(
+    state: &Arc<State>,
+    greeting: Greeting,
+    peer: PeerIdentity,
+    tunnel: TunnelId,
+    (source, origin): (IpAddr, Origin),
+) {
     let snapshot = state.snapshot.load_full();
     let Some(name) = snapshot.declared.tunnel(tunnel).map(|tunnel| tunnel.name.clone()) else {
         refused(state, &peer, source, "a tunnel that there is not any more");
@@ -104,7 +117,12 @@ async fn connector(state: &Arc<State>, greeting: Greeting, peer: PeerIdentity, t
         () = converse(state, &mut control, &uplink, &peer) => {}
         () = rotate => {}
         () = tokio::time::sleep(lapse) => tracing::info!(tunnel = %name, link = %id, "a link's certificate expired"),
-        _ = link.closed() => {}
+        end = link.closed() => {
+            tracing::debug!(link = %id, %end, "a connector's link ended");
+            if matches!(end, LinkEnd::Protocol(_) | LinkEnd::OverBudget) {
+                origin.note(Glitch::Flood);
+            }
+        }
     }
     link.close();
     state.pool.forget(id);

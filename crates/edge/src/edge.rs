@@ -130,6 +130,7 @@ impl Edge {
             changed: watch::Sender::new(revision),
             sessions,
             registry: Arc::new(Registry::default()),
+            client_links: Arc::default(),
             revoked: ArcSwap::from_pointee(revoked),
             decisions: Decisions::default(),
             assertions: Assertions::default(),

@@ -3,6 +3,7 @@
 mod body;
 mod head;
 mod loops;
+mod pace;
 mod send;
 mod trailers;
 mod upgrade;
@@ -19,6 +20,7 @@ use tunnel_proto::message::ServiceKind;
 use crate::{
     Response, State, Visit,
     gate::Permit,
+    listen::{Glitch, Place},
     pages::{BadRequest, Denied, Failure, PageContext, ServiceError},
     upstream::Lease,
 };
@@ -79,7 +81,13 @@ pub(crate) async fn forward(
         head.headers.insert(header::TRAILER, announcement);
     }
     let bodiless = body.is_end_stream();
-    let request = head.into_request(RequestBody::new(body, progress.clone(), sent_after));
+    let place = parts.extensions.get::<Arc<Place>>();
+    // A call of gRPC may be silent for as long as it likes.
+    let grpc = |value: &HeaderValue| value.as_bytes().starts_with(b"application/grpc");
+    let paced = !parts.headers.get(header::CONTENT_TYPE).is_some_and(grpc);
+    let held_up = place.map(|place| place.held_up()).unwrap_or_default();
+    let body = RequestBody::new(body, progress.clone(), sent_after, held_up, paced);
+    let request = head.into_request(body);
     let sending = Sending { visit: &visit, permit: &permit, candidates: &candidates, personal, bodiless };
     let sent = tokio::select! {
         sent = sending.send(state, request, &progress) => sent,
@@ -90,6 +98,9 @@ pub(crate) async fn forward(
             return response;
         }
     };
+    if sent.is_ok() {
+        progress.note_answer();
+    }
     match sent {
         Ok((response, mut lease)) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
             if personal || ties_the_stream(response.headers(), &header::WWW_AUTHENTICATE) {
@@ -101,6 +112,12 @@ pub(crate) async fn forward(
         Ok(_) => failed(Failure::BadAnswer),
         Err(_) if progress.has_failed() => {
             let mut response = BadRequest { reference: visit.reference, at: visit.now }.render(context);
+            if progress.is_late() {
+                *response.status_mut() = StatusCode::REQUEST_TIMEOUT;
+                if let Some(place) = place {
+                    place.note(Glitch::Late);
+                }
+            }
             close(response.headers_mut(), parts.version);
             response
         }

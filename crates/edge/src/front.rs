@@ -15,6 +15,7 @@ use tunnel_proto::{Hostname, access::LINK_PATH, message::ServiceKind};
 use crate::{
     Lang, Reference, Response, State, Visit, forward,
     gate::{self, Asked, Permit, Presented, Turnaway},
+    listen::{Glitch, Place},
     login::Ask,
     pages::{
         BadRequest, Denied, LoginRequired, Looped, Missing, NotFound, PageContext, StreamProblem, TcpOnly, is_grpc,
@@ -151,7 +152,13 @@ async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) ->
     // Whoever shows a token is a program: it gets an answer and no way to a login, and a cookie beside it does not count.
     context.json |= program;
     let asked = Asked { visit: &visit, path, headers: &parts.headers, credential: &credential, websocket: upgrade };
-    match gate::admit(state.gate(&snapshot), asked) {
+    let admitted = gate::admit(state.gate(&snapshot), asked);
+    match (&admitted, parts.extensions.get::<Arc<Place>>()) {
+        (Ok(permit), Some(place)) if !permit.is_public() => place.keep(),
+        (Err(_), Some(place)) => place.note(Glitch::TurnedAway),
+        _ => {}
+    }
+    match admitted {
         // Asked only of those who are admitted: nobody else learns what is there.
         Ok(permit) if is_tcp(state, &permit, &visit.host, path) => match (websocket, program || permit.is_public()) {
             (true, true) => tcp_door(state, &visit, &context, permit, parts).await,
@@ -235,6 +242,9 @@ fn lang(parts: &Parts) -> Lang {
 /// The page for a request that has no host to be judged by. Its connection is not used again.
 fn malformed(state: &State, door: Door, parts: &Parts, fault: Malformed) -> Response {
     tracing::debug!(peer = %door.peer, %fault, "a request was refused");
+    if let Some(place) = parts.extensions.get::<Arc<Place>>() {
+        place.note(Glitch::Malformed);
+    }
     let (reference, at) = (Reference::from_random(crate::random()), state.now());
     let context = context(state, parts, lang(parts));
     let mut response = match fault {

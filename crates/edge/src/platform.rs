@@ -66,6 +66,16 @@ pub fn is_ours(path: &Path) -> io::Result<bool> {
     imp::is_ours(path)
 }
 
+/// How many descriptors this process may have at a time, where the system says so.
+pub(crate) fn descriptors() -> Option<usize> {
+    imp::descriptors()
+}
+
+/// A descriptor that stands for nothing, to be dropped when another is needed.
+pub(crate) fn spare_descriptor() -> Option<std::fs::File> {
+    imp::spare_descriptor()
+}
+
 #[cfg(unix)]
 mod imp {
     use std::{
@@ -141,6 +151,15 @@ mod imp {
         Ok(fs::metadata(path)?.uid() == own_user())
     }
 
+    pub(super) fn descriptors() -> Option<usize> {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        limit.current.map(|most| usize::try_from(most).unwrap_or(usize::MAX))
+    }
+
+    pub(super) fn spare_descriptor() -> Option<fs::File> {
+        fs::File::open("/dev/null").ok()
+    }
+
     pub(super) fn own_user() -> u32 {
         rustix::process::geteuid().as_raw()
     }
@@ -176,6 +195,14 @@ mod imp {
 
     pub(super) fn is_ours(_: &Path) -> io::Result<bool> {
         Ok(true)
+    }
+
+    pub(super) fn descriptors() -> Option<usize> {
+        None
+    }
+
+    pub(super) fn spare_descriptor() -> Option<fs::File> {
+        None
     }
 
     pub(super) fn own_user() -> u32 {

@@ -11,6 +11,7 @@ use crate::{
     Clock, Config,
     assertions::Assertions,
     audit::Audit,
+    clients::ClientLinks,
     countries::Countries,
     evaluations::Evaluations,
     gate::{Decisions, Gate},
@@ -52,6 +53,8 @@ pub struct State {
     pub sessions: Sessions,
     /// Which links are up.
     pub registry: Arc<Registry>,
+    /// How many links of access clients each person and machine has.
+    pub client_links: Arc<ClientLinks>,
     /// Serial numbers of revoked certificates.
     pub revoked: ArcSwap<HashSet<String>>,
     /// Decisions made before, for as long as they hold.

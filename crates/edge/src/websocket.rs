@@ -88,10 +88,11 @@ pub(crate) fn link(state: &Arc<State>, visit: &Visit, parts: Parts) -> Response 
             Some(place) => (Some(place.clone()), place.stopping()),
             None => (None, Default::default()),
         };
-        let serving = clients::serve(state, bytes_of(socket), source, stopping);
+        let serving = clients::serve(state, bytes_of(socket), source, stopping, place);
         tokio::select! {
             () = serving => {}
             () = cut_by(cut.as_deref()) => {}
+            () = lost_by(cut.as_deref()) => {}
         }
     });
     answer
@@ -100,6 +101,14 @@ pub(crate) fn link(state: &Arc<State>, visit: &Visit, parts: Parts) -> Response 
 async fn cut_by(place: Option<&Place>) {
     match place {
         Some(place) => place.cut().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Until it carries somebody's credential, a link may lose its place to somebody else.
+async fn lost_by(place: Option<&Place>) {
+    match place {
+        Some(place) => place.lost().await,
         None => std::future::pending().await,
     }
 }
@@ -133,6 +142,9 @@ fn broken(error: WsError) -> io::Error {
 /// A stream to a TCP service, inside a WebSocket of a client that opens one for each connection.
 pub(crate) fn carry(state: &Arc<State>, parts: Parts, opened: Opened) -> Response {
     let (answer, visitor, place) = upgrade(parts, None);
+    if let Some(place) = &place {
+        place.keep();
+    }
     let state = state.clone();
     tokio::spawn(async move {
         let Ok(io) = visitor.await else { return };

@@ -109,6 +109,8 @@ pub struct Settings {
     pub handshake_deadline: Duration,
     /// Time from the first byte of any frame to its last.
     pub frame_deadline: Duration,
+    /// How long a peer that gives signs of life may take nothing of what is sent to it.
+    pub write_deadline: Duration,
     /// Time for what is still queued when we close the link.
     pub close_patience: Duration,
 }
@@ -130,6 +132,7 @@ impl Default for Settings {
             liveness: Liveness::default(),
             handshake_deadline: Duration::from_secs(10),
             frame_deadline: Duration::from_secs(10),
+            write_deadline: Duration::from_secs(60),
             close_patience: Duration::from_secs(2),
         }
     }

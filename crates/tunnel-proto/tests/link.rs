@@ -5,6 +5,8 @@
 mod ends;
 #[path = "link/evil.rs"]
 mod evil;
+#[path = "link/floods.rs"]
+mod floods;
 #[path = "link/greeting.rs"]
 mod greeting;
 #[path = "link/life.rs"]

@@ -12,10 +12,13 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{WATCH_EVERY, Watch, trailers::Trailers};
-use crate::upstream::Lease;
+use super::{WATCH_EVERY, Watch, pace::Pace, trailers::Trailers};
+use crate::{
+    listen::{HeldUp, OneHeldUp},
+    upstream::Lease,
+};
 
 /// How far a request's body has come.
 #[derive(Default)]
@@ -23,6 +26,8 @@ pub(super) struct Progress {
     bytes: AtomicU64,
     ended: AtomicBool,
     failed: AtomicBool,
+    late: AtomicBool,
+    answered: AtomicBool,
     /// Who looks whether the visitor is still admitted, from the answer's head on.
     watch: OnceLock<Arc<Watch>>,
 }
@@ -46,26 +51,86 @@ impl Progress {
     pub(super) fn has_failed(&self) -> bool {
         self.failed.load(Relaxed)
     }
+
+    /// Whether the visitor has kept us waiting for too long.
+    pub(super) fn is_late(&self) -> bool {
+        self.late.load(Relaxed)
+    }
+
+    /// The service has begun to answer: from here on it is between the two of them how fast they speak.
+    pub(super) fn note_answer(&self) {
+        self.answered.store(true, Relaxed);
+    }
 }
 
-/// A visitor's body. It is cut when the visitor is not admitted any more, also if its answer was over before it.
-pub(crate) struct RequestBody(Option<Sent>);
+/// A visitor's body. It is cut when the visitor is not admitted any more, also if its answer was over before it, and when
+/// it does not come.
+pub(crate) struct RequestBody(Option<Upload>);
 
-struct Sent {
+struct Upload {
     body: Incoming,
     progress: Arc<Progress>,
     trailers: Trailers,
     looked: Instant,
+    /// How slowly it may come; however it likes, if there is none.
+    pace: Option<Pace>,
+    late: Option<Pin<Box<Sleep>>>,
+    /// The bodies of the same connection that wait for us, and this one among them.
+    held_up: Arc<HeldUp>,
+    waits: Option<OneHeldUp>,
 }
 
 impl RequestBody {
-    pub(super) fn new(body: Incoming, progress: Arc<Progress>, trailers: Trailers) -> Self {
+    pub(super) fn new(
+        body: Incoming,
+        progress: Arc<Progress>,
+        trailers: Trailers,
+        held_up: Arc<HeldUp>,
+        paced: bool,
+    ) -> Self {
         progress.ended.store(body.is_end_stream(), Relaxed);
-        Self(Some(Sent { body, progress, trailers, looked: Instant::now() }))
+        let (looked, pace) = (Instant::now(), paced.then(Pace::new));
+        Self(Some(Upload { body, progress, trailers, looked, pace, late: None, held_up, waits: None }))
     }
 
     pub(super) fn empty() -> Self {
         Self(None)
+    }
+}
+
+impl Upload {
+    /// Something has come, and is on its way to the service until more is asked for.
+    fn arrived(&mut self, bytes: usize) {
+        self.progress.bytes.fetch_add(bytes as u64, Relaxed);
+        if let Some(pace) = &mut self.pace {
+            pace.arrived(bytes, Instant::now());
+        }
+        if self.body.is_end_stream() {
+            self.progress.ended.store(true, Relaxed);
+        } else {
+            self.waits = Some(self.held_up.one());
+        }
+    }
+
+    /// Nothing is there. Ready when that has lasted for too long.
+    fn is_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(pace) = &mut self.pace else { return Poll::Pending };
+        loop {
+            let until = pace.waits(Instant::now());
+            let late = self.late.get_or_insert_with(|| Box::pin(sleep_until(until)));
+            if late.deadline() != until {
+                late.as_mut().reset(until);
+            }
+            std::task::ready!(late.as_mut().poll(cx));
+            if self.progress.answered.load(Relaxed) {
+                self.pace = None;
+                return Poll::Pending;
+            }
+            if !self.held_up.any() {
+                return Poll::Ready(());
+            }
+            pace.let_off(Instant::now());
+        }
     }
 }
 
@@ -74,45 +139,51 @@ impl Body for RequestBody {
     type Error = RequestError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestError>>> {
-        let Some(Sent { body, progress, trailers, looked }) = &mut self.0 else { return Poll::Ready(None) };
-        let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(cx));
-        if frame.is_some() && looked.elapsed() >= WATCH_EVERY {
-            *looked = Instant::now();
-            if progress.watch.get().is_some_and(|watch| !watch.holds()) {
+        let Some(upload) = &mut self.0 else { return Poll::Ready(None) };
+        upload.waits = None;
+        let frame = match Pin::new(&mut upload.body).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                std::task::ready!(upload.is_late(cx));
+                upload.progress.late.store(true, Relaxed);
+                upload.progress.failed.store(true, Relaxed);
+                return Poll::Ready(Some(Err(RequestError::Late)));
+            }
+        };
+        if frame.is_some() && upload.looked.elapsed() >= WATCH_EVERY {
+            upload.looked = Instant::now();
+            if upload.progress.watch.get().is_some_and(|watch| !watch.holds()) {
                 return Poll::Ready(Some(Err(RequestError::Revoked)));
             }
         }
         match frame.map(|frame| frame.map(Frame::into_data)) {
             Some(Ok(Ok(data))) => {
-                progress.bytes.fetch_add(data.len() as u64, Relaxed);
-                if body.is_end_stream() {
-                    progress.ended.store(true, Relaxed);
-                }
+                upload.arrived(data.len());
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
             // Trailers, behind which nothing comes.
             Some(Ok(Err(frame))) => {
-                progress.ended.store(true, Relaxed);
-                let picked = frame.into_trailers().ok().and_then(|fields| trailers.pick(fields));
+                upload.progress.ended.store(true, Relaxed);
+                let picked = frame.into_trailers().ok().and_then(|fields| upload.trailers.pick(fields));
                 Poll::Ready(picked.map(|fields| Ok(Frame::trailers(fields))))
             }
             Some(Err(error)) => {
-                progress.failed.store(true, Relaxed);
+                upload.progress.failed.store(true, Relaxed);
                 Poll::Ready(Some(Err(RequestError::Visitor(error))))
             }
             None => {
-                progress.ended.store(true, Relaxed);
+                upload.progress.ended.store(true, Relaxed);
                 Poll::Ready(None)
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|sent| sent.body.is_end_stream())
+        self.0.as_ref().is_none_or(|upload| upload.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |sent| sent.body.size_hint())
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |upload| upload.body.size_hint())
     }
 }
 
@@ -122,6 +193,9 @@ pub(crate) enum RequestError {
     /// The visitor sent what is no body, or went away.
     #[error("the visitor's request broke off")]
     Visitor(#[source] hyper::Error),
+    /// The visitor keeps us waiting.
+    #[error("the visitor's body does not come")]
+    Late,
     /// The visitor is not admitted any more.
     #[error("the visitor is not admitted any more")]
     Revoked,

@@ -116,7 +116,7 @@ impl Asked {
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         head.headers.insert(header::UPGRADE, protocol.value());
         let key = parts.headers.get(header::SEC_WEBSOCKET_KEY).cloned();
-        let place = parts.extensions.get::<Arc<Place>>().cloned();
+        let place = parts.extensions.get::<Arc<Place>>().cloned().inspect(|place| place.keep());
         Self { visitor: hyper::upgrade::on(Request::from_parts(parts, ())), protocol, key, head, place }
     }
 }

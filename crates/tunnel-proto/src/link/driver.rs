@@ -160,9 +160,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn tick(&mut self, cx: &mut Context<'_>) -> Poll<LinkEnd> {
         loop {
             let now = Instant::now();
-            let (verdict, stuck) = {
+            let (verdict, stuck, untaken) = {
                 let pulse = self.meter.pulse();
-                (self.shared.settings.liveness.judge(&pulse, now), pulse.stuck_since())
+                (self.shared.settings.liveness.judge(&pulse, now), pulse.stuck_since(), pulse.untaken)
             };
             let mut next = match verdict {
                 Verdict::Dead => return Poll::Ready(LinkEnd::PeerSilent),
@@ -177,6 +177,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 let deadline = since + self.shared.settings.frame_deadline;
                 if now >= deadline {
                     return Poll::Ready(LinkEnd::Protocol("a frame was begun and not finished in time".to_owned()));
+                }
+                next = next.min(deadline);
+            }
+            if let Some(since) = untaken {
+                let deadline = since + self.shared.settings.write_deadline;
+                if now >= deadline {
+                    return Poll::Ready(LinkEnd::Protocol("the peer takes nothing of what is sent".to_owned()));
                 }
                 next = next.min(deadline);
             }

@@ -39,6 +39,8 @@ pub(super) struct Pulse {
     asked: Option<Instant>,
     /// Whether our own bytes wait for the socket.
     pub(super) queued: bool,
+    /// Since when the socket has taken none of them.
+    pub(super) untaken: Option<Instant>,
     /// Whole frames received.
     pub(super) frames: u64,
     /// The frame that has begun and not ended, and since when.
@@ -47,7 +49,7 @@ pub(super) struct Pulse {
 
 impl Pulse {
     pub(super) fn new(now: Instant) -> Self {
-        Self { received: now, unanswered: None, asked: None, queued: false, frames: 0, partial: None }
+        Self { received: now, unanswered: None, asked: None, queued: false, untaken: None, frames: 0, partial: None }
     }
 
     pub(super) fn note_received(&mut self, now: Instant) {

@@ -29,6 +29,15 @@ pub(super) const CHUNK_COST: usize = 96;
 const PINGS_PER_SECOND: u32 = 64;
 /// Frames without payload a peer may send in a second: window updates, openings, ends.
 const EMPTY_FRAMES_PER_SECOND: u32 = 50_000;
+/// Frames with hardly any payload that a peer may send in a second: what they cost to read is bounded here, what they cost to
+/// keep by [`CHUNK_COST`].
+const SMALL_FRAMES_PER_SECOND: u32 = 200_000;
+const SMALL_FRAME: usize = 32;
+/// Streams that a peer may open in a second.
+const OPENINGS_PER_SECOND: u32 = 20_000;
+/// Frames for streams that there are not (any more) a peer may send in a second. When we reset every stream at once, what was
+/// on its way fills all windows: 256 KiB for each of 1,024 streams and 16 MiB beside, in frames of 16 KiB.
+const STRAY_FRAMES_PER_SECOND: u32 = 25_000;
 
 pub(super) mod flags {
     pub(crate) const SYN: u16 = 1;
@@ -165,8 +174,17 @@ struct Book {
     settling: Vec<Arc<Account>>,
     injections: Vec<u32>,
     second: Instant,
+    spent: Spent,
+}
+
+/// What the peer has sent in this second of what is counted.
+#[derive(Default)]
+struct Spent {
     pings: u32,
     empties: u32,
+    small: u32,
+    openings: u32,
+    strays: u32,
 }
 
 impl Meter {
@@ -183,8 +201,7 @@ impl Meter {
                 settling: Vec::new(),
                 injections: Vec::new(),
                 second: now,
-                pings: 0,
-                empties: 0,
+                spent: Spent::default(),
             }),
             pulse: Mutex::new(Pulse::new(now)),
         }
@@ -241,7 +258,7 @@ impl Meter {
     /// Enters a header that the multiplexer is about to read.
     pub(super) fn inbound(&self, header: MuxHeader) {
         let mut book = lock(&self.book);
-        if header.body() == 0 && !book.tolerates(header.kind == MuxHeader::PING) {
+        if !book.tolerates(header) {
             self.note_violation();
         }
         if header.kind > MuxHeader::WINDOW_UPDATE {
@@ -419,14 +436,29 @@ impl Ledger {
 }
 
 impl Book {
-    fn tolerates(&mut self, ping: bool) -> bool {
+    /// Counts a frame; whether the peer may still send such.
+    fn tolerates(&mut self, header: MuxHeader) -> bool {
         let now = Instant::now();
         if now.duration_since(self.second) >= Duration::from_secs(1) {
-            (self.second, self.pings, self.empties) = (now, 0, 0);
+            (self.second, self.spent) = (now, Spent::default());
         }
-        self.empties = self.empties.saturating_add(1);
-        self.pings = self.pings.saturating_add(u32::from(ping));
-        self.pings <= PINGS_PER_SECOND && self.empties <= EMPTY_FRAMES_PER_SECOND
+        let of_a_stream = header.kind <= MuxHeader::WINDOW_UPDATE;
+        let opens = of_a_stream && header.has(flags::SYN);
+        let strays = of_a_stream && !opens && !self.accounts.contains_key(&header.stream);
+        let empty = header.body() == 0;
+        let spent = &mut self.spent;
+        [
+            (header.kind == MuxHeader::PING, &mut spent.pings, PINGS_PER_SECOND),
+            (empty, &mut spent.empties, EMPTY_FRAMES_PER_SECOND),
+            (!empty && header.body() < SMALL_FRAME, &mut spent.small, SMALL_FRAMES_PER_SECOND),
+            (opens, &mut spent.openings, OPENINGS_PER_SECOND),
+            (strays, &mut spent.strays, STRAY_FRAMES_PER_SECOND),
+        ]
+        .into_iter()
+        .all(|(is_one, count, most)| {
+            *count = count.saturating_add(u32::from(is_one));
+            *count <= most
+        })
     }
 }
 

@@ -82,11 +82,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     fn drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.out.is_empty() {
             match Pin::new(&mut self.io).poll_write(cx, &self.out) {
-                Poll::Ready(Ok(count @ 1..)) => self.out.advance(count.min(self.out.len())),
+                Poll::Ready(Ok(count @ 1..)) => {
+                    self.out.advance(count.min(self.out.len()));
+                    self.meter.pulse().untaken = None;
+                }
                 Poll::Ready(Ok(0)) => self.give_up(io::ErrorKind::WriteZero),
                 Poll::Ready(Err(error)) => self.give_up(error.kind()),
                 Poll::Pending => {
-                    self.meter.pulse().queued = true;
+                    let mut pulse = self.meter.pulse();
+                    pulse.queued = true;
+                    pulse.untaken.get_or_insert_with(Instant::now);
                     return Poll::Pending;
                 }
             }
@@ -111,6 +116,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
 
     fn give_up(&mut self, error: io::ErrorKind) {
         self.out.clear();
+        self.meter.pulse().untaken = None;
         self.broken.get_or_insert(error);
     }
 

@@ -18,8 +18,8 @@ use tunnel_proto::{
 use crate::{hello, open};
 
 pub(crate) const SYN: u16 = 1;
-const FIN: u16 = 4;
-const RST: u16 = 8;
+pub(crate) const FIN: u16 = 4;
+pub(crate) const RST: u16 = 8;
 
 pub(crate) fn mux(kind: u8, flags: u16, stream: u32, len: u32) -> Vec<u8> {
     let mut bytes = vec![0, kind];
@@ -53,7 +53,7 @@ pub(crate) fn payload(mut bytes: &[u8], stream: u32) -> Vec<u8> {
 }
 
 /// A link whose other end is ours to write by hand, after an honest greeting.
-async fn victim(settings: Settings) -> (Welcomed, DuplexStream) {
+pub(crate) async fn victim(settings: Settings) -> (Welcomed, DuplexStream) {
     let (near, mut far) = tokio::io::duplex(1 << 20);
     far.write_all(&data(1, SYN, &frame(&hello().into()))).await.unwrap();
     let greeting = link::accept(near, Role::Connector, settings).await.unwrap();
@@ -62,11 +62,11 @@ async fn victim(settings: Settings) -> (Welcomed, DuplexStream) {
 }
 
 /// Reads and forgets, so that the victim is never blocked.
-fn drain(mut reader: impl AsyncRead + Send + Unpin + 'static) {
+pub(crate) fn drain(mut reader: impl AsyncRead + Send + Unpin + 'static) {
     tokio::spawn(async move { tokio::io::copy(&mut reader, &mut tokio::io::sink()).await });
 }
 
-async fn ends(link: &tunnel_proto::link::Link) -> LinkEnd {
+pub(crate) async fn ends(link: &tunnel_proto::link::Link) -> LinkEnd {
     tokio::time::timeout(Duration::from_secs(60), link.closed()).await.expect("the link ends")
 }
 

@@ -1,0 +1,88 @@
+//! What is asked on a connection, and how long ago.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use axum::body::Body;
+
+use super::answers::Answer;
+
+/// Time for a request's head (H13).
+pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
+/// How long a connection is kept on which nothing is asked any more; one on which nothing ever was, for [`HEAD_TIME`].
+const IDLE_TIME: Duration = Duration::from_secs(60);
+
+/// What is being asked on a connection, since when nothing is, and whether anything ever was.
+pub(super) struct Activity(Mutex<(usize, Instant, bool)>);
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self(Mutex::new((0, Instant::now(), false)))
+    }
+}
+
+impl Activity {
+    pub(super) fn begin(self: &Arc<Self>) -> Busy {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = (state.0.saturating_add(1), state.1, true);
+        Busy(self.clone())
+    }
+
+    /// Whether anything is being asked.
+    pub(super) fn is_busy(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0 > 0
+    }
+
+    pub(super) fn idle_for_too_long(&self) -> bool {
+        let (busy, since, ever) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        busy == 0 && since.elapsed() > if ever { IDLE_TIME } else { HEAD_TIME }
+    }
+}
+
+/// One request, until its answer is gone.
+pub(super) struct Busy(Arc<Activity>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let mut state = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = (state.0.saturating_sub(1), Instant::now(), true);
+    }
+}
+
+/// An answer's body, which keeps its request counted.
+pub(super) struct Counted {
+    pub(super) body: Body,
+    pub(super) _busy: Busy,
+    pub(super) answer: Option<Arc<Answer>>,
+}
+
+impl http_body::Body for Counted {
+    type Data = bytes::Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, axum::Error>>> {
+        if let Some(answer) = &self.answer {
+            answer.taken();
+        }
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let (Poll::Ready(Some(Ok(_))), Some(answer)) = (&polled, &self.answer) {
+            answer.handed();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,424 @@
+//! An eye on what a visitor sends in HTTP/2: frames that cost it nothing and the edge something are counted by kind (H14).
+//!
+//! The HTTP library bounds streams, windows, header blocks and small DATA, and counts some resets; what it answers without
+//! limit is counted here. Only the nine bytes of each frame's header are looked at (RFC 9113 §4.1); payloads pass untouched.
+//! Over a budget the connection is asked to go (GOAWAY), which costs an honest client nothing: what is under way ends, what
+//! comes next comes on another connection. Far over it, the connection is cut.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::sync::CancellationToken;
+
+use super::{activity::HEAD_TIME, sources::Glitch};
+
+/// Budgets count for so long.
+const SPAN: Duration = Duration::from_secs(10);
+/// So many times over a budget, a connection is cut.
+const PATIENCE: u32 = 4;
+/// SETTINGS, acknowledgements included: an honest client sends two or three in all; each costs an answer.
+const SETTINGS_MAX: u32 = 100;
+/// PING, acknowledgements included: some clients measure each round trip while they download; each costs an answer.
+const PINGS_MAX: u32 = 5_000;
+/// PRIORITY and PRIORITY_UPDATE: one or two for each request of a browser.
+const PRIORITIES_MAX: u32 = 2_000;
+/// RST_STREAM: a page full of pictures that is left before they are there is some dozens.
+const RESETS_MAX: u32 = 100;
+/// DATA of less than [`SMALL`] bytes, and padded DATA. The library has a budget for these; this one is for what it lets
+/// through, which is answers to answers: typing, telemetry.
+const SMALL_MAX: u32 = 20_000;
+const SMALL: u32 = 64;
+/// WINDOW_UPDATE: some for nothing, and one for each so many bytes that were sent. Clients with the smallest buffers
+/// acknowledge 4 KiB at a time, twice: for the stream and for the connection.
+const WINDOW_UPDATES_MAX: u32 = 2_000;
+const BYTES_PER_WINDOW_UPDATE: u64 = 1024;
+/// Frames that no specification in use knows, which are to be ignored (RFC 9113 §5.5). Browsers send a few, for practice.
+const UNKNOWN_MAX: u32 = 1_000;
+/// CONTINUATION frames of one header block: the largest block that is taken fits three frames.
+const CONTINUATIONS_MAX: u32 = 8;
+
+const PREFACE: usize = 24;
+const HEADER: usize = 9;
+
+mod kind {
+    pub(super) const DATA: u8 = 0;
+    pub(super) const HEADERS: u8 = 1;
+    pub(super) const PRIORITY: u8 = 2;
+    pub(super) const RST_STREAM: u8 = 3;
+    pub(super) const SETTINGS: u8 = 4;
+    pub(super) const PING: u8 = 6;
+    pub(super) const GOAWAY: u8 = 7;
+    pub(super) const WINDOW_UPDATE: u8 = 8;
+    pub(super) const CONTINUATION: u8 = 9;
+    pub(super) const PRIORITY_UPDATE: u8 = 16;
+}
+
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+const PADDED: u8 = 8;
+
+/// More of something than a connection may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many frames: {0}")]
+pub(super) struct Flood(&'static str);
+
+/// How much of each kind has come.
+#[derive(Default)]
+struct Counts {
+    settings: u32,
+    pings: u32,
+    priorities: u32,
+    resets: u32,
+    small: u32,
+    window_updates: u32,
+    unknown: u32,
+    /// Bytes that were sent meanwhile.
+    sent: u64,
+}
+
+/// Where in its frames a client is, and what it has sent of them.
+struct Frames {
+    header: [u8; HEADER],
+    have: usize,
+    /// Bytes up to the next header.
+    skip: usize,
+    since: Instant,
+    counts: Counts,
+    /// A header block that has begun and not ended, and its frames beside the first.
+    block: Option<(Instant, u32)>,
+    over: bool,
+}
+
+impl Frames {
+    fn new(now: Instant) -> Self {
+        let counts = Counts::default();
+        Self { header: [0; HEADER], have: 0, skip: PREFACE, since: now, counts, block: None, over: false }
+    }
+
+    /// Follows what was received.
+    fn received(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Flood> {
+        while !bytes.is_empty() {
+            if self.skip > 0 {
+                let (_, rest) = bytes.split_at(self.skip.min(bytes.len()));
+                self.skip -= bytes.len() - rest.len();
+                bytes = rest;
+                continue;
+            }
+            let mut taken = 0;
+            for (slot, byte) in self.header.iter_mut().skip(self.have).zip(bytes) {
+                *slot = *byte;
+                taken += 1;
+            }
+            self.have += taken;
+            bytes = bytes.split_at(taken).1;
+            if self.have == HEADER {
+                self.have = 0;
+                let [a, b, c, kind, flags, ..] = self.header;
+                let length = u32::from_be_bytes([0, a, b, c]);
+                self.skip = usize::try_from(length).unwrap_or(usize::MAX);
+                self.frame(kind, flags, length, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, kind: u8, flags: u8, length: u32, now: Instant) -> Result<(), Flood> {
+        if now.saturating_duration_since(self.since) >= SPAN {
+            (self.since, self.counts) = (now, Counts::default());
+        }
+        let counts = &mut self.counts;
+        let (count, most, name) = match kind {
+            kind::HEADERS | kind::CONTINUATION => return self.block(kind, flags, now),
+            kind::DATA if (length >= SMALL && flags & PADDED == 0) || flags & END_STREAM != 0 => return Ok(()),
+            kind::DATA => (&mut counts.small, SMALL_MAX, "DATA with hardly any"),
+            kind::PRIORITY | kind::PRIORITY_UPDATE => (&mut counts.priorities, PRIORITIES_MAX, "PRIORITY"),
+            kind::RST_STREAM => (&mut counts.resets, RESETS_MAX, "RST_STREAM"),
+            kind::SETTINGS => (&mut counts.settings, SETTINGS_MAX, "SETTINGS"),
+            kind::PING => (&mut counts.pings, PINGS_MAX, "PING"),
+            kind::WINDOW_UPDATE => {
+                let earned = u32::try_from(counts.sent / BYTES_PER_WINDOW_UPDATE).unwrap_or(u32::MAX);
+                let most = WINDOW_UPDATES_MAX.saturating_add(earned);
+                (&mut counts.window_updates, most, "WINDOW_UPDATE")
+            }
+            kind::GOAWAY => return Ok(()),
+            _ => (&mut counts.unknown, UNKNOWN_MAX, "unknown ones"),
+        };
+        *count = count.saturating_add(1);
+        self.over |= *count > most;
+        if *count > most.saturating_mul(PATIENCE) { Err(Flood(name)) } else { Ok(()) }
+    }
+
+    fn block(&mut self, kind: u8, flags: u8, now: Instant) -> Result<(), Flood> {
+        let (since, frames) = match self.block.take() {
+            Some((since, frames)) if kind == kind::CONTINUATION => (since, frames.saturating_add(1)),
+            _ => (now, 0),
+        };
+        if frames > CONTINUATIONS_MAX {
+            return Err(Flood("CONTINUATION"));
+        }
+        if flags & END_HEADERS == 0 {
+            self.block = Some((since, frames));
+        }
+        Ok(())
+    }
+
+    fn sent(&mut self, count: usize) {
+        self.counts.sent = self.counts.sent.saturating_add(count as u64);
+    }
+
+    fn is_late(&self, now: Instant) -> bool {
+        self.block.is_some_and(|(since, _)| now.saturating_duration_since(since) > HEAD_TIME)
+    }
+}
+
+/// What a connection is told of its frames.
+pub(super) struct Watch {
+    frames: Mutex<Frames>,
+    over: CancellationToken,
+    flooded: Mutex<Option<Flood>>,
+}
+
+impl Watch {
+    pub(super) fn new() -> Arc<Self> {
+        let frames = Mutex::new(Frames::new(Instant::now()));
+        Arc::new(Self { frames, over: CancellationToken::new(), flooded: Mutex::new(None) })
+    }
+
+    /// Whether a header block was begun that does not end.
+    pub(super) fn is_late(&self) -> bool {
+        self.frames().is_late(Instant::now())
+    }
+
+    /// What the connection was cut for, if it was.
+    pub(super) fn flooded(&self) -> Option<Flood> {
+        *self.flooded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn frames(&self) -> MutexGuard<'_, Frames> {
+        self.frames.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn received(&self, bytes: &[u8]) -> io::Result<()> {
+        let (followed, over) = {
+            let mut frames = self.frames();
+            (frames.received(bytes, Instant::now()), frames.over)
+        };
+        if over {
+            self.over.cancel();
+        }
+        followed.map_err(|flood| {
+            *self.flooded.lock().unwrap_or_else(PoisonError::into_inner) = Some(flood);
+            io::Error::other(flood)
+        })
+    }
+}
+
+/// A connection whose frames are watched, if it speaks in frames.
+pub(super) struct Watched<T> {
+    io: T,
+    watch: Option<Arc<Watch>>,
+}
+
+impl<T> Watched<T> {
+    pub(super) fn new(io: T, watch: Option<Arc<Watch>>) -> Self {
+        Self { io, watch }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        let received = buf.filled().get(before..).unwrap_or_default();
+        Poll::Ready(self.watch.as_ref().map_or(Ok(()), |watch| watch.received(received)))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Watched<T> {
+    fn sent(&self, count: usize) -> usize {
+        if let Some(watch) = &self.watch {
+            watch.frames().sent(count);
+        }
+        count
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let count = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
+        Poll::Ready(Ok(self.sent(count)))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let count = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, bufs))?;
+        Poll::Ready(Ok(self.sent(count)))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}
+
+/// Waits until a budget is used up: the connection is to go, politely.
+pub(super) async fn over(watch: Option<&Watch>) {
+    match watch {
+        Some(watch) => watch.over.cancelled().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What the end of a connection says about its source, if it says anything: that a peer goes away is nobody's fault.
+pub(super) fn fault(error: &(dyn std::error::Error + 'static), watch: Option<&Watch>) -> Option<Glitch> {
+    if watch.is_some_and(|watch| watch.flooded().is_some()) {
+        return Some(Glitch::Flood);
+    }
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            return Some(Glitch::Malformed);
+        }
+        if let Some(error) = error.downcast_ref::<h2::Error>().filter(|error| error.is_library()) {
+            let calm = error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
+            return Some(if calm { Glitch::Flood } else { Glitch::Malformed });
+        }
+        next = error.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, payload: usize) -> Vec<u8> {
+        let [_, a, b, c] = u32::try_from(payload).unwrap().to_be_bytes();
+        [&[a, b, c, kind, flags, 0, 0, 0, 1], vec![0xff; payload].as_slice()].concat()
+    }
+
+    fn after(frames: &[Vec<u8>], now: Instant) -> (Result<(), Flood>, bool) {
+        let mut watched = Frames::new(now);
+        watched.received(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", now).unwrap();
+        let outcome = frames.iter().try_for_each(|frame| watched.received(frame, now));
+        (outcome, watched.over)
+    }
+
+    // H14
+    #[test]
+    fn each_kind_of_frame_has_its_budget() {
+        let now = Instant::now();
+        for (kind, flags, payload, most) in [
+            (kind::SETTINGS, 0, 6, SETTINGS_MAX),
+            (kind::PING, 0, 8, PINGS_MAX),
+            (kind::PRIORITY, 0, 5, PRIORITIES_MAX),
+            (kind::PRIORITY_UPDATE, 0, 8, PRIORITIES_MAX),
+            (kind::RST_STREAM, 0, 4, RESETS_MAX),
+            (kind::WINDOW_UPDATE, 0, 4, WINDOW_UPDATES_MAX),
+            (kind::DATA, 0, 0, SMALL_MAX),
+            (kind::DATA, 0, 1, SMALL_MAX),
+            (kind::DATA, PADDED, 200, SMALL_MAX),
+            (77, 0, 3, UNKNOWN_MAX),
+        ] {
+            let many = |count: u32| vec![frame(kind, flags, payload); usize::try_from(count).unwrap()];
+            assert_eq!(after(&many(most), now), (Ok(()), false), "{kind}");
+            assert_eq!(after(&many(most + 1), now), (Ok(()), true), "{kind}: asked to go");
+            assert_eq!(after(&many(most * PATIENCE), now), (Ok(()), true), "{kind}");
+            assert!(after(&many(most * PATIENCE + 1), now).0.is_err(), "{kind}: cut");
+        }
+    }
+
+    #[test]
+    fn whole_data_and_ends_cost_nothing_and_time_gives_all_back() {
+        let start = Instant::now();
+        let honest = [frame(kind::DATA, 0, 1024), frame(kind::DATA, END_STREAM, 0), frame(kind::HEADERS, 5, 30)];
+        assert_eq!(after(&honest.into_iter().cycle().take(300_000).collect::<Vec<_>>(), start), (Ok(()), false));
+        let mut watched = Frames::new(start);
+        watched.skip = 0;
+        for second in 0..60 {
+            let now = start + Duration::from_secs(second);
+            (0..9).for_each(|_| watched.received(&frame(kind::RST_STREAM, 0, 4), now).unwrap());
+        }
+        assert!(!watched.over);
+    }
+
+    #[test]
+    fn whoever_downloads_may_say_so() {
+        let now = Instant::now();
+        let mut watched = Frames::new(now);
+        watched.skip = 0;
+        // 100 MiB in ten seconds, acknowledged 4 KiB at a time, for the stream and for the connection.
+        for _ in 0..25_600 {
+            watched.sent(4096);
+            (0..2).for_each(|_| watched.received(&frame(kind::WINDOW_UPDATE, 0, 4), now).unwrap());
+        }
+        assert!(!watched.over);
+    }
+
+    // H14: endless header blocks.
+    #[test]
+    fn a_header_block_ends_after_a_few_frames_and_in_time() {
+        let now = Instant::now();
+        let block = |count: usize, last: u8| {
+            let mut frames = vec![frame(kind::HEADERS, 0, 10)];
+            frames.extend(vec![frame(kind::CONTINUATION, 0, 10); count - 1]);
+            frames.push(frame(kind::CONTINUATION, last, 10));
+            frames
+        };
+        let most = usize::try_from(CONTINUATIONS_MAX).unwrap();
+        let many = vec![block(most, END_HEADERS); 100].concat();
+        assert!(after(&many, now).0.is_ok());
+        assert_eq!(after(&block(most + 1, 0), now).0, Err(Flood("CONTINUATION")));
+        let mut watched = Frames::new(now);
+        watched.skip = 0;
+        watched.received(&frame(kind::HEADERS, 0, 10), now).unwrap();
+        watched.received(&frame(kind::CONTINUATION, 0, 1), now + HEAD_TIME).unwrap();
+        assert!(!watched.is_late(now + HEAD_TIME));
+        assert!(watched.is_late(now + HEAD_TIME + Duration::from_millis(1)));
+        watched.received(&frame(kind::CONTINUATION, END_HEADERS, 1), now + HEAD_TIME).unwrap();
+        assert!(!watched.is_late(now + HEAD_TIME * 2));
+    }
+
+    proptest! {
+        // However the bytes are cut, the same frames are seen.
+        #[test]
+        fn where_reads_end_means_nothing(
+            frames in proptest::collection::vec((0..18_u8, any::<u8>(), 0..40_usize), 0..60),
+            cuts in proptest::collection::vec(1..30_usize, 1..20),
+        ) {
+            let now = Instant::now();
+            let bytes: Vec<u8> = frames.iter().flat_map(|(kind, flags, payload)| frame(*kind, *flags, *payload)).collect();
+            let (mut whole, mut cut) = (Frames::new(now), Frames::new(now));
+            (whole.skip, cut.skip) = (0, 0);
+            let expected = whole.received(&bytes, now);
+            let (mut rest, mut sizes) = (bytes.as_slice(), cuts.into_iter().cycle());
+            let mut got = Ok(());
+            while !rest.is_empty() && got.is_ok() {
+                let (head, tail) = rest.split_at(sizes.next().unwrap().min(rest.len()));
+                got = cut.received(head, now);
+                rest = tail;
+            }
+            prop_assert_eq!(expected, got);
+            prop_assert_eq!(whole.counts.resets, cut.counts.resets);
+            prop_assert_eq!(whole.block.is_some(), cut.block.is_some());
+        }
+    }
+}

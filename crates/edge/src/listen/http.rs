@@ -1,0 +1,133 @@
+//! HTTP on a visitor's connection: its limits, and how it ends.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use http::Request;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_io_timeout::TimeoutWriter;
+
+use super::{
+    Connections, Place,
+    activity::{Counted, HEAD_TIME},
+    answers::{Answer, Streams},
+    frames::{self, Watch, Watched},
+};
+use crate::front::{self, Door};
+
+/// How long a visitor may take nothing of what waits for it.
+pub(super) const STALL_TIME: Duration = Duration::from_secs(120);
+/// The largest head, in bytes, and the most fields (H15).
+const HEAD_MAX: usize = 32 * 1024;
+const FIELDS_MAX: usize = 100;
+/// HTTP/2: streams, windows and budgets of one connection (H14); [`frames`] has those that the library lacks.
+const H2_STREAMS: u32 = 100;
+/// Larger than the 64 KiB that proxies like to give: by those, an upload over 100 ms of distance would crawl at 5 Mbit/s. What
+/// a connection may have on its way in all bounds the memory, whatever a stream may.
+const H2_STREAM_WINDOW: u32 = 256 * 1024;
+const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// The same as [`HEAD_MAX`]: which version of HTTP a browser speaks must not decide whether its cookies fit.
+const H2_HEADER_LIST: u32 = 32 * 1024;
+/// What waits for a visitor who reads slowly, for each stream (F22).
+const H2_SEND_BUFFER: usize = 128 * 1024;
+const H2_RESETS: usize = 20;
+const H2_LOCAL_RESETS: usize = 64;
+const H2_PING: Duration = Duration::from_secs(20);
+
+impl Connections {
+    pub(super) async fn http(
+        self,
+        io: impl AsyncRead + AsyncWrite + Send + 'static,
+        h2: bool,
+        door: Door,
+        place: Arc<Place>,
+    ) {
+        let watch = h2.then(Watch::new);
+        let mut io = TimeoutWriter::new(Watched::new(Box::pin(io), watch.clone()));
+        io.set_timeout(Some(STALL_TIME));
+        let io = TokioIo::new(Box::pin(io));
+        let state = self.state.clone();
+        let activity = place.activity();
+        let active = activity.clone();
+        let seat = place.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(place.clone());
+            let busy = active.begin();
+            let serving = front::serve(state.clone(), door, request);
+            async move {
+                let counted = |body| Body::new(Counted { body, _busy: busy, answer: Answer::current() });
+                serving.await.map(|response| response.map(counted))
+            }
+        });
+        // Decided by what TLS agreed on: looking at the first bytes would wait for them without limit.
+        let builder = if h2 { builder().http2_only() } else { builder().http1_only() };
+        let connection = builder.serve_connection_with_upgrades(io, service);
+        tokio::pin!(connection);
+        let (mut stopping, mut leaving, mut asked) = (false, false, false);
+        let mut idle = tokio::time::interval(HEAD_TIME);
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(peer = %door.peer, %error, "a visitor's connection ended");
+                        if let Some(glitch) = frames::fault(&*error, watch.as_deref()) {
+                            seat.note(glitch);
+                        }
+                    }
+                    return;
+                }
+                () = self.stopping.cancelled(), if !stopping => {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = seat.lost() => return tracing::debug!(peer = %door.peer, "a visitor's connection lost its place"),
+                () = frames::over(watch.as_deref()), if !asked => {
+                    asked = true;
+                    tracing::debug!(peer = %door.peer, "a visitor's connection is asked to go: it has used up a budget");
+                    connection.as_mut().graceful_shutdown();
+                }
+                _ = idle.tick() => {
+                    if watch.as_ref().is_some_and(|watch| watch.is_late()) {
+                        return tracing::debug!(peer = %door.peer, "a head was begun and not finished in time");
+                    }
+                    let over = activity.idle_for_too_long();
+                    // Asked to go, it is gone by the next look at the latest.
+                    if over && leaving {
+                        return;
+                    }
+                    if over && !stopping {
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    leaving = over;
+                }
+            }
+        }
+    }
+}
+
+fn builder() -> auto::Builder<Streams> {
+    let mut builder = auto::Builder::new(Streams);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(HEAD_MAX)
+        .max_headers(FIELDS_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(H2_PING)
+        .max_concurrent_streams(H2_STREAMS)
+        .initial_stream_window_size(H2_STREAM_WINDOW)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW)
+        .max_header_list_size(H2_HEADER_LIST)
+        .max_send_buf_size(H2_SEND_BUFFER)
+        .max_pending_accept_reset_streams(H2_RESETS)
+        .max_local_error_reset_streams(H2_LOCAL_RESETS);
+    builder
+}

@@ -1,0 +1,97 @@
+//! A visitor's place among the connections.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
+
+use super::{
+    activity::Activity,
+    shelf::Taken,
+    sources::{Counted, Glitch, Origin},
+};
+
+/// A visitor's place, for as long as its connection lasts, whatever the connection becomes.
+pub(crate) struct Place {
+    pub(super) room: Taken,
+    pub(super) origin: Origin,
+    pub(super) _counted: Counted,
+    pub(super) _task: TaskTrackerToken,
+    pub(super) stopping: CancellationToken,
+    pub(super) cut: CancellationToken,
+    /// Ends this connection alone.
+    pub(super) over: CancellationToken,
+    pub(super) held_up: Arc<HeldUp>,
+}
+
+impl Place {
+    /// Waits until everything is to end.
+    pub(crate) async fn cut(&self) {
+        self.cut.cancelled().await;
+    }
+
+    /// Cancelled when nothing new is to begin.
+    pub(crate) fn stopping(&self) -> CancellationToken {
+        self.stopping.clone()
+    }
+
+    /// Waits until this connection is to end: its place is needed by somebody else, or its source is not let in any more.
+    pub(crate) async fn lost(&self) {
+        tokio::select! {
+            () = self.room.lost().cancelled() => {}
+            () = self.over.cancelled() => {}
+        }
+    }
+
+    /// Keeps the place whatever happens: somebody who was admitted has it.
+    pub(crate) fn keep(&self) {
+        self.room.keep();
+    }
+
+    /// Enters what the visitor did wrong. Whose network is not let in any more loses its place, too, unless somebody who was
+    /// admitted has it.
+    pub(crate) fn note(&self, glitch: Glitch) {
+        if self.origin.note(glitch) && !self.room.is_kept() {
+            self.over.cancel();
+        }
+    }
+
+    /// The request bodies of this connection that wait for us.
+    pub(crate) fn held_up(&self) -> Arc<HeldUp> {
+        self.held_up.clone()
+    }
+
+    pub(super) fn activity(&self) -> Arc<Activity> {
+        self.room.activity().clone()
+    }
+}
+
+/// How many request bodies of one connection have a piece that a service does not take. Their connection's window may be
+/// full of that, so that nothing of its other bodies arrives, which is not the visitor's fault.
+#[derive(Debug, Default)]
+pub(crate) struct HeldUp(AtomicUsize);
+
+impl HeldUp {
+    /// Counts one, until it is dropped.
+    pub(crate) fn one(self: &Arc<Self>) -> OneHeldUp {
+        self.0.fetch_add(1, Relaxed);
+        OneHeldUp(self.clone())
+    }
+
+    /// Whether there is any.
+    pub(crate) fn any(&self) -> bool {
+        self.0.load(Relaxed) > 0
+    }
+}
+
+/// One request body that waits for us.
+#[derive(Debug)]
+pub(crate) struct OneHeldUp(Arc<HeldUp>);
+
+impl Drop for OneHeldUp {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Relaxed);
+    }
+}

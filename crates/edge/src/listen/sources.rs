@@ -1,0 +1,387 @@
+//! What is remembered of the networks that connect: how many connections they have, how fast these come, and what they did
+//! that no honest program does. Whoever goes on doing that is not let in for a while, each time for longer.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::notice::Notice;
+
+/// Visitors' connections from one network at a time: an IPv4 address, or what one customer has of IPv6. Trusted proxies
+/// speak for many, and loopback is this machine.
+const CONNECTIONS_PER_NETWORK: usize = 512;
+/// Connections of one network that are not yet through their handshake.
+const HANDSHAKES_PER_NETWORK: usize = 128;
+/// New connections of one network: a house full of people who all come back at once, and then more than they need.
+const ARRIVALS: Rate = Rate { burst: 1024, per_second: 64 };
+/// What one network may do wrong, in points ([`Glitch::points`]).
+const FAULTS: Rate = Rate { burst: 100, per_second: 10 };
+/// Requests of one network that may be turned away. An application that asks in vain every second, in five hundred windows
+/// whose logins have lapsed, stays below.
+const TURNED_AWAY: Rate = Rate { burst: 10_000, per_second: 1_000 };
+/// How long a network is not let in the first time; twice as long each further time.
+const SHUT_FIRST: Duration = Duration::from_secs(10);
+const SHUT_MOST: Duration = Duration::from_secs(5 * 60);
+/// After this time without another, a network's penalties are forgotten.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(15 * 60);
+/// Networks that are remembered at a time. Those that have connections are never more than there are connections.
+const NETWORKS_MAX: usize = 65_536;
+
+static TOO_FAST: Notice = Notice::new("a network opens connections faster than it may");
+static TOO_MANY: Notice = Notice::new("a network has as many connections as it may");
+static SHUT: Notice = Notice::new("a network that went on misbehaving is not let in for a while");
+
+/// What no honest program does often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Glitch {
+    /// A TLS handshake that came to nothing.
+    Handshake,
+    /// A request that cannot be understood.
+    Malformed,
+    /// A request without a good credential.
+    TurnedAway,
+    /// A body that was begun and did not come.
+    Late,
+    /// More of something than a connection may send.
+    Flood,
+}
+
+impl Glitch {
+    /// What it counts. Four floods in a row are enough; a browser that does not trust a certificate is no attack.
+    const fn points(self) -> u32 {
+        match self {
+            Self::Handshake | Self::Malformed | Self::TurnedAway | Self::Late => 1,
+            Self::Flood => 25,
+        }
+    }
+}
+
+/// So many at once, and so many a second.
+#[derive(Clone, Copy)]
+struct Rate {
+    burst: u32,
+    per_second: u32,
+}
+
+/// A bucket that leaks: what was poured in, in thousandths, as of then.
+#[derive(Clone, Copy)]
+struct Level {
+    filled: u64,
+    at: Instant,
+}
+
+impl Level {
+    const fn empty(now: Instant) -> Self {
+        Self { filled: 0, at: now }
+    }
+
+    fn settle(&mut self, rate: Rate, now: Instant) {
+        let millis = u64::try_from(now.saturating_duration_since(self.at).as_millis()).unwrap_or(u64::MAX);
+        self.filled = self.filled.saturating_sub(millis.saturating_mul(u64::from(rate.per_second)));
+        self.at = now;
+    }
+
+    /// Pours some in; whether it still fits.
+    fn pour(&mut self, amount: u32, rate: Rate, now: Instant) -> bool {
+        self.settle(rate, now);
+        let filled = self.filled.saturating_add(u64::from(amount).saturating_mul(1000));
+        let fits = filled <= u64::from(rate.burst).saturating_mul(1000);
+        if fits {
+            self.filled = filled;
+        }
+        fits
+    }
+}
+
+/// The network that an address is counted with: itself, or the /56 of an IPv6 address (RFC 6177).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Network {
+    V4([u8; 4]),
+    V6([u8; 7]),
+}
+
+impl From<IpAddr> for Network {
+    fn from(peer: IpAddr) -> Self {
+        match peer {
+            IpAddr::V4(v4) => Self::V4(v4.octets()),
+            IpAddr::V6(v6) => {
+                let [a, b, c, d, e, f, g, ..] = v6.octets();
+                Self::V6([a, b, c, d, e, f, g])
+            }
+        }
+    }
+}
+
+struct Source {
+    connections: usize,
+    handshakes: usize,
+    arrivals: Level,
+    faults: Level,
+    turned_away: Level,
+    /// How often it was shut out, and until when the last time.
+    shut: (u32, Option<Instant>),
+}
+
+impl Source {
+    const fn new(now: Instant) -> Self {
+        let empty = Level::empty(now);
+        Self { connections: 0, handshakes: 0, arrivals: empty, faults: empty, turned_away: empty, shut: (0, None) }
+    }
+
+    fn is_shut(&self, now: Instant) -> bool {
+        self.shut.1.is_some_and(|until| now < until)
+    }
+
+    /// Whether nothing would change if it were forgotten.
+    fn is_at_rest(&mut self, now: Instant) -> bool {
+        self.arrivals.settle(ARRIVALS, now);
+        self.faults.settle(FAULTS, now);
+        self.turned_away.settle(TURNED_AWAY, now);
+        let forgiven = self.shut.1.is_none_or(|until| now.saturating_duration_since(until) >= FORGOTTEN_AFTER);
+        !self.is_here() && self.arrivals.filled + self.faults.filled + self.turned_away.filled == 0 && forgiven
+    }
+
+    const fn is_here(&self) -> bool {
+        self.connections > 0 || self.handshakes > 0
+    }
+
+    /// Enters a fault; for how long the network is shut out for it, if it is one too many.
+    fn fault(&mut self, glitch: Glitch, now: Instant) -> Option<Duration> {
+        let fits = match glitch {
+            Glitch::TurnedAway => self.turned_away.pour(glitch.points(), TURNED_AWAY, now),
+            _ => self.faults.pour(glitch.points(), FAULTS, now),
+        };
+        if fits || self.is_shut(now) {
+            return None;
+        }
+        let (times, last) = self.shut;
+        let fresh = last.is_some_and(|until| now.saturating_duration_since(until) < FORGOTTEN_AFTER);
+        let times = if fresh { times } else { 0 };
+        let long = SHUT_FIRST.saturating_mul(1 << times.min(16)).min(SHUT_MOST);
+        self.shut = (times.saturating_add(1), Some(now + long));
+        Some(long)
+    }
+}
+
+#[derive(Default)]
+struct Table(HashMap<Network, Source>);
+
+impl Table {
+    fn source(&mut self, network: Network, now: Instant) -> &mut Source {
+        if self.0.len() >= NETWORKS_MAX && !self.0.contains_key(&network) {
+            self.0.retain(|_, source| !source.is_at_rest(now));
+            if self.0.len() > NETWORKS_MAX / 4 * 3 {
+                // More networks than can be remembered: what they did before is forgotten, not that they are here.
+                self.0.retain(|_, source| source.is_here());
+            }
+        }
+        self.0.entry(network).or_insert_with(|| Source::new(now))
+    }
+
+    fn arrive(&mut self, network: Network, now: Instant) -> Result<(), Refused> {
+        let source = self.source(network, now);
+        if source.is_shut(now) {
+            return Err(Refused::Shut);
+        }
+        if source.handshakes >= HANDSHAKES_PER_NETWORK {
+            return Err(Refused::TooMany);
+        }
+        if !source.arrivals.pour(1, ARRIVALS, now) {
+            return Err(Refused::TooFast);
+        }
+        source.handshakes += 1;
+        Ok(())
+    }
+
+    fn stay(&mut self, network: Network, now: Instant) -> Result<(), Refused> {
+        let source = self.source(network, now);
+        if source.connections >= CONNECTIONS_PER_NETWORK {
+            return Err(Refused::TooMany);
+        }
+        source.connections += 1;
+        Ok(())
+    }
+
+    /// Undoes what `undo` says; networks at rest are forgotten.
+    fn leave(&mut self, network: Network, now: Instant, undo: impl Fn(&mut Source)) {
+        if let Some(source) = self.0.get_mut(&network) {
+            undo(source);
+            if source.is_at_rest(now) {
+                self.0.remove(&network);
+            }
+        }
+    }
+}
+
+/// Why a connection is closed at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refused {
+    Shut,
+    TooMany,
+    TooFast,
+}
+
+/// Every network that is remembered.
+#[derive(Default)]
+pub(crate) struct Sources(Mutex<Table>);
+
+impl Sources {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where a connection comes from. Whoever speaks for many is not counted.
+    pub(super) fn origin(self: &Arc<Self>, peer: IpAddr, speaks_for_many: bool) -> Origin {
+        Origin { sources: self.clone(), peer, network: (!speaks_for_many).then(|| peer.into()) }
+    }
+}
+
+/// Where a connection comes from.
+#[derive(Clone)]
+pub(crate) struct Origin {
+    sources: Arc<Sources>,
+    peer: IpAddr,
+    network: Option<Network>,
+}
+
+impl Origin {
+    /// Counts a new connection, whose handshake begins. `None` when it is one too many.
+    pub(super) fn arrive(&self) -> Option<Counted> {
+        self.count(Table::arrive, |source| source.handshakes = source.handshakes.saturating_sub(1))
+    }
+
+    /// Counts a visitor's connection. `None` when it is one too many.
+    pub(super) fn stay(&self) -> Option<Counted> {
+        self.count(Table::stay, |source| source.connections = source.connections.saturating_sub(1))
+    }
+
+    fn count(
+        &self,
+        enter: impl Fn(&mut Table, Network, Instant) -> Result<(), Refused>,
+        undo: fn(&mut Source),
+    ) -> Option<Counted> {
+        let refused = self.network.map(|network| enter(&mut self.sources.table(), network, Instant::now()));
+        match refused {
+            None | Some(Ok(())) => return Some(Counted { origin: self.clone(), undo }),
+            Some(Err(Refused::TooFast)) => TOO_FAST.note(),
+            Some(Err(Refused::TooMany)) => TOO_MANY.note(),
+            // Said when it began.
+            Some(Err(Refused::Shut)) => {}
+        }
+        tracing::debug!(peer = %self.peer, ?refused, "a connection was refused");
+        None
+    }
+
+    /// Enters a fault; whether the network is not let in any more.
+    pub(crate) fn note(&self, glitch: Glitch) -> bool {
+        let Some(network) = self.network else { return false };
+        let now = Instant::now();
+        let (shut, long) = {
+            let mut table = self.sources.table();
+            let source = table.source(network, now);
+            let long = source.fault(glitch, now);
+            (source.is_shut(now), long)
+        };
+        if let Some(long) = long {
+            SHUT.note();
+            tracing::debug!(peer = %self.peer, ?glitch, seconds = long.as_secs(), "a network is shut out");
+        }
+        shut
+    }
+}
+
+/// Something counted with its network, until dropped.
+pub(crate) struct Counted {
+    origin: Origin,
+    undo: fn(&mut Source),
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(network) = self.origin.network {
+            self.origin.sources.table().leave(network, Instant::now(), self.undo);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NETWORK: Network = Network::V4([192, 0, 2, 1]);
+
+    // H13
+    #[test]
+    fn a_network_opens_so_many_connections_at_once_and_so_many_a_second() {
+        let (mut table, start) = (Table::default(), Instant::now());
+        let mut arrive = |now| {
+            let arrived = table.arrive(NETWORK, now);
+            table.leave(NETWORK, now, |source| source.handshakes = source.handshakes.saturating_sub(1));
+            arrived
+        };
+        let burst = usize::try_from(ARRIVALS.burst).unwrap();
+        assert!((0..burst).all(|_| arrive(start).is_ok()));
+        assert_eq!(arrive(start), Err(Refused::TooFast));
+        let later = start + Duration::from_secs(1);
+        assert_eq!((0..burst).filter(|_| arrive(later).is_ok()).count(), 64);
+        assert!(table.arrive(Network::V4([192, 0, 2, 2]), start).is_ok(), "another network has its own");
+    }
+
+    // H13
+    #[test]
+    fn handshakes_and_connections_of_a_network_are_few_at_a_time() {
+        let (mut table, now) = (Table::default(), Instant::now());
+        assert!((0..HANDSHAKES_PER_NETWORK).all(|_| table.arrive(NETWORK, now).is_ok()));
+        assert_eq!(table.arrive(NETWORK, now), Err(Refused::TooMany));
+        assert!((0..CONNECTIONS_PER_NETWORK).all(|_| table.stay(NETWORK, now).is_ok()));
+        assert_eq!(table.stay(NETWORK, now), Err(Refused::TooMany));
+    }
+
+    // H14
+    #[test]
+    fn whoever_goes_on_is_shut_out_each_time_for_longer_and_forgiven_in_the_end() {
+        let (mut source, mut now) = (Source::new(Instant::now()), Instant::now());
+        let mut flood = |now| (0..1000).find_map(|_| source.fault(Glitch::Flood, now));
+        for seconds in [10, 20, 40, 80, 160, 300, 300] {
+            let long = flood(now);
+            assert_eq!(long, Some(Duration::from_secs(seconds)));
+            now += Duration::from_secs(seconds);
+        }
+        now += FORGOTTEN_AFTER;
+        assert_eq!(flood(now), Some(SHUT_FIRST));
+        assert_eq!(flood(now), None, "shut out already");
+    }
+
+    #[test]
+    fn what_honest_programs_do_now_and_then_shuts_nobody_out() {
+        let (mut source, mut now) = (Source::new(Instant::now()), Instant::now());
+        for _ in 0..600 {
+            assert!((0..5).all(|_| source.fault(Glitch::Handshake, now).is_none()));
+            assert!((0..500).all(|_| source.fault(Glitch::TurnedAway, now).is_none()));
+            now += Duration::from_secs(1);
+        }
+    }
+
+    #[test]
+    fn the_table_stays_bounded_and_remembers_whoever_is_there() {
+        let (mut table, now) = (Table::default(), Instant::now());
+        table.stay(NETWORK, now).unwrap();
+        for n in 0..200_000_u32 {
+            let [a, b, c, d] = n.to_be_bytes();
+            table.source(Network::V6([0x20, 1, 0xd, a, b, c, d]), now).fault(Glitch::Malformed, now);
+            assert!(table.0.len() <= NETWORKS_MAX);
+        }
+        assert_eq!(table.0.get(&NETWORK).unwrap().connections, 1);
+    }
+
+    #[test]
+    fn a_customer_of_ipv6_is_one_network() {
+        let network = |text: &str| Network::from(text.parse::<IpAddr>().unwrap());
+        assert_eq!(network("2001:db8:0:12::1"), network("2001:db8:0:99:2::"));
+        assert_ne!(network("2001:db8:0:100::1"), network("2001:db8:0:99::1"));
+        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
+    }
+}

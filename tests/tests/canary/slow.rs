@@ -1,0 +1,290 @@
+//! Whoever is slow on purpose (H13), reads nothing (H14, F22), or takes every descriptor (F20): new visitors are served
+//! meanwhile, and memory stays bounded.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    task::JoinSet,
+    time::timeout,
+};
+use tunnel_tests::{
+    Connector, Edge, EdgeConfig, Lab, PATIENCE, Raw, Smtp, Visitor,
+    edge::ACCESS,
+    http2::{Http2, frame},
+    origin::Streams,
+    process::{long, many_sockets},
+    raw::{Door, find},
+    run,
+    stage::{STAFF, WWW},
+    visitor::login,
+};
+
+/// Slow connections by plain HTTP and by HTTPS.
+fn slow() -> (u8, usize, usize) {
+    if long() { (100, 40, 1000) } else { (34, 50, 300) }
+}
+
+/// Visitors who send a body slowly, or take an answer slowly.
+const BODIES: usize = 50;
+const READERS: usize = 150;
+/// What each of them asks for: far more than any buffer on the way.
+const ANSWER: u64 = 1 << 30;
+/// What a slow reader may cost, in KiB: the first window of its stream, what HTTP has read of it, and what waits for TLS.
+const PER_READER: u64 = 512;
+/// What the windows of all streams on four links may grow beyond that, in KiB.
+const POTS: u64 = 4 * 16 * 1024;
+/// Streams of one connection in HTTP/2 that grant nothing.
+const HELD: u32 = 90;
+
+struct Site {
+    edge: Edge,
+    streams: Streams,
+    visitor: Visitor,
+    cookie: String,
+    _smtp: Smtp,
+    _connector: Connector,
+}
+
+impl Site {
+    async fn new(lab: &Lab, start: impl AsyncFnOnce(EdgeConfig) -> Result<Edge>) -> Result<Self> {
+        let streams = Streams::start().await?;
+        let smtp = Smtp::start(lab).await?;
+        let edge = start(EdgeConfig::with_mail(&smtp)).await?;
+        edge.apply(ACCESS).await?;
+        let connector = Connector::publish(lab, WWW, &streams.url()).await?;
+        let visitor = login(&edge.ca().await?, &smtp, WWW, STAFF).await?;
+        let cookie = visitor.session(WWW)?;
+        Ok(Self { edge, streams, visitor, cookie, _smtp: smtp, _connector: connector })
+    }
+
+    fn door(&self) -> Result<Door> {
+        self.visitor.door("https", WWW)
+    }
+
+    fn head(&self, method: &str, target: &str, fields: &str) -> String {
+        format!("{method} {target} HTTP/1.1\r\nHost: {WWW}\r\nCookie: {}\r\n{fields}\r\n", self.cookie)
+    }
+
+    /// Somebody new comes, and is served.
+    async fn is_open(&self) -> Result<Duration> {
+        let begun = Instant::now();
+        let answer = self.door()?.ask(self.head("GET", "/bytes/1000", "Connection: close\r\n").as_bytes()).await?;
+        ensure!(answer.status == 200, "{} for somebody new", answer.status);
+        Ok(begun.elapsed())
+    }
+}
+
+/// A connection to the plain port from another address of this machine, on which a head has begun.
+async fn slow_head(n: u8) -> Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 1, n), 0)))?;
+    let mut tcp = timeout(PATIENCE, socket.connect("127.0.0.1:80".parse()?)).await??;
+    tcp.write_all(format!("GET / HTTP/1.1\r\nHost: {WWW}\r\nX-Slow: ").as_bytes()).await?;
+    Ok(tcp)
+}
+
+/// Sends a byte each second; how long it takes until the other side ends it.
+async fn until_cut(mut tcp: TcpStream) -> Result<Duration> {
+    let begun = Instant::now();
+    loop {
+        let mut buffer = [0; 1024];
+        match timeout(Duration::from_secs(1), tcp.read(&mut buffer)).await {
+            Ok(Ok(0) | Err(_)) => return Ok(begun.elapsed()),
+            Ok(Ok(_)) => {}
+            Err(_) => drop(tcp.write_all(b"s").await),
+        }
+        ensure!(begun.elapsed() < PATIENCE, "a head may take for ever");
+    }
+}
+
+/// A body that is announced and comes by so many bytes each second; the answer's status.
+async fn slow_body(mut raw: Raw, head: String, each: usize, count: usize) -> Result<u16> {
+    raw.send(head.as_bytes()).await?;
+    for _ in 0..count {
+        raw.send(&vec![b'b'; each]).await?;
+        if raw.stirs(Duration::from_secs(1)).await {
+            break;
+        }
+    }
+    Ok(raw.answer(true).await?.status)
+}
+
+/// H13: heads, bodies, readers and ranges.
+#[test]
+fn thousands_who_are_slow_on_purpose_keep_nobody_out() {
+    run("slow", async |lab| {
+        many_sockets()?;
+        let site = Site::new(&lab, async |config| Edge::start(&lab, config).await).await?;
+        let alone = site.is_open().await?;
+        let (addresses, of_each, by_tls) = slow();
+        let mut heads = JoinSet::new();
+        for n in 1..=addresses {
+            for _ in 0..of_each {
+                let tcp = slow_head(n).await?;
+                heads.spawn(until_cut(tcp));
+            }
+        }
+        let mut begun = Vec::new();
+        for _ in 0..by_tls {
+            let mut raw = site.door()?.open().await?;
+            raw.send(format!("GET / HTTP/1.1\r\nHost: {WWW}\r\nX-Slow: ").as_bytes()).await?;
+            begun.push(raw);
+        }
+        let mut bodies = JoinSet::new();
+        for _ in 0..BODIES {
+            let head = site.head("POST", "/upload", "Content-Length: 1000000\r\n");
+            bodies.spawn(slow_body(site.door()?.open().await?, head, 1, 60));
+        }
+        // Fast enough, and long: nobody's business.
+        let steady = site.head("POST", "/upload", "Content-Length: 15360\r\n");
+        let steady = tokio::spawn(slow_body(site.door()?.open().await?, steady, 1024, 15));
+        let ranges: Vec<String> = (0..3000).map(|n| format!("{n}-")).collect();
+        let ranges = format!("Range: bytes={}\r\nConnection: close\r\n", ranges.join(","));
+        for _ in 0..BODIES {
+            let answer = site.door()?.ask(site.head("GET", "/bytes/1000", &ranges).as_bytes()).await?;
+            ensure!(answer.status == 200, "{} for many ranges", answer.status);
+        }
+
+        let (mut slowest, mut visits) = (Duration::ZERO, 0);
+        while heads.try_join_next().is_none() || visits < 20 {
+            slowest = slowest.max(site.is_open().await?);
+            visits += 1;
+        }
+        eprintln!("{visits} visits meanwhile, the slowest {slowest:?}; alone {alone:?}");
+        assert!(!long() || slowest < Duration::from_secs(3), "{slowest:?}");
+        while let Some(cut) = heads.join_next().await {
+            let took = cut??;
+            ensure!(took < Duration::from_secs(25), "a head took {took:?}");
+        }
+        for mut raw in begun {
+            raw.rest().await.context("a head by TLS may take for ever")?;
+        }
+        while let Some(status) = bodies.join_next().await {
+            assert_eq!(status??, 408, "a body that does not come");
+        }
+        assert_eq!(steady.await??, 200, "a body that comes steadily");
+        Ok(())
+    });
+}
+
+/// F22, H14: who reads nothing holds a window of each thing on the way, and no more.
+#[test]
+fn whoever_reads_nothing_costs_little() {
+    run("readers", async |lab| {
+        many_sockets()?;
+        let site = Site::new(&lab, async |config| Edge::start(&lab, config).await).await?;
+        site.is_open().await?;
+        let before = site.edge.process.rss_kib()?;
+        let mut readers = Vec::new();
+        for _ in 0..READERS {
+            let mut raw = site.door()?.open().await?;
+            raw.send(site.head("GET", &format!("/bytes/{ANSWER}"), "").as_bytes()).await?;
+            ensure!(raw.stirs(PATIENCE).await, "an answer begins");
+            readers.push(raw);
+        }
+        // No window at all: answers are there, and nothing may be sent.
+        let mut held = Http2::open(&site.door()?).await?;
+        held.send(&frame(4, 0, 0, &[0, 4, 0, 0, 0, 0])).await?;
+        let target = format!("/bytes/{ANSWER}");
+        let fields: [(&str, &str); 5] = [
+            (":method", "GET"),
+            (":scheme", "https"),
+            (":authority", WWW),
+            (":path", &target),
+            ("cookie", &site.cookie),
+        ];
+        for _ in 0..HELD {
+            let stream = held.begin(&fields, true).await?;
+            assert_eq!(held.outcome(stream).await?.status(), 200);
+        }
+        for _ in 0..20 {
+            site.is_open().await?;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let count = READERS as u64 + u64::from(HELD);
+        let grown = site.edge.process.rss_kib()?.saturating_sub(before);
+        eprintln!("{count} readers who read nothing cost {grown} KiB, {} KiB each", grown / count);
+        assert!(grown < count * PER_READER + POTS, "{grown} KiB for {count} readers");
+        drop((readers, held));
+        site.is_open().await?;
+        Ok(())
+    });
+}
+
+/// F20: with hardly any descriptors, what is open stays open, and who comes finds room sooner or later.
+#[test]
+fn an_edge_without_descriptors_goes_on_and_recovers() {
+    run("descriptors", async |lab| {
+        many_sockets()?;
+        let limited = async |config| {
+            let few = |command: tokio::process::Command| {
+                let command = command.as_std();
+                // What comes before the program enters the namespace.
+                let inner = command.get_args().skip_while(|word| *word != "--").skip(1);
+                let mut wrapped = lab.command("prlimit");
+                wrapped.arg("--nofile=256:256").args(inner);
+                wrapped
+            };
+            Edge::start_as(&lab, config, few).await
+        };
+        let site = Site::new(&lab, limited).await?;
+        let mut events = site.door()?.open().await?;
+        events.send(site.head("GET", "/events", "").as_bytes()).await?;
+        let mut got = Vec::new();
+        while find(&got, b": open").is_none() {
+            got.extend(events.read().await?);
+        }
+        let mut crowd = JoinSet::new();
+        for n in 0..1000_u32 {
+            let to: SocketAddr = if n % 2 == 0 { "127.0.0.1:443".parse()? } else { "127.0.0.1:80".parse()? };
+            crowd.spawn(async move {
+                let tcp = TcpStream::connect(to).await;
+                tokio::time::sleep(PATIENCE).await;
+                drop(tcp);
+            });
+        }
+        // What is open goes on.
+        for n in 0..20 {
+            ensure!(site.streams.say(&format!("event {n}")) == 1, "the stream is cut");
+            let wanted = format!("data: event {n}\n\n");
+            while find(&got, wanted.as_bytes()).is_none() {
+                let some = events.read().await?;
+                ensure!(!some.is_empty(), "the stream is cut");
+                got.extend(some);
+            }
+        }
+        // Whoever only holds a place loses it to whoever comes.
+        let begun = Instant::now();
+        while let Err(error) = site.is_open().await {
+            if begun.elapsed() > PATIENCE {
+                bail!("nobody is let in: {error:#}");
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        eprintln!("somebody new was let in after {:?}", begun.elapsed());
+        crowd.shutdown().await;
+        let begun = Instant::now();
+        while site.is_open().await.is_err() {
+            ensure!(begun.elapsed() < PATIENCE, "the edge does not recover");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        for _ in 0..20 {
+            site.is_open().await.context("after all are gone")?;
+        }
+        let begun = Instant::now();
+        loop {
+            let open = std::fs::read_dir(format!("/proc/{}/fd", site.edge.process.pid()))?.count();
+            if open < 128 {
+                return Ok(());
+            }
+            ensure!(begun.elapsed() < PATIENCE, "{open} descriptors are still open");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+}

@@ -1,0 +1,75 @@
+//! Whoever goes on misbehaving is not let in for a while, and nobody else suffers for it (H13, H14).
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+use tunnel_tests::{
+    Canary, Netns, PATIENCE, Stage,
+    edge::ACCESS,
+    netns::cable,
+    raw::Door,
+    run,
+    stage::{STAFF, WWW},
+};
+
+/// The edge as others see it.
+const OUTSIDE: &str = "198.51.100.1:443";
+/// Faults between two looks, and how often it is looked: a hundred points at once are what a network may do wrong.
+const FAULTS: usize = 30;
+const LOOKS: usize = 10;
+
+/// Sends what is no TLS, and waits for the end.
+async fn knock() -> Result<()> {
+    let mut tcp = timeout(PATIENCE, TcpStream::connect(OUTSIDE)).await??;
+    tcp.write_all(b"GET / HTTP/1.1\r\n\r\n").await.ok();
+    timeout(PATIENCE, async { while let Ok(1..) = tcp.read(&mut [0; 64]).await {} }).await?;
+    Ok(())
+}
+
+#[test]
+fn a_source_that_goes_on_misbehaving_is_not_let_in_for_a_while_and_others_are() {
+    run("sources", async |lab| {
+        let (evil, good) = (Netns::new("evil")?, Netns::new("good")?);
+        cable((lab.net(), "e0", "198.51.100.1/25"), (&evil, "v0", "198.51.100.2/25"))?;
+        cable((lab.net(), "e1", "198.51.100.129/25"), (&good, "v1", "198.51.100.130/25"))?;
+        good.ip(&["route", "add", "198.51.100.1/32", "via", "198.51.100.129"])?;
+        let change = |mut config: tunnel_tests::EdgeConfig| {
+            config.listen.push(OUTSIDE.into());
+            config
+        };
+        let stage = Stage::configured(&lab, change, ACCESS, Canary::start().await?).await?;
+        let cookie = stage.somebody(WWW, STAFF).await?.session(WWW)?;
+        let door = Door { address: OUTSIDE.parse()?, ..stage.door(WWW)? };
+        let request = format!("GET / HTTP/1.1\r\nHost: {WWW}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n");
+        let served = async || Ok::<_, anyhow::Error>(door.ask(request.as_bytes()).await?.status);
+        ensure!(evil.inside(served())? == 200, "the way is there");
+
+        let mut looks = 0;
+        while evil.inside(served()).is_ok() {
+            looks += 1;
+            ensure!(looks <= LOOKS, "nothing was shut out after {} faults", looks * FAULTS);
+            evil.inside(async {
+                for _ in 0..FAULTS {
+                    knock().await?;
+                }
+                Ok::<_, anyhow::Error>(())
+            })?;
+        }
+        ensure!(looks > 1, "a few faults are nothing");
+        // Others are not concerned, nor is this machine.
+        ensure!(good.inside(served())? == 200, "another network is served");
+        ensure!(stage.door(WWW)?.ask(request.as_bytes()).await?.status == 200, "this machine is served");
+        // Not for ever.
+        let begun = Instant::now();
+        while evil.inside(served()).is_err() {
+            ensure!(begun.elapsed() < PATIENCE, "not let in again");
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        Ok(())
+    });
+}
