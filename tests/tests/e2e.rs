@@ -20,6 +20,7 @@ mod e2e {
     mod policies;
     mod providers;
     mod quick_start;
+    mod restart;
     mod tcp;
     mod traffic;
     mod trouble;

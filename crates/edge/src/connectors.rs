@@ -100,9 +100,16 @@ async fn connector(state: &Arc<State>, greeting: Greeting, peer: PeerIdentity, t
         }
         std::future::pending::<()>().await;
     };
+    let replaced = async {
+        state.replaced.cancelled().await;
+        // What visitors of this process still ask goes by this link; theirs end, then it does.
+        link.hand_on(state.config.drain_tcp);
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
         () = converse(state, &mut control, &uplink, &peer) => {}
         () = rotate => {}
+        () = replaced => {}
         () = tokio::time::sleep(lapse) => tracing::info!(tunnel = %name, link = %id, "a link's certificate expired"),
         _ = link.closed() => {}
     }
@@ -110,7 +117,8 @@ async fn connector(state: &Arc<State>, greeting: Greeting, peer: PeerIdentity, t
     state.pool.forget(id);
     drop(registered);
     tracing::info!(tunnel = %name, link = %id, "a connector's link is down");
-    if state.registry.links(tunnel) == 0 {
+    // Those of the next process are not known here.
+    if state.registry.links(tunnel) == 0 && !state.replaced.is_cancelled() {
         audit(state, AuditEvent::TunnelDown, &name, source);
     }
 }
@@ -156,6 +164,7 @@ async fn converse(state: &Arc<State>, control: &mut Control, uplink: &Uplink, pe
                 .into(),
                 Ok(rules) => {
                     uplink.table.store(Arc::new(rules));
+                    state.registry.note_announced();
                     TableAccepted { revision: table.revision }.into()
                 }
                 Err(refused) => refused.into(),

@@ -142,7 +142,11 @@ async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) ->
     // Whoever shows a token is a program: it gets an answer and no way to a login, and a cookie beside it does not count.
     context.json |= program;
     let asked = Asked { visit: &visit, path, headers: &parts.headers, credential: &credential, websocket };
-    match gate::admit(state.gate(&snapshot), asked) {
+    let admitted = gate::admit(state.gate(&snapshot), asked);
+    if let Some(tunnel) = admitted.as_ref().ok().and_then(Permit::tunnel) {
+        state.registry.arrival(tunnel, &visit.host, path).await;
+    }
+    match admitted {
         // Asked only of those who are admitted: nobody else learns what is there.
         Ok(permit) if is_tcp(state, &permit, &visit.host, path) => match (websocket, program || permit.is_public()) {
             (true, true) => tcp_door(state, &visit, &context, permit, parts).await,

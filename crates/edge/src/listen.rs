@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     io,
     net::{IpAddr, SocketAddr},
     pin::Pin,
@@ -11,7 +12,7 @@ use std::{
 };
 
 use axum::body::Body;
-use http::Request;
+use http::{HeaderValue, Request, StatusCode, header};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -95,6 +96,10 @@ pub(crate) struct Connections {
     pub(crate) stopping: CancellationToken,
     /// Everything ends now.
     pub(crate) cut: CancellationToken,
+    /// HTTP requests and WebSockets end now.
+    pub(crate) cut_http: CancellationToken,
+    /// Connections of visitors, and those of which it is not known yet whose they are.
+    pub(crate) visitors: TaskTracker,
     /// Places for handshakes and for visitors.
     pub(crate) handshakes: Arc<Semaphore>,
     pub(crate) room: Arc<Semaphore>,
@@ -106,14 +111,24 @@ pub(crate) struct Place {
     _room: OwnedSemaphorePermit,
     _crowd: Option<InCrowd>,
     _task: TaskTrackerToken,
+    _visitor: TaskTrackerToken,
     stopping: CancellationToken,
     cut: CancellationToken,
+    cut_http: CancellationToken,
 }
 
 impl Place {
     /// Waits until everything is to end.
     pub(crate) async fn cut(&self) {
         self.cut.cancelled().await;
+    }
+
+    /// Waits until everything is to end, or HTTP and WebSockets are.
+    pub(crate) async fn cut_http(&self) {
+        tokio::select! {
+            () = self.cut.cancelled() => {}
+            () = self.cut_http.cancelled() => {}
+        }
     }
 
     /// Cancelled when nothing new is to begin.
@@ -172,6 +187,8 @@ impl Connections {
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             cut: CancellationToken::new(),
+            cut_http: CancellationToken::new(),
+            visitors: TaskTracker::new(),
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
             room: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             crowd: Arc::default(),
@@ -179,7 +196,7 @@ impl Connections {
     }
 
     /// Accepts until told to stop.
-    pub(crate) async fn accept(self, listener: TcpListener, takes: Takes) {
+    pub(crate) async fn accept(self, listener: Arc<TcpListener>, takes: Takes) {
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -207,6 +224,7 @@ impl Connections {
     }
 
     async fn connection(self, socket: TcpStream, peer: SocketAddr, takes: Takes, handshaking: OwnedSemaphorePermit) {
+        let visitor = self.visitors.token();
         socket.set_nodelay(true).ok();
         let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
         socket2::SockRef::from(&socket).set_tcp_keepalive(&keepalive).ok();
@@ -220,7 +238,7 @@ impl Connections {
             }
             Takes::Links(links) => {
                 if let Some(tls) = handshake(socket, None, links).await {
-                    drop(handshaking);
+                    drop((handshaking, visitor));
                     connectors::serve(self.state, tls, peer).await;
                 }
             }
@@ -229,6 +247,7 @@ impl Connections {
                 drop(handshaking);
                 let speaks = tls.get_ref().1.alpn_protocol();
                 if speaks == Some(ALPN_LINK) {
+                    drop(visitor);
                     return connectors::serve(self.state, tls, peer).await;
                 }
                 let Some(place) = self.place(peer) else { return };
@@ -251,8 +270,10 @@ impl Connections {
             _room: room,
             _crowd: crowd,
             _task: self.tasks.token(),
+            _visitor: self.visitors.token(),
             stopping: self.stopping.clone(),
             cut: self.cut.clone(),
+            cut_http: self.cut_http.clone(),
         }))
     }
 
@@ -267,7 +288,15 @@ impl Connections {
             request.extensions_mut().insert(place.clone());
             let busy = active.begin();
             let serving = front::serve(state.clone(), door, request);
-            async move { serving.await.map(|response| response.map(|body| Body::new(Counted { body, _busy: busy }))) }
+            let replaced = state.replaced.clone();
+            async move {
+                let mut response = serving.await?;
+                // The next request is for the process that took this one's place.
+                if !h2 && replaced.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response.map(|body| Body::new(Counted { body, _busy: busy })))
+            }
         });
         // Decided by what TLS agreed on: looking at the first bytes would wait for them without limit.
         let builder = if h2 { builder().http2_only() } else { builder().http1_only() };
@@ -287,6 +316,12 @@ impl Connections {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }
+                // By HTTP/1.1 a request may be on its way already; it is answered, and is the last one.
+                () = self.state.replaced.cancelled(), if h2 && !stopping => {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = self.cut_http.cancelled() => return,
                 _ = idle.tick() => {
                     let over = activity.idle_for_too_long();
                     // Asked to go, it is gone by the next look at the latest.

@@ -202,7 +202,10 @@ async fn a_link_that_is_handed_on_serves_until_the_edge_says_that_no_more_will_c
         let (origin, _) = service.accept().await.unwrap();
         drop((visitor, origin));
         old.link.idle().await;
-        assert!(tokio::time::timeout(Duration::from_secs(1), old.link.closed()).await.is_err(), "ended while it is held");
+        assert!(
+            tokio::time::timeout(Duration::from_secs(1), old.link.closed()).await.is_err(),
+            "ended while it is held"
+        );
     }
     old.link.drain(DrainReason::Shutdown, Duration::ZERO);
     assert_eq!(old.link.closed().await, LinkEnd::PeerClosed);
