@@ -2,6 +2,7 @@
 
 use std::{io::Write as _, process::ExitCode};
 
+use tokio::sync::mpsc::Receiver;
 use tracing::Level;
 use tracing_subscriber::{EnvFilter, fmt};
 use tunnel_edge::{
@@ -54,18 +55,18 @@ pub(crate) async fn run(config: impl FnOnce() -> Result<Config, String>) -> Exit
         }
         (Err(error), None) => return failed(&error),
     };
+    let asks = edge.asks();
+    // A quick start ends with its terminal.
+    let hangups = if edge.state().config.quick_start { Hangups::ignored() } else { Hangups::taken() };
     if predecessor.is_none() {
         greet(&edge).await;
         tell_manager("READY=1");
     }
     drop(predecessor);
-    serve(edge, program).await
+    serve(edge, asks, hangups, program).await
 }
 
-async fn serve(mut edge: Edge, program: Program) -> ExitCode {
-    let mut asks = edge.asks();
-    // A quick start ends with its terminal.
-    let mut hangups = if edge.state().config.quick_start { Hangups::ignored() } else { Hangups::taken() };
+async fn serve(mut edge: Edge, mut asks: Receiver<Ask>, mut hangups: Hangups, program: Program) -> ExitCode {
     let stopped = stopped();
     tokio::pin!(stopped);
     loop {

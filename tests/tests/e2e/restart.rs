@@ -74,12 +74,17 @@ fn plan() -> Plan {
     Plan { seed: 21, streams: 8, bytes, half_close: true }
 }
 
+/// What is downloaded slowly: more than all that is taken while the edge is replaced.
+fn download() -> u64 {
+    (u64::from(restarts()) * SIP).next_multiple_of(64 << 20)
+}
+
 /// The longest that the plan may take, on a machine that is busy.
 const LIMIT: Duration = Duration::from_secs(900);
 /// Between two requests of one visitor.
 const BETWEEN: Duration = Duration::from_millis(50);
-/// What is downloaded slowly.
-const DOWNLOAD: u64 = 64 << 20;
+/// How much of the download is taken each time: enough that it does not look stalled.
+const SIP: u64 = 2 << 20;
 /// How long the process before may take to hear what ended in the one that serves: a second is promised.
 const TOLD_WITHIN: Duration = Duration::from_secs(5);
 
@@ -264,10 +269,44 @@ async fn by_http2(visitor: &Visitor, kept: &mut Option<Sender>) -> Result<()> {
     bail!("three connections in a row take no request")
 }
 
+/// A big body that is taken little by little.
+struct Download {
+    raw: Raw,
+    count: u64,
+    hash: u64,
+}
+
+impl Download {
+    async fn begin(site: &Site) -> Result<Self> {
+        let mut raw = site.open(&format!("/bytes/{}", download())).await?;
+        let answer = raw.answer(false).await?;
+        ensure!(answer.status == 200, "{}", answer.status);
+        Ok(Self { raw, count: 0, hash: CHECKSUM_START })
+    }
+
+    async fn take(&mut self, until: u64) -> Result<()> {
+        while self.count < until {
+            let some = self.raw.read().await?;
+            ensure!(!some.is_empty(), "the download was cut after {} bytes", self.count);
+            self.count += some.len() as u64;
+            self.hash = checksum(self.hash, &some);
+        }
+        Ok(())
+    }
+
+    /// Takes the rest; it is whole.
+    async fn finish(mut self) -> Result<()> {
+        self.take(download()).await?;
+        let blocks = download() / block().len() as u64;
+        let expected = (0..blocks).fold(CHECKSUM_START, |hash, _| checksum(hash, &block()));
+        ensure!(self.count == download() && self.hash == expected, "{} bytes, damaged", self.count);
+        Ok(())
+    }
+}
+
 /// What was begun before the first restart, and has to live.
 struct Living {
-    download: Raw,
-    got: Vec<u8>,
+    download: Download,
     events: Raw,
     websocket: WebSocketStream<TlsStream<TcpStream>>,
     tcp: TcpStream,
@@ -285,9 +324,9 @@ impl Living {
         while find(&opened, b": open").is_none() {
             opened.extend(events.read().await?);
         }
-        let download = site.open(&format!("/bytes/{DOWNLOAD}")).await?;
+        let download = Download::begin(site).await?;
         let tcp = TcpStream::connect(("127.0.0.1", port)).await?;
-        Ok(Self { download, got: Vec::new(), events, websocket, tcp })
+        Ok(Self { download, events, websocket, tcp })
     }
 
     /// Each still carries.
@@ -307,31 +346,7 @@ impl Living {
             ensure!(!some.is_empty(), "the events ended: {}", String::from_utf8_lossy(&heard));
             heard.extend(some);
         }
-        let some = self.download.read().await?;
-        ensure!(!some.is_empty(), "the download was cut after {} bytes", self.got.len());
-        self.got.extend(some);
-        Ok(())
-    }
-
-    /// The download is read to its end, and is whole.
-    async fn finish(mut self) -> Result<()> {
-        loop {
-            if let Some(end) = find(&self.got, b"\r\n\r\n") {
-                let expected = usize::try_from(DOWNLOAD)?;
-                if self.got.len() - end - 4 >= expected {
-                    let mut hash = CHECKSUM_START;
-                    for _ in 0..DOWNLOAD / block().len() as u64 {
-                        hash = checksum(hash, &block());
-                    }
-                    ensure!(self.got.len() - end - 4 == expected, "more than was sent");
-                    ensure!(checksum(CHECKSUM_START, &self.got[end + 4..]) == hash, "the download is damaged");
-                    return Ok(());
-                }
-            }
-            let some = self.download.read().await?;
-            ensure!(!some.is_empty(), "the download was cut after {} bytes", self.got.len());
-            self.got.extend(some);
-        }
+        self.download.take(u64::from(round) * SIP).await
     }
 }
 
@@ -357,7 +372,7 @@ fn nobody_is_refused_and_nothing_is_cut_while_the_edge_is_replaced_again_and_aga
             living.prove(&site, round).await.with_context(|| format!("after restart {round}"))?;
         }
         println!("{} requests were answered", load.end().await?);
-        living.finish().await?;
+        living.download.finish().await?;
         let bytes = carried.await??;
         ensure!(bytes > u64::from(plan().streams) * plan().bytes, "{bytes}");
         Ok(())
