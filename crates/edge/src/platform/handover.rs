@@ -249,7 +249,8 @@ mod imp {
 
 pub use imp::*;
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::fs::{File, TryLockError};
 
