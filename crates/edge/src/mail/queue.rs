@@ -91,8 +91,8 @@ pub(super) async fn put(
     Ok(())
 }
 
-/// Works the queue off until the task is stopped, or `rests` and nothing is under way any more. Up to [`CONNECTIONS`] mails are under way at once, so that one slow
-/// recipient's server does not keep everybody waiting.
+/// Works the queue off until the task is stopped, or `rests` and nothing is under way any more. Up to [`CONNECTIONS`] mails are
+/// under way at once, so that one slow recipient's server does not keep everybody waiting.
 pub(super) async fn work(desk: Arc<Desk>, rests: CancellationToken) {
     let mut under_way = HashSet::new();
     let mut tasks = JoinSet::new();
