@@ -65,11 +65,34 @@ impl EdgeConfig {
     }
 }
 
+/// Processes that an edge started itself, by their numbers. They are killed with the test.
+#[derive(Debug, Default)]
+pub struct Successors(Vec<u32>);
+
+impl Successors {
+    /// One more.
+    pub fn note(&mut self, pid: u32) {
+        self.0.push(pid);
+    }
+}
+
+impl Drop for Successors {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            // Most have ended by themselves.
+            let mut kill = std::process::Command::new("kill");
+            let _ = kill.args(["-KILL", &pid.to_string()]).stderr(std::process::Stdio::null()).status();
+        }
+    }
+}
+
 /// A running edge with a configuration file.
 #[derive(Debug)]
 pub struct Edge {
     /// The program.
     pub process: Process,
+    /// Processes that took its place since.
+    pub successors: Successors,
     config: EdgeConfig,
     lab: Lab,
 }
@@ -91,7 +114,7 @@ impl Edge {
         lab.write("edge.toml", &config.toml(&lab.path("edge")))?;
         let mut process = Process::start("edge", by(Self::command(lab, &["run"])?))?;
         listens(&mut process, config.listen.first().context("a listener")?.parse()?).await?;
-        Ok(Self { process, config, lab: lab.clone() })
+        Ok(Self { process, successors: Successors::default(), config, lab: lab.clone() })
     }
 
     /// [`Edge::start`] in another namespace.
@@ -104,7 +127,7 @@ impl Edge {
         command.arg("run").arg("--config").arg(lab.path("edge.toml"));
         let mut process = Process::start("edge", command)?;
         listens_in(net, &mut process, config.listen.first().context("a listener")?.parse()?).await?;
-        Ok(Self { process, config, lab: lab.clone() })
+        Ok(Self { process, successors: Successors::default(), config, lab: lab.clone() })
     }
 
     /// [`Edge::start`], then `edge apply` of `access`.
@@ -155,6 +178,20 @@ impl Edge {
     /// The command failed.
     pub async fn ca(&self) -> Result<String> {
         self.run(&["ca"]).await?.ok()
+    }
+
+    /// Has it replaced (`edge restart`), and gives the number of the process that serves then. It writes to the log of the
+    /// first one.
+    ///
+    /// # Errors
+    /// It was not; the message has what the command said.
+    pub async fn replace(&mut self) -> Result<u32> {
+        let said = self.run(&["restart", "--json"]).await?.ok()?;
+        let restarted: serde_json::Value = serde_json::from_str(&said)?;
+        let pid = restarted["process"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+        let pid = pid.with_context(|| format!("no process in {said}"))?;
+        self.successors.note(pid);
+        Ok(pid)
     }
 
     /// Stops it (SIGTERM), then starts it again on the same data.

@@ -10,8 +10,8 @@ mod e2e {
     mod ends;
     mod enrol;
     mod evaluations;
-    mod faults;
     mod faithful;
+    mod faults;
     mod grpc;
     mod guides;
     mod login;
@@ -25,6 +25,7 @@ mod e2e {
     mod policies;
     mod providers;
     mod quick_start;
+    mod restart;
     mod tcp;
     mod traffic;
     mod trouble;

@@ -22,9 +22,9 @@ applications: [{name: hello, hostnames: [hello.localhost], policies: [demo-every
 
 /// Serves the demo until SIGINT or SIGTERM.
 pub(crate) async fn run(config: Config) -> ExitCode {
-    let edge = match serve::start(config).await {
+    let edge = match serve::start(None, config).await {
         Ok(edge) => edge,
-        Err(code) => return code,
+        Err(error) => return failed(&error),
     };
     let connector = match publish(&edge).await {
         Ok(connector) => connector,

@@ -5,6 +5,7 @@ mod declare;
 mod demo;
 mod platform;
 mod policy;
+mod restart;
 mod serve;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -56,6 +57,10 @@ enum Command {
     Run(Run),
     /// Serve a page of our own behind a login, to see how it works
     Demo(Run),
+    /// Replace the running edge by a new process of its program, without a moment in which nobody serves
+    ///
+    /// The configuration is read anew. What is under way goes on in the process before until it ends.
+    Restart,
     /// Whether the configuration and what is stored can be served
     Check,
     /// Declare login methods, groups, policies, applications and tunnels by a file
@@ -94,7 +99,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) if error.kind() == clap::error::ErrorKind::InvalidSubcommand => {
             eprint!("{error}");
-            eprintln!("Commands: run, demo, check, apply, export, ca, policy, admin");
+            eprintln!("Commands: run, demo, restart, check, apply, export, ca, policy, admin");
             return ExitCode::from(2);
         }
         Err(error) => error.exit(),
@@ -110,15 +115,16 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> ExitCode {
     let (place, json) = (cli.place, cli.json);
     match cli.command.unwrap_or(Command::Run(Run::default())) {
-        Command::Run(run) => match place.config(run.admin) {
-            Ok(config) => serve::run(config).await,
-            Err(error) => failed(&error),
-        },
+        Command::Run(run) => serve::run(|| place.config(run.admin)).await,
         Command::Demo(run) if place.config.is_none() => match place.config(run.admin) {
             Ok(config) => demo::run(config).await,
             Err(error) => failed(&error),
         },
         Command::Demo(_) => usage("`edge demo` needs no configuration; leave `--config` out"),
+        Command::Restart => match place.data_dir() {
+            Ok(dir) => restart::run(&dir, json).await,
+            Err(error) => failed(&error),
+        },
         Command::Check => declare::check(&place, json).await,
         Command::Apply { file, dry_run, prune } => declare::apply(&place, &file, dry_run, prune, json).await,
         Command::Export => declare::export(&place).await,

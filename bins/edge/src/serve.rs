@@ -2,15 +2,22 @@
 
 use std::{io::Write as _, process::ExitCode};
 
+use tokio::sync::mpsc::Receiver;
 use tracing::Level;
 use tracing_subscriber::{EnvFilter, fmt};
 use tunnel_edge::{
     Clock, Config, Edge,
     edge::{DRAIN_PATIENCE, Screen},
+    replace::{Ask, Predecessor},
     setup::{self, MadeBy},
+    socket::{Restarted, problem},
 };
 
-use super::failed;
+use super::{
+    failed,
+    platform::{Hangups, tell_manager},
+    restart::Program,
+};
 
 /// Logs to standard error.
 pub(crate) fn log(level: Level, format: &str) {
@@ -23,23 +30,84 @@ pub(crate) fn log(level: Level, format: &str) {
 }
 
 /// Starts an edge that shows codes on this terminal when it has no mail server.
-pub(crate) async fn start(config: Config) -> Result<Edge, ExitCode> {
+pub(crate) async fn start(predecessor: Option<&mut Predecessor>, config: Config) -> Result<Edge, String> {
     super::platform::raise_descriptors();
-    let started = Edge::start(config, Clock::System, Screen::new(std::io::stdout())).await;
-    started.map_err(|error| failed(&error.to_string()))
+    let started = Edge::start_after(predecessor, config, Clock::System, Screen::new(std::io::stdout())).await;
+    started.map_err(|error| error.to_string())
 }
 
-/// Serves until SIGINT or SIGTERM.
-pub(crate) async fn run(config: Config) -> ExitCode {
-    let edge = match start(config).await {
-        Ok(edge) => edge,
-        Err(code) => return code,
+/// Serves until SIGINT or SIGTERM, or until another process does and nothing is left to go on with.
+pub(crate) async fn run(config: impl FnOnce() -> Result<Config, String>) -> ExitCode {
+    let program = Program::now();
+    let mut predecessor = match Predecessor::find() {
+        Ok(predecessor) => predecessor,
+        Err(error) => return failed(&format!("the edge that started this process cannot be heard: {error}")),
     };
-    greet(&edge).await;
-    stopped().await;
+    let begun = match config() {
+        Ok(config) => start(predecessor.as_mut(), config).await,
+        Err(error) => Err(error),
+    };
+    let edge = match (begun, &mut predecessor) {
+        (Ok(edge), _) => edge,
+        (Err(error), Some(predecessor)) => {
+            predecessor.failed(&error).await;
+            return failed(&error);
+        }
+        (Err(error), None) => return failed(&error),
+    };
+    let asks = edge.asks();
+    // A quick start ends with its terminal.
+    let hangups = if edge.state().config.quick_start { Hangups::ignored() } else { Hangups::taken() };
+    if predecessor.is_none() {
+        greet(&edge).await;
+        tell_manager("READY=1");
+    }
+    drop(predecessor);
+    serve(edge, asks, hangups, program).await
+}
+
+async fn serve(mut edge: Edge, mut asks: Receiver<Ask>, mut hangups: Hangups, program: Program) -> ExitCode {
+    let stopped = stopped();
+    tokio::pin!(stopped);
+    loop {
+        let ask: Option<Ask> = tokio::select! {
+            () = &mut stopped => break,
+            Some(ask) = asks.recv() => Some(ask),
+            () = hangups.next() => None,
+        };
+        let replaced = tokio::select! {
+            () = &mut stopped => break,
+            replaced = edge.replace(program.command()) => replaced,
+        };
+        match replaced {
+            Ok(restarted) => {
+                tell_manager(&format!("MAINPID={}", restarted.process));
+                answer(ask, Ok(restarted));
+                tracing::info!(process = restarted.process, "another process serves in this one's place");
+                tokio::select! {
+                    () = edge.retire() => {}
+                    () = &mut stopped => {}
+                }
+                edge.stop(DRAIN_PATIENCE).await;
+                return ExitCode::SUCCESS;
+            }
+            Err(error) => {
+                tracing::error!(%error, "the edge was not restarted; it serves on as it was");
+                answer(ask, Err(problem("not_restarted", format!("not restarted: {error}"))));
+            }
+        }
+    }
     eprintln!("Stopping: what is under way may end within {} s.", DRAIN_PATIENCE.as_secs());
+    tell_manager("STOPPING=1");
     edge.stop(DRAIN_PATIENCE).await;
     ExitCode::SUCCESS
+}
+
+/// Tells whoever asked; by a signal, nobody waits.
+fn answer(ask: Option<Ask>, answer: tunnel_edge::socket::Answer<Restarted>) {
+    if let Some(ask) = ask {
+        let _ = ask.send(answer);
+    }
 }
 
 async fn greet(edge: &Edge) {

@@ -17,7 +17,7 @@ use tokio::{
 use tunnel_proto::{
     GrantId, Hostname, UnixTime,
     link::{Connected, Control, ControlSender, Link, LinkEnd},
-    message::{Credential, CutReason, Message, Present, Refused, RevokedReason},
+    message::{Credential, CutReason, DrainReason, Message, Present, Refused, RevokedReason},
 };
 
 use crate::{error::Error, event::Event, text::plain};
@@ -216,7 +216,9 @@ async fn follow(
         // Whoever waits for an answer learns that there will be none.
         grants.waiting.clear();
     }
-    if end != LinkEnd::Closed {
+    // An edge that sent us to the process in its place ends the link once nothing is left on it: nobody misses it.
+    let moved = end == LinkEnd::PeerClosed && link.is_draining() && link.draining().await == DrainReason::Upgrade;
+    if end != LinkEnd::Closed && !moved {
         let _ = events.send(Event::LinkDown { edge, reason: end.to_string() });
     }
 }

@@ -58,6 +58,8 @@ const SAY_TIME: Duration = Duration::from_secs(2);
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How long the end of a connector's link may be behind the end of its streams.
 const LINK_LAG: Duration = Duration::from_millis(100);
+/// How long a link stays without a stream after its client was sent to the next process: it may not have heard of it.
+const HANDED_LINGER: Duration = Duration::from_secs(2);
 /// How often grants are held against the clock; everything else is noticed when it happens.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -139,7 +141,7 @@ impl Client {
         let mut changed = self.state.changed.subscribe();
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut leaving = false;
+        let (mut leaving, mut handed, mut used) = (false, false, Instant::now());
         loop {
             let said: Vec<Message> = tokio::select! {
                 message = control.next() => match message {
@@ -174,7 +176,17 @@ impl Client {
                     if self.grants.is_empty() && self.since.elapsed() > most {
                         return;
                     }
+                    if self.link.streams() > 0 {
+                        used = Instant::now();
+                    } else if handed && used.elapsed() > HANDED_LINGER {
+                        return;
+                    }
                     self.review()
+                }
+                () = self.state.replaced.cancelled(), if !handed => {
+                    (handed, used) = (true, Instant::now());
+                    self.link.hand_on(self.state.config.drain_tcp);
+                    Vec::new()
                 }
                 () = stopping.cancelled(), if !leaving => {
                     leaving = true;

@@ -43,6 +43,10 @@ pub struct Config {
     pub administrator_methods: Vec<Name>,
     /// How long a service may take until the head of its answer.
     pub response_timeout: Duration,
+    /// How long HTTP requests and WebSockets may go on in a process that was replaced.
+    pub drain_http: Duration,
+    /// How long other streams may.
+    pub drain_tcp: Duration,
     /// Which country an address is in: a file in MaxMind's format.
     pub country_file: Option<PathBuf>,
 }
@@ -86,6 +90,12 @@ pub const QUICK_HTTP: u16 = 8080;
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The most that `response_timeout` may be, in seconds: an hour, after which nobody waits.
 pub const RESPONSE_TIMEOUT_MAX: u64 = 3600;
+/// How long HTTP requests and WebSockets may go on in a process that was replaced.
+pub const DRAIN_HTTP: Duration = Duration::from_secs(600);
+/// How long other streams may.
+pub const DRAIN_TCP: Duration = Duration::from_secs(24 * 3600);
+/// The most that either may be, in seconds: a week.
+pub const DRAIN_MAX: u64 = 7 * 24 * 3600;
 /// The largest configuration file, in bytes.
 pub const CONFIG_MAX: u64 = 1024 * 1024;
 
@@ -109,6 +119,8 @@ impl Config {
             administrators,
             administrator_methods: Vec::new(),
             response_timeout: RESPONSE_TIMEOUT,
+            drain_http: DRAIN_HTTP,
+            drain_tcp: DRAIN_TCP,
             country_file: None,
         }
     }
@@ -249,6 +261,18 @@ mod tests {
         let error = parse(&format!("{GOOD}[admin]\nemials = []\n")).unwrap_err();
         assert!(error.starts_with("edge.toml:7:1:"), "{error}");
         assert!(error.contains("`emials`") && error.contains("did you mean `emails`?"), "{error}");
+    }
+
+    #[test]
+    fn how_long_a_replaced_process_goes_on_is_configured_in_bounds() {
+        let config = parse(GOOD).unwrap();
+        assert_eq!((config.drain_http.as_secs(), config.drain_tcp.as_secs()), (600, 86_400));
+        let config = parse(&GOOD.replace("[tls]", "drain_http = 5\ndrain_tcp = 604800\n[tls]")).unwrap();
+        assert_eq!((config.drain_http.as_secs(), config.drain_tcp.as_secs()), (5, 604_800));
+        for wrong in ["drain_http = 0", "drain_tcp = 604801"] {
+            let error = parse(&GOOD.replace("[tls]", &format!("{wrong}\n[tls]"))).unwrap_err();
+            assert!(error.contains("from 1 to 604800"), "{error}");
+        }
     }
 
     #[test]

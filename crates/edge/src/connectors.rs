@@ -113,9 +113,16 @@ async fn connector(
         }
         std::future::pending::<()>().await;
     };
+    let replaced = async {
+        state.replaced.cancelled().await;
+        // What visitors of this process still ask goes by this link; theirs end, then it does.
+        link.hand_on(state.config.drain_tcp);
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
         () = converse(state, &mut control, &uplink, &peer) => {}
         () = rotate => {}
+        () = replaced => {}
         () = tokio::time::sleep(lapse) => tracing::info!(tunnel = %name, link = %id, "a link's certificate expired"),
         end = link.closed() => {
             tracing::debug!(link = %id, %end, "a connector's link ended");
@@ -128,7 +135,8 @@ async fn connector(
     state.pool.forget(id);
     drop(registered);
     tracing::info!(tunnel = %name, link = %id, "a connector's link is down");
-    if state.registry.links(tunnel) == 0 {
+    // Those of the next process are not known here.
+    if state.registry.links(tunnel) == 0 && !state.replaced.is_cancelled() {
         audit(state, AuditEvent::TunnelDown, &name, source);
     }
 }
@@ -174,6 +182,7 @@ async fn converse(state: &Arc<State>, control: &mut Control, uplink: &Uplink, pe
                 .into(),
                 Ok(rules) => {
                     uplink.table.store(Arc::new(rules));
+                    state.registry.note_announced();
                     TableAccepted { revision: table.revision }.into()
                 }
                 Err(refused) => refused.into(),

@@ -1,16 +1,23 @@
 //! An edge that runs: made from a configuration, stopped by its handle.
 
+mod retire;
+
 use std::{
     collections::HashSet,
     io,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, OnceLock, Weak},
+    sync::{Arc, OnceLock, Weak, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
 use tunnel_proto::identity::{CaError, TlsError, link_server_config};
 
 use crate::{
@@ -31,8 +38,9 @@ use crate::{
     },
     mail::{Delivery, MailConfig, MailError, MailFrom, Mailer, PinSent, SmtpConfig, Terminal},
     office::Office,
-    platform,
+    platform::{self, Handle},
     registry::Registry,
+    replace::{Ask, Asks, Predecessor, ReplaceError, Taken},
     revalidation,
     session::Sessions,
     snapshot::{BuiltIn, Snapshot, SnapshotError},
@@ -45,6 +53,9 @@ use crate::{
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// How often revoked certificates are read again, beside every change made through this edge.
 const REVOKED_EVERY: Duration = Duration::from_secs(5);
+/// How often what another process of this edge wrote is taken over: while one takes the other's place, a session that ends in
+/// one ends in both.
+const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 /// How long streams may go on when the edge stops.
 pub const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -55,7 +66,15 @@ pub struct Edge {
     socket: Option<Serving>,
     listening: Vec<SocketAddr>,
     plain: Vec<SocketAddr>,
+    /// Every listener, by the address that it was asked for by.
+    doors: Vec<(SocketAddr, Arc<TcpListener>)>,
+    /// The owner's socket and the lock, for the process that takes this one's place.
+    owners: Option<[Handle; 2]>,
+    accepting: Vec<JoinHandle<()>>,
     tasks: Vec<JoinHandle<()>>,
+    /// Those that go on while the edge is replaced.
+    lasting: Vec<JoinHandle<()>>,
+    rounds: Arc<Rounds>,
     _pins: PinWorker,
 }
 
@@ -66,12 +85,28 @@ impl Edge {
     /// Opens the data directory, binds every listener and starts to serve. Needs a tokio runtime.
     ///
     /// `screen` is where codes appear when there is no mail server (quick start only; never a log).
-    pub async fn start(mut config: Config, clock: Clock, screen: Screen) -> Result<Self, StartError> {
+    pub async fn start(config: Config, clock: Clock, screen: Screen) -> Result<Self, StartError> {
+        Self::start_after(None, config, clock, screen).await
+    }
+
+    /// The same in the place of an edge that started this process for it: what that one has open is gone on with.
+    pub async fn start_after(
+        mut predecessor: Option<&mut Predecessor>,
+        mut config: Config,
+        clock: Clock,
+        screen: Screen,
+    ) -> Result<Self, StartError> {
         let dir = config.data_dir.clone();
         platform::private_dir(&dir).map_err(|source| StartError::DataDir { path: dir.clone(), source })?;
-        let socket = Socket::bind(&dir).await?;
-        let (listeners, plain, links_only) = bind_all(&mut config).await?;
+        let Taken { socket, listeners } = match &mut predecessor {
+            Some(predecessor) => predecessor.take(&dir).await?,
+            None => Taken { socket: Socket::bind(&dir).await?, listeners: Vec::new() },
+        };
+        let owners = socket.handles().ok();
+        let (listeners, plain, links_only) = bind_all(&mut config, listeners).await?;
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.join(DATABASE_NAME)).await?);
+        // Whatever is written from here on by another process is followed.
+        let mut known = store.data_version().await?;
         let keys = Keys::load(&dir, &*store, clock.now()).await?;
         let ca = keys.authority(&*store, &config.zone, clock.now()).await?;
         let built_in = BuiltIn {
@@ -118,6 +153,10 @@ impl Edge {
                 });
             }
         });
+        if let Some(predecessor) = &mut predecessor {
+            predecessor.ready().await?;
+        }
+        // From here on the one before hands no mail over, and asks no provider.
         let mail = Mailer::start(mail, store.clone(), &keys, clock.clone(), observer)?;
         let state = Arc::new(State {
             config,
@@ -141,6 +180,8 @@ impl Edge {
             pins,
             providers: Providers::default(),
             evaluations: Evaluations::default(),
+            replaced: CancellationToken::new(),
+            asks: Asks::default(),
             issuer,
             visit_base,
         });
@@ -152,25 +193,54 @@ impl Edge {
         };
         let access = Arc::new(tls::for_access(visitors.clone()).map_err(StartError::Tls)?);
         let visitors = Arc::new(tls::for_visitors(visitors).map_err(StartError::Tls)?);
+        // What the one before wrote while this one got ready.
+        state.follow(&mut known).await.map_err(|error| StartError::Follow(error.into()))?;
         let connections = Connections::new(state.clone());
-        let addresses = |listeners: &[TcpListener]| listeners.iter().filter_map(|one| one.local_addr().ok()).collect();
+        let addresses = |doors: &[Door]| doors.iter().filter_map(|(_, one)| one.local_addr().ok()).collect();
         let (listening, plain_addresses) = (addresses(&listeners), addresses(&plain));
+        let doors = [&*listeners, &*plain, &*links_only].concat();
         let everything = Takes::Everything { visitors, links: link_tls.clone(), access };
-        let mut tasks = Vec::new();
+        let (mut accepting, mut tasks) = (Vec::new(), Vec::new());
+        state.registry.await_arrivals();
         let all = listeners
             .into_iter()
             .map(|one| (one, everything.clone()))
             .chain(plain.into_iter().map(|one| (one, Takes::Plain)))
             .chain(links_only.into_iter().map(|one| (one, Takes::Links(link_tls.clone()))));
-        for (listener, takes) in all {
-            tasks.push(tokio::spawn(connections.clone().accept(listener, takes)));
+        for ((_, listener), takes) in all {
+            accepting.push(tokio::spawn(connections.clone().accept(listener, takes)));
         }
         tasks.push(tokio::spawn(sweep(Arc::downgrade(&state), fixed)));
         tasks.push(tokio::spawn(follow_revoked(Arc::downgrade(&state))));
-        tasks.push(tokio::spawn(revalidate(Arc::downgrade(&state))));
+        let rounds = Arc::<Rounds>::default();
+        let lasting = vec![
+            tokio::spawn(revalidate(Arc::downgrade(&state), rounds.clone())),
+            tokio::spawn(follow(Arc::downgrade(&state), known)),
+        ];
         let worker = PinWorker::start(jobs, Arc::downgrade(&state));
         let socket = socket.serve(Arc::new(Office::new(state.clone())));
-        Ok(Self { state, connections, socket: Some(socket), listening, plain: plain_addresses, tasks, _pins: worker })
+        if let Some(predecessor) = predecessor {
+            predecessor.serving().await;
+        }
+        Ok(Self {
+            state,
+            connections,
+            socket: Some(socket),
+            listening,
+            plain: plain_addresses,
+            doors,
+            owners,
+            accepting,
+            tasks,
+            lasting,
+            rounds,
+            _pins: worker,
+        })
+    }
+
+    /// From now on the edge can be asked to be replaced; whoever takes the asks answers them, by [`Edge::replace`].
+    pub fn asks(&self) -> mpsc::Receiver<Ask> {
+        self.state.asks.listen()
     }
 
     /// What all parts share.
@@ -191,6 +261,7 @@ impl Edge {
     /// Accepts no more, lets what is under way end within `patience`, writes what is to be kept.
     pub async fn stop(mut self, patience: Duration) {
         self.connections.stopping.cancel();
+        self.doors.clear();
         self.connections.tasks.close();
         let ends = self.connections.tasks.wait();
         let drained = async {
@@ -203,7 +274,7 @@ impl Edge {
         if let Some(socket) = self.socket.take() {
             socket.stop().await;
         }
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.abort_tasks();
         if let Err(error) = self.state.sessions.write_uses().await {
             tracing::error!(%error, "when sessions were last used is not written down");
         }
@@ -212,13 +283,17 @@ impl Edge {
         }
         self.state.store.close().await;
     }
+
+    fn abort_tasks(&self) {
+        self.accepting.iter().chain(&self.tasks).chain(&self.lasting).for_each(JoinHandle::abort);
+    }
 }
 
 impl Drop for Edge {
     fn drop(&mut self) {
         self.connections.stopping.cancel();
         self.connections.cut.cancel();
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.abort_tasks();
     }
 }
 
@@ -231,10 +306,13 @@ pub fn check_files(config: &Config) -> Result<(), StartError> {
     config.smtp.as_ref().map_or(Ok(()), |smtp| smtp_delivery(smtp).map(drop))
 }
 
-type Bound = (Vec<TcpListener>, Vec<TcpListener>, Vec<TcpListener>);
+/// A listener, and the address that it was asked for by.
+type Door = (SocketAddr, Arc<TcpListener>);
+type Bound = (Vec<Door>, Vec<Door>, Vec<Door>);
 
-/// Binds every listener. A port 0 becomes the one that the system chose, so that addresses can be printed.
-async fn bind_all(config: &mut Config) -> Result<Bound, StartError> {
+/// Binds every listener that is not among those `taken` over; what of these is not wanted any more is closed. A port 0 becomes
+/// the one that the system chose, so that addresses can be printed.
+async fn bind_all(config: &mut Config, mut taken: Vec<(SocketAddr, TcpListener)>) -> Result<Bound, StartError> {
     let quick = config.quick_start;
     if quick && !config.listen.iter().chain(&config.http_listen).all(|address| address.ip().is_loopback()) {
         return Err(StartError::NotLoopback);
@@ -243,10 +321,15 @@ async fn bind_all(config: &mut Config) -> Result<Bound, StartError> {
     for addresses in [&mut config.listen, &mut config.http_listen, &mut config.tunnel_listen] {
         let mut listeners = Vec::new();
         for address in addresses.iter_mut() {
-            match listen(*address).await {
+            let wanted = *address;
+            let bound = match taken.iter().position(|(before, _)| *before == wanted) {
+                Some(at) => Ok(taken.swap_remove(at).1),
+                None => listen(wanted).await,
+            };
+            match bound {
                 Ok(listener) => {
-                    *address = listener.local_addr().unwrap_or(*address);
-                    listeners.push(listener);
+                    *address = listener.local_addr().unwrap_or(wanted);
+                    listeners.push((wanted, Arc::new(listener)));
                 }
                 // A machine without IPv6 still has the other loopback address.
                 Err(error) if quick && address.is_ipv6() && error.kind() != io::ErrorKind::AddrInUse => {}
@@ -352,15 +435,42 @@ async fn follow_revoked(state: Weak<State>) {
     }
 }
 
+/// Takes over what another process of this edge wrote.
+async fn follow(state: Weak<State>, mut known: i64) {
+    let mut tick = tokio::time::interval(FOLLOW_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        tick.tick().await;
+        let Some(state) = state.upgrade() else { return };
+        let followed = state.follow(&mut known).await;
+        // Said once, until it works again.
+        if let (Err(error), false) = (&followed, failing) {
+            tracing::error!(%error, "what another process of this edge wrote cannot be taken over");
+        }
+        failing = followed.is_err();
+    }
+}
+
+/// Rounds in which providers are asked: of one process at a time, for what a provider answers is good once.
+#[derive(Default)]
+struct Rounds {
+    rest: std::sync::atomic::AtomicBool,
+    under_way: tokio::sync::Mutex<()>,
+}
+
 /// Asks providers whether they still vouch for logins. The first round asks at once: while the edge was away nobody did.
-async fn revalidate(state: Weak<State>) {
+async fn revalidate(state: Weak<State>, rounds: Arc<Rounds>) {
     let mut tick = tokio::time::interval(revalidation::EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         let Some(state) = state.upgrade() else { return };
-        let snapshot = state.snapshot.load_full();
-        state.round(&snapshot).run().await;
+        let _under_way = rounds.under_way.lock().await;
+        if !rounds.rest.load(Relaxed) {
+            let snapshot = state.snapshot.load_full();
+            state.round(&snapshot).run().await;
+        }
     }
 }
 
@@ -384,6 +494,12 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The place of another edge cannot be taken.
+    #[error(transparent)]
+    Replace(#[from] ReplaceError),
+    /// What the edge before wrote last cannot be taken over.
+    #[error("what the edge before this one wrote: {0}")]
+    Follow(Box<dyn std::error::Error + Send + Sync>),
     /// The quick start is for this machine only.
     #[error("the quick start listens on loopback only; write an edge.toml with your zone and give it with `--config`")]
     NotLoopback,

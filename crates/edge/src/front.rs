@@ -158,6 +158,9 @@ async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) ->
         (Err(_), Some(place)) => place.note(Glitch::TurnedAway),
         _ => {}
     }
+    if let Some(tunnel) = admitted.as_ref().ok().and_then(Permit::tunnel) {
+        state.registry.arrival(tunnel, &visit.host, path).await;
+    }
     match admitted {
         // Asked only of those who are admitted: nobody else learns what is there.
         Ok(permit) if is_tcp(state, &permit, &visit.host, path) => match (websocket, program || permit.is_public()) {

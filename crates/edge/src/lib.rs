@@ -35,6 +35,7 @@ pub mod passkeys;
 pub mod people;
 pub mod platform;
 pub mod registry;
+pub mod replace;
 pub mod request;
 pub mod reserved;
 pub mod revalidation;

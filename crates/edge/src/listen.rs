@@ -82,6 +82,10 @@ pub(crate) struct Connections {
     pub(crate) stopping: CancellationToken,
     /// Everything ends now.
     pub(crate) cut: CancellationToken,
+    /// HTTP requests and WebSockets end now.
+    pub(crate) cut_http: CancellationToken,
+    /// Connections of visitors, and those of which it is not known yet whose they are.
+    pub(crate) visitors: TaskTracker,
     /// Places for handshakes, for visitors and for links of connectors.
     handshakes: Arc<Shelf>,
     room: Arc<Shelf>,
@@ -104,6 +108,8 @@ impl Connections {
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             cut: CancellationToken::new(),
+            cut_http: CancellationToken::new(),
+            visitors: TaskTracker::new(),
             handshakes: Shelf::new(shares.handshakes),
             room: Shelf::new(shares.visitors),
             links: Arc::new(Semaphore::new(shares.links)),
@@ -112,7 +118,7 @@ impl Connections {
     }
 
     /// Accepts until told to stop.
-    pub(crate) async fn accept(self, listener: TcpListener, takes: Takes) {
+    pub(crate) async fn accept(self, listener: Arc<TcpListener>, takes: Takes) {
         let mut spare = Spare::new();
         loop {
             let accepted = tokio::select! {
@@ -157,6 +163,7 @@ impl Connections {
     }
 
     async fn connection(self, socket: TcpStream, peer: SocketAddr, takes: Takes, entering: Entering) {
+        let visitor = self.visitors.token();
         socket.set_nodelay(true).ok();
         let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
         socket2::SockRef::from(&socket).set_tcp_keepalive(&keepalive).ok();
@@ -173,6 +180,7 @@ impl Connections {
             }
             Takes::Links(links) => {
                 if let Some(tls) = entering.tried(handshake(socket, None, links)).await {
+                    drop(visitor);
                     self.link(tls, peer, entering).await;
                 }
             }
@@ -181,6 +189,7 @@ impl Connections {
                 let Some(tls) = entering.tried(shaking).await else { return };
                 let speaks = tls.get_ref().1.alpn_protocol();
                 if speaks == Some(ALPN_LINK) {
+                    drop(visitor);
                     return self.link(tls, peer, entering).await;
                 }
                 let access = speaks == Some(ALPN_ACCESS);
@@ -216,8 +225,10 @@ impl Connections {
             origin: entering.origin.clone(),
             _counted: counted,
             _task: self.tasks.token(),
+            _visitor: self.visitors.token(),
             stopping: self.stopping.clone(),
             cut: self.cut.clone(),
+            cut_http: self.cut_http.clone(),
             over: CancellationToken::new(),
             held_up: Arc::default(),
         }))

@@ -21,12 +21,14 @@ mod tests;
 use std::{
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{sync::Notify, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
 use tunnel_auth::{HashKey, SealKey};
 use tunnel_proto::{EmailAddress, Hostname};
 
@@ -79,7 +81,21 @@ pub type Observer = Arc<dyn Fn(&PinSent) + Send + Sync>;
 /// The handle of outgoing mail. Its worker stops when it is dropped; what is still queued waits for the next start.
 pub struct Mailer {
     desk: Arc<Desk>,
-    worker: JoinHandle<()>,
+    worker: Mutex<Worker>,
+}
+
+/// The task that works the queue off, and the way to have it rest.
+struct Worker {
+    rests: CancellationToken,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    fn start(desk: &Arc<Desk>) -> Self {
+        let rests = CancellationToken::new();
+        let task = tokio::spawn(queue::work(desk.clone(), rests.clone()));
+        Self { rests, task: Some(task) }
+    }
 }
 
 /// What the handle and its worker share.
@@ -130,8 +146,31 @@ impl Mailer {
         };
         let (queued, delayed) = (Notify::new(), AtomicBool::new(false));
         let desk = Arc::new(Desk { config, sender, store, seal, hash, clock, observer, queued, delayed });
-        let worker = tokio::spawn(queue::work(desk.clone()));
+        let worker = Mutex::new(Worker::start(&desk));
         Ok(Self { desk, worker })
+    }
+
+    /// Takes up no more mails, and waits until those under way are handed over: another process goes on with the queue.
+    /// Whether all are within `patience`.
+    pub(crate) async fn rest(&self, patience: Duration) -> bool {
+        let task = {
+            let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+            worker.rests.cancel();
+            worker.task.take()
+        };
+        // Not aborted when it is late: a mail that is handed over and not noted would be sent again.
+        match task {
+            Some(task) => tokio::time::timeout(patience, task).await.is_ok(),
+            None => true,
+        }
+    }
+
+    /// Works the queue off again.
+    pub(crate) fn work(&self) {
+        let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        if worker.task.is_none() {
+            *worker = Worker::start(&self.desk);
+        }
     }
 
     /// Queues a PIN's mail. Its challenge must be armed already: the mail may arrive before this returns.
@@ -163,7 +202,8 @@ impl Mailer {
 
 impl Drop for Mailer {
     fn drop(&mut self) {
-        self.worker.abort();
+        let worker = self.worker.get_mut().unwrap_or_else(PoisonError::into_inner);
+        worker.task.iter().for_each(JoinHandle::abort);
     }
 }
 

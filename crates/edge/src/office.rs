@@ -17,9 +17,9 @@ use crate::{
         Explain, Explained, Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus, LoginTestBegun,
         LoginTestQuery, LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser,
         OperatorRevoked, PasskeyStatus, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay, Replayed,
-        RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus,
-        SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited,
-        UserRemoved, UserStatus, WhichSessions, WhosePasskeys, problem,
+        Restarted, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued,
+        ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes, TunnelStatus,
+        UnbanPerson, UserInvited, UserRemoved, UserStatus, WhichSessions, WhosePasskeys, problem,
     },
     store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord, SessionRecord, Store, StoreError},
     trial,
@@ -316,6 +316,10 @@ impl Administration for Office {
     async fn setup_link(&self) -> Answer<SetupLink> {
         let url = setup::make_link(&self.state.tunnel_desk(None), MadeBy::Command).await;
         Ok(SetupLink { url: url.map_err(|error| problem("setup", error.to_string()))? })
+    }
+
+    async fn restart(&self) -> Answer<Restarted> {
+        self.state.asks.ask().await
     }
 
     async fn apply(&self, request: declare::Request) -> Answer<declare::Report> {

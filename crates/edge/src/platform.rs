@@ -4,10 +4,12 @@
 //! Elsewhere than on Unix (written, untested) files inherit the access list of the directory, which is the user's own
 //! under the default data directory.
 
+mod handover;
 mod local;
 
 use std::{io, path::Path};
 
+pub use handover::{Channel, HANDLES_MAX, Handle};
 pub use local::{LocalListener, LocalStream, connect_local, peer_is_trusted};
 
 /// Makes sure that `path` is a directory that nobody else can write to; creates it (and its parents) for the owner
@@ -74,6 +76,13 @@ pub(crate) fn descriptors() -> Option<usize> {
 /// A descriptor that stands for nothing, to be dropped when another is needed.
 pub(crate) fn spare_descriptor() -> Option<std::fs::File> {
     imp::spare_descriptor()
+}
+
+/// Resident memory of this process in KiB, where the system says it.
+pub fn resident_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().trim_end_matches(" kB").trim().parse().ok()
 }
 
 #[cfg(unix)]

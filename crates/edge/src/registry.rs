@@ -3,11 +3,16 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use regex_lite::{Regex, RegexBuilder};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 use tunnel_proto::{
     HostPattern, Hostname, InstanceId, LinkId, Revision, RuleId, TunnelId, UnixTime,
     link::Link,
@@ -24,10 +29,18 @@ const PATH_PROGRAM_MAX: usize = 64 * 1024;
 /// Path expressions in one table.
 const PATHS_MAX: usize = 128;
 
+/// How long after its start an edge waits for a connector that somebody asks for: those of the process before it are on their
+/// way.
+const ARRIVAL_TIME: Duration = Duration::from_secs(10);
+
 /// The links that are up. A plain map under a short lock.
 #[derive(Default)]
 pub struct Registry {
     tunnels: Mutex<HashMap<TunnelId, Vec<Arc<Uplink>>>>,
+    /// Told of every table that is announced.
+    announced: watch::Sender<()>,
+    /// Until when connectors are waited for.
+    awaited: OnceLock<Instant>,
 }
 
 /// A link to a connector, as the edge uses it.
@@ -162,6 +175,28 @@ impl Registry {
             .collect();
         found.sort_by_key(|candidate| candidate.uplink.link.streams());
         found
+    }
+
+    /// From now on for a while, connectors are waited for.
+    pub(crate) fn await_arrivals(&self) {
+        // Once; the edge starts once.
+        let _ = self.awaited.set(Instant::now() + ARRIVAL_TIME);
+    }
+
+    /// A link has announced something.
+    pub(crate) fn note_announced(&self) {
+        self.announced.send_replace(());
+    }
+
+    /// Waits for a link of `tunnel` that serves `host` and `path`, if the edge has just started; else not at all.
+    pub(crate) async fn arrival(&self, tunnel: TunnelId, host: &Hostname, path: &str) {
+        let Some(until) = self.awaited.get().copied().filter(|until| Instant::now() < *until) else { return };
+        let mut announced = self.announced.subscribe();
+        while self.candidates(tunnel, host, path).is_empty() {
+            if !matches!(timeout_at(until, announced.changed()).await, Ok(Ok(()))) {
+                return;
+            }
+        }
     }
 
     /// What the services behind `host` and `path` speak: `None` when no link of `tunnel` serves them now.

@@ -8,6 +8,7 @@
 
 mod confirmed;
 pub mod cookie;
+mod follow;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -27,8 +28,14 @@ use tunnel_proto::{AppId, Hostname, Identity, PersonId, UnixTime};
 
 use crate::store::{SecretHash, SessionKind, SessionRecord, Store, StoreError};
 
-pub(crate) use self::confirmed::{Anew, Standing, Vouched};
-use self::confirmed::{Latest, Login};
+pub(crate) use self::{
+    confirmed::{Anew, Standing, Vouched},
+    follow::Followed,
+};
+use self::{
+    confirmed::{Latest, Login},
+    follow::Changes,
+};
 
 /// A session that counts now.
 pub struct Session {
@@ -172,6 +179,8 @@ impl fmt::Debug for Session {
 pub struct Sessions {
     store: Arc<dyn Store>,
     table: RwLock<Table>,
+    /// What this process is changing.
+    changes: Changes,
 }
 
 #[derive(Default)]
@@ -239,7 +248,7 @@ impl Sessions {
         for kept in store.revalidations().await? {
             table.logins.get(&kept.login).into_iter().for_each(|login| login.confirm(kept.confirmed));
         }
-        Ok(Self { store, table: RwLock::new(table) })
+        Ok(Self { store, table: RwLock::new(table), changes: Changes::default() })
     }
 
     /// The session at `host` that the `Cookie` headers name. Of several cookies of our name the first that counts does.
@@ -296,6 +305,7 @@ impl Sessions {
     /// Begins a session: stored first, then known. With a parent it begins only if that login is not ended, and is ended
     /// with it however the two cross.
     pub async fn start(&self, mut record: SessionRecord, now: UnixTime) -> Result<Arc<Session>, StartError> {
+        let _change = self.changes.begin();
         self.tell(&mut record);
         self.store.put_session(&record).await?;
         let (id, parent) = (record.id, record.parent);
@@ -316,6 +326,7 @@ impl Sessions {
     /// Puts a new login in the place of an older one in the same browser, ended or not: what came from the old one now
     /// ends with the new one, and what is another person's ends now.
     pub(crate) async fn succeed(&self, old: &SecretHash, new: &Session, now: UnixTime) -> Result<(), StoreError> {
+        let _change = self.changes.begin();
         let mine =
             |child: &Arc<Session>| child.parent() == Some(old) && child.identity().person == new.identity().person;
         for child in self.list(now).into_iter().filter(mine) {
@@ -346,22 +357,27 @@ impl Sessions {
         if ids.is_empty() {
             return Ok(());
         }
+        let _change = self.changes.begin();
         {
             let mut table = self.write();
             table.remove(|session| {
                 ids.contains(session.id()) || session.parent().is_some_and(|parent| ids.contains(parent))
             });
-            table.ended.extend(ids);
-            let surplus = table.ended.len().saturating_sub(ENDED_MAX);
-            table.ended.drain(..surplus);
+            table.note_ended(ids.iter().copied());
         }
         self.store.end_sessions(ids).await
     }
 
     /// Ends every session of a person; says how many there were.
     pub async fn end_person(&self, person: PersonId) -> Result<usize, StoreError> {
-        let ended = self.write().remove(|session| session.identity().person == person);
-        let ids: Vec<_> = ended.iter().map(|session| *session.id()).collect();
+        let _change = self.changes.begin();
+        let ids: Vec<_> = {
+            let mut table = self.write();
+            let ended = table.remove(|session| session.identity().person == person);
+            let ids: Vec<_> = ended.iter().map(|session| *session.id()).collect();
+            table.note_ended(ids.iter().copied());
+            ids
+        };
         self.store.end_sessions(&ids).await?;
         Ok(ids.len())
     }

@@ -137,6 +137,8 @@ pub trait Administration: Send + Sync + 'static {
     async fn setup_link(&self) -> Answer<SetupLink>;
     /// Applies a declaration (`POST /v1/apply`).
     async fn apply(&self, request: Request) -> Answer<Report>;
+    /// Has the edge replaced by a new process of its program, and waits until that serves (`POST /v1/restart`).
+    async fn restart(&self) -> Answer<Restarted>;
     /// What is declared, as a declaration (`GET /v1/export`).
     async fn export(&self) -> Answer<Exported>;
     /// The newest audit records, newest first (`POST /v1/audit`).
@@ -356,6 +358,20 @@ pub struct SessionsEnded {
 pub struct SetupLink {
     /// Its address, which is the only copy of its secret.
     pub url: String,
+}
+
+/// An edge that was replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restarted {
+    /// The number of the process that serves now.
+    pub process: u32,
+    /// The number of the one before, which goes on with what it has begun.
+    pub before: u32,
+    /// How many connections of visitors are left to that one.
+    pub connections: usize,
+    /// Its resident memory in KiB, where the system says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_kib: Option<u64>,
 }
 
 /// What is declared.

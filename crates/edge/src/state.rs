@@ -5,6 +5,7 @@ use std::{collections::HashSet, net::IpAddr, sync::Arc};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tunnel_proto::{Hostname, Revision, UnixTime, identity::Ca};
 
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
     countries::Countries,
     evaluations::Evaluations,
     gate::{Decisions, Gate},
-    keys::Keys,
+    keys::{Keys, KeysError},
     login::{
         self,
         decision::{PinOffice, PinQueue},
@@ -23,8 +24,9 @@ use crate::{
     },
     mail::{Mailer, PasskeyMail, PinMail, QueueError},
     registry::Registry,
+    replace::Asks,
     revalidation::Round,
-    session::{Session, Sessions},
+    session::{Followed, Session, Sessions},
     snapshot::{BuiltIn, Snapshot, SnapshotError},
     store::{AuditEvent, AuditRecord, Store, StoreError},
     tunnels,
@@ -75,6 +77,10 @@ pub struct State {
     pub providers: Providers,
     /// Services that are asked about people, as far as they are known.
     pub evaluations: Evaluations,
+    /// Cancelled once another process has taken this one's place, which then only goes on with what it has begun.
+    pub replaced: CancellationToken,
+    /// Who can have this process replaced.
+    pub asks: Asks,
     /// What assertions name as their issuer.
     pub issuer: String,
     /// The base address that visitors use, with `HOST` where the hostname goes.
@@ -192,6 +198,29 @@ impl State {
         Ok(())
     }
 
+    /// Takes over what another process of this edge wrote, if it wrote anything since `known`, which follows.
+    pub(crate) async fn follow(&self, known: &mut i64) -> Result<(), FollowError> {
+        let version = self.store.data_version().await?;
+        if version == *known {
+            return Ok(());
+        }
+        let (revision, _) = self.store.declared().await?;
+        let newer = revision > self.snapshot.load().revision;
+        let reloaded = if newer { self.reload().await } else { self.reload_revoked().await };
+        reloaded?;
+        match self.sessions.follow(self.now()).await? {
+            // Looked at again soon.
+            Followed::Busy => return Ok(()),
+            Followed::Same => {}
+            // Who keeps streams judges them again.
+            Followed::Changed => self.changed.send_modify(|_| ()),
+        }
+        self.keys.tend(&*self.store, self.now()).await?;
+        self.mail.wake();
+        *known = version;
+        Ok(())
+    }
+
     /// [`State::reload`], for callers that have nobody to tell.
     pub async fn reload_or_log(&self) {
         if let Err(error) = self.reload().await {
@@ -212,6 +241,20 @@ pub enum ReloadError {
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why what another process wrote was not taken over.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FollowError {
+    /// What is declared.
+    #[error(transparent)]
+    Reload(#[from] ReloadError),
+    /// The keys that sign assertions.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

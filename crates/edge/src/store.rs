@@ -23,6 +23,8 @@ pub const DATABASE_NAME: &str = "edge.db";
 pub trait Store: Send + Sync + 'static {
     /// Waits for what is under way and puts everything in its final place. Every later call fails.
     async fn close(&self);
+    /// A number that is another one once another process has written.
+    async fn data_version(&self) -> Result<i64, StoreError>;
 
     /// The whole declared configuration, with its revision.
     async fn declared(&self) -> Result<(Revision, Declared), StoreError>;

@@ -54,6 +54,7 @@ async fn open_in_time(
     // Before anything is said about what is there: nobody learns more than they are admitted to.
     let permit = gate::admit_stream(state.gate(&snapshot), visit, holder, None).map_err(not_admitted)?;
     let Some(tunnel) = permit.tunnel() else { return Err(no_tunnel()) };
+    state.registry.arrival(tunnel, &visit.host, STREAM_PATH).await;
     let candidates = state.registry.candidates(tunnel, &visit.host, STREAM_PATH);
     let kind = candidates.first().map(|candidate| candidate.rule.kind).ok_or_else(no_tunnel)?;
     let candidates: Vec<Candidate> = candidates.into_iter().filter(|one| one.rule.kind == kind).collect();

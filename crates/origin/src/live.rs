@@ -115,7 +115,7 @@ impl Live {
         let id = self.link.id();
         let mut streams = JoinSet::new();
         let stop = self.site.stop.clone();
-        let mut deadline: Option<Instant> = None;
+        let mut leaving = Leaving::default();
         let mut renewals_open = true;
         loop {
             tokio::select! {
@@ -132,25 +132,25 @@ impl Live {
                     }
                 }
                 message = self.control.next() => match message {
-                    Some(message) => self.hear(id, message, &mut deadline),
+                    Some(message) => self.hear(id, message, &mut leaving),
                     None => return self.link.closed().await,
                 },
                 renewal = self.renewals.recv(), if renewals_open => match renewal {
                     Some(renewal) => self.renew(renewal).await,
                     None => renewals_open = false,
                 },
-                () = stop.cancelled(), if deadline.is_none() => {
+                () = stop.cancelled(), if !leaving.stopping => {
                     let grace = self.site.grace.get();
                     self.link.drain(DrainReason::Shutdown, grace);
-                    deadline = Some(Instant::now() + grace);
+                    leaving.stop(Instant::now() + grace);
                     debug!(link = %id, streams = self.link.streams(), "draining");
                 }
                 // Pinned anew each turn; it only waits for a count to be zero.
-                () = idle(&self.link), if deadline.is_some() => {
+                () = idle(&self.link), if leaving.when_idle() => {
                     self.link.close();
                     return self.link.closed().await;
                 }
-                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                () = sleep_until(leaving.by.unwrap_or_else(Instant::now)), if leaving.by.is_some() => {
                     info!(link = %id, streams = self.link.streams(), "cutting what did not end in time");
                     drop(streams);
                     self.link.close();
@@ -160,13 +160,13 @@ impl Live {
         }
     }
 
-    fn hear(&mut self, id: LinkId, message: Message, deadline: &mut Option<Instant>) {
+    fn hear(&mut self, id: LinkId, message: Message, leaving: &mut Leaving) {
         match message {
             Message::Drain(drain) => {
                 info!(link = %id, reason = %drain.reason, "the edge drains the link");
                 let ours =
                     Instant::now() + Duration::from_secs(u64::from(drain.deadline_secs)).max(self.site.grace.get());
-                deadline.get_or_insert(ours);
+                leaving.drained(drain.reason, ours);
             }
             Message::Renewed(renewed) => self.answer_renewal(Ok(renewed)),
             Message::Problem(problem) => self.answer_renewal(Err(problem.message)),
@@ -190,6 +190,32 @@ impl Live {
             Ok(()) => self.waiting = Some(renewal.reply),
             Err(error) => drop(renewal.reply.send(Err(error.to_string()))),
         }
+    }
+}
+
+/// How far a link is on its way out.
+#[derive(Default)]
+struct Leaving {
+    /// When what has not ended is cut.
+    by: Option<Instant>,
+    /// The connector stops.
+    stopping: bool,
+    /// The edge may still open streams, and ends the link itself: another process takes its place.
+    held: bool,
+}
+
+impl Leaving {
+    fn drained(&mut self, reason: DrainReason, by: Instant) {
+        self.by.get_or_insert(by);
+        self.held = reason == DrainReason::Upgrade && !self.stopping;
+    }
+
+    fn stop(&mut self, by: Instant) {
+        *self = Self { by: Some(self.by.map_or(by, |before| before.min(by))), stopping: true, held: false };
+    }
+
+    fn when_idle(&self) -> bool {
+        self.by.is_some() && !self.held
     }
 }
 

@@ -13,7 +13,7 @@ use tunnel_proto::{
     InstanceId, LinkId,
     dial::{Backoff, EdgeAddress, RETRY_CAP, random},
     link::{Connected, LinkEnd},
-    message::{Hello, Role},
+    message::{DrainReason, Hello, Role},
 };
 
 use crate::{
@@ -64,9 +64,10 @@ impl Fleet {
             match attempt {
                 Ok((live, renewals)) => {
                     let since = Instant::now();
-                    self.hold(live, renewals, &mut links).await;
-                    // A link that dies at once counts as a failure, or we would hammer the edge.
-                    if since.elapsed() >= RETRY_CAP {
+                    let handed_on = self.hold(live, renewals, &mut links).await;
+                    // A link that dies at once counts as a failure, or we would hammer the edge; but not one whose edge sends
+                    // us to the process that takes its place.
+                    if handed_on || since.elapsed() >= RETRY_CAP {
                         backoff.reset();
                     }
                 }
@@ -103,8 +104,9 @@ impl Fleet {
         Live::announce(connected, self.site.clone()).await
     }
 
-    /// Holds a link until it is over or drains; a link that drains lives on in `links`.
-    async fn hold(self: &Arc<Self>, live: Live, renewals: mpsc::Sender<Renewal>, links: &mut JoinSet<LinkEnd>) {
+    /// Holds a link until it is over or drains; a link that drains lives on in `links`. Whether another process of the edge
+    /// waits for us.
+    async fn hold(self: &Arc<Self>, live: Live, renewals: mpsc::Sender<Renewal>, links: &mut JoinSet<LinkEnd>) -> bool {
         let link = live.link().clone();
         let id = link.id();
         let up = Up::new(self.clone(), id, renewals);
@@ -129,8 +131,12 @@ impl Fleet {
                     warn!(link = %id, reason = end, "link lost");
                     up.down(Some(end));
                 }
+                false
             }
-            _ = link.draining() => up.down(None),
+            reason = link.draining() => {
+                up.down(None);
+                reason == DrainReason::Upgrade
+            }
         }
     }
 

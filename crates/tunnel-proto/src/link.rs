@@ -243,10 +243,21 @@ impl Link {
             first
         });
         if first {
-            let deadline_secs = u32::try_from(deadline.as_secs()).unwrap_or(u32::MAX);
-            if shared.try_send(&Drain { reason, deadline_secs }.into()).is_err() {
-                shared.end(LinkEnd::Lost("control messages cannot be sent any more".to_owned()));
-            }
+            self.say_drain(reason, deadline);
+        }
+    }
+
+    /// Asks the peer to open the next link and to go on there, because another process takes this side's place. This side
+    /// may still open streams here, and takes those that were on their way. Ending the link is up to the caller, who says
+    /// before by [`Link::drain`] that no more will come.
+    pub fn hand_on(&self, deadline: Duration) {
+        self.say_drain(DrainReason::Upgrade, deadline);
+    }
+
+    fn say_drain(&self, reason: DrainReason, deadline: Duration) {
+        let deadline_secs = u32::try_from(deadline.as_secs()).unwrap_or(u32::MAX);
+        if self.shared().try_send(&Drain { reason, deadline_secs }.into()).is_err() {
+            self.shared().end(LinkEnd::Lost("control messages cannot be sent any more".to_owned()));
         }
     }
 

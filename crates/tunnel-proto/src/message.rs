@@ -298,7 +298,7 @@ coded! {
         Unspecified = 0 "unspecified",
         /// The program stops.
         Shutdown = 1 "shutdown",
-        /// The program is replaced by a newer one.
+        /// Another process takes the sender's place; the sender may still open streams, and ends the link itself.
         Upgrade = 2 "upgrade",
         /// The link has carried as many streams as a link may.
         Rotation = 3 "rotation",

@@ -12,7 +12,9 @@ use serde::Deserialize;
 use tunnel_proto::{EmailAddress, Hostname, Name};
 use url::Url;
 
-use super::{CertificateFiles, Config, RESPONSE_TIMEOUT, RESPONSE_TIMEOUT_MAX, Smtp, Tls};
+use super::{
+    CertificateFiles, Config, DRAIN_HTTP, DRAIN_MAX, DRAIN_TCP, RESPONSE_TIMEOUT, RESPONSE_TIMEOUT_MAX, Smtp, Tls,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +31,8 @@ pub(super) struct RawConfig {
     data_dir: Option<PathBuf>,
     database: Option<String>,
     response_timeout: Option<u64>,
+    drain_http: Option<u64>,
+    drain_tcp: Option<u64>,
     country_file: Option<PathBuf>,
     tls: RawTls,
     smtp: Option<RawSmtp>,
@@ -90,7 +94,7 @@ fn https() -> Vec<SocketAddr> {
 }
 
 /// Every key there is, for the suggestion.
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 25] = [
     "zone",
     "listen",
     "http_listen",
@@ -99,6 +103,8 @@ const KEYS: [&str; 23] = [
     "data_dir",
     "database",
     "response_timeout",
+    "drain_http",
+    "drain_tcp",
     "country_file",
     "tls",
     "mode",
@@ -166,8 +172,18 @@ impl RawConfig {
             administrators: self.admin.emails,
             administrator_methods: self.admin.login_methods,
             response_timeout,
+            drain_http: drain("drain_http", self.drain_http, DRAIN_HTTP)?,
+            drain_tcp: drain("drain_tcp", self.drain_tcp, DRAIN_TCP)?,
             country_file: self.country_file,
         })
+    }
+}
+
+fn drain(key: &'static str, seconds: Option<u64>, usual: Duration) -> Result<Duration, Invalid> {
+    match seconds {
+        None => Ok(usual),
+        Some(seconds @ 1..=DRAIN_MAX) => Ok(Duration::from_secs(seconds)),
+        Some(_) => Err((key, format!("write seconds, from 1 to {DRAIN_MAX}"))),
     }
 }
 

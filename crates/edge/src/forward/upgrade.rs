@@ -191,7 +191,7 @@ async fn carry(visitor: OnUpgrade, service: OnUpgrade, watch: Watch, place: Opti
     };
     let cut = async {
         match &place {
-            Some(place) => place.cut().await,
+            Some(place) => place.cut_http().await,
             None => std::future::pending().await,
         }
     };

@@ -1,9 +1,9 @@
 //! HTTP on a visitor's connection: its limits, and how it ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::body::Body;
-use http::Request;
+use http::{HeaderValue, Request, StatusCode, header};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -59,9 +59,15 @@ impl Connections {
             request.extensions_mut().insert(place.clone());
             let busy = active.begin();
             let serving = front::serve(state.clone(), door, request);
+            let replaced = state.replaced.clone();
             async move {
+                let mut response = serving.await?;
+                // The next request is for the process that took this one's place.
+                if !h2 && replaced.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
                 let counted = |body| Body::new(Counted { body, _busy: busy, answer: Answer::current() });
-                serving.await.map(|response| response.map(counted))
+                Ok::<_, Infallible>(response.map(counted))
             }
         });
         // Decided by what TLS agreed on: looking at the first bytes would wait for them without limit.
@@ -85,6 +91,12 @@ impl Connections {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }
+                // By HTTP/1.1 a request may be on its way already; it is answered, and is the last one.
+                () = self.state.replaced.cancelled(), if h2 && !stopping => {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = self.cut_http.cancelled() => return,
                 () = seat.lost() => return tracing::debug!(peer = %door.peer, "a visitor's connection lost its place"),
                 () = frames::over(watch.as_deref()), if !asked => {
                     asked = true;

@@ -19,8 +19,10 @@ pub(crate) struct Place {
     pub(super) origin: Origin,
     pub(super) _counted: Counted,
     pub(super) _task: TaskTrackerToken,
+    pub(super) _visitor: TaskTrackerToken,
     pub(super) stopping: CancellationToken,
     pub(super) cut: CancellationToken,
+    pub(super) cut_http: CancellationToken,
     /// Ends this connection alone.
     pub(super) over: CancellationToken,
     pub(super) held_up: Arc<HeldUp>,
@@ -30,6 +32,14 @@ impl Place {
     /// Waits until everything is to end.
     pub(crate) async fn cut(&self) {
         self.cut.cancelled().await;
+    }
+
+    /// Waits until everything is to end, or HTTP and WebSockets are.
+    pub(crate) async fn cut_http(&self) {
+        tokio::select! {
+            () = self.cut.cancelled() => {}
+            () = self.cut_http.cancelled() => {}
+        }
     }
 
     /// Cancelled when nothing new is to begin.

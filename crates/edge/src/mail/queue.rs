@@ -3,6 +3,7 @@
 use std::{collections::HashSet, net::IpAddr, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tunnel_auth::pin::LIFE_FROM_HANDED_OVER;
 use tunnel_proto::{EmailAddress, Hostname, UnixTime};
 
@@ -90,12 +91,16 @@ pub(super) async fn put(
     Ok(())
 }
 
-/// Works the queue off until the task is stopped. Up to [`CONNECTIONS`] mails are under way at once, so that one slow
-/// recipient's server does not keep everybody waiting.
-pub(super) async fn work(desk: Arc<Desk>) {
+/// Works the queue off until the task is stopped, or `rests` and nothing is under way any more. Up to [`CONNECTIONS`] mails are
+/// under way at once, so that one slow recipient's server does not keep everybody waiting.
+pub(super) async fn work(desk: Arc<Desk>, rests: CancellationToken) {
     let mut under_way = HashSet::new();
     let mut tasks = JoinSet::new();
     loop {
+        if rests.is_cancelled() {
+            while tasks.join_next().await.is_some() {}
+            return;
+        }
         let waiting = match fill(&desk, &mut under_way, &mut tasks).await {
             Ok(waiting) => waiting,
             Err(error) => {
@@ -112,6 +117,7 @@ pub(super) async fn work(desk: Arc<Desk>) {
         };
         tokio::select! {
             () = desk.queued.notified() => {}
+            () = rests.cancelled() => {}
             Some(done) = tasks.join_next() => match done {
                 Ok(id) => drop(under_way.remove(&id)),
                 // A task that broke leaves its mail in the queue; forget that it was under way.

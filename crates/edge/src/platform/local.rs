@@ -4,6 +4,8 @@
 mod imp {
     use std::{io, path::Path};
 
+    use crate::platform::Handle;
+
     /// A connection.
     pub type LocalStream = tokio::net::UnixStream;
 
@@ -23,6 +25,16 @@ mod imp {
         pub async fn accept(&self) -> io::Result<LocalStream> {
             Ok(self.0.accept().await?.0)
         }
+
+        /// For the process that goes on with it.
+        pub fn handle(&self) -> io::Result<Handle> {
+            Handle::of_local(&self.0)
+        }
+
+        /// One that another process made.
+        pub fn adopt(handle: Handle) -> io::Result<Self> {
+            handle.into_local().map(Self)
+        }
     }
 
     /// Calls at the socket at `path`.
@@ -41,6 +53,8 @@ mod imp {
 mod imp {
     use std::{io, path::Path};
 
+    use crate::platform::Handle;
+
     /// A connection; there are none here.
     pub type LocalStream = tokio::io::DuplexStream;
 
@@ -57,6 +71,16 @@ mod imp {
         /// Cannot be called.
         pub async fn accept(&self) -> io::Result<LocalStream> {
             match self.0 {}
+        }
+
+        /// Cannot be called.
+        pub fn handle(&self) -> io::Result<Handle> {
+            match self.0 {}
+        }
+
+        /// Always fails.
+        pub fn adopt(_: Handle) -> io::Result<Self> {
+            Err(io::ErrorKind::Unsupported.into())
         }
     }
 

@@ -44,6 +44,13 @@ impl Login {
         self.confirmed.store(now.0, Relaxed);
     }
 
+    /// What is stored of when its provider last vouched for it.
+    pub(super) fn follow(&self, confirmed: Option<UnixTime>) {
+        if self.confirmed() != confirmed {
+            self.confirm(confirmed.unwrap_or(UnixTime(0)));
+        }
+    }
+
     fn confirmed(&self) -> Option<UnixTime> {
         Some(UnixTime(self.confirmed.load(Relaxed))).filter(|at| at.0 > 0)
     }
@@ -190,6 +197,7 @@ impl Sessions {
 
     /// Keeps by what a login is confirmed later. Nothing is kept when it has ended meanwhile.
     pub(crate) async fn keep(&self, login: &Session, kept: &Revalidation) -> Result<(), StoreError> {
+        let _change = self.changes.begin();
         if self.store.put_revalidation(kept).await? {
             login.login.confirm(kept.confirmed);
         }
@@ -234,6 +242,7 @@ impl Sessions {
         anew: Option<&Anew>,
         now: UnixTime,
     ) -> Result<bool, StoreError> {
+        let _change = self.changes.begin();
         let (others, person) = {
             let table = self.read();
             let others = anew.map(|anew| table.others(login, by, anew)).unwrap_or_default();
@@ -268,6 +277,7 @@ impl Sessions {
 
     /// Forgets by what a login could be confirmed.
     pub(crate) async fn unkeep(&self, login: &SecretHash) -> Result<(), StoreError> {
+        let _change = self.changes.begin();
         self.read().logins.get(login).into_iter().for_each(|login| login.confirm(UnixTime(0)));
         self.store.forget_revalidation(login).await
     }

@@ -19,9 +19,9 @@ use super::{
     Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain, Explained,
     Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus, LoginTestBegun, LoginTestQuery, LoginTestResult,
     NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked, PasskeyStatus,
-    PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay, Replayed, RevokeApplication, RotateKeys,
-    RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink,
-    SocketError, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus,
+    PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay, Replayed, Restarted, RevokeApplication,
+    RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded,
+    SetupLink, SocketError, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus,
     WhichSessions, WhosePasskeys, path_in, problem,
 };
 use crate::{
@@ -263,6 +263,10 @@ impl Administration for Client {
 
     async fn setup_link(&self) -> Answer<SetupLink> {
         self.post("/v1/setup-link", &()).await
+    }
+
+    async fn restart(&self) -> Answer<Restarted> {
+        self.post("/v1/restart", &()).await
     }
 
     async fn apply(&self, request: declare::Request) -> Answer<declare::Report> {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::SocketError;
-use crate::platform;
+use crate::platform::{self, Handle};
 
 /// The lock's name in the data directory.
 const LOCK_NAME: &str = "edge.lock";
@@ -14,7 +14,7 @@ const LOCK_NAME: &str = "edge.lock";
 /// The right to use a data directory, held until dropped. The system takes it back from a process that dies.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -25,9 +25,19 @@ impl Lock {
         platform::ensure_private(&path).map_err(io)?;
         let file = File::options().read(true).write(true).open(&path).map_err(io)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(SocketError::Running { path: data_dir.to_owned() }),
             Err(TryLockError::Error(source)) => Err(io(source)),
         }
+    }
+
+    /// For the process that goes on with it: it is held until both have let go.
+    pub(crate) fn handle(&self) -> std::io::Result<Handle> {
+        Handle::of_file(&self.file)
+    }
+
+    /// A lock that another process took.
+    pub(crate) fn adopt(handle: Handle) -> Self {
+        Self { file: handle.into_file() }
     }
 }

@@ -12,10 +12,10 @@ use super::{
     AUDIT_MAX, Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain,
     Explained, Exported, InviteUser, KeyStatus, LastLogin, Lock, LoginMethodStatus, LoginTestBegun, LoginTestQuery,
     LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked,
-    PasskeyStatus, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay, Replayed, RevokeApplication,
-    RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded,
-    SetupLink, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus,
-    WhichSessions, WhosePasskeys, problem,
+    PasskeyStatus, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay, Replayed, Restarted,
+    RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus,
+    SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited,
+    UserRemoved, UserStatus, WhichSessions, WhosePasskeys, problem,
 };
 use crate::{
     Clock, declare,
@@ -281,6 +281,10 @@ impl Administration for Offline {
 
     async fn setup_link(&self) -> Answer<SetupLink> {
         needs_edge("a setup link")
+    }
+
+    async fn restart(&self) -> Answer<Restarted> {
+        needs_edge("a restart")
     }
 
     async fn apply(&self, _: declare::Request) -> Answer<declare::Report> {

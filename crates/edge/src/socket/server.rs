@@ -3,7 +3,10 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -28,7 +31,7 @@ use tokio::{
 use tunnel_proto::enrol::EnrolProblem;
 
 use super::{AUDIT_MAX, Administration, Answer, AuditQuery, BODY_MAX, Lock, SocketError, path_in, problem};
-use crate::platform::{self, LocalListener, LocalStream};
+use crate::platform::{self, Handle, LocalListener, LocalStream};
 
 /// The bound socket, and the lock of its data directory. Connections wait until [`Socket::serve`].
 #[derive(Debug)]
@@ -51,7 +54,19 @@ impl Socket {
             Err(error) => return Err(io(error)),
         }
         let listener = LocalListener::bind(&path).map_err(io)?;
-        Ok(Self { listener, file: SocketFile { path, _lock: lock } })
+        Ok(Self { listener, file: SocketFile { path, lock, ours: Arc::new(AtomicBool::new(true)) } })
+    }
+
+    /// The socket and the lock of an edge whose place this one takes. Both stay that one's until [`Socket::serve`].
+    pub(crate) fn adopt(data_dir: &Path, socket: Handle, lock: Handle) -> Result<Self, SocketError> {
+        let path = path_in(data_dir)?;
+        let listener = LocalListener::adopt(socket).map_err(|source| SocketError::Io { path: path.clone(), source })?;
+        Ok(Self { listener, file: SocketFile { path, lock: Lock::adopt(lock), ours: Arc::default() } })
+    }
+
+    /// The socket and the lock, for the edge that takes this one's place.
+    pub(crate) fn handles(&self) -> io::Result<[Handle; 2]> {
+        Ok([self.listener.handle()?, self.file.lock.handle()?])
     }
 
     /// Where the socket is.
@@ -62,7 +77,9 @@ impl Socket {
     /// Answers with `office` until the handle is stopped or dropped. Needs a tokio runtime.
     pub fn serve(self, office: Arc<dyn Administration>) -> Serving {
         let (stop, stopping) = watch::channel(());
-        Serving { task: Some(tokio::spawn(accept(self, router(office), stopping))), stop }
+        let ours = self.file.ours.clone();
+        ours.store(true, Relaxed);
+        Serving { task: Some(tokio::spawn(accept(self, router(office), stopping))), stop, ours }
     }
 }
 
@@ -78,13 +95,17 @@ fn remove_socket(path: &Path) -> io::Result<()> {
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
-    _lock: Lock,
+    lock: Lock,
+    /// Not any more once another edge goes on with it.
+    ours: Arc<AtomicBool>,
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Nothing to be done about a failure: the next start removes what is left.
-        let _ = std::fs::remove_file(&self.path);
+        if self.ours.load(Relaxed) {
+            // Nothing to be done about a failure: the next start removes what is left.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -93,9 +114,16 @@ impl Drop for SocketFile {
 pub struct Serving {
     task: Option<JoinHandle<()>>,
     stop: watch::Sender<()>,
+    ours: Arc<AtomicBool>,
 }
 
 impl Serving {
+    /// [`Serving::stop`] for an edge whose place another one took: the socket stays.
+    pub(crate) async fn leave(self) {
+        self.ours.store(false, Relaxed);
+        self.stop().await;
+    }
+
     /// Accepts no more, answers what was asked, removes the socket.
     pub async fn stop(mut self) {
         self.stop.send_replace(());
@@ -291,6 +319,7 @@ fn router(office: Arc<dyn Administration>) -> Router {
         )
         .route("/v1/setup-link", post(async |State(office): Office| json(office.setup_link().await)))
         .route("/v1/apply", post(async |State(office): Office, Asked(request)| json(office.apply(request).await)))
+        .route("/v1/restart", post(async |State(office): Office| json(office.restart().await)))
         .route("/v1/export", get(async |State(office): Office| json(office.export().await)))
         .route(
             "/v1/audit",

@@ -78,6 +78,11 @@ impl Store for SqliteStore {
         self.writer.close().await;
     }
 
+    async fn data_version(&self) -> Result<i64, StoreError> {
+        // For this very connection the number changes with what others commit; of ours it is the only one that does.
+        Ok(sqlx::query_scalar("PRAGMA data_version").fetch_one(&self.writer).await?)
+    }
+
     async fn declared(&self) -> Result<(Revision, Declared), StoreError> {
         configuration::declared(&self.readers).await
     }

@@ -11,7 +11,7 @@ use tunnel_edge::{
         Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain,
         Explained, Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus, LoginTestBegun, LoginTestQuery,
         LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked,
-        PasskeyStatus, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay, Replayed,
+        PasskeyStatus, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay, Replayed, Restarted,
         RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus,
         SessionStatus, SessionsEnded, SetupLink, TestPolicy, Tested, TunnelRoutes, TunnelStatus, UnbanPerson,
         UserInvited, UserRemoved, UserStatus, WhichSessions, WhosePasskeys, problem,
@@ -314,6 +314,10 @@ impl Administration for Office {
 
     async fn setup_link(&self) -> Answer<SetupLink> {
         Ok(SetupLink { url: "http://access.localhost:8080/.access/setup?token=T".into() })
+    }
+
+    async fn restart(&self) -> Answer<Restarted> {
+        Ok(Restarted { process: 2, before: 1, connections: 3, memory_kib: None })
     }
 
     async fn apply(&self, request: Request) -> Answer<Report> {

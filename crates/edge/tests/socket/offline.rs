@@ -270,7 +270,11 @@ async fn what_needs_an_edge_says_so() {
     let dir = tempfile::tempdir().unwrap();
     furnish(dir.path()).await;
     let office = offline(dir.path()).await;
-    for problem in [office.setup_link().await.unwrap_err(), office.login_methods().await.unwrap_err()] {
+    for problem in [
+        office.setup_link().await.unwrap_err(),
+        office.login_methods().await.unwrap_err(),
+        office.restart().await.unwrap_err(),
+    ] {
         assert_eq!(problem.code, "edge_not_running");
         assert!(problem.message.contains("edge run"), "{}", problem.message);
     }

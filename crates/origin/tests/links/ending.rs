@@ -185,6 +185,47 @@ async fn when_the_edge_drains_the_next_link_comes_first_and_live_streams_end_in_
     assert!(!new.link.is_draining());
 }
 
+// F3
+#[tokio::test]
+async fn a_link_that_is_handed_on_serves_until_the_edge_says_that_no_more_will_come() {
+    let edge = Edge::start().await;
+    let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let connector = edge.connector().service(www(), Service::Http(target(&service))).start().unwrap();
+    let old = edge.link().await;
+    old.link.hand_on(Duration::from_secs(60));
+    // The next link comes, and the old one is as good as before, also after it was idle.
+    let new = edge.link().await;
+    connector.status().wait_for(Status::is_ready).await.unwrap();
+    for _ in 0..2 {
+        let mut visitor = open(&old.link, 0).await;
+        visitor.accepted().await.unwrap();
+        let (origin, _) = service.accept().await.unwrap();
+        drop((visitor, origin));
+        old.link.idle().await;
+        assert!(
+            tokio::time::timeout(Duration::from_secs(1), old.link.closed()).await.is_err(),
+            "ended while it is held"
+        );
+    }
+    old.link.drain(DrainReason::Shutdown, Duration::ZERO);
+    assert_eq!(old.link.closed().await, LinkEnd::PeerClosed);
+    assert!(!new.link.is_draining());
+}
+
+// F3, F5
+#[tokio::test]
+async fn a_connector_that_stops_does_not_wait_for_an_edge_that_is_replaced() {
+    let edge = Edge::start().await;
+    let connector = edge.connector().service(www(), hello()).start().unwrap();
+    let old = edge.link().await;
+    old.link.hand_on(Duration::from_secs(24 * 3600));
+    let new = edge.link().await;
+    connector.status().wait_for(Status::is_ready).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), connector.stop()).await.unwrap().unwrap();
+    assert_eq!(old.link.closed().await, LinkEnd::PeerClosed);
+    assert_eq!(new.link.closed().await, LinkEnd::PeerClosed);
+}
+
 // F5
 #[tokio::test]
 async fn stopping_tells_the_edge_finishes_what_is_in_flight_and_takes_nothing_new() {

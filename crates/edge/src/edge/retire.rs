@@ -1,0 +1,139 @@
+//! An edge is replaced: another process takes its place, and this one goes on with what it has begun until that ends.
+
+use std::{process::Command, time::Duration};
+
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+
+use super::{Edge, Handle, JoinHandle, Relaxed};
+use crate::{
+    platform,
+    replace::{REPLACE_TIME, ReplaceError, Successor},
+    socket::Restarted,
+};
+
+/// How long mails and rounds that are under way are waited for before the next process takes them over.
+const REST_TIME: Duration = Duration::from_secs(10);
+/// How long a replaced process goes on at least: what was asked of it in the last moment is done in the background.
+const RETIRE_MIN: Duration = Duration::from_secs(5);
+/// How often it says what it still goes on with.
+const REPORT_EVERY: Duration = Duration::from_secs(30);
+/// How often it looks after what it keeps.
+const TEND_EVERY: Duration = Duration::from_secs(60);
+
+impl Edge {
+    /// Starts `program`, which is this very program, and has it take this edge's place. Returns once it serves, after which
+    /// [`Edge::retire`] is due. After an error everything is as it was.
+    pub async fn replace(&self, program: Command) -> Result<Restarted, ReplaceError> {
+        if let Err(error) = self.state.sessions.write_uses().await {
+            tracing::error!(%error, "when sessions were last used cannot be written down");
+        }
+        let owners = self.owners.as_ref().ok_or(ReplaceError::Alone)?;
+        let [socket, lock] = owners;
+        let owners = [socket.again()?, lock.again()?];
+        let mut doors = Vec::with_capacity(self.doors.len());
+        for (wanted, listener) in &self.doors {
+            doors.push((*wanted, Handle::of_listener(listener)?));
+        }
+        let mut successor = Successor::start(program)?;
+        let handing = async {
+            successor.offer(&self.state.config.data_dir, owners, doors).await?;
+            self.rest().await;
+            successor.go().await
+        };
+        let outcome = timeout(REPLACE_TIME, handing).await.unwrap_or(Err(ReplaceError::Late));
+        if let Err(error) = outcome {
+            self.rounds.rest.store(false, Relaxed);
+            self.state.mail.work();
+            successor.give_up().await;
+            return Err(error);
+        }
+        Ok(Restarted {
+            process: successor.id(),
+            before: std::process::id(),
+            connections: self.connections.visitors.len(),
+            memory_kib: platform::resident_kib(),
+        })
+    }
+
+    /// Two processes must not hand over the same mail, nor ask a provider by the same token.
+    async fn rest(&self) {
+        self.rounds.rest.store(true, Relaxed);
+        let resting = async { tokio::join!(self.state.mail.rest(REST_TIME), self.rounds.under_way.lock()).0 };
+        if !timeout(REST_TIME, resting).await.unwrap_or(false) {
+            tracing::warn!("mails are being handed over, or providers asked, while the edge is replaced");
+        }
+    }
+
+    /// Accepts no more, sends connectors and clients to the process that serves now, and returns when nothing is left of what
+    /// was begun here, or it has had its time ([`Config::drain_http`], [`Config::drain_tcp`]). Sessions, policies and
+    /// certificates are followed until then. [`Edge::stop`] is due afterwards, and may come before.
+    ///
+    /// [`Config::drain_http`]: crate::Config::drain_http
+    /// [`Config::drain_tcp`]: crate::Config::drain_tcp
+    pub async fn retire(&mut self) {
+        let since = Instant::now();
+        // First the doors: whoever is sent away must not come back here.
+        for door in self.accepting.drain(..) {
+            door.abort();
+            // Cancelled, or ended by itself: it accepts no more.
+            let _ = door.await;
+        }
+        self.doors.clear();
+        // What comes round now and then is for the process that serves.
+        self.tasks.iter().for_each(JoinHandle::abort);
+        self.state.replaced.cancel();
+        if let Some(socket) = self.socket.take() {
+            socket.leave().await;
+        }
+        self.owners = None;
+        self.connections.visitors.close();
+        let ended = async {
+            tokio::join!(self.connections.visitors.wait(), sleep_until(since + RETIRE_MIN));
+        };
+        tokio::pin!(ended);
+        let (http, tcp) = (since + self.state.config.drain_http, since + self.state.config.drain_tcp);
+        let (mut report, mut tend) = (interval(REPORT_EVERY), interval(TEND_EVERY));
+        report.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tend.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = &mut ended => break,
+                () = sleep_until(http), if !self.connections.cut_http.is_cancelled() => {
+                    tracing::info!("requests and WebSockets of the edge before are cut: they had their time");
+                    self.connections.cut_http.cancel();
+                }
+                () = sleep_until(tcp.max(http)) => {
+                    tracing::info!("streams of the edge before are cut: they had their time");
+                    break;
+                }
+                _ = report.tick() => self.report(),
+                _ = tend.tick() => self.tend().await,
+            }
+        }
+        tracing::info!(seconds = since.elapsed().as_secs(), "the edge before has nothing left to go on with");
+    }
+
+    fn report(&self) {
+        let links = self.state.registry.all();
+        let streams: usize = links.iter().map(|uplink| uplink.link.streams()).sum();
+        let connections = self.connections.visitors.len();
+        let memory_kib = platform::resident_kib().unwrap_or_default();
+        let process = std::process::id();
+        tracing::info!(
+            process,
+            connections,
+            streams,
+            links = links.len(),
+            memory_kib,
+            "replaced; goes on with what it began"
+        );
+    }
+
+    async fn tend(&self) {
+        self.state.pool.sweep();
+        self.state.sessions.sweep(self.state.now());
+        if let Err(error) = self.state.sessions.write_uses().await {
+            tracing::error!(%error, "when sessions were last used cannot be written down");
+        }
+    }
+}

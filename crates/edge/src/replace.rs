@@ -1,0 +1,321 @@
+//! What an edge and the process that takes its place say to each other.
+//!
+//! The edge starts its program again, and hands the new process the lock of the data directory, the owner's socket and every
+//! listener: none is closed in between. The new one gets everything ready, and says so; only then does the old one rest what
+//! two must not do at a time. Once the new one serves, the old one accepts no more. Until that last word the old one serves
+//! on, whatever becomes of the new one.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::{
+    net::TcpListener,
+    process::Child,
+    sync::{mpsc, oneshot},
+};
+
+use crate::{
+    platform::{Channel, HANDLES_MAX, Handle},
+    socket::{Answer, Restarted, Socket, SocketError, problem},
+};
+
+/// How long a new process may take until it serves.
+pub(crate) const REPLACE_TIME: Duration = Duration::from_secs(30);
+/// How long the end of a process that was given up is waited for.
+const END_TIME: Duration = Duration::from_secs(2);
+/// The lock and the owner's socket come before the listeners.
+const LISTENERS_MAX: usize = HANDLES_MAX - 2;
+
+/// What the old process hands over, beside the handles: the lock, the owner's socket, and the listeners in this order.
+#[derive(Serialize, Deserialize)]
+struct Offer {
+    data_dir: PathBuf,
+    /// As they stood in the configuration that they were bound by.
+    listeners: Vec<SocketAddr>,
+}
+
+/// What else is said.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Word {
+    /// The new process has everything ready.
+    Ready,
+    /// The old process rests what two must not do at a time.
+    Go,
+    /// The new process serves.
+    Serving,
+    /// The new process does not, and why.
+    Failed(String),
+}
+
+/// Why an edge was not replaced. It serves on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplaceError {
+    /// The program could not be started.
+    #[error("the program cannot be started again: {0}")]
+    Start(#[source] io::Error),
+    /// There is more than a message can carry.
+    #[error("{0} listeners are more than the {LISTENERS_MAX} that can be handed over")]
+    TooMany(usize),
+    /// The new process says why it does not serve.
+    #[error("the new process does not serve: {0}")]
+    Refused(String),
+    /// The new process ended.
+    #[error("the new process ended before it served ({0}); its log says why")]
+    Ended(String),
+    /// The new process took too long.
+    #[error("the new process did not serve within {} s and was ended", REPLACE_TIME.as_secs())]
+    Late,
+    /// The two do not understand each other.
+    #[error("the other process says what this one does not understand; stop the edge and start it")]
+    Confused,
+    /// The other process is gone.
+    #[error("the edge that was to be replaced is gone")]
+    Alone,
+    /// What was handed over is another edge's.
+    #[error("the data directory was `{before}`; to move it, stop the edge and start it", before = .0.display())]
+    Moved(PathBuf),
+    /// The way between the two broke.
+    #[error("between the old process and the new one: {0}")]
+    Io(#[from] io::Error),
+    /// The owner's socket cannot be gone on with.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+}
+
+async fn say(channel: &Channel, what: &impl Serialize, handles: &[Handle]) -> Result<(), ReplaceError> {
+    let mut line = serde_json::to_vec(what).map_err(io::Error::from)?;
+    line.push(b'\n');
+    Ok(channel.send(&line, handles).await?)
+}
+
+/// Somebody who asked for the edge to be replaced, and waits for what comes of it.
+pub type Ask = oneshot::Sender<Answer<Restarted>>;
+
+/// Where an edge is asked to be replaced. Only a program can start itself again: nobody is there to be asked until it says so.
+#[derive(Debug, Default)]
+pub struct Asks(OnceLock<mpsc::Sender<Ask>>);
+
+impl Asks {
+    /// From now on, asks are answered.
+    pub(crate) fn listen(&self) -> mpsc::Receiver<Ask> {
+        let (sender, asks) = mpsc::channel(1);
+        // The first listener is the one.
+        let _ = self.0.set(sender);
+        asks
+    }
+
+    /// Asks, and waits until it is done.
+    pub(crate) async fn ask(&self) -> Answer<Restarted> {
+        let nobody = || {
+            problem(
+                "not_restarted",
+                "this edge is part of another program, or a demo, which cannot be restarted so; stop it and start it",
+            )
+        };
+        let asks = self.0.get().ok_or_else(nobody)?;
+        let (ask, answer) = oneshot::channel();
+        asks.try_send(ask).map_err(|_| problem("not_restarted", "the edge is being restarted already, or stops"))?;
+        answer.await.map_err(|_| problem("not_restarted", "the edge stopped meanwhile"))?
+    }
+}
+
+/// The edge whose place this process takes.
+#[derive(Debug)]
+pub struct Predecessor {
+    channel: Channel,
+}
+
+/// What it handed over.
+pub(crate) struct Taken {
+    pub(crate) socket: Socket,
+    /// The address that each was asked for by, and the listener.
+    pub(crate) listeners: Vec<(SocketAddr, TcpListener)>,
+}
+
+impl Predecessor {
+    /// The edge that started this process to take its place, if one did. To be asked once, early: it takes the standard input.
+    /// Needs a tokio runtime.
+    pub fn find() -> io::Result<Option<Self>> {
+        Ok(Channel::found()?.map(|channel| Self { channel }))
+    }
+
+    /// Takes over what the edge on `data_dir` has open.
+    pub(crate) async fn take(&mut self, data_dir: &Path) -> Result<Taken, ReplaceError> {
+        let (line, handles) = self.channel.receive().await?.ok_or(ReplaceError::Alone)?;
+        let offer: Offer = serde_json::from_slice(&line).map_err(|_| ReplaceError::Confused)?;
+        if offer.data_dir != data_dir {
+            return Err(ReplaceError::Moved(offer.data_dir));
+        }
+        let mut handles = handles.into_iter();
+        let mut next = || handles.next().ok_or(ReplaceError::Confused);
+        let (lock, socket) = (next()?, next()?);
+        let socket = Socket::adopt(data_dir, socket, lock)?;
+        let mut listeners = Vec::with_capacity(offer.listeners.len());
+        for wanted in offer.listeners {
+            listeners.push((wanted, next()?.into_listener()?));
+        }
+        Ok(Taken { socket, listeners })
+    }
+
+    /// Everything is ready; waits until the old process rests.
+    pub(crate) async fn ready(&mut self) -> Result<(), ReplaceError> {
+        say(&self.channel, &Word::Ready, &[]).await?;
+        match hear(&mut self.channel).await? {
+            Some(Word::Go) => Ok(()),
+            Some(_) => Err(ReplaceError::Confused),
+            None => Err(ReplaceError::Alone),
+        }
+    }
+
+    /// This process serves. The old one may have gone by now, which changes nothing.
+    pub(crate) async fn serving(&mut self) {
+        if let Err(error) = say(&self.channel, &Word::Serving, &[]).await {
+            tracing::warn!(%error, "the edge before this one was not told that this one serves");
+        }
+    }
+
+    /// This process does not serve, for a reason that whoever asked for the restart is told.
+    pub async fn failed(&mut self, why: &str) {
+        if let Err(error) = say(&self.channel, &Word::Failed(why.to_owned()), &[]).await {
+            tracing::warn!(%error, "the edge before this one was not told why this one does not serve");
+        }
+    }
+}
+
+async fn hear(channel: &mut Channel) -> Result<Option<Word>, ReplaceError> {
+    let Some((line, _)) = channel.receive().await? else { return Ok(None) };
+    serde_json::from_slice(&line).map(Some).map_err(|_| ReplaceError::Confused)
+}
+
+/// The process that takes this one's place.
+pub(crate) struct Successor {
+    channel: Channel,
+    child: Child,
+}
+
+impl Successor {
+    /// Starts it. Needs a tokio runtime.
+    pub(crate) fn start(mut program: Command) -> Result<Self, ReplaceError> {
+        let channel = Channel::to(&mut program).map_err(ReplaceError::Start)?;
+        let child = tokio::process::Command::from(program).spawn().map_err(ReplaceError::Start)?;
+        Ok(Self { channel, child })
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().unwrap_or_default()
+    }
+
+    /// Hands everything over, and waits until it is ready.
+    pub(crate) async fn offer(
+        &mut self,
+        data_dir: &Path,
+        [socket, lock]: [Handle; 2],
+        listeners: Vec<(SocketAddr, Handle)>,
+    ) -> Result<(), ReplaceError> {
+        if listeners.len() > LISTENERS_MAX {
+            return Err(ReplaceError::TooMany(listeners.len()));
+        }
+        let (addresses, listeners): (Vec<_>, Vec<_>) = listeners.into_iter().unzip();
+        let offer = Offer { data_dir: data_dir.to_owned(), listeners: addresses };
+        let handles: Vec<Handle> = [lock, socket].into_iter().chain(listeners).collect();
+        say(&self.channel, &offer, &handles).await?;
+        self.expect(|word| matches!(word, Word::Ready)).await
+    }
+
+    /// Lets it begin, and waits until it serves.
+    pub(crate) async fn go(&mut self) -> Result<(), ReplaceError> {
+        say(&self.channel, &Word::Go, &[]).await?;
+        self.expect(|word| matches!(word, Word::Serving)).await
+    }
+
+    async fn expect(&mut self, wanted: impl Fn(&Word) -> bool) -> Result<(), ReplaceError> {
+        match hear(&mut self.channel).await? {
+            Some(word) if wanted(&word) => Ok(()),
+            Some(Word::Failed(why)) => Err(ReplaceError::Refused(why)),
+            Some(_) => Err(ReplaceError::Confused),
+            None => {
+                let status = tokio::time::timeout(END_TIME, self.child.wait()).await;
+                let told = |status: ExitStatus| status.to_string();
+                Err(ReplaceError::Ended(status.ok().and_then(Result::ok).map_or_else(|| "no status".to_owned(), told)))
+            }
+        }
+    }
+
+    /// Ends it: it does not take this process's place.
+    pub(crate) async fn give_up(mut self) {
+        drop(self.channel);
+        if tokio::time::timeout(END_TIME, self.child.wait()).await.is_err()
+            && let Err(error) = self.child.kill().await
+        {
+            tracing::error!(%error, "a process that was to take this one's place cannot be ended");
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+
+    async fn offered(dir: &Path) -> (Channel, Predecessor, SocketAddr, Socket) {
+        let (near, far) = Channel::pair().unwrap();
+        let socket = Socket::bind(dir).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let [local, lock] = socket.handles().unwrap();
+        let offer = Offer { data_dir: dir.to_owned(), listeners: vec!["127.0.0.1:0".parse().unwrap()] };
+        say(&near, &offer, &[lock, local, Handle::of_listener(&listener).unwrap()]).await.unwrap();
+        (near, Predecessor { channel: far }, address, socket)
+    }
+
+    // F3
+    #[tokio::test]
+    async fn the_lock_the_socket_and_every_listener_go_from_hand_to_hand() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut near, mut predecessor, address, socket) = offered(dir.path()).await;
+        let taken = predecessor.take(dir.path()).await.unwrap();
+        let addresses: Vec<_> = taken.listeners.iter().map(|(_, one)| one.local_addr().unwrap()).collect();
+        assert_eq!(addresses, [address]);
+        let told = tokio::spawn(async move {
+            assert!(matches!(hear(&mut near).await, Ok(Some(Word::Ready))));
+            say(&near, &Word::Go, &[]).await.unwrap();
+            matches!(hear(&mut near).await, Ok(Some(Word::Serving)))
+        });
+        predecessor.ready().await.unwrap();
+        predecessor.serving().await;
+        assert!(told.await.unwrap());
+        drop((taken, socket));
+        Socket::bind(dir.path()).await.unwrap();
+    }
+
+    // F3
+    #[tokio::test]
+    async fn one_that_does_not_serve_leaves_the_socket_and_the_lock_to_the_one_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let (near, mut predecessor, _, socket) = offered(dir.path()).await;
+        drop(predecessor.take(dir.path()).await.unwrap());
+        assert!(socket.path().exists());
+        assert!(matches!(Socket::bind(dir.path()).await, Err(SocketError::Running { .. })));
+        // The one before went while it was waited for.
+        drop(near);
+        assert!(matches!(predecessor.ready().await, Err(ReplaceError::Alone | ReplaceError::Io(_))));
+    }
+
+    #[tokio::test]
+    async fn another_edges_sockets_are_not_taken_for_ones_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_near, mut predecessor, _, _socket) = offered(dir.path()).await;
+        let elsewhere = predecessor.take(Path::new("/elsewhere")).await;
+        assert!(matches!(elsewhere, Err(ReplaceError::Moved(before)) if before == dir.path()));
+    }
+}
