@@ -31,6 +31,7 @@ use crate::{
     },
     mail::{Delivery, MailConfig, MailError, MailFrom, Mailer, PinSent, SmtpConfig, Terminal},
     office::Office,
+    pages::{Look, look::LogoError},
     platform,
     registry::Registry,
     revalidation,
@@ -93,6 +94,7 @@ impl Edge {
             tracing::warn!("{warning}");
         }
         let countries = Countries::load(config.country_file.as_deref())?;
+        let look = Look::load(&config.brand)?;
         let sessions = Sessions::load(store.clone(), clock.now()).await?;
         let revoked: HashSet<String> = store.revoked_serials(clock.now()).await?.into_iter().collect();
         let files = match &config.tls {
@@ -140,6 +142,7 @@ impl Edge {
             pins,
             providers: Providers::default(),
             evaluations: Evaluations::default(),
+            look,
             issuer,
             visit_base,
         });
@@ -221,12 +224,14 @@ impl Drop for Edge {
     }
 }
 
-/// Reads every file that a configuration names, as [`Edge::start`] will: certificates, the mail server's password and CA.
+/// Reads every file that a configuration names, as [`Edge::start`] will: certificates, the mail server's password and CA, the
+/// logo.
 pub fn check_files(config: &Config) -> Result<(), StartError> {
     if let Tls::Files(files) = &config.tls {
         tls::Files::load(files)?;
     }
     Countries::load(config.country_file.as_deref())?;
+    Look::load(&config.brand)?;
     config.smtp.as_ref().map_or(Ok(()), |smtp| smtp_delivery(smtp).map(drop))
 }
 
@@ -280,6 +285,7 @@ fn mail_config(config: &Config, snapshot: &Snapshot, screen: Screen) -> Result<M
     };
     Ok(MailConfig {
         zone: config.zone.clone(),
+        name: config.brand.name.clone(),
         login_host: config.login_host.clone(),
         contact: snapshot.declared.administrators.first().cloned(),
         delivery,
@@ -409,6 +415,9 @@ pub enum StartError {
     /// The file of countries.
     #[error("`country_file`: {0}")]
     Countries(#[from] CountriesError),
+    /// The file of the logo.
+    #[error("`brand.logo`: {0}")]
+    Logo(#[from] LogoError),
     /// The keys.
     #[error(transparent)]
     Keys(#[from] KeysError),

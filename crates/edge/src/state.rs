@@ -21,6 +21,7 @@ use crate::{
         provider::Providers,
     },
     mail::{Mailer, PasskeyMail, PinMail, QueueError},
+    pages::Look,
     registry::Registry,
     revalidation::Round,
     session::{Session, Sessions},
@@ -72,6 +73,8 @@ pub struct State {
     pub providers: Providers,
     /// Services that are asked about people, as far as they are known.
     pub evaluations: Evaluations,
+    /// What pages look like.
+    pub look: Arc<Look>,
     /// What assertions name as their issuer.
     pub issuer: String,
     /// The base address that visitors use, with `HOST` where the hostname goes.
@@ -113,6 +116,7 @@ impl State {
             pins: &self.pins,
             providers: &self.providers,
             evaluations: &self.evaluations,
+            look: &self.look,
         }
     }
 

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tunnel_proto::{EmailAddress, Hostname, Name};
 use url::Url;
 
-use super::{CertificateFiles, Config, RESPONSE_TIMEOUT, RESPONSE_TIMEOUT_MAX, Smtp, Tls};
+use super::{CertificateFiles, Config, RESPONSE_TIMEOUT, RESPONSE_TIMEOUT_MAX, Smtp, Tls, brand::RawBrand};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +34,8 @@ pub(super) struct RawConfig {
     smtp: Option<RawSmtp>,
     #[serde(default)]
     admin: RawAdmin,
+    #[serde(default)]
+    brand: RawBrand,
 }
 
 /// A network, or an address that is a network of its own.
@@ -90,7 +92,7 @@ fn https() -> Vec<SocketAddr> {
 }
 
 /// Every key there is, for the suggestion.
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 29] = [
     "zone",
     "listen",
     "http_listen",
@@ -114,9 +116,15 @@ const KEYS: [&str; 23] = [
     "emails",
     "login_methods",
     "email",
+    "brand",
+    "name",
+    "color",
+    "logo",
+    "logo_width",
+    "language",
 ];
 
-type Invalid = (&'static str, String);
+pub(super) type Invalid = (&'static str, String);
 
 impl RawConfig {
     pub(super) fn parse(text: &str) -> Result<Self, ((usize, usize), String)> {
@@ -167,6 +175,7 @@ impl RawConfig {
             administrator_methods: self.admin.login_methods,
             response_timeout,
             country_file: self.country_file,
+            brand: self.brand.check()?,
         })
     }
 }
