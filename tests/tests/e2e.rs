@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod e2e {
+    mod appearance;
     mod bad_input;
     mod bytes;
     mod declare;
@@ -20,6 +21,7 @@ mod e2e {
     mod policies;
     mod providers;
     mod quick_start;
+    mod renewal;
     mod tcp;
     mod traffic;
     mod trouble;
