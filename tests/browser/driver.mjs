@@ -1,4 +1,5 @@
 // Drives one Chromium page: a JSON line in, a JSON line out. `{launch}` first, then `{script, args}`.
+import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
 const { chromium } = await import(process.env.PLAYWRIGHT_CORE);
@@ -6,11 +7,21 @@ const Script = Object.getPrototypeOf(async () => {}).constructor;
 const complaints = [];
 let context, page;
 
-async function launch({ profile, language, address }) {
+// What axe-core finds wrong with the page as it is shown now.
+async function audit() {
+  await page.evaluate(readFileSync(process.env.AXE_CORE, 'utf8'));
+  return await page.evaluate(async () => {
+    const { violations } = await globalThis.axe.run(document, { preload: false, resultTypes: ['violations'] });
+    return violations.map((v) => `${v.id} (${v.help}): ${v.nodes.map((node) => node.html).join(' ')}`);
+  });
+}
+
+async function launch({ profile, language, address, script }) {
   context = await chromium.launchPersistentContext(profile, {
     executablePath: '/usr/bin/chromium',
     headless: true,
     locale: language,
+    javaScriptEnabled: script,
     args: [
       '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--disable-sync', `--host-resolver-rules=MAP *.example.test ${address}`,
@@ -30,7 +41,7 @@ for await (const line of createInterface({ input: process.stdin })) {
       await launch(told.launch);
       answer = { result: null };
     } else {
-      const result = await new Script('page', 'context', 'args', 'complaints', told.script)(page, context, told.args, complaints);
+      const result = await new Script('page', 'context', 'args', 'complaints', 'audit', told.script)(page, context, told.args, complaints, audit);
       answer = { result: result ?? null };
     }
   } catch (error) {

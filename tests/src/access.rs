@@ -161,7 +161,7 @@ pub async fn open_consent(visitor: &mut Visitor, smtp: &Smtp, url: &str, email: 
 /// # Errors
 /// Nobody waits there.
 pub async fn finish(visitor: &mut Visitor, reply: Reply) -> Result<Reply> {
-    let location = reply.header("location").unwrap_or_default().to_owned();
+    let location = reply.leads().unwrap_or_default().to_owned();
     let there = Regex::new(r"^http://(127\.0\.0\.1|\[::1\]):(\d+)(/\S*)$")?;
     let Some(found) = there.captures(&location) else { return visitor.follow(reply).await };
     let (host, port, path) = (&found[1], &found[2], &found[3]);

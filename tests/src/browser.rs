@@ -37,6 +37,8 @@ pub struct BrowserOptions {
     pub language: String,
     /// The address of every `*.example.test`; 127.0.0.1 when empty.
     pub address: String,
+    /// Whether pages may run no script.
+    pub no_script: bool,
 }
 
 impl Browser {
@@ -61,6 +63,7 @@ impl Browser {
         let mut command: Command = lab.dress(net.command("node"));
         command.arg(driver).env("HOME", &home);
         command.env("PLAYWRIGHT_CORE", tool("node")?.join("node_modules/playwright-core/index.mjs"));
+        command.env("AXE_CORE", tool("node")?.join("node_modules/axe-core/axe.min.js"));
         command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().context("starting node")?;
         let stdin = child.stdin.take().context("stdin is piped")?;
@@ -69,7 +72,7 @@ impl Browser {
         let language = if options.language.is_empty() { "en-US" } else { &options.language };
         let address = if options.address.is_empty() { "127.0.0.1" } else { &options.address };
         browser
-            .tell(json!({"launch": {"profile": home.join("profile"), "language": language, "address": address}}))
+            .tell(json!({"launch": {"profile": home.join("profile"), "language": language, "address": address, "script": !options.no_script}}))
             .await?;
         Ok(browser)
     }
@@ -141,6 +144,34 @@ impl Browser {
     pub async fn complaints(&mut self) -> Result<Vec<String>> {
         let complaints = self.script("return complaints", Value::Null).await?;
         Ok(serde_json::from_value(complaints)?)
+    }
+
+    /// What axe-core finds wrong with the page as it is shown now.
+    ///
+    /// # Errors
+    /// It could not look.
+    pub async fn audit(&mut self) -> Result<Vec<String>> {
+        Ok(serde_json::from_value(self.script("return await audit()", Value::Null).await?)?)
+    }
+
+    /// Shows the page in a window of this size, in a theme.
+    ///
+    /// # Errors
+    /// The browser has gone.
+    pub async fn show(&mut self, (width, height): (u32, u32), theme: &str) -> Result<()> {
+        let script = "await page.setViewportSize({ width: args.width, height: args.height }); \
+            await page.emulateMedia({ colorScheme: args.theme })";
+        self.script(script, json!({"width": width, "height": height, "theme": theme})).await.map(drop)
+    }
+
+    /// Keeps a picture of what is shown, as PNG; of the whole page, however high it is.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub async fn picture(&mut self, file: &std::path::Path) -> Result<()> {
+        let script =
+            "await page.screenshot({ path: args.file, fullPage: true, animations: 'disabled', caret: 'hide' })";
+        self.script(script, json!({"file": file})).await.map(drop)
     }
 
     /// Gives the page's browser an authenticator of its own, as a fingerprint reader in the computer is one, which keeps

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod e2e {
+    mod appearance;
     mod applications;
     mod bad_input;
     mod bytes;
@@ -25,6 +26,7 @@ mod e2e {
     mod policies;
     mod providers;
     mod quick_start;
+    mod renewal;
     mod restart;
     mod tcp;
     mod traffic;

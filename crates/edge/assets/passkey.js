@@ -36,7 +36,7 @@
   };
 
   const post = async (form, path, body) => {
-    const answer = await fetch(`${path}?lang=${document.documentElement.lang}`, {
+    const answer = await fetch(path, {
       method: 'POST',
       headers: {
         'Accept': 'application/json',

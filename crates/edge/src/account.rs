@@ -12,7 +12,7 @@ use http::header;
 use tunnel_proto::{PersonId, UnixTime};
 
 use crate::{
-    Response,
+    Response, launcher,
     login::{Answer, Ask, Desk, form, see_other},
     pages::{Account, AccountSession, Form, LoggedOut, PasskeyLine},
     session::{Session, cookie},
@@ -23,6 +23,9 @@ use crate::{
 pub(crate) const PATH: &str = "/.access/account";
 /// The forms on it, and on the page that asks before a passkey is deleted.
 const FORM: &str = "account";
+/// The field that says which page a form was on, and what it says when that was the launcher.
+pub(crate) const FROM: &str = "from";
+pub(crate) const LAUNCHER: &str = "launcher";
 
 /// `GET /.access/account`.
 pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
@@ -35,13 +38,21 @@ pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
         since: identity.authenticated,
         passkeys: held.iter().map(line).collect(),
         may_add: passkeys::method(desk).is_some(),
-        sessions: sessions(&of_person(desk, identity.person, ask.visit.now), &session),
-        form: Form::new(form::token(desk.keys, FORM, session.id())),
+        sessions: sessions(desk, ask, &session),
+        form: form(desk, &session),
         logout: crate::logout::form(desk.keys, &session),
     };
-    let mut context = desk.context(ask);
-    context.query = Some(ask.query.to_owned());
-    Ok(page.render(&context))
+    Ok(page.render(&desk.context(ask)))
+}
+
+/// What the forms about sessions need.
+pub(crate) fn form(desk: &Desk<'_>, session: &Session) -> Form {
+    Form::new(form::token(desk.keys, FORM, session.id()))
+}
+
+/// Where a person is logged in, this browser first.
+pub(crate) fn sessions(desk: &Desk<'_>, ask: &Ask<'_>, session: &Session) -> Vec<AccountSession> {
+    lines(&of_person(desk, session.identity().person, ask.visit.now), session)
 }
 
 /// `POST /.access/account`: ends one session (`session`), or all (`all`).
@@ -63,22 +74,24 @@ pub(crate) async fn submit(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer
         note(ask.visit.host.to_string(), "every session, by the person");
         return Ok(logged_out(desk, ask));
     }
+    let from = if fields.get(FROM) == LAUNCHER { launcher::PATH } else { PATH };
+    let back = || see_other(&ask.visit.url(desk.login_host, from));
     let number = fields.get("session");
     let mine = of_person(desk, person, ask.visit.now);
     let Some(ended) = mine.iter().find(|one| self::number(one.id()) == number) else {
         // It has ended by itself.
-        return Ok(see_other(&ask.visit.url(desk.login_host, PATH)));
+        return Ok(back());
     };
     desk.sessions.end(&[*ended.id()]).await.map_err(|error| desk.fault(ask, &error))?;
     note(ended.host().to_string(), "one session, by the person");
     if ended.id() == session.id() {
         return Ok(logged_out(desk, ask));
     }
-    Ok(see_other(&ask.visit.url(desk.login_host, PATH)))
+    Ok(back())
 }
 
 fn logged_out(desk: &Desk<'_>, ask: &Ask<'_>) -> Response {
-    let mut response = LoggedOut { again: Some(PATH.to_owned()) }.render(&desk.context(ask));
+    let mut response = LoggedOut { again: Some(launcher::PATH.to_owned()) }.render(&desk.context(ask));
     cookie::clear(response.headers_mut());
     response
 }
@@ -100,7 +113,7 @@ fn of_person(desk: &Desk<'_>, person: PersonId, now: UnixTime) -> Vec<Arc<Sessio
 
 /// A line for each login, with the hosts that were opened from it, and for each program that was let in; `here` is this
 /// browser's login.
-fn sessions(mine: &[Arc<Session>], here: &Session) -> Vec<AccountSession> {
+fn lines(mine: &[Arc<Session>], here: &Session) -> Vec<AccountSession> {
     let is_login = |id: &SecretHash| mine.iter().any(|one| one.id() == id && one.parent().is_none());
     // A browser's session at an application ends with its login, and is shown with it.
     let has_own_line = |one: &&Arc<Session>| {

@@ -1,5 +1,6 @@
 //! What an edge process is started with: `edge.toml`, checked once, or the quick start's own values.
 
+mod brand;
 mod raw;
 
 use std::{
@@ -12,6 +13,7 @@ use ipnet::IpNet;
 use tunnel_proto::{EmailAddress, Hostname, Name};
 use url::Url;
 
+pub use self::brand::Brand;
 use self::raw::RawConfig;
 
 /// A checked configuration: nothing in it is invalid.
@@ -49,6 +51,8 @@ pub struct Config {
     pub drain_tcp: Duration,
     /// Which country an address is in: a file in MaxMind's format.
     pub country_file: Option<PathBuf>,
+    /// What pages and mails show of the operator.
+    pub brand: Brand,
 }
 
 /// Where certificates for visitors come from.
@@ -122,6 +126,7 @@ impl Config {
             drain_http: DRAIN_HTTP,
             drain_tcp: DRAIN_TCP,
             country_file: None,
+            brand: Brand::default(),
         }
     }
 
@@ -281,6 +286,37 @@ mod tests {
         let config = parse(&format!("{GOOD}[admin]\nlogin_methods = [\"entra\", \"passkey\"]\n")).unwrap();
         assert_eq!(config.administrator_methods.iter().map(Name::as_str).collect::<Vec<_>>(), ["entra", "passkey"]);
         assert!(parse(&format!("{GOOD}[admin]\nlogin_methods = [\"No name\"]\n")).is_err());
+    }
+
+    // A2
+    #[test]
+    fn a_brand_is_a_name_a_colour_a_logo_and_a_language_and_nothing_that_adds_to_the_stylesheet() {
+        assert_eq!(parse(GOOD).unwrap().brand, Brand::default());
+        let all = "[brand]\nname = \"例えば社\"\ncolor = \"#7c3AED\"\nlogo = \"/etc/tunnel/logo.svg\"\nlogo_width = \"7.5rem\"\nlanguage = \"ja\"\n";
+        let brand = parse(&format!("{GOOD}{all}")).unwrap().brand;
+        assert_eq!((brand.name.as_deref(), brand.language), (Some("例えば社"), crate::Lang::Ja));
+        for (key, value) in [
+            ("name", ""),
+            ("name", " x"),
+            ("name", "x\\ny"),
+            ("color", "7c3aed"),
+            ("color", "#7c3ae"),
+            ("color", "#7c3aed;}"),
+            ("color", "red"),
+            ("logo_width", "7"),
+            ("logo_width", "7px"),
+            ("logo_width", "0rem"),
+            ("logo_width", "13rem"),
+            ("logo_width", "1e1rem"),
+            ("logo_width", "1;rem"),
+            ("language", "fr"),
+            ("language", "EN"),
+        ] {
+            let error = parse(&format!("{GOOD}[brand]\n{key} = \"{value}\"\n")).unwrap_err();
+            assert!(error.contains(&format!("brand.{key}")), "{error}");
+        }
+        let error = parse(&format!("{GOOD}[brand]\ncolour = \"#7c3aed\"\n")).unwrap_err();
+        assert!(error.contains("did you mean `color`?"), "{error}");
     }
 
     #[test]

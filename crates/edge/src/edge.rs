@@ -38,6 +38,7 @@ use crate::{
     },
     mail::{Delivery, MailConfig, MailError, MailFrom, Mailer, PinSent, SmtpConfig, Terminal},
     office::Office,
+    pages::{Look, look::LogoError},
     platform::{self, Handle},
     registry::Registry,
     replace::{Ask, Asks, Predecessor, ReplaceError, Taken},
@@ -128,6 +129,7 @@ impl Edge {
             tracing::warn!("{warning}");
         }
         let countries = Countries::load(config.country_file.as_deref())?;
+        let look = Look::load(&config.brand)?;
         let sessions = Sessions::load(store.clone(), clock.now()).await?;
         let revoked: HashSet<String> = store.revoked_serials(clock.now()).await?.into_iter().collect();
         let files = match &config.tls {
@@ -182,6 +184,7 @@ impl Edge {
             evaluations: Evaluations::default(),
             replaced: CancellationToken::new(),
             asks: Asks::default(),
+            look,
             issuer,
             visit_base,
         });
@@ -297,12 +300,14 @@ impl Drop for Edge {
     }
 }
 
-/// Reads every file that a configuration names, as [`Edge::start`] will: certificates, the mail server's password and CA.
+/// Reads every file that a configuration names, as [`Edge::start`] will: certificates, the mail server's password and CA, the
+/// logo.
 pub fn check_files(config: &Config) -> Result<(), StartError> {
     if let Tls::Files(files) = &config.tls {
         tls::Files::load(files)?;
     }
     Countries::load(config.country_file.as_deref())?;
+    Look::load(&config.brand)?;
     config.smtp.as_ref().map_or(Ok(()), |smtp| smtp_delivery(smtp).map(drop))
 }
 
@@ -364,6 +369,7 @@ fn mail_config(config: &Config, snapshot: &Snapshot, screen: Screen) -> Result<M
     };
     Ok(MailConfig {
         zone: config.zone.clone(),
+        name: config.brand.name.clone(),
         login_host: config.login_host.clone(),
         contact: snapshot.declared.administrators.first().cloned(),
         delivery,
@@ -526,6 +532,9 @@ pub enum StartError {
     /// The file of countries.
     #[error("`country_file`: {0}")]
     Countries(#[from] CountriesError),
+    /// The file of the logo.
+    #[error("`brand.logo`: {0}")]
+    Logo(#[from] LogoError),
     /// The keys.
     #[error(transparent)]
     Keys(#[from] KeysError),

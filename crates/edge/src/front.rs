@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header, request::Parts};
 use hyper::body::Incoming;
 use tunnel_proto::{Hostname, access::LINK_PATH, message::ServiceKind};
 
@@ -21,8 +21,10 @@ use crate::{
         BadRequest, Denied, LoginRequired, Looped, Missing, NotFound, PageContext, StreamProblem, TcpOnly, is_grpc,
         wants_json,
     },
+    renewal,
     request::{self, Authority, Malformed},
     reserved::{self, Reserved},
+    session::cookie,
     store::{AuditEvent, AuditRecord},
     tcp, websocket,
 };
@@ -116,7 +118,7 @@ async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) ->
         }
         return websocket::link(state, &visit, parts);
     }
-    if tunnel_policy::is_reserved(path) {
+    if reserved::is_ours(visit.host == *state.login_host(), path) {
         let tunnels = state.tunnel_desk(Some(visit.source));
         let reload = || -> futures::future::BoxFuture<'_, ()> { Box::pin(state.reload_or_log()) };
         let kind_at = |host: &Hostname| {
@@ -147,7 +149,7 @@ async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) ->
     }
     let websocket = upgrade && named.is_none();
     let query = parts.uri.query().unwrap_or_default();
-    let ask = Ask { visit: &visit, headers: &parts.headers, query };
+    let ask = Ask { visit: &visit, headers: &parts.headers, get: parts.method.is_safe(), path, query };
     let mut context = desk.context(&ask);
     // Whoever shows a token is a program: it gets an answer and no way to a login, and a cookie beside it does not count.
     context.json |= program;
@@ -166,17 +168,21 @@ async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) ->
         Ok(permit) if is_tcp(state, &permit, &visit.host, path) => match (websocket, program || permit.is_public()) {
             (true, true) => tcp_door(state, &visit, &context, permit, parts).await,
             // The door to TCP services takes no cookie.
-            (true, false) => LoginRequired { reference: visit.reference }.render(&context),
+            (true, false) => LoginRequired { login: None, reference: visit.reference }.render(&context),
             (false, _) => TcpOnly::of(&visit).render(&context),
         },
         Ok(permit) if named.as_ref().is_some_and(|name| !permit.lists_upgrade(name)) => {
             malformed(state, door, &parts, Malformed::Framing)
         }
         Ok(permit) => forward::forward(state, visit.clone(), &context, permit, parts, body).await,
-        Err(Turnaway::BadCredential) => LoginRequired { reference: visit.reference }.render(&context),
+        Err(Turnaway::BadCredential) => LoginRequired { login: None, reference: visit.reference }.render(&context),
         Err(Turnaway::Login(app)) => match snapshot.policies.application(&app) {
             Some(app) => {
                 let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+                let kept = parts.method == Method::POST && !context.json;
+                if kept && renewal::is_own_form(&visit, &parts.headers) {
+                    return renewal::keep(&context, &visit, &parts.headers, target, Body::new(body)).await;
+                }
                 desk.begin(&ask, app, target)
             }
             None => unknown(&visit, &context),
@@ -219,7 +225,7 @@ fn visit(state: &State, door: Door, parts: &Parts, authority: Authority) -> Visi
         country: state.countries.of(source),
         now: state.now(),
         reference: Reference::from_random(crate::random()),
-        lang: lang(parts),
+        lang: lang(state, parts),
     }
 }
 
@@ -230,16 +236,11 @@ fn forwarded_address(entry: &str) -> Option<IpAddr> {
     bare.parse().ok().or_else(|| entry.parse::<SocketAddr>().ok().map(|socket| socket.ip()))
 }
 
-fn lang(parts: &Parts) -> Lang {
-    let chosen = parts.uri.query().unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("lang="));
-    match chosen {
-        Some("ja") => Lang::Ja,
-        Some("en") => Lang::En,
-        _ => {
-            let accepted = parts.headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
-            Lang::negotiate(accepted.unwrap_or_default())
-        }
-    }
+/// What was chosen at this host; else what the browser accepts; else the operator's own.
+fn lang(state: &State, parts: &Parts) -> Lang {
+    let accepted = || parts.headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    let chosen = cookie::language(&parts.headers);
+    chosen.or_else(|| accepted().and_then(Lang::accepted)).unwrap_or_else(|| state.look.lang())
 }
 
 /// The page for a request that has no host to be judged by. Its connection is not used again.
@@ -249,7 +250,7 @@ fn malformed(state: &State, door: Door, parts: &Parts, fault: Malformed) -> Resp
         place.note(Glitch::Malformed);
     }
     let (reference, at) = (Reference::from_random(crate::random()), state.now());
-    let context = context(state, parts, lang(parts));
+    let context = context(state, parts, lang(state, parts));
     let mut response = match fault {
         Malformed::Address => NotFound { missing: Missing::Page, reference, at }.render(&context),
         _ => BadRequest { reference, at }.render(&context),
@@ -269,6 +270,7 @@ fn malformed(state: &State, door: Door, parts: &Parts, fault: Malformed) -> Resp
 /// The context of a page for a request that gets no further than this door.
 fn context(state: &State, parts: &Parts, lang: Lang) -> PageContext {
     let mut context = PageContext::new(state.config.zone.clone(), lang);
+    context.look = state.look.clone();
     context.grpc = is_grpc(&parts.headers);
     context.json = context.grpc || wants_json(&parts.headers);
     context.no_administrator_yet = !state.snapshot.load().has_administrator();

@@ -310,12 +310,17 @@ pub(crate) const STREAM_PATH: &str = "/";
 /// as long as it is used, and as the application accepts the login that it came from.
 fn opens(snapshot: &Snapshot, holder: &Holder, app: &Application, now: UnixTime) -> Option<UnixTime> {
     match holder {
-        Holder::Person(session) => session.grant(&app.id, now).filter(|_| {
-            counts_for(snapshot, app, session.identity(), session.issuer()) && !session.is_idle(app.session_idle, now)
-        }),
+        Holder::Person(session) => granted(snapshot, session, app, now),
         Holder::Machine(_) => Some(NEVER),
         Holder::Anybody => None,
     }
+}
+
+/// Until when a session opens an application, if it counts.
+pub(crate) fn granted(snapshot: &Snapshot, session: &Session, app: &Application, now: UnixTime) -> Option<UnixTime> {
+    session.grant(&app.id, now).filter(|_| {
+        counts_for(snapshot, app, session.identity(), session.issuer()) && !session.is_idle(app.session_idle, now)
+    })
 }
 
 impl<'a> Gate<'a> {

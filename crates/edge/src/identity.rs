@@ -54,7 +54,7 @@ struct Geo<'a> {
 /// Answers `identity`: 401 without a session at this host. Nobody may keep it.
 pub(crate) fn answer(desk: &Desk<'_>, ask: &Ask<'_>) -> Response {
     let Some(session) = desk.session(ask) else {
-        return LoginRequired { reference: ask.visit.reference }.render(&desk.context(ask));
+        return LoginRequired { login: None, reference: ask.visit.reference }.render(&desk.context(ask));
     };
     json(StatusCode::OK, &told(&session, desk.snapshot, &Known::of(&session, desk.countries), ask.visit.source))
 }

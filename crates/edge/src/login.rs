@@ -41,7 +41,11 @@ use crate::{
     countries::Countries,
     evaluations::Evaluations,
     keys::Keys,
-    pages::{Denied, EdgeFault, LoginRequired, NoAdministrator, PageContext, StartAgain, is_grpc, wants_json},
+    pages::{
+        Denied, EdgeFault, LoginRequired, Look, NoAdministrator, Onward, Opening, PageContext, StartAgain, is_grpc,
+        wants_json,
+    },
+    renewal,
     session::{
         Session, Sessions,
         cookie::{self, LOGIN_COOKIE, LOGIN_LIFE},
@@ -85,6 +89,8 @@ pub struct Desk<'a> {
     pub providers: &'a Providers,
     /// Services that are asked about people.
     pub evaluations: &'a Evaluations,
+    /// What pages look like.
+    pub look: &'a Arc<Look>,
 }
 
 /// A request to a page of ours, without its body.
@@ -94,6 +100,10 @@ pub struct Ask<'a> {
     pub visit: &'a Visit,
     /// Its headers.
     pub headers: &'a HeaderMap,
+    /// Whether it sends nothing (GET, HEAD), so that its page can be fetched again.
+    pub get: bool,
+    /// Its path.
+    pub path: &'a str,
     /// Its query, without `?`; empty when there is none.
     pub query: &'a str,
 }
@@ -103,6 +113,12 @@ impl Ask<'_> {
     pub(crate) fn parameter(&self, name: &str) -> String {
         let mut pairs = url::form_urlencoded::parse(self.query.as_bytes());
         pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
+    }
+
+    /// Path and query of a page that can be fetched again.
+    fn back(&self) -> Option<String> {
+        let target = if self.query.is_empty() { self.path.to_owned() } else { format!("{}?{}", self.path, self.query) };
+        self.get.then_some(target)
     }
 
     /// Whether a parameter stands in the query once or not at all.
@@ -118,10 +134,12 @@ impl<'a> Desk<'a> {
     /// The context of a page that answers `ask`.
     pub fn context(&self, ask: &Ask<'_>) -> PageContext {
         let mut context = PageContext::new(self.zone.clone(), ask.visit.lang);
+        context.look = self.look.clone();
         context.admin_contact = self.contact.cloned();
         context.no_administrator_yet = !self.snapshot.has_administrator();
         context.grpc = is_grpc(ask.headers);
         context.json = context.grpc || wants_json(ask.headers);
+        context.back = ask.back();
         context
     }
 
@@ -145,7 +163,13 @@ impl<'a> Desk<'a> {
     ) -> Response {
         let context = self.context(ask);
         if context.json {
-            return LoginRequired { reference: ask.visit.reference }.render(&context);
+            // No redirect, which a script could not follow to another origin: an address to open in a window of its own.
+            let login = match destination {
+                Destination::Application(_) => renewal::sign_in(target),
+                _ => target.to_owned(),
+            };
+            let login = Some(ask.visit.url(&ask.visit.host, &login));
+            return LoginRequired { login, reference: ask.visit.reference }.render(&context);
         }
         let app = destination.id(self.login_host);
         let login = login_of(ask.headers);
@@ -229,6 +253,13 @@ impl<'a> Desk<'a> {
         let method = all.iter().find(|method| method.name == *name);
         let method = method.filter(|method| !matches!(method.kind, LoginMethodKind::OneTimePin))?;
         Some(offer::label(method, all))
+    }
+
+    /// Sends on to somebody else's origin: by a page that the browser leaves at once where a form is answered, since a
+    /// redirect would be part of that, and held against the policy of the page with the form, as would be every redirect
+    /// that follows.
+    pub(crate) fn lead(&self, ask: &Ask<'_>, to: Onward, url: String) -> Response {
+        if ask.get { see_other(&url) } else { Opening { to, url }.render(&self.context(ask)) }
     }
 
     /// An audit record of something that happens in this request.

@@ -24,8 +24,7 @@ pub fn form(keys: &Keys, session: &Session) -> Form {
 
 /// Asks.
 pub(crate) fn ask(desk: &Desk<'_>, ask: &Ask<'_>) -> Response {
-    let mut context = desk.context(ask);
-    context.query = Some(ask.query.to_owned());
+    let context = desk.context(ask);
     match desk.session(ask) {
         Some(session) => {
             let signed_in = Some(session.identity().email.clone());
@@ -50,8 +49,8 @@ pub(crate) async fn act(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer<Re
     } else if !form::is_same_origin(ask.visit, ask.headers) {
         return Err(Box::new(form::refused(desk, ask, PATH)));
     }
-    let again = (ask.visit.host != *desk.login_host).then(|| "/".to_owned());
-    let mut response = LoggedOut { again }.render(&desk.context(ask));
+    // An application, or the launcher.
+    let mut response = LoggedOut { again: Some("/".to_owned()) }.render(&desk.context(ask));
     cookie::clear(response.headers_mut());
     if ask.visit.host == *desk.login_host {
         cookie::set(response.headers_mut(), OUT_COOKIE, "1", OUT_LIFE);

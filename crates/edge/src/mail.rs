@@ -47,12 +47,21 @@ pub use self::{
 pub struct MailConfig {
     /// The zone; its name stands at the head of each mail.
     pub zone: Hostname,
+    /// What the organisation calls itself, in the place of the zone's name.
+    pub name: Option<String>,
     /// The login host, which says who sent the mail.
     pub login_host: Hostname,
     /// Whom people may tell that codes arrive which they did not ask for.
     pub contact: Option<EmailAddress>,
     /// How mail leaves.
     pub delivery: Delivery,
+}
+
+impl MailConfig {
+    /// What stands at the head of each mail.
+    fn heading(&self) -> &str {
+        self.name.as_deref().unwrap_or(self.zone.as_str())
+    }
 }
 
 /// How mail leaves the edge.

@@ -1,7 +1,7 @@
 //! The pages that people meet: one struct per page, each with `render`.
 //!
 //! Markup is in `templates/`, words are in `locales/` (English and Japanese, the same keys), the stylesheet and the one
-//! script are in `assets/`. Everything here works without script and under [a policy](csp) that allows none, but for making
+//! script are in `assets/`. Everything here works without script and under [a policy](CSP) that allows none, but for making
 //! and using a passkey. Words that a stranger chose (hosts, addresses, names of machines) are escaped wherever they are put,
 //! and nothing here says whether an address is admitted.
 //!
@@ -16,15 +16,18 @@
 //! ```
 
 mod account;
-pub mod assets;
 mod client;
 mod denied;
 mod enroll;
 mod errors;
+mod language;
+mod launcher;
 mod login;
 mod logout;
+pub mod look;
 mod moment;
 mod passkey;
+mod renewal;
 mod reply;
 mod setup;
 mod trouble;
@@ -32,6 +35,8 @@ pub(crate) mod words;
 
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
 
 use tunnel_proto::{EmailAddress, Hostname};
 
@@ -47,15 +52,20 @@ pub use self::{
         BadRequest, EdgeFault, Failure, ForgedForm, LoginRequired, Looped, MethodNotAllowed, Missing, NotFound,
         ServiceError, TcpOnly, TooManyRequests,
     },
-    login::{EmailProblem, Leaving, Login, MethodChoice, Pin, PinProblem, StartAgain},
+    language::LanguageSet,
+    launcher::{Launcher, Tile, TileKind},
+    login::{EmailProblem, Leaving, Login, MethodChoice, Onward, Opening, Pin, PinProblem, SignedIn, StartAgain},
     logout::{LoggedOut, LogoutAsk},
+    look::Look,
     moment::Moment,
     passkey::{Invitation, InvitationClosed, PasskeyButton, PasskeyProblem},
-    reply::{csp, is_grpc, wants_json},
+    renewal::{FormKept, FormLost},
+    reply::{CSP, is_grpc, wants_json},
     setup::{NoAdministrator, SetupDone, SetupEmail, SetupLapsed, SetupPin},
     trouble::{LoginTrial, LoginTrouble, TrialAsk, TrialLapsed, Trouble},
 };
 
+pub(crate) use self::language::way_back;
 use self::words::Phrase;
 
 /// The name of the form field that carries the anti-forgery token.
@@ -68,9 +78,11 @@ pub struct PageContext {
     pub zone: Hostname,
     /// The language of the page.
     pub lang: Lang,
-    /// The query (without `?`) with which this page can be fetched again by GET in another language; a `lang` in it is
-    /// replaced. When the page's address takes none, or the page answers a POST, `None`.
-    pub query: Option<String>,
+    /// Path and query at which this page can be fetched again by GET, to come back to it in another language. `None` when
+    /// it answers a form that cannot be had so.
+    pub back: Option<String>,
+    /// What pages look like.
+    pub look: Arc<Look>,
     /// Whom to write to when something lasts.
     pub admin_contact: Option<EmailAddress>,
     /// Nobody is administrator yet; each page says so.
@@ -82,9 +94,24 @@ pub struct PageContext {
 }
 
 impl PageContext {
-    /// A context without contact, query or notice, for a person's navigation.
+    /// A context without contact, way back or notice, for a person's navigation, of pages without a brand.
     pub fn new(zone: Hostname, lang: Lang) -> Self {
-        Self { zone, lang, query: None, admin_contact: None, no_administrator_yet: false, json: false, grpc: false }
+        let look = Look::plain();
+        Self {
+            zone,
+            lang,
+            back: None,
+            look,
+            admin_contact: None,
+            no_administrator_yet: false,
+            json: false,
+            grpc: false,
+        }
+    }
+
+    /// What stands at the head of each page: what the organisation calls itself.
+    fn name(&self) -> &str {
+        self.look.name().unwrap_or(self.zone.as_str())
     }
 
     /// The words under `key` in the page's language.
@@ -92,28 +119,14 @@ impl PageContext {
         Phrase::new(self.lang, key)
     }
 
-    /// The address of this page in `lang`, relative to itself.
+    /// The address that sets the language, and leads back here where that can be.
     fn language_link(&self, lang: &str) -> String {
-        let kept = self.query.as_deref().unwrap_or_default().split('&');
-        let kept = kept.filter(|pair| !pair.is_empty() && !matches!(pair.split('=').next(), Some("lang")));
-        let mut link = String::from("?");
-        kept.for_each(|pair| {
-            link.push_str(pair);
-            link.push('&');
+        let back = self.back.as_deref().and_then(language::way_back);
+        let back = back.map(|back| {
+            let escaped: String = url::form_urlencoded::byte_serialize(back.as_bytes()).collect();
+            format!("&back={escaped}")
         });
-        link.push_str("lang=");
-        link.push_str(lang);
-        link
-    }
-
-    /// The address that a form posts to: a language that was chosen by a link stays chosen.
-    fn action(&self, path: &str) -> String {
-        let mut pairs = self.query.as_deref().unwrap_or_default().split('&');
-        if pairs.any(|pair| pair.starts_with("lang=")) {
-            format!("{path}?lang={}", self.lang.tag())
-        } else {
-            path.to_owned()
-        }
+        format!("{LANGUAGE_PATH}?to={lang}{}", back.unwrap_or_default())
     }
 
     /// A `mailto:` address for telling the contact about `subject` and `reference`.
@@ -128,6 +141,9 @@ impl PageContext {
 /// What an address in a `mailto:` may hold as it is (RFC 6068 §2).
 const MAILTO: &percent_encoding::AsciiSet =
     &percent_encoding::NON_ALPHANUMERIC.remove(b'@').remove(b'.').remove(b'-').remove(b'_').remove(b'~').remove(b'+');
+
+/// Where a language is chosen, on every host.
+pub(crate) const LANGUAGE_PATH: &str = "/.access/language";
 
 /// What a form carries unseen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

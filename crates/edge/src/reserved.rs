@@ -1,4 +1,5 @@
-//! What the edge answers itself on every host: `/.access/` and the aliases under `/cdn-cgi/access/`.
+//! What the edge answers itself on every host: `/.access/` and the aliases under `/cdn-cgi/access/`; and at the login host,
+//! which is never an application's, `/` alone.
 //!
 //! Only the exact paths below exist. Every other reading of a reserved path, and every other path below the two prefixes, is
 //! not found; none reaches an application.
@@ -17,14 +18,15 @@ use crate::{
     enroll::{self, approval},
     identity,
     keys::Audience,
+    language, launcher,
     login::{
         Answer, Ask, Desk, form, handover, offer, page, passkey, pin,
         provider::{self, trial},
         setup::{self, Setup},
     },
     logout,
-    pages::{MethodNotAllowed, Missing, NotFound, assets},
-    tunnels,
+    pages::{LANGUAGE_PATH, MethodNotAllowed, Missing, NotFound},
+    renewal, tunnels,
 };
 
 /// What the reserved paths need of the edge.
@@ -48,6 +50,9 @@ pub struct Reserved<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Endpoint<'p> {
     Asset(&'p str),
+    Language,
+    Launcher,
+    SignedIn,
     Login,
     PinCallback,
     Callback(&'p str),
@@ -80,7 +85,10 @@ impl<'p> Endpoint<'p> {
             "/.access/identity" | "/cdn-cgi/access/get-identity" => Self::Identity,
             "/.access/certs" => Self::Certs(Audience::All),
             "/cdn-cgi/access/certs" => Self::Certs(Audience::Compatible),
+            LANGUAGE_PATH => Self::Language,
+            renewal::SIGNED_IN_PATH => Self::SignedIn,
             APP_PATH => Self::App,
+            launcher::PATH if at_login_host => Self::Launcher,
             CLI_PATH if at_login_host => Self::Client,
             CLI_DEVICE_PATH if at_login_host => Self::ClientDevice,
             CLI_TOKEN_PATH if at_login_host => Self::ClientToken,
@@ -117,9 +125,15 @@ impl<'p> Endpoint<'p> {
             | Self::Client
             | Self::Account
             | Self::AccountDelete => "GET, HEAD, POST",
-            Self::Asset(_) | Self::Identity | Self::Certs(_) | Self::App | Self::AccountPasskey | Self::Invite => {
-                "GET, HEAD"
-            }
+            Self::Asset(_)
+            | Self::Language
+            | Self::Launcher
+            | Self::SignedIn
+            | Self::Identity
+            | Self::Certs(_)
+            | Self::App
+            | Self::AccountPasskey
+            | Self::Invite => "GET, HEAD",
             Self::ClientDevice
             | Self::ClientToken
             | Self::PasskeyOptions
@@ -131,10 +145,17 @@ impl<'p> Endpoint<'p> {
     }
 }
 
-/// Answers a request to a reserved path.
+/// Whether a request is answered here.
+pub(crate) fn is_ours(at_login_host: bool, path: &str) -> bool {
+    tunnel_policy::is_reserved(path) || (at_login_host && path == launcher::PATH)
+}
+
+/// Answers a request to a path of ours.
 pub async fn answer(reserved: &Reserved<'_>, visit: &Visit, request: http::Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
-    let ask = Ask { visit, headers: &parts.headers, query: parts.uri.query().unwrap_or_default() };
+    let get = parts.method.is_safe();
+    let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
+    let ask = Ask { visit, headers: &parts.headers, get, path, query };
     dispatch(reserved, &ask, &parts, body).await.unwrap_or_else(|answer| *answer)
 }
 
@@ -156,7 +177,10 @@ async fn dispatch(reserved: &Reserved<'_>, ask: &Ask<'_>, parts: &Parts, body: B
     let base = || reserved.tunnels.visit_url(desk.login_host);
     let about = Setup { tunnels: reserved.tunnels, configured: reserved.configured, in_terminal: reserved.in_terminal };
     match endpoint {
-        Endpoint::Asset(name) => assets::serve(name, parts.uri.query(), ask.headers).ok_or_else(not_found),
+        Endpoint::Asset(name) => desk.look.serve(name, parts.uri.query(), ask.headers).ok_or_else(not_found),
+        Endpoint::Language => language::choose(desk, ask),
+        Endpoint::Launcher => launcher::show(desk, ask, reserved.kind_at).await,
+        Endpoint::SignedIn => renewal::signed_in(desk, ask),
         Endpoint::Login if post => page::submit(desk, ask, body).await,
         Endpoint::PinCallback if post => pin::answer_code(desk, ask, body).await,
         // Somebody must be there to be sent elsewhere: no scanner's HEAD, no page in another language.
@@ -206,10 +230,8 @@ async fn dispatch(reserved: &Reserved<'_>, ask: &Ask<'_>, parts: &Parts, body: B
             let id = ask.parameter("id");
             let escaped: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
             let session = desk.require_administrator(ask, &format!("/.access/enroll?id={escaped}"))?;
-            let mut context = desk.context(ask);
-            context.query = Some(ask.query.to_owned());
             let token = form::token(desk.keys, "enroll", session.id());
-            Ok(enroll::page::show(&reserved.tunnels, ask.visit, &context, &id, &token).await)
+            Ok(enroll::page::show(&reserved.tunnels, ask.visit, &desk.context(ask), &id, &token).await)
         }
     }
 }

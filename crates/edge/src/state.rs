@@ -23,6 +23,7 @@ use crate::{
         provider::Providers,
     },
     mail::{Mailer, PasskeyMail, PinMail, QueueError},
+    pages::Look,
     registry::Registry,
     replace::Asks,
     revalidation::Round,
@@ -81,6 +82,8 @@ pub struct State {
     pub replaced: CancellationToken,
     /// Who can have this process replaced.
     pub asks: Asks,
+    /// What pages look like.
+    pub look: Arc<Look>,
     /// What assertions name as their issuer.
     pub issuer: String,
     /// The base address that visitors use, with `HOST` where the hostname goes.
@@ -122,6 +125,7 @@ impl State {
             pins: &self.pins,
             providers: &self.providers,
             evaluations: &self.evaluations,
+            look: &self.look,
         }
     }
 

@@ -90,10 +90,14 @@ impl Lang {
         }
     }
 
-    /// The first language of an `Accept-Language` value that pages are written in, by quality (RFC 9110 §12.5.4);
-    /// English when there is none.
-    pub fn negotiate(accept: &str) -> Self {
-        let mut best = (0u32, Self::En);
+    /// The language with exactly this tag.
+    pub fn of_tag(tag: &str) -> Option<Self> {
+        [Self::En, Self::Ja].into_iter().find(|lang| lang.tag() == tag)
+    }
+
+    /// The first language of an `Accept-Language` value that pages are written in, by quality (RFC 9110 §12.5.4).
+    pub fn accepted(accept: &str) -> Option<Self> {
+        let mut best = (0u32, None);
         for item in accept.split(',').take(32) {
             let mut parts = item.split(';');
             let tag = parts.next().unwrap_or_default().trim();
@@ -106,7 +110,7 @@ impl Lang {
                 _ => continue,
             };
             if quality > best.0 {
-                best = (quality, lang);
+                best = (quality, Some(lang));
             }
         }
         best.1

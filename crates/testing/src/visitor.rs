@@ -103,9 +103,11 @@ impl Visitor {
 
     async fn follow(&mut self, mut at: Url, mut answer: Answer) -> Result<(Url, Answer), Error> {
         for _ in 0..REDIRECTS_MAX {
-            let location = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
-            let Some(next) = location.filter(|_| answer.status().is_redirection()).and_then(|to| at.join(to).ok())
-            else {
+            let value = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
+            let redirected = value(header::LOCATION).filter(|_| answer.status().is_redirection());
+            // A page that a browser leaves at once: forms of the edge are answered so when they lead elsewhere.
+            let left = || value(header::REFRESH).and_then(|refresh| refresh.strip_prefix("0;url="));
+            let Some(next) = redirected.or_else(left).and_then(|to| at.join(to).ok()) else {
                 return Ok((at, answer));
             };
             answer = self.get(next.as_str()).await?;

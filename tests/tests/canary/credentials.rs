@@ -188,7 +188,7 @@ fn our_cookies_are_host_only_secure_and_closed_to_scripts() {
         seen.push(first.get(&format!("https://{WWW}/")).await?);
         for _ in 0..5 {
             seen.push(reply.clone());
-            let Some(location) = reply.header("location").map(str::to_owned) else { break };
+            let Some(location) = reply.leads().map(str::to_owned) else { break };
             reply = visitor.get(&tunnel_tests::visitor::resolve(&reply.url, &location)).await?;
         }
         let lines: Vec<_> = seen

@@ -170,7 +170,7 @@ fn an_origin_that_never_answers_gives_504() {
         let mut visitor = stage.stranger()?;
         let page = visitor.ask_for_code(&format!("https://{WWW}/"), STAFF).await?;
         let code = stage.smtp.mail_to(STAFF, 1).await?.pin()?;
-        let handover = visitor.enter_code(&page, &code).await?.header("location").unwrap().to_owned();
+        let handover = visitor.enter_code(&page, &code).await?.leads().unwrap().to_owned();
         visitor.get(&handover).await?;
         let reply = visitor.get(&format!("https://{WWW}/slow")).await?;
         assert_eq!(reply.status(), 504);

@@ -111,6 +111,7 @@ fn write_config(place: &TempDir, text: &str) -> PathBuf {
         match &found[1] {
             "data_dir" => fs::create_dir_all(&path).unwrap(),
             "cert" | "key" | "ca_file" => certificate(place.path(), &found[1], &path),
+            "logo" => fs::write(&path, "<svg xmlns=\"http://www.w3.org/2000/svg\"/>\n").unwrap(),
             _ => fs::write(&path, "secret\n").unwrap(),
         }
         format!("{} = {path:?}", &found[1])

@@ -20,12 +20,11 @@ const SECRET_MAX: usize = 64;
 pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
     let secret = ask.parameter("token");
     let found = find(desk, ask, &secret).await?;
-    let mut context = desk.context(ask);
+    let context = desk.context(ask);
     let Some(invitation) = found else { return Ok(InvitationClosed::Gone.render(&context)) };
     if passkeys::method(desk).is_none() {
         return Ok(InvitationClosed::NoMethod.render(&context));
     }
-    context.query = Some(ask.query.to_owned());
     let login = login_of(ask.headers);
     let form = Form::new(form::token(desk.keys, passkeys::JOIN, &login.hash())).with("invitation", secret);
     let page = Invitation { email: invitation.email, name: invitation.name, expires: invitation.expires, form };

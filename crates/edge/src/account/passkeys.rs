@@ -150,21 +150,20 @@ pub(crate) fn show_add(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
     if method(desk).is_none() {
         return Ok(see_other(&ask.visit.url(desk.login_host, PATH)));
     }
-    let mut context = desk.context(ask);
-    context.query = Some(ask.query.to_owned());
     let page = AddPasskey {
         email: session.identity().email.clone(),
         label: super::browser(ask),
         form: Form::new(form::token(desk.keys, ADD, session.id())),
     };
-    Ok(page.render(&context))
+    Ok(page.render(&desk.context(ask)))
 }
 
 /// `POST /.access/passkey/register/options`: what to ask.
 pub(crate) async fn begin(desk: &Desk<'_>, ask: &Ask<'_>, base: &str, body: Body) -> Answer<Response> {
     let forms = forms(desk, ask);
     if forms.is_empty() {
-        return Err(Box::new(LoginRequired { reference: ask.visit.reference }.render(&desk.context(ask))));
+        let (login, reference) = (Some(ask.visit.url(desk.login_host, PATH)), ask.visit.reference);
+        return Err(Box::new(LoginRequired { login, reference }.render(&desk.context(ask))));
     }
     let (form, bind, wanted): (_, _, Begin) = form::json(desk, ask, body, &forms).await?;
     let owner = Owner::of(desk, ask, (form, bind), &wanted.invitation).await?;
@@ -307,14 +306,12 @@ pub(crate) async fn ask_delete(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Respons
     let Some(passkey) = mine.iter().find(|one| number(&one.id) == wanted) else {
         return Ok(see_other(&ask.visit.url(desk.login_host, PATH)));
     };
-    let mut context = desk.context(ask);
-    context.query = Some(ask.query.to_owned());
     let page = DeletePasskey {
         passkey: line(passkey),
         last: mine.len() == 1,
         form: Form::new(form::token(desk.keys, super::FORM, session.id())).with("id", wanted),
     };
-    Ok(page.render(&context))
+    Ok(page.render(&desk.context(ask)))
 }
 
 /// `POST /.access/account/delete`: deletes.

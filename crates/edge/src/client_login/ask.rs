@@ -54,11 +54,6 @@ pub(super) struct Callback {
 }
 
 impl Callback {
-    /// The origin of the address, for the page's content security policy.
-    pub(super) fn origin(&self) -> &str {
-        self.redirect_uri.rsplit_once('/').map_or("", |(origin, _)| origin)
-    }
-
     /// The address with an answer.
     pub(super) fn with(&self, name: &str, value: &str) -> String {
         format!("{}?{name}={value}&state={}", self.redirect_uri, self.state)
@@ -216,7 +211,6 @@ mod tests {
         for query in [query(|_| ()), query(|pairs| pairs.reverse()), query(|_| ()) + "&lang=ja"] {
             let Some(Asked::Here(ask, callback)) = Asked::parse(&query) else { panic!("{query}") };
             assert_eq!((ask.host.as_str(), ask.computer.as_str()), ("rdp.example.com", "ann-laptop"));
-            assert_eq!(callback.origin(), "http://127.0.0.1:4711");
             let expected = format!("http://127.0.0.1:4711/{RANDOM}?code=X&state={}", callback.state);
             assert_eq!(callback.with("code", "X"), expected);
         }

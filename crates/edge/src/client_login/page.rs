@@ -11,9 +11,9 @@ use crate::{
     login::{
         Answer, Ask, Desk,
         destination::{Destination, Judged},
-        form, see_other,
+        form,
     },
-    pages::{ApproveClient, BadRequest, ClientCode, ClientResult, Form, Missing, NotFound, Waiting},
+    pages::{ApproveClient, BadRequest, ClientCode, ClientResult, Form, Missing, NotFound, Onward, Waiting},
     session::Session,
     store::{AuditEvent, AuditRecord},
 };
@@ -111,14 +111,12 @@ impl<'a> Case<'a> {
     /// The page; `wrong` when the code that was typed was another one.
     fn page(&self, desk: &Desk<'_>, ask: &Ask<'_>, person: &Person, query: &str, wrong: bool) -> ApproveClient {
         let Person { session, until } = person;
-        let (code, target, waiting, same) = match &self.way {
-            Way::Here(callback) => {
-                (ClientCode::Compare(self.ask.code.clone()), Some(callback.origin().to_owned()), None, None)
-            }
+        let (code, waiting, same) = match &self.way {
+            Way::Here(_) => (ClientCode::Compare(self.ask.code.clone()), None, None),
             // Who was sent a link has the page, but not the terminal in which the code stands.
             Way::Elsewhere { source, waiting, .. } => {
                 let same = source.to_canonical() == ask.visit.source.to_canonical();
-                (ClientCode::Type { wrong }, None, Some(*waiting), Some(same))
+                (ClientCode::Type { wrong }, Some(*waiting), Some(same))
             }
         };
         ApproveClient {
@@ -133,7 +131,6 @@ impl<'a> Case<'a> {
             waiting,
             until: *until,
             form: Form::new(form::token(desk.keys, FORM, session.id())).with("query", query),
-            target,
         }
     }
 }
@@ -153,9 +150,7 @@ pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
         // A wish from elsewhere was recorded when it came.
         desk.audit.record(case.record(desk, ask, &person.session, AuditEvent::ClientAsked));
     }
-    let mut context = desk.context(ask);
-    context.query = Some(ask.query.to_owned());
-    Ok(case.page(desk, ask, &person, ask.query, false).render(&context))
+    Ok(case.page(desk, ask, &person, ask.query, false).render(&desk.context(ask)))
 }
 
 /// Acts on its form. Everything but an explicit `approve` refuses.
@@ -185,11 +180,11 @@ pub(crate) async fn submit(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer
             let code = token::code_for(desk, ask, &consent(), callback).await;
             let code = code.map_err(|error| desk.fault(ask, &error))?;
             record();
-            Ok(see_other(&callback.with("code", &code.reveal())))
+            Ok(desk.lead(ask, Onward::Program, callback.with("code", &code.reveal())))
         }
         Way::Here(callback) => {
             record();
-            Ok(see_other(&callback.with("error", "access_denied")))
+            Ok(desk.lead(ask, Onward::Program, callback.with("error", "access_denied")))
         }
         Way::Elsewhere { id, .. } => {
             if approved {
@@ -202,7 +197,7 @@ pub(crate) async fn submit(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer
                         ..record
                     });
                     let mut context = desk.context(ask);
-                    context.query = Some(query.to_owned());
+                    context.back = Some(format!("{CLI_PATH}?{query}"));
                     if typed == Typed::Another {
                         return Ok(case.page(desk, ask, &person, query, true).render(&context));
                     }

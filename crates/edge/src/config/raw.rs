@@ -14,6 +14,7 @@ use url::Url;
 
 use super::{
     CertificateFiles, Config, DRAIN_HTTP, DRAIN_MAX, DRAIN_TCP, RESPONSE_TIMEOUT, RESPONSE_TIMEOUT_MAX, Smtp, Tls,
+    brand::RawBrand,
 };
 
 #[derive(Deserialize)]
@@ -38,6 +39,8 @@ pub(super) struct RawConfig {
     smtp: Option<RawSmtp>,
     #[serde(default)]
     admin: RawAdmin,
+    #[serde(default)]
+    brand: RawBrand,
 }
 
 /// A network, or an address that is a network of its own.
@@ -94,7 +97,7 @@ fn https() -> Vec<SocketAddr> {
 }
 
 /// Every key there is, for the suggestion.
-const KEYS: [&str; 25] = [
+const KEYS: [&str; 31] = [
     "zone",
     "listen",
     "http_listen",
@@ -120,9 +123,15 @@ const KEYS: [&str; 25] = [
     "emails",
     "login_methods",
     "email",
+    "brand",
+    "name",
+    "color",
+    "logo",
+    "logo_width",
+    "language",
 ];
 
-type Invalid = (&'static str, String);
+pub(super) type Invalid = (&'static str, String);
 
 impl RawConfig {
     pub(super) fn parse(text: &str) -> Result<Self, ((usize, usize), String)> {
@@ -175,6 +184,7 @@ impl RawConfig {
             drain_http: drain("drain_http", self.drain_http, DRAIN_HTTP)?,
             drain_tcp: drain("drain_tcp", self.drain_tcp, DRAIN_TCP)?,
             country_file: self.country_file,
+            brand: self.brand.check()?,
         })
     }
 }

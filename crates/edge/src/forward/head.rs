@@ -2,10 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::{
-    request::normal,
-    session::cookie::{LOGIN_COOKIE, SESSION_COOKIE},
-};
+use crate::{request::normal, session::cookie::OURS};
 
 /// Fields that concern one connection only (RFC 9110 §7.6.1), and what frames a body. Never forwarded; framing is set anew.
 const HOP_BY_HOP: [&str; 12] = [
@@ -110,7 +107,7 @@ fn cookies(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 fn is_ours(cookie: &[u8]) -> bool {
-    [SESSION_COOKIE, LOGIN_COOKIE].iter().any(|ours| cookie.eq_ignore_ascii_case(ours.as_bytes()))
+    OURS.iter().any(|ours| cookie.eq_ignore_ascii_case(ours.as_bytes()))
 }
 
 /// What of an origin's answer goes on to the visitor.

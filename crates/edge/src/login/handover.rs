@@ -11,7 +11,7 @@ use tunnel_proto::{AppId, Hostname, Identity, UnixTime};
 use crate::{
     Response,
     mail::software,
-    pages::StartAgain,
+    pages::{Onward, StartAgain},
     session::{
         Session, StartError,
         cookie::{self, SESSION_COOKIE},
@@ -93,7 +93,8 @@ pub(super) async fn proceed(
         expires: ask.visit.now.plus(CODE_LIFE),
     };
     desk.store.put_once(&thing).await.map_err(|error| desk.fault(ask, &error))?;
-    Ok(see_other(&request.url(&format!("/.access/authorized?code={}", *code.reveal()))))
+    let url = request.url(&format!("/.access/authorized?code={}", *code.reveal()));
+    Ok(desk.lead(ask, Onward::Page(request.named().clone()), url))
 }
 
 /// `GET /.access/authorized` at the application's host: redeems the code beside the login cookie it was bound to.

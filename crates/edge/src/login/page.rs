@@ -50,29 +50,24 @@ impl<'a> Step<'a> {
 
     /// The address at which the step can be fetched by GET.
     pub(super) fn address(&self, challenge: Option<&str>, ask: &Ask<'_>) -> String {
-        format!("/.access/login?{}", self.query(challenge, ask, false))
+        format!("/.access/login?{}", self.query(challenge, !ask.parameter(CHOOSE).is_empty()))
     }
 
     /// The address of the page on which one chooses how to log in, which is then not passed over.
-    pub(super) fn address_to_choose(&self, ask: &Ask<'_>) -> String {
-        format!("/.access/login?{}", self.query(None, ask, true))
+    pub(super) fn address_to_choose(&self) -> String {
+        format!("/.access/login?{}", self.query(None, true))
     }
 
-    pub(super) fn query(&self, challenge: Option<&str>, ask: &Ask<'_>, choose: bool) -> String {
+    fn query(&self, challenge: Option<&str>, choose: bool) -> String {
         let mut query = format!("app={}&request={}", self.request.app, self.sealed);
         if let Some(challenge) = challenge {
             query += "&challenge=";
             query += challenge;
         }
-        if choose || !ask.parameter(CHOOSE).is_empty() {
+        if choose {
             query += "&";
             query += CHOOSE;
             query += "=1";
-        }
-        // A language that was chosen by a link stays chosen.
-        if ask.query.split('&').any(|pair| pair.starts_with("lang=")) {
-            query += "&lang=";
-            query += ask.visit.lang.tag();
         }
         query
     }
@@ -108,7 +103,7 @@ impl<'a> Step<'a> {
         problem: Option<EmailProblem>,
     ) -> Response {
         let mut context = desk.context(ask);
-        context.query = Some(self.query(None, ask, false));
+        context.back = Some(self.address(None, ask));
         let offered = self.destination.methods(desk.snapshot);
         let page = Login {
             host: self.request.named().clone(),
@@ -139,17 +134,16 @@ impl<'a> Step<'a> {
         (typed, problem): (&str, Option<PinProblem>),
     ) -> Response {
         let mut context = desk.context(ask);
-        context.query = Some(self.query(Some(sealed), ask, false));
+        context.back = Some(self.address(Some(sealed), ask));
         let page = Pin {
             host: self.request.named().clone(),
             email: challenge.email.to_string(),
             form: self.form(desk, "pin", login).with("challenge", sealed),
             again: self.form(desk, "login", login).with("challenge", sealed),
-            other: self.address_to_choose(ask),
+            other: self.address_to_choose(),
             typed: typed.to_owned(),
             problem,
             mail_delayed: desk.mail_delayed,
-            target: self.request.origin(),
         };
         page.render(&context)
     }

@@ -34,7 +34,7 @@ use super::{
     Answer, Ask, Desk, form, handover,
     limits::{self, limit},
     offer,
-    page::{self, Step},
+    page::Step,
     pin,
     proven::{self, Proven},
     request::Request,
@@ -163,10 +163,6 @@ pub(crate) fn callback_path(method: &Name) -> String {
 
 /// `GET /.access/callback/METHOD`: somebody comes back, or says so.
 pub(crate) async fn callback(desk: &Desk<'_>, ask: &Ask<'_>, method: &LoginMethod) -> Answer<Response> {
-    // The page of a login that failed, in another language.
-    if ask.parameter("state").is_empty() && !ask.parameter("request").is_empty() {
-        return page::show(desk, ask, false).await;
-    }
     // Nobody comes back in a picture or a frame: that is a page elsewhere, knocking in the name of whoever reads it.
     if !form::is_navigation(ask.headers) {
         let page = BadRequest { reference: ask.visit.reference, at: ask.visit.now };

@@ -103,7 +103,7 @@ fn ask_email(
     problem: Option<EmailProblem>,
 ) -> Response {
     let mut context = desk.context(ask);
-    context.query = Some(query(ask, link));
+    context.back = Some(address(link));
     let form = Form::new(form::token(desk.keys, "setup", login)).with("token", link);
     SetupEmail { form, email: email.to_owned(), problem }.render(&context)
 }
@@ -117,7 +117,7 @@ fn ask_code(
     (challenge, typed, problem): (&Challenge, &str, Option<PinProblem>),
 ) -> Response {
     let mut context = desk.context(ask);
-    context.query = Some(query(ask, link));
+    context.back = Some(address(link));
     let form = Form::new(form::token(desk.keys, "setup", login)).with("token", link);
     let again = form.clone().with("email", challenge.email.to_string());
     let form = form.with("challenge", challenge.seal(desk.keys, login));
@@ -126,21 +126,17 @@ fn ask_code(
         in_terminal: setup.in_terminal,
         form,
         again,
-        other: format!("/.access/setup?{}", query(ask, link)),
+        other: address(link),
         typed: typed.to_owned(),
         problem,
     };
     page.render(&context)
 }
 
-/// The page by GET again; a language that was chosen by a link stays chosen.
-fn query(ask: &Ask<'_>, link: &str) -> String {
+/// The address of the first step.
+fn address(link: &str) -> String {
     let link: String = url::form_urlencoded::byte_serialize(link.as_bytes()).collect();
-    if ask.query.split('&').any(|pair| pair.starts_with("lang=")) {
-        format!("token={link}&lang={}", ask.visit.lang.tag())
-    } else {
-        format!("token={link}")
-    }
+    format!("/.access/setup?token={link}")
 }
 
 /// What the challenges of the set-up are bound to.

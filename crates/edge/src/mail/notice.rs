@@ -89,11 +89,11 @@ impl Notice {
     fn words(&self, config: &MailConfig) -> Words {
         let lang = if self.ja { Lang::Ja } else { Lang::En };
         let say = |key, args: &[(&'static str, &str)]| plain(lang, key, args);
-        let (zone, login) = (config.zone.as_str(), config.login_host.as_str());
+        let (name, login) = (config.heading(), config.login_host.as_str());
         Words {
             lang,
-            zone: zone.to_owned(),
-            subject: say("mail-passkey-subject", &[("zone", zone)]),
+            heading: name.to_owned(),
+            subject: say("mail-passkey-subject", &[("name", name)]),
             what: say("mail-passkey-what", &[("to", self.to.as_str())]),
             label: say("mail-passkey-label", &[("label", &self.label)]),
             when: say("mail-when", &[("when", &Moment::new(self.added, lang).minute())]),
@@ -133,7 +133,7 @@ impl Notice {
 /// Everything the mail says, as plain text.
 struct Words {
     lang: Lang,
-    zone: String,
+    heading: String,
     subject: String,
     what: String,
     label: String,

@@ -111,14 +111,14 @@ impl Letter {
         });
         Words {
             lang,
-            zone: config.zone.to_string(),
+            heading: config.heading().to_owned(),
             subject: say("mail-subject", &[("host", self.host.as_str())]),
             code: &self.code,
             halves: self.halves(),
             type_it: say("mail-type-it", &[]),
             preview: say("mail-preview", &[("until", &until)]),
             works_once: say("mail-works-once", &[("until", &until)]),
-            never: say("mail-never", &[("zone", config.zone.as_str())]),
+            never: say("mail-never", &[("name", config.heading())]),
             who: say("mail-who", &[]),
             when: say("mail-when", &[("when", &Moment::new(self.asked, lang).minute())]),
             source: say("mail-source", &[("source", &self.source.to_string())]),
@@ -159,7 +159,7 @@ impl Letter {
 /// Everything the mail says, as plain text.
 pub(super) struct Words<'a> {
     lang: Lang,
-    zone: String,
+    heading: String,
     pub(super) subject: String,
     code: &'a str,
     halves: (&'a str, &'a str),

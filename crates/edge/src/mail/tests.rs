@@ -69,6 +69,7 @@ impl Desk {
         };
         let config = MailConfig {
             zone: Hostname::parse("tnkeng.work").unwrap(),
+            name: None,
             login_host: Hostname::parse("access.tnkeng.work").unwrap(),
             contact: Some("admin@tnkeng.work".parse().unwrap()),
             delivery,
@@ -594,6 +595,7 @@ async fn an_edge_that_cannot_send_says_so() {
     let mut desk = Desk::with(None).await;
     let config = MailConfig {
         zone: Hostname::parse("tnkeng.work").unwrap(),
+        name: None,
         login_host: Hostname::parse("access.tnkeng.work").unwrap(),
         contact: None,
         delivery: Delivery::None,

@@ -73,22 +73,28 @@ impl Account {
     pub fn render(&self, context: &PageContext) -> Response {
         let moment = |at| Moment::new(at, context.lang);
         let passkeys = self.passkeys.iter().map(|one| (one, moment(one.created), one.used.map(moment)));
-        let line = |session| SessionLine {
-            session,
-            device: device(context, session),
-            created: moment(session.created),
-            seen: moment(session.seen),
-            expires: moment(session.expires),
-        };
         let template = AccountPage {
             c: context,
             p: self,
             since: moment(self.since),
             passkeys: passkeys.collect(),
-            sessions: self.sessions.iter().map(line).collect(),
+            sessions: session_lines(context, &self.sessions),
         };
-        reply::page(context, StatusCode::OK, template.render(), None)
+        reply::page(context, StatusCode::OK, template.render())
     }
+}
+
+/// Sessions as `sessions.html` lists them.
+pub(super) fn session_lines<'a>(context: &PageContext, sessions: &'a [AccountSession]) -> Vec<SessionLine<'a>> {
+    let moment = |at| Moment::new(at, context.lang);
+    let line = |session: &'a AccountSession| SessionLine {
+        session,
+        device: device(context, session),
+        created: moment(session.created),
+        seen: moment(session.seen),
+        expires: moment(session.expires),
+    };
+    sessions.iter().map(line).collect()
 }
 
 fn device(context: &PageContext, session: &AccountSession) -> String {
@@ -101,12 +107,12 @@ fn device(context: &PageContext, session: &AccountSession) -> String {
     }
 }
 
-struct SessionLine<'a> {
-    session: &'a AccountSession,
-    device: String,
-    created: Moment,
-    seen: Moment,
-    expires: Moment,
+pub(super) struct SessionLine<'a> {
+    pub(super) session: &'a AccountSession,
+    pub(super) device: String,
+    pub(super) created: Moment,
+    pub(super) seen: Moment,
+    pub(super) expires: Moment,
 }
 
 #[derive(Template)]
@@ -134,7 +140,7 @@ impl AddPasskey {
     /// The page: 200.
     pub fn render(&self, context: &PageContext) -> Response {
         let html = AddPasskeyPage { c: context, p: self }.render();
-        reply::with_script(reply::page(context, StatusCode::OK, html, None))
+        reply::with_script(reply::page(context, StatusCode::OK, html))
     }
 }
 
@@ -159,7 +165,7 @@ pub struct DeletePasskey {
 impl DeletePasskey {
     /// The page: 200.
     pub fn render(&self, context: &PageContext) -> Response {
-        reply::page(context, StatusCode::OK, DeletePasskeyPage { c: context, p: self }.render(), None)
+        reply::page(context, StatusCode::OK, DeletePasskeyPage { c: context, p: self }.render())
     }
 }
 

@@ -34,8 +34,6 @@ pub struct ApproveClient {
     pub until: UnixTime,
     /// What `POST /.access/cli` needs; the page adds `answer` (`approve` or `refuse`).
     pub form: Form,
-    /// The origin that the answer leads to, if it leads to another.
-    pub target: Option<String>,
 }
 
 /// How a person shows that a program's terminal is in front of them.
@@ -74,7 +72,7 @@ impl ApproveClient {
         };
         let wrong = self.code == ClientCode::Type { wrong: true };
         let status = if wrong { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-        reply::page(context, status, template.render(), self.target.as_deref())
+        reply::page(context, status, template.render())
     }
 }
 
@@ -124,7 +122,7 @@ impl ClientResult {
             Self::Guessed => StatusCode::TOO_MANY_REQUESTS,
             Self::Lapsed => StatusCode::NOT_FOUND,
         };
-        reply::page(context, status, ResultPage { c: context, p: self }.render(), None)
+        reply::page(context, status, ResultPage { c: context, p: self }.render())
     }
 }
 

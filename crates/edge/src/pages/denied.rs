@@ -49,7 +49,7 @@ impl Denied {
             short: short(&self.host, &context.zone),
             at: Moment::new(self.at, context.lang),
         };
-        reply::page(context, StatusCode::FORBIDDEN, template.render(), None)
+        reply::page(context, StatusCode::FORBIDDEN, template.render())
     }
 }
 

@@ -71,7 +71,7 @@ impl ApproveConnector {
             asked: Moment::new(self.asked, context.lang),
             lapses: Moment::new(self.lapses, context.lang),
         };
-        reply::page(context, status, template.render(), None)
+        reply::page(context, status, template.render())
     }
 }
 
@@ -133,7 +133,7 @@ impl EnrolResult {
     /// The page: 200, or 404 when lapsed.
     pub fn render(&self, context: &PageContext) -> Response {
         let status = if matches!(self, Self::Lapsed) { StatusCode::NOT_FOUND } else { StatusCode::OK };
-        reply::page(context, status, ResultPage { c: context, p: self }.render(), None)
+        reply::page(context, status, ResultPage { c: context, p: self }.render())
     }
 }
 

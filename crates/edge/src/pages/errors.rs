@@ -60,7 +60,7 @@ impl Simple<'_> {
         });
         let (title, text) = (say(title).to_string(), say(text).to_string());
         let template = ProblemPage { c: context, title, text, next: self.next, facts };
-        reply::page(context, self.status, template.render(), None)
+        reply::page(context, self.status, template.render())
     }
 }
 
@@ -222,6 +222,8 @@ impl EdgeFault {
 /// A program without a session: 401, always JSON, never a redirect.
 #[derive(Clone, Debug)]
 pub struct LoginRequired {
+    /// Where the person behind it can log in, for scripts of pages: an address to open in a window of its own.
+    pub login: Option<String>,
     /// What to quote.
     pub reference: Reference,
 }
@@ -230,7 +232,10 @@ impl LoginRequired {
     /// The answer: 401.
     pub fn render(&self, context: &PageContext) -> Response {
         let message = context.say("login-required").to_string();
-        reply::problem(context, StatusCode::UNAUTHORIZED, "login_required", message, Some(&self.reference))
+        let (error, reference) = ("login_required", Some(self.reference.to_string()));
+        let login = self.login.as_deref();
+        let problem = reply::Problem { error, message, reference, link: None, link_text: None, login };
+        reply::write(context, StatusCode::UNAUTHORIZED, &problem)
     }
 }
 
@@ -246,11 +251,17 @@ pub struct TcpOnly {
 impl TcpOnly {
     /// The page about the host of a visit.
     pub(crate) fn of(visit: &Visit) -> Self {
-        let host = match visit.port {
-            Some(port) => format!("{}:{port}", visit.host),
-            None => visit.host.to_string(),
-        };
-        Self { host: visit.host.clone(), command: format!("access tcp --hostname {host} --url 127.0.0.1:PORT") }
+        Self { host: visit.host.clone(), command: Self::command(&visit.host, visit.port) }
+    }
+
+    /// The command that opens what is at a host.
+    pub(crate) fn command(host: &Hostname, port: Option<u16>) -> String {
+        format!("access tcp --hostname {} --url 127.0.0.1:PORT", at(host, port))
+    }
+
+    /// The command that opens what is behind a bastion.
+    pub(crate) fn command_to(host: &Hostname, port: Option<u16>) -> String {
+        format!("access tcp --hostname {} --destination HOST:PORT --url 127.0.0.1:PORT", at(host, port))
     }
 
     /// The page: 426 with `Upgrade: websocket`, which is how a program would go on.
@@ -260,11 +271,15 @@ impl TcpOnly {
             let text = super::words::plain(context.lang, "tcp-text", &[("host", self.host.as_str())]);
             reply::problem(context, status, "not_http", format!("{text} {}", self.command), None)
         } else {
-            reply::page(context, status, TcpPage { c: context, p: self }.render(), None)
+            reply::page(context, status, TcpPage { c: context, p: self }.render())
         };
         response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         response
     }
+}
+
+fn at(host: &Hostname, port: Option<u16>) -> String {
+    port.map_or_else(|| host.to_string(), |port| format!("{host}:{port}"))
 }
 
 #[derive(Template)]
@@ -402,7 +417,7 @@ impl ServiceError {
         } else {
             let at = Moment::new(self.at, context.lang);
             let template = ServicePage { c: context, p: self, short: name, words, at };
-            reply::page(context, status, template.render(), None)
+            reply::page(context, status, template.render())
         };
         match self.failure {
             Failure::NoTunnel | Failure::Busy => retry_after(response, RETRY_AFTER),

@@ -41,12 +41,78 @@ impl Leaving {
     /// The page: 200, which the browser leaves at once. A redirect would be part of the form's answer, and then the page's
     /// policy would have to name every origin to which the provider redirects in turn.
     pub fn render(&self, context: &PageContext) -> Response {
-        let mut response = reply::page(context, StatusCode::OK, LeavingPage { c: context, p: self }.render(), None);
+        let mut response = reply::page(context, StatusCode::OK, LeavingPage { c: context, p: self }.render());
         if let Ok(refresh) = HeaderValue::from_str(&format!("0;url={}", self.url)) {
             response.headers_mut().insert(header::REFRESH, refresh);
         }
         response
     }
+}
+
+/// On the way back from a form of ours, to an application or to a program.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// To whom.
+    pub to: Onward,
+    /// The address there.
+    pub url: String,
+}
+
+/// Whoever a form leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Onward {
+    /// A private page.
+    Page(Hostname),
+    /// The access client, which listens on this computer.
+    Program,
+}
+
+impl Opening {
+    /// The page: 200, which the browser leaves at once, like [`Leaving`].
+    pub fn render(&self, context: &PageContext) -> Response {
+        let short = match &self.to {
+            Onward::Page(host) => Some(short(host, &context.zone)),
+            Onward::Program => None,
+        };
+        let html = OpeningPage { c: context, p: self, short }.render();
+        let mut response = reply::page(context, StatusCode::OK, html);
+        if let Ok(mut refresh) = HeaderValue::from_str(&format!("0;url={}", self.url)) {
+            refresh.set_sensitive(true);
+            response.headers_mut().insert(header::REFRESH, refresh);
+        }
+        response
+    }
+}
+
+#[derive(Template)]
+#[template(path = "opening.html")]
+struct OpeningPage<'a> {
+    c: &'a PageContext,
+    p: &'a Opening,
+    short: Option<&'a str>,
+}
+
+/// Signed in, in a window that was opened for that.
+#[derive(Clone, Debug)]
+pub struct SignedIn {
+    /// Where.
+    pub host: Hostname,
+}
+
+impl SignedIn {
+    /// The page: 200.
+    pub fn render(&self, context: &PageContext) -> Response {
+        let template = SignedInPage { c: context, p: self, short: short(&self.host, &context.zone) };
+        reply::page(context, StatusCode::OK, template.render())
+    }
+}
+
+#[derive(Template)]
+#[template(path = "signed_in.html")]
+struct SignedInPage<'a> {
+    c: &'a PageContext,
+    p: &'a SignedIn,
+    short: &'a str,
 }
 
 #[derive(Template)]
@@ -84,7 +150,7 @@ impl Login {
     pub fn render(&self, context: &PageContext) -> Response {
         let status = if self.problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
         let template = LoginPage { c: context, p: self, short: short(&self.host, &context.zone) };
-        let response = reply::page(context, status, template.render(), None);
+        let response = reply::page(context, status, template.render());
         if self.passkey.is_some() { reply::with_script(response) } else { response }
     }
 }
@@ -116,8 +182,6 @@ pub struct Pin {
     pub problem: Option<PinProblem>,
     /// The mail server has not taken any mail for a while; said to everybody alike.
     pub mail_delayed: bool,
-    /// The origin of the application (`https://HOST[:port]`), to which the form's answer redirects.
-    pub target: String,
 }
 
 /// What is the matter with a code that was typed.
@@ -142,7 +206,7 @@ impl Pin {
         let status = if self.problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
         let template =
             PinPage { c: context, p: self, typed: digits(&self.typed), short: short(&self.host, &context.zone) };
-        reply::page(context, status, template.render(), Some(self.target.as_str()))
+        reply::page(context, status, template.render())
     }
 }
 
@@ -189,7 +253,7 @@ impl StartAgain {
             );
         }
         let at = Moment::new(self.at, context.lang);
-        reply::page(context, StatusCode::BAD_REQUEST, StartAgainPage { c: context, p: self, at }.render(), None)
+        reply::page(context, StatusCode::BAD_REQUEST, StartAgainPage { c: context, p: self, at }.render())
     }
 }
 

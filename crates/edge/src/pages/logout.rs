@@ -19,7 +19,7 @@ pub struct LogoutAsk {
 impl LogoutAsk {
     /// The page: 200.
     pub fn render(&self, context: &PageContext) -> Response {
-        reply::page(context, StatusCode::OK, LogoutAskPage { c: context, p: self }.render(), None)
+        reply::page(context, StatusCode::OK, LogoutAskPage { c: context, p: self }.render())
     }
 }
 
@@ -40,7 +40,7 @@ pub struct LoggedOut {
 impl LoggedOut {
     /// The page: 200.
     pub fn render(&self, context: &PageContext) -> Response {
-        reply::page(context, StatusCode::OK, LoggedOutPage { c: context, p: self }.render(), None)
+        reply::page(context, StatusCode::OK, LoggedOutPage { c: context, p: self }.render())
     }
 }
 

@@ -85,7 +85,8 @@ impl PasskeyProblem {
             }
         };
         let (link, link_text) = link.unzip();
-        let problem = reply::Problem { error, message, reference: Some(reference.to_string()), link, link_text };
+        let problem =
+            reply::Problem { error, message, reference: Some(reference.to_string()), link, link_text, login: None };
         reply::write(context, status, &problem)
     }
 }
@@ -107,7 +108,7 @@ impl Invitation {
     /// The page: 200.
     pub fn render(&self, context: &PageContext) -> Response {
         let template = InvitationPage { c: context, p: self, expires: Moment::new(self.expires, context.lang) };
-        reply::with_script(reply::page(context, StatusCode::OK, template.render(), None))
+        reply::with_script(reply::page(context, StatusCode::OK, template.render()))
     }
 }
 
@@ -135,7 +136,7 @@ impl InvitationClosed {
             Self::Gone => StatusCode::GONE,
             Self::NoMethod => StatusCode::SERVICE_UNAVAILABLE,
         };
-        reply::page(context, status, ClosedPage { c: context, p: self }.render(), None)
+        reply::page(context, status, ClosedPage { c: context, p: self }.render())
     }
 }
 

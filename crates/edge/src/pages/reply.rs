@@ -14,32 +14,29 @@ use serde::Serialize;
 use super::PageContext;
 use crate::{Reference, Response};
 
-/// The content security policy of our pages. `form_targets` are the further origins that a form's answer may redirect to
-/// (Chromium checks redirects of forms against `form-action`).
-pub fn csp<'a>(form_targets: impl IntoIterator<Item = &'a str>) -> String {
-    let targets = form_targets.into_iter().filter(|origin| is_origin(origin)).map(|origin| format!(" {origin}"));
-    let targets: String = targets.collect();
-    format!(
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'{targets}; frame-ancestors 'none'; base-uri 'none'"
-    )
-}
+/// The content security policy of our pages. Chromium holds every redirect of a form's answer against `form-action`, also
+/// those of whoever is redirected to: no form of ours is answered with a redirect to somebody else.
+pub const CSP: &str =
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// The same answer, of a page that has a script of ours: from this origin alone, and speaking with it alone.
-pub(super) fn with_script(mut response: Response) -> Response {
-    let policy = response.headers().get(CONTENT_SECURITY_POLICY).and_then(|policy| policy.to_str().ok());
-    let policy = policy.unwrap_or_default().replacen("default-src 'none'", SCRIPTED, 1);
-    if let Ok(policy) = HeaderValue::from_str(&policy) {
-        response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
-    }
+pub(super) fn with_script(response: Response) -> Response {
+    with_policy(response, "default-src 'none'", "default-src 'none'; script-src 'self'; connect-src 'self'")
+}
+
+/// The same answer, of a page with a form of an application's, sent to that application in the place of a page of its own:
+/// it may redirect to whom it likes, and sees where the form comes from, which many ask of forms.
+pub(super) fn with_form_of_application(response: Response) -> Response {
+    let mut response = with_policy(response, "form-action 'self'", "form-action 'self' https: http:");
+    response.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     response
 }
 
-const SCRIPTED: &str = "default-src 'none'; script-src 'self'; connect-src 'self'";
-
-/// Whether `text` is `scheme://host[:port]` and nothing that could add to the policy.
-fn is_origin(text: &str) -> bool {
-    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
-    !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
+fn with_policy(mut response: Response, part: &str, other: &str) -> Response {
+    if let Ok(policy) = HeaderValue::from_str(&CSP.replacen(part, other, 1)) {
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    response
 }
 
 /// Whether the request is a program's or a script's rather than a person's navigation, by `Sec-Fetch-Mode`,
@@ -92,24 +89,19 @@ fn grpc(status: StatusCode, problem: &Problem<'_>) -> Response {
     if let Ok(message) = HeaderValue::try_from(message) {
         headers.insert("grpc-message", message);
     }
-    ours(headers, None);
+    ours(headers);
     response
 }
 
 /// A page.
-pub(super) fn page<'a>(
-    context: &PageContext,
-    status: StatusCode,
-    html: Result<String, askama::Error>,
-    form_targets: impl IntoIterator<Item = &'a str>,
-) -> Response {
+pub(super) fn page(context: &PageContext, status: StatusCode, html: Result<String, askama::Error>) -> Response {
     let html = match html {
         Ok(html) => html,
         Err(error) => {
             tracing::error!(%error, "a page cannot be written");
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-            ours(response.headers_mut(), None);
+            ours(response.headers_mut());
             return response;
         }
     };
@@ -119,7 +111,7 @@ pub(super) fn page<'a>(
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(context.lang.tag()));
     headers.insert(VARY, HeaderValue::from_static("Accept-Language, Accept, Sec-Fetch-Mode, X-Requested-With, Cookie"));
-    ours(headers, form_targets);
+    ours(headers);
     response
 }
 
@@ -138,6 +130,9 @@ pub(super) struct Problem<'a> {
     /// What the link says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) link_text: Option<String>,
+    /// The address at which a person logs in, to be opened in a window of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) login: Option<&'a str>,
 }
 
 /// A failure as JSON.
@@ -149,7 +144,7 @@ pub(super) fn problem(
     reference: Option<&Reference>,
 ) -> Response {
     let reference = reference.map(ToString::to_string);
-    write(context, status, &Problem { error, message, reference, link: None, link_text: None })
+    write(context, status, &Problem { error, message, reference, link: None, link_text: None, login: None })
 }
 
 /// A failure as JSON, with all that it has.
@@ -165,15 +160,13 @@ pub(super) fn write(context: &PageContext, status: StatusCode, problem: &Problem
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(context.lang.tag()));
     headers.insert(VARY, HeaderValue::from_static("Accept-Language, Accept, Sec-Fetch-Mode, X-Requested-With, Cookie"));
-    ours(headers, None);
+    ours(headers);
     response
 }
 
 /// What every answer of our own carries: kept by no cache, read as nothing but what it is, framed by nobody.
-fn ours<'a>(headers: &mut HeaderMap, form_targets: impl IntoIterator<Item = &'a str>) {
-    if let Ok(policy) = HeaderValue::from_str(&csp(form_targets)) {
-        headers.insert(CONTENT_SECURITY_POLICY, policy);
-    }
+fn ours(headers: &mut HeaderMap) {
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(CSP));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

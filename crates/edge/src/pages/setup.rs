@@ -22,7 +22,7 @@ impl SetupEmail {
     /// The page: 200, or 422 with a problem.
     pub fn render(&self, context: &PageContext) -> Response {
         let status = if self.problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-        reply::page(context, status, SetupEmailPage { c: context, p: self }.render(), None)
+        reply::page(context, status, SetupEmailPage { c: context, p: self }.render())
     }
 }
 
@@ -57,7 +57,7 @@ impl SetupPin {
     pub fn render(&self, context: &PageContext) -> Response {
         let status = if self.problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
         let template = SetupPinPage { c: context, p: self, typed: digits(&self.typed) };
-        reply::page(context, status, template.render(), None)
+        reply::page(context, status, template.render())
     }
 }
 
@@ -81,7 +81,7 @@ pub struct SetupDone {
 impl SetupDone {
     /// The page: 200.
     pub fn render(&self, context: &PageContext) -> Response {
-        reply::page(context, StatusCode::OK, SetupDonePage { c: context, p: self }.render(), None)
+        reply::page(context, StatusCode::OK, SetupDonePage { c: context, p: self }.render())
     }
 }
 
@@ -99,7 +99,7 @@ pub struct SetupLapsed;
 impl SetupLapsed {
     /// The page: 404.
     pub fn render(&self, context: &PageContext) -> Response {
-        reply::page(context, StatusCode::NOT_FOUND, SetupLapsedPage { c: context }.render(), None)
+        reply::page(context, StatusCode::NOT_FOUND, SetupLapsedPage { c: context }.render())
     }
 }
 
@@ -124,7 +124,7 @@ impl NoAdministrator {
             return reply::problem(context, StatusCode::FORBIDDEN, "no_administrator", message, None);
         }
         let template = NoAdministratorPage { c: context, p: self };
-        reply::page(context, StatusCode::FORBIDDEN, template.render(), None)
+        reply::page(context, StatusCode::FORBIDDEN, template.render())
     }
 }
 

@@ -171,7 +171,7 @@ impl LoginTrouble {
         } else {
             let (short, at) = (short(&self.host, &context.zone), Moment::new(self.at, context.lang));
             let template = TroublePage { c: context, p: self, short, words, at };
-            let page = reply::page(context, status, template.render(), None);
+            let page = reply::page(context, status, template.render());
             if self.passkey.is_some() { reply::with_script(page) } else { page }
         };
         if self.trouble == Trouble::Down {
@@ -206,7 +206,7 @@ impl LoginTrial {
         let good = self.outcome.refused.is_empty();
         let status = if good { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
         let template = TrialPage { c: context, p: self, o: &self.outcome };
-        reply::page(context, status, template.render(), None)
+        reply::page(context, status, template.render())
     }
 }
 
@@ -233,7 +233,7 @@ impl TrialAsk {
     /// The page: 200.
     pub fn render(&self, context: &PageContext) -> Response {
         let template = TrialAskPage { c: context, p: self };
-        reply::page(context, StatusCode::OK, template.render(), None)
+        reply::page(context, StatusCode::OK, template.render())
     }
 }
 
@@ -251,7 +251,7 @@ pub struct TrialLapsed;
 impl TrialLapsed {
     /// The page: 404.
     pub fn render(&self, context: &PageContext) -> Response {
-        reply::page(context, StatusCode::NOT_FOUND, TrialLapsedPage { c: context }.render(), None)
+        reply::page(context, StatusCode::NOT_FOUND, TrialLapsedPage { c: context }.render())
     }
 }
 

@@ -3,6 +3,8 @@
 use http::{HeaderMap, HeaderValue, header};
 use tunnel_auth::{LoginId, SessionId};
 
+use crate::Lang;
+
 /// The session cookie: a person's login at the login host, or its session at an application's host.
 pub const SESSION_COOKIE: &str = "__Host-access";
 /// The login cookie: ties the steps of one login to one browser.
@@ -12,6 +14,12 @@ pub const LOGIN_COOKIE: &str = "__Host-access-login";
 pub const OUT_COOKIE: &str = "__Host-access-out";
 /// How long that is remembered, in seconds.
 pub(crate) const OUT_LIFE: u64 = 10 * 60;
+/// The language that was chosen by a link of a page at this host. No secret: one of a closed list.
+pub const LANGUAGE_COOKIE: &str = "__Host-access-language";
+/// Every cookie of ours. None goes on to an origin, and no origin sets one.
+pub(crate) const OURS: [&str; 4] = [SESSION_COOKIE, LOGIN_COOKIE, OUT_COOKIE, LANGUAGE_COOKIE];
+/// How long a language is remembered, in seconds: a year.
+pub(crate) const LANGUAGE_LIFE: u64 = 365 * 24 * 3600;
 /// How long a login may take from its first step, in seconds.
 pub const LOGIN_LIFE: u64 = 40 * 60;
 
@@ -45,6 +53,11 @@ pub(crate) fn sessions<'a>(cookies: impl IntoIterator<Item = &'a HeaderValue>) -
 /// The logins that the request's browser is in.
 pub(crate) fn logins(headers: &HeaderMap) -> Vec<LoginId> {
     values(headers.get_all(header::COOKIE), LOGIN_COOKIE).into_iter().filter_map(LoginId::parse).collect()
+}
+
+/// The language that the request's browser chose.
+pub(crate) fn language(headers: &HeaderMap) -> Option<Lang> {
+    values(headers.get_all(header::COOKIE), LANGUAGE_COOKIE).into_iter().find_map(Lang::of_tag)
 }
 
 /// Adds a cookie to an answer. A value that cannot stand in a header is an invariant broken: ours are base64url.

@@ -20,7 +20,7 @@ async fn a_person_lets_a_program_in_and_it_gets_a_token_for_one_host() {
         assert!(page.body.contains(shown), "{shown}");
     }
     let policy = page.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
-    assert!(policy.contains("form-action 'self' http://127.0.0.1:4711;"), "{policy}");
+    assert!(policy.contains("form-action 'self';"), "{policy}");
     let token = issued(&site.redeem(&site.code("rdp").await).await);
     assert_eq!((token.host, token.app, token.expires.0), (host("rdp"), app("rdp"), NOW.0 + LIFE));
     assert_eq!(token.email.as_str(), "ann@example.com");
@@ -91,7 +91,11 @@ async fn a_refusal_goes_back_to_the_program_and_opens_nothing() {
     let cookie = site.log_in("ann").await;
     for answer in ["refuse", "", "Approve", "approve "] {
         let refused = site.decide(&query("rdp", |_| ()), &cookie, answer).await;
-        assert_eq!(refused.status, StatusCode::SEE_OTHER);
+        assert_eq!(
+            refused.status,
+            StatusCode::OK,
+            "a page that is left at once, so that no policy has to name the port"
+        );
         assert_eq!(refused.location(), format!("{REDIRECT}?error=access_denied&state={}", state()));
     }
     assert_eq!(site.audited(AuditEvent::ClientRefused).await.len(), 4);

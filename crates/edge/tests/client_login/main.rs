@@ -10,6 +10,7 @@ mod evaluations;
 #[allow(dead_code, reason = "other tests want more of it")]
 mod evaluator;
 mod journey;
+mod pages;
 mod setup;
 mod site;
 mod tokens;

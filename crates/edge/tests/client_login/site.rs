@@ -63,8 +63,12 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// Where it leads, by a redirect or by a page that is left at once.
     pub(crate) fn location(&self) -> &str {
-        self.headers[header::LOCATION].to_str().unwrap()
+        let refresh = self.headers.get(header::REFRESH).map(|value| value.to_str().unwrap());
+        let left = refresh.and_then(|refresh| refresh.strip_prefix("0;url="));
+        let location = self.headers.get(header::LOCATION).map(|value| value.to_str().unwrap());
+        location.or(left).unwrap_or_else(|| panic!("{}: {}", self.status, self.body))
     }
 
     /// The value of the hidden field `name`.
@@ -191,7 +195,7 @@ impl Site {
             reference: Reference::from_random([7; 6]),
             lang: Lang::En,
         };
-        let snapshot = PinOffice::snapshot(self);
+        let (snapshot, look) = (PinOffice::snapshot(self), tunnel_edge::pages::Look::plain());
         let login = login::Desk {
             zone: &self.zone,
             login_host: &self.login_host,
@@ -208,6 +212,7 @@ impl Site {
             pins: &self.pins,
             providers: &self.providers,
             evaluations: &self.evaluations,
+            look: &look,
         };
         let tunnels = self.tunnels(Some(source));
         let reload = || -> futures::future::BoxFuture<'_, ()> { Box::pin(async {}) };
@@ -325,7 +330,7 @@ impl Site {
     pub(crate) async fn code(&self, name: &str) -> String {
         let cookie = self.log_in("ann").await;
         let answer = self.decide(&query(name, |_| ()), &cookie, "approve").await;
-        assert_eq!(answer.status, StatusCode::SEE_OTHER);
+        assert_eq!(answer.status, StatusCode::OK);
         let back = answer.location().strip_prefix(REDIRECT).unwrap().strip_prefix("?code=").unwrap();
         back.split_once(&format!("&state={}", state())).unwrap().0.to_owned()
     }

@@ -75,6 +75,7 @@ pub(crate) struct Site {
     pub(crate) keys: Keys,
     pub(crate) providers: Providers,
     evaluations: Evaluations,
+    look: Arc<tunnel_edge::pages::Look>,
     countries: Countries,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) changed: tokio::sync::watch::Sender<Revision>,
@@ -196,6 +197,7 @@ impl Site {
             login_host: LOGIN_HOST.parse().unwrap(),
             providers: Providers::default(),
             evaluations: Evaluations::default(),
+            look: tunnel_edge::pages::Look::plain(),
             countries: Countries::load(None).unwrap(),
             _jobs: jobs,
             _folder: folder,
@@ -282,6 +284,7 @@ impl Site {
             pins: &self.pins,
             providers: &self.providers,
             evaluations: &self.evaluations,
+            look: &self.look,
         }
     }
 
@@ -373,7 +376,7 @@ impl Site {
                 .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
                 .into_iter()
                 .collect();
-        let ask = login::Ask { visit: &visit, headers: &headers, query: "" };
+        let ask = login::Ask { visit: &visit, headers: &headers, get: true, path: "/", query: "" };
         let response = self.desk().begin(&ask, self.snapshot.policies.application(&app()).unwrap(), target);
         let answer = Answer { status: response.status(), headers: response.headers().clone(), body: String::new() };
         browser.keep(WWW, &answer);

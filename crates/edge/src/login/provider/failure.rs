@@ -103,7 +103,8 @@ pub(super) fn page(
     }
     let others = step.others(desk, &method.name);
     let mut context = desk.context(ask);
-    context.query = Some(step.query(None, ask, true));
+    // The login page: what came back from a provider is used up.
+    context.back = Some(step.address_to_choose());
     let page = LoginTrouble {
         trouble: failure.trouble(),
         host: step.request.named().clone(),
@@ -114,7 +115,7 @@ pub(super) fn page(
         others,
         passkey: step.passkey_button(desk, login),
         link: step.request.url(&step.request.target),
-        by_code: step.destination.pin_method(desk.snapshot).map(|_| step.address_to_choose(ask)),
+        by_code: step.destination.pin_method(desk.snapshot).map(|_| step.address_to_choose()),
         reference: ask.visit.reference,
         at: ask.visit.now,
     };

@@ -157,14 +157,12 @@ pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
     let name = desk.providers.trials().waiting(&id, ask.visit.now).ok_or_else(lapsed)?;
     let method = find(desk, &name).ok_or_else(lapsed)?;
     let login = login_of(ask.headers);
-    let mut context = desk.context(ask);
-    context.query = Some(ask.query.to_owned());
     let page = TrialAsk {
         method: name,
         label: label(desk, method),
         form: Form::new(form::token(desk.keys, FORM, &login.hash())).with("id", text),
     };
-    let mut response = page.render(&context);
+    let mut response = page.render(&desk.context(ask));
     cookie::set(response.headers_mut(), LOGIN_COOKIE, &login.reveal(), LOGIN_LIFE);
     Ok(response)
 }

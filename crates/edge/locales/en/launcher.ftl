@@ -1,0 +1,44 @@
+# The launcher
+launcher-name = Launcher
+launcher-title = Your applications
+launcher-text = Everything that policies admit you to from here.
+applications = Applications
+launcher-find = Find
+launcher-search = Search
+launcher-everything = Show everything
+launcher-none = No application is open to you yet
+launcher-none-text = Applications that a policy admits { $email } to stand here, ready to open. If you expected one, please ask your administrator.
+launcher-not-found = Nothing found
+launcher-not-found-text = No application of yours has “{ $find }” in its name or host.
+tile-web = Web
+tile-tcp = Access client
+tile-bastion = Access client, several machines
+tile-away = Not connected right now
+tile-command = Open it with the access client, in a terminal on your computer:
+tile-pattern = Any host whose name fits the pattern.
+
+# Languages
+language-set-title = Pages are in English now
+language-set-text = This holds for this address, in this browser. You can go back to where you were.
+
+# On the way back from signing in
+opening-title = Opening { $short }
+opening-text = You are signed in. If this page stays, please open it by the button.
+returning-title = Back to the access client
+returning-text = The program on this computer gets your answer and goes on by itself. If this page stays, please press the button.
+signed-in-title = You are signed in
+signed-in-text = <span class="mono">{ $host }</span> is open to this browser again.
+signed-in-next = You can close this tab, and go on in the one that { $short } is open in.
+
+# A form whose session has ended
+session-over = session over
+new-tab = in a new tab
+form-kept-title = Your session has ended, and your form is kept
+form-kept-text = Nothing was sent to <span class="mono">{ $host }</span> yet. What you filled in is in this page.
+form-kept-first = 1. Sign in again. It opens in a new tab, and this page stays.
+form-kept-then = 2. Come back to this page, and send the form again.
+form-kept-send = Send again
+form-kept-leave = Closing this page throws the form away.
+form-lost-title = Your session has ended before your form arrived
+form-lost-text = Nothing was sent to <span class="mono">{ $host }</span>. The form has a file, or more than can be kept here.
+form-lost-then = 2. Come back to this page, and go back in your browser: most keep what was typed. Choose files anew, then send the form.

@@ -1,0 +1,44 @@
+# The launcher
+launcher-name = ランチャー
+launcher-title = 利用できるアプリケーション
+launcher-text = ここから、ポリシーで利用が許可されているものの一覧です。
+applications = アプリケーション
+launcher-find = 絞り込み
+launcher-search = 検索する
+launcher-everything = すべて表示する
+launcher-none = 利用できるアプリケーションはまだありません
+launcher-none-text = { $email }の利用を許可するポリシーがあるアプリケーションが、ここに並びます。お心当たりのものがない場合は、管理者にお問い合わせください。
+launcher-not-found = 見つかりません
+launcher-not-found-text = 名前またはホスト名に「{ $find }」を含むアプリケーションはありません。
+tile-web = ウェブ
+tile-tcp = アクセスクライアント
+tile-bastion = アクセスクライアント（複数の機器）
+tile-away = 現在未接続
+tile-command = お使いのパソコンの端末で、アクセスクライアントを使って開きます。
+tile-pattern = この形に当てはまるすべてのホスト名が対象です。
+
+# Languages
+language-set-title = これからは日本語で表示します
+language-set-text = このブラウザーで、このアドレスのページに適用されます。元のページには、ブラウザーで戻ることができます。
+
+# On the way back from signing in
+opening-title = { $short }を開いています
+opening-text = サインインしました。このページのまま進まない場合は、ボタンで開いてください。
+returning-title = アクセスクライアントに戻ります
+returning-text = このパソコンのプログラムに回答が届き、自動で先に進みます。このページのまま進まない場合は、ボタンを押してください。
+signed-in-title = サインインしました
+signed-in-text = このブラウザーで、もう一度<span class="mono">{ $host }</span>を開けるようになりました。
+signed-in-next = このタブを閉じて、{ $short }を開いているタブで続けてください。
+
+# A form whose session has ended
+session-over = 期限切れ
+new-tab = 新しいタブで開きます
+form-kept-title = セッションが終了しましたが、フォームの内容は残っています
+form-kept-text = <span class="mono">{ $host }</span>にはまだ何も送られていません。入力した内容は、このページに残っています。
+form-kept-first = 1. もう一度サインインしてください。新しいタブで開き、このページはそのまま残ります。
+form-kept-then = 2. このページに戻り、フォームをもう一度送ってください。
+form-kept-send = もう一度送る
+form-kept-leave = このページを閉じると、フォームの内容は失われます。
+form-lost-title = フォームが届く前にセッションが終了しました
+form-lost-text = <span class="mono">{ $host }</span>には何も送られていません。フォームにファイルがあるか、内容が多いため、ここには残せません。
+form-lost-then = 2. このページに戻り、ブラウザーの「戻る」で前のページに戻ってください。多くの場合、入力した内容は残っています。ファイルを選び直してから、フォームを送ってください。

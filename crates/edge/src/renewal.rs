@@ -1,0 +1,191 @@
+//! An application in a browser, when its session has ended meanwhile: a form that arrives is kept in a page until its person
+//! has logged in again, in another window.
+//!
+//! Only what a page of the application itself sends is kept. The page that keeps it is of the application's origin, so what
+//! is sent from there counts as the application's own: anybody else's form would be turned into one.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
+use http_body_util::BodyExt;
+
+use crate::{
+    Response, Visit,
+    gate::granted,
+    login::{
+        Answer, Ask, Desk,
+        form::{BODY_MAX, BODY_PATIENCE, is_navigation, is_same_origin},
+    },
+    pages::{FormKept, FormLost, Missing, NotFound, PageContext, SignedIn, way_back},
+};
+
+/// Where one logs in to an application in a window of its own, on every host.
+pub(crate) const SIGNED_IN_PATH: &str = "/.access/signed-in";
+/// The most fields of a form that is kept: each costs more in the page than in the form.
+const FIELDS_MAX: usize = 1000;
+/// How much of a form that cannot be kept is read, to nobody's use: a browser shows no answer before it has sent its form.
+const UNREAD_MAX: usize = 16 * 1024 * 1024;
+
+/// The path at which one logs in to what is at `target` of the same host.
+pub(crate) fn sign_in(target: &str) -> String {
+    let path = target.split('?').next().unwrap_or_default();
+    let path: String = url::form_urlencoded::byte_serialize(path.as_bytes()).collect();
+    format!("{SIGNED_IN_PATH}?path={path}")
+}
+
+/// `GET /.access/signed-in?path=/x`: says so to whoever is logged in to what is at `path`, and has all others log in first.
+pub(crate) fn signed_in(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
+    let path = ask.parameter("path");
+    let path = way_back(&path).filter(|path| !path.contains('?')).unwrap_or("/");
+    let matched = desk.snapshot.policies.applications_for(&ask.visit.host, path);
+    let Some((_, mut all)) = matched.required() else {
+        let page = NotFound { missing: Missing::Page, reference: ask.visit.reference, at: ask.visit.now };
+        return Err(Box::new(page.render(&desk.context(ask))));
+    };
+    let session = desk.session(ask);
+    let session = session.as_deref();
+    let closed = all.find(|app| session.and_then(|one| granted(desk.snapshot, one, app, ask.visit.now)).is_none());
+    Ok(match closed {
+        Some(app) => desk.begin(ask, app, &sign_in(path)),
+        None => SignedIn { host: ask.visit.host.clone() }.render(&desk.context(ask)),
+    })
+}
+
+/// Whether a POST without a session is a form that a person sent from a page of the application. A form from elsewhere is
+/// forgotten, as it always was, and its sender logs in.
+pub(crate) fn is_own_form(visit: &Visit, headers: &HeaderMap) -> bool {
+    is_same_origin(visit, headers) && is_navigation(headers)
+}
+
+/// The page for such a form, sent to `target` (path and query).
+pub(crate) async fn keep(
+    context: &PageContext,
+    visit: &Visit,
+    headers: &HeaderMap,
+    target: &str,
+    body: Body,
+) -> Response {
+    let read = tokio::time::timeout(BODY_PATIENCE, read(body)).await.ok().flatten();
+    let fields = read.filter(|_| is_plain_form(headers)).and_then(|body| fields(&body));
+    let (host, sign_in) = (visit.host.clone(), sign_in(target));
+    match fields {
+        // With scheme and host: a path may begin with `//`, which alone names another host.
+        Some(fields) => FormKept { target: visit.url(&host, target), host, fields, sign_in }.render(context),
+        None => FormLost { host, sign_in }.render(context),
+    }
+}
+
+/// The body, unless it is larger than a page should repeat.
+async fn read(mut body: Body) -> Option<Bytes> {
+    let (mut kept, mut length) = (BytesMut::new(), 0_usize);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.ok()?.into_data() else { continue };
+        length = length.saturating_add(data.len());
+        if length > UNREAD_MAX {
+            return None;
+        }
+        if length <= BODY_MAX {
+            kept.extend_from_slice(&data);
+        }
+    }
+    (length <= BODY_MAX).then(|| kept.freeze())
+}
+
+/// Whether the form is written as a page repeats it: pairs, in UTF-8.
+fn is_plain_form(headers: &HeaderMap) -> bool {
+    let mut kinds = headers.get_all(header::CONTENT_TYPE).iter().map(|value| value.to_str().unwrap_or_default());
+    let (Some(kind), None) = (kinds.next(), kinds.next()) else { return false };
+    let mut parts = kind.split(';').map(str::trim);
+    let plain = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/x-www-form-urlencoded"));
+    let utf8 = |part: &str| {
+        let charset = part.split_once('=').map(|(name, value)| (name.trim(), value.trim().trim_matches('"')));
+        charset.is_some_and(|(name, value)| name.eq_ignore_ascii_case("charset") && value.eq_ignore_ascii_case("utf-8"))
+    };
+    plain && parts.all(utf8)
+}
+
+/// The fields of a form in order, if a browser sends the same when they stand in hidden inputs.
+fn fields(body: &[u8]) -> Option<Vec<(String, String)>> {
+    let text = std::str::from_utf8(body).ok()?;
+    let decoded = |part: &str| {
+        let spaced = part.replace('+', " ");
+        percent_encoding::percent_decode_str(&spaced).decode_utf8().ok().map(Cow::into_owned)
+    };
+    let mut found = Vec::new();
+    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let (name, value) = (decoded(name)?, decoded(value)?);
+        // What HTML cannot hold, and what browsers fill in themselves (HTML §4.10.22.4).
+        let kept = !name.is_empty() && !name.contains('\0') && !value.contains('\0');
+        let kept = kept && (!name.eq_ignore_ascii_case("_charset_") || value.eq_ignore_ascii_case("utf-8"));
+        if !kept || found.len() >= FIELDS_MAX {
+            return None;
+        }
+        found.push((name, value));
+    }
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn fields_keep_their_order_and_their_doubles() {
+        let pairs = |body: &[u8]| {
+            let found = fields(body)?;
+            Some(found.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("|"))
+        };
+        for (body, expected) in [
+            (&b""[..], Some("")),
+            (b"b=2&a=1&b=3", Some("b=2|a=1|b=3")),
+            (b"a=1+2%2B3&&b", Some("a=1 2+3|b=")),
+            (b"text=%E4%BE%8B%0D%0Ax", Some("text=\u{4f8b}\r\nx")),
+            (b"a%5B%5D=%22%3E%3Cscript%3E", Some("a[]=\"><script>")),
+            (b"a=b=c", Some("a=b=c")),
+            (b"a=100%", Some("a=100%")),
+            (b"_charset_=UTF-8&a=1", Some("_charset_=UTF-8|a=1")),
+            (b"_charset_=Shift_JIS&a=1", None),
+            (b"=1", None),
+            (b"a=%00", None),
+            (b"a=%83%65", None),
+            (b"a=\xff", None),
+        ] {
+            assert_eq!(pairs(body).as_deref(), expected, "{}", String::from_utf8_lossy(body));
+        }
+        assert!(fields("a=1&".repeat(FIELDS_MAX).as_bytes()).is_some());
+        assert!(fields("a=1&".repeat(FIELDS_MAX + 1).as_bytes()).is_none());
+    }
+
+    #[test]
+    fn only_a_plain_form_in_utf_8_is_kept() {
+        for (kinds, good) in [
+            (&["application/x-www-form-urlencoded"][..], true),
+            (&["Application/X-WWW-Form-Urlencoded; charset=UTF-8"], true),
+            (&["application/x-www-form-urlencoded;charset=\"utf-8\""], true),
+            (&["application/x-www-form-urlencoded; charset=Shift_JIS"], false),
+            (&["application/x-www-form-urlencoded; x=y"], false),
+            (&["multipart/form-data; boundary=x"], false),
+            (&["text/plain"], false),
+            (&["application/x-www-form-urlencoded", "text/plain"], false),
+            (&[], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for kind in kinds {
+                headers.append(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            }
+            assert_eq!(is_plain_form(&headers), good, "{kinds:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_is_read_and_forgotten() {
+        let read = |length: usize| futures::executor::block_on(read(Body::from(vec![b'x'; length])));
+        assert_eq!(read(BODY_MAX).map(|body| body.len()), Some(BODY_MAX));
+        assert!(read(BODY_MAX + 1).is_none());
+    }
+}

@@ -1,0 +1,227 @@
+//! What every page looks like, to people who see it and to people who do not.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde_json::json;
+use tunnel_edge::{Lang, config::Brand, pages::Look};
+use tunnel_tests::{
+    Browser, Canary, EdgeConfig, Stage,
+    browser::BrowserOptions,
+    edge::{ACCESS, LOGIN_HOST},
+    gallery::{self, Gallery},
+    html::words,
+    run,
+    stage::{STAFF, WWW},
+};
+
+const DESKTOP: (u32, u32) = (1280, 800);
+const PHONE: (u32, u32) = (390, 844);
+/// The narrowest window in which nothing is cut off (WCAG 2.2, 1.4.10).
+const NARROW: (u32, u32) = (320, 640);
+const WIDTHS: &str = "return await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth])";
+
+/// Light and dark, phone and desktop, English and Japanese: axe-core finds nothing, nothing is cut off, and no policy is
+/// violated. With `TUNNEL_SCREENSHOTS` it also keeps the pictures of docs/pages.md.
+#[test]
+fn every_page_is_a_product() {
+    run("appearance", async |lab| {
+        let look = Look::plain();
+        let gallery = Gallery::open(look).await?;
+        let mut browser = Browser::start(&lab, BrowserOptions::default()).await?;
+        let pictures = std::env::var_os("TUNNEL_SCREENSHOTS").map(PathBuf::from);
+        let mut found = Vec::new();
+        for page in gallery::pages() {
+            // Between the two languages each window is seen in each theme.
+            for (lang, shows) in
+                [(Lang::En, [(DESKTOP, "light"), (PHONE, "dark")]), (Lang::Ja, [(DESKTOP, "dark"), (PHONE, "light")])]
+            {
+                browser.open(&gallery.url(page.name, lang)).await?;
+                for (window, theme) in shows {
+                    browser.show(window, theme).await?;
+                    let wrong = browser.audit().await?;
+                    found.extend(
+                        wrong
+                            .into_iter()
+                            .map(|wrong| format!("{} in {} {theme} at {}: {wrong}", page.name, lang.tag(), window.0)),
+                    );
+                }
+                browser.show(NARROW, "light").await?;
+                let widths = browser.script(WIDTHS, json!(null)).await?;
+                let widths: (f64, f64) = serde_json::from_value(widths)?;
+                if widths.0 > widths.1 {
+                    found.push(format!("{} in {} scrolls sideways: {widths:?}", page.name, lang.tag()));
+                }
+                if let Some(folder) = pictures.as_deref().filter(|_| page.shown) {
+                    keep(&mut browser, folder, page.name, lang).await?;
+                }
+            }
+        }
+        assert!(found.is_empty(), "{}", found.join("\n"));
+        let complaints = browser.complaints().await?;
+        // The browser notes answers that are no 200 by themselves.
+        let complaints: Vec<_> = complaints.into_iter().filter(|said| !said.contains("status of")).collect();
+        assert!(complaints.is_empty(), "{complaints:?}");
+        Ok(())
+    });
+}
+
+/// English by day on both windows, Japanese by night on a phone.
+async fn keep(browser: &mut Browser, folder: &Path, page: &str, lang: Lang) -> Result<()> {
+    let shots: &[_] = match lang {
+        Lang::En => &[(DESKTOP, "light", ""), (PHONE, "light", "-phone")],
+        Lang::Ja => &[(PHONE, "dark", "-ja")],
+    };
+    for (window, theme, suffix) in shots {
+        browser.show(*window, theme).await?;
+        browser.picture(&folder.join(format!("{page}{suffix}.png"))).await?;
+    }
+    Ok(())
+}
+
+/// The document has a line for each page that it shows, and no other pictures.
+#[test]
+fn the_document_of_pages_shows_what_there_is() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/pages.md")).unwrap();
+    let picture = regex::Regex::new(r#"src="images/([a-z0-9-]+)\.png""#).unwrap();
+    let mut named: Vec<_> = picture.captures_iter(&text).map(|found| found[1].to_owned()).collect();
+    let shown = gallery::pages().into_iter().filter(|page| page.shown);
+    let mut there: Vec<_> =
+        shown.flat_map(|page| ["", "-phone", "-ja"].map(|suffix| format!("{}{suffix}", page.name))).collect();
+    named.sort();
+    there.sort();
+    assert_eq!(named, there);
+}
+
+/// A login with the keyboard alone, in a browser that runs no script; the language chosen on the page stays.
+#[test]
+fn a_person_without_mouse_and_script_logs_in() {
+    run("keyboard", async |lab| {
+        let stage = Stage::set(&lab).await?;
+        let options = BrowserOptions { ca: Some(stage.ca.clone()), no_script: true, ..Default::default() };
+        let mut browser = Browser::start(&lab, options).await?;
+        browser.open(&format!("https://{WWW}/deep")).await?;
+        browser.press("a[hreflang=ja]").await?;
+        browser.arrives(&format!("https://{LOGIN_HOST}/.access/login*")).await?;
+        assert!(browser.text().await?.contains("サインイン"), "{}", browser.text().await?);
+        browser.press("a[hreflang=en]").await?;
+        let reach = "for (let n = 0; n < 20; n++) {
+            await page.keyboard.press('Tab');
+            if (await page.locator(`[name=${args.name}]:focus`).count()) return true;
+        } return false";
+        assert_eq!(browser.script(reach, json!({"name": "email"})).await?, json!(true), "{}", browser.text().await?);
+        let type_in =
+            "await page.keyboard.type(args.text); await page.keyboard.press('Enter'); await page.waitForURL(args.url)";
+        let next = format!("https://{LOGIN_HOST}/.access/login*challenge=*");
+        browser.script(type_in, json!({"text": STAFF, "url": next})).await?;
+        let code = stage.smtp.mail_to(STAFF, 1).await?.pin()?;
+        // The field for the code has the focus by itself.
+        browser.script(type_in, json!({"text": code, "url": format!("https://{WWW}/deep")})).await?;
+        let complaints = browser.complaints().await?;
+        assert!(!complaints.iter().any(|said| said.contains("Security Policy")), "{complaints:?}");
+        Ok(())
+    });
+}
+
+/// An application that sends whoever has just logged in on to a third origin: no policy of ours is in the way.
+#[test]
+fn an_application_may_lead_on_to_anybody_after_a_login() {
+    run("third-origin", async |lab| {
+        let third = Canary::start().await?;
+        let to = format!("{}/arrived", third.url());
+        let away = format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n").into_bytes();
+        let leading =
+            Canary::answering(std::sync::Arc::new(move |_| (away.clone(), tunnel_tests::canary::After::KeepAlive)));
+        let stage = Stage::with(&lab, ACCESS, leading.await?).await?;
+        let mut browser =
+            Browser::start(&lab, BrowserOptions { ca: Some(stage.ca.clone()), ..Default::default() }).await?;
+        browser.open(&format!("https://{WWW}/")).await?;
+        browser.fill("email", STAFF).await?;
+        browser.press("button[value=pin]").await?;
+        browser.fill("code", &stage.smtp.mail_to(STAFF, 1).await?.pin()?).await?;
+        browser.press("form:has([name=code]) button").await?;
+        browser.arrives(&to).await?;
+        let complaints = browser.complaints().await?;
+        assert!(!complaints.iter().any(|said| said.contains("Security Policy")), "{complaints:?}");
+        Ok(())
+    });
+}
+
+/// Name, colour, logo and language of the operator, on pages and in mails, and what is wrong with them before the start.
+#[test]
+fn pages_and_mails_carry_the_brand() {
+    run("brand", async |lab| {
+        let logo = lab.path("logo.svg");
+        std::fs::write(&logo, "<svg xmlns=\"http://www.w3.org/2000/svg\"><script>alert(1)</script></svg>")?;
+        let table = format!(
+            "[brand]\nname = \"Example & Co\"\ncolor = \"#7c3aed\"\nlogo = {logo:?}\nlogo_width = \"4rem\"\nlanguage = \"ja\""
+        );
+        let branded = |config: EdgeConfig| EdgeConfig { tls: format!("{}\n{table}", config.tls), ..config };
+        let stage = Stage::configured(&lab, branded, ACCESS, Canary::start().await?).await?;
+        let mut visitor = stage.stranger()?;
+        visitor.language = "fr".into();
+        let page = visitor.ask_for_code(&format!("https://{WWW}/"), STAFF).await?;
+        let text = page.text();
+        assert!(text.contains("<html lang=\"ja\"") && text.contains("Example &#38; Co"), "{text}");
+        let mail = stage.smtp.mail_to(STAFF, 1).await?;
+        assert!(mail.text.contains("Example & Co") && mail.html.contains("Example &#38; Co"), "{mail:?}");
+        let find =
+            |pattern: &str, text: &str| regex::Regex::new(pattern).unwrap().captures(text).unwrap()[1].to_owned();
+        let style = find(r#"<link rel="stylesheet" href="([^"]+)""#, &text);
+        let style = visitor.get(&format!("https://{WWW}{style}")).await?;
+        assert!(style.header("cache-control").is_some_and(|kept| kept.contains("immutable")));
+        let css = style.text();
+        assert!(css.contains("--brand: #7c3aed; --brand-logo: url(") && css.contains("--brand-logo-width: 4rem"));
+        let address = find(r#"--brand-logo: url\("(/[^"]+)"\)"#, &css);
+        let served = visitor.get(&format!("https://{WWW}{address}")).await?;
+        assert_eq!((served.status(), served.header("content-type")), (200, Some("image/svg+xml")));
+        let policy = served.header("content-security-policy").unwrap_or_default();
+        assert!(policy.contains("default-src 'none'") && policy.contains("sandbox"), "{policy}");
+        Ok(())
+    });
+}
+
+/// The launcher in a browser: what is there, and a session that ends by a press.
+#[test]
+fn the_launcher_opens_applications_and_ends_sessions() {
+    run("launcher", async |lab| {
+        let stage = Stage::set(&lab).await?;
+        let mut elsewhere = stage.somebody(WWW, STAFF).await?;
+        let mut visitor = stage.stranger()?;
+        let first = visitor.login(&stage.smtp, &format!("https://{LOGIN_HOST}/"), STAFF).await?;
+        assert_eq!((first.status(), first.url.as_str()), (200, format!("https://{LOGIN_HOST}/").as_str()));
+        super::pages::assert_safe_page(&first);
+        for link in ["https://www.example.test/", "https://app.example.test/"] {
+            assert!(first.text().contains(&format!("href=\"{link}\"")), "{}", first.text());
+        }
+        // An application opens without another login.
+        assert_eq!(visitor.browse(&format!("https://{WWW}/")).await?.status(), 200);
+        assert_eq!(elsewhere.get(&format!("https://{WWW}/")).await?.status(), 200);
+        let page = visitor.get(&format!("https://{LOGIN_HOST}/")).await?;
+        let ends = |form: &tunnel_tests::html::Form| form.buttons.iter().any(|(name, _)| name == "session");
+        let forms: Vec<_> = tunnel_tests::html::forms(&page.text()).into_iter().filter(ends).collect();
+        assert_eq!(forms.len(), 2, "{}", words(&page.text()));
+        // This browser's is the first.
+        let other = forms[1].clone();
+        let number = other.buttons[0].1.clone();
+        let done = visitor.submit(&page.url, &other.with("session", &number)).await?;
+        assert_eq!((done.status(), done.header("location")), (303, Some(format!("https://{LOGIN_HOST}/").as_str())));
+        assert_ne!(elsewhere.get(&format!("https://{WWW}/")).await?.status(), 200, "it ended at once");
+        assert_eq!(visitor.get(&format!("https://{WWW}/")).await?.status(), 200);
+        stage.edge.apply(&ACCESS.replace("guest@example.test", STAFF)).await?;
+        let page = visitor.get(&format!("https://{LOGIN_HOST}/")).await?;
+        assert!(
+            page.status() == 200 && page.text().contains("class=\"empty\""),
+            "whom nothing admits: {}",
+            page.text()
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn a_logo_that_is_none_is_told_before_the_start() {
+    use tunnel_edge::pages::look::LogoError;
+    let brand = Brand { logo: Some("/nowhere/logo.svg".into()), ..Brand::default() };
+    assert!(matches!(Look::load(&brand), Err(LogoError::Unreadable { .. })));
+}
