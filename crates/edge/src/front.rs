@@ -16,7 +16,9 @@ use crate::{
     Lang, Reference, Response, State, Visit, forward,
     gate::{self, Asked, Permit, Presented, Turnaway},
     login::Ask,
-    pages::{BadRequest, Denied, LoginRequired, Missing, NotFound, PageContext, StreamProblem, TcpOnly, wants_json},
+    pages::{
+        BadRequest, Denied, LoginRequired, Missing, NotFound, PageContext, StreamProblem, TcpOnly, TooLong, wants_json,
+    },
     request::{self, Authority, Malformed},
     reserved::{self, Reserved},
     store::{AuditEvent, AuditRecord},
@@ -95,6 +97,10 @@ pub(crate) async fn serve(state: Arc<State>, door: Door, request: Request<Incomi
 }
 
 async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) -> Response {
+    // Refused before it was read: what came in its place is nobody's.
+    if let Some(fault) = parts.extensions.get::<Malformed>().copied() {
+        return malformed(state, door, &parts, fault);
+    }
     let authority = match request::check(&parts, door.https) {
         Ok(authority) => authority,
         Err(fault) => return malformed(state, door, &parts, fault),
@@ -227,6 +233,9 @@ fn malformed(state: &State, door: Door, parts: &Parts, fault: Malformed) -> Resp
     let context = context(state, parts, lang(parts));
     let mut response = match fault {
         Malformed::Address => NotFound { missing: Missing::Page, reference, at }.render(&context),
+        Malformed::HeadTooLarge | Malformed::TargetTooLong => {
+            TooLong { of_target: fault == Malformed::TargetTooLong, reference, at }.render(&context)
+        }
         _ => BadRequest { reference, at }.render(&context),
     };
     if fault == Malformed::Method {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     io,
     net::{IpAddr, SocketAddr},
     pin::Pin,
@@ -11,7 +12,7 @@ use std::{
 };
 
 use axum::body::Body;
-use http::Request;
+use http::{Request, StatusCode};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -34,6 +35,7 @@ use tunnel_proto::identity::{ALPN_ACCESS, ALPN_LINK};
 use crate::{
     State, clients, connectors,
     front::{self, Door},
+    strict::{FIELDS_MAX, HEAD_MAX, Pace, Strict},
 };
 
 /// Visitors' connections at a time, over all listeners.
@@ -54,9 +56,6 @@ const IDLE_TIME: Duration = Duration::from_secs(60);
 const STALL_TIME: Duration = Duration::from_secs(120);
 /// Silence after which the system asks whether a peer is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
-/// The largest head, in bytes, and the most fields (H15).
-const HEAD_MAX: usize = 32 * 1024;
-const FIELDS_MAX: usize = 100;
 /// HTTP/2: streams, windows and budgets of one connection (H14).
 const H2_STREAMS: u32 = 100;
 const H2_STREAM_WINDOW: u32 = 256 * 1024;
@@ -259,20 +258,34 @@ impl Connections {
     async fn http(self, io: impl AsyncRead + AsyncWrite + Send + 'static, h2: bool, door: Door, place: Arc<Place>) {
         let mut io = TimeoutWriter::new(io);
         io.set_timeout(Some(STALL_TIME));
-        let io = TokioIo::new(Box::pin(io));
+        let pace = Arc::<Pace>::default();
+        let io = TokioIo::new(Strict::new(Box::pin(io), (!h2).then(|| pace.clone())));
         let state = self.state.clone();
         let activity = Arc::<Activity>::default();
-        let active = activity.clone();
+        let (active, paced) = (activity.clone(), pace.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(place.clone());
-            let busy = active.begin();
+            if let Some(fault) = paced.refused() {
+                request.extensions_mut().insert(fault);
+            }
+            let (busy, paced) = (active.begin(), paced.clone());
             let serving = front::serve(state.clone(), door, request);
-            async move { serving.await.map(|response| response.map(|body| Body::new(Counted { body, _busy: busy }))) }
+            async move {
+                let response = serving.await?;
+                paced.answer(response.status() == StatusCode::SWITCHING_PROTOCOLS);
+                Ok::<_, Infallible>(response.map(|body| Body::new(Counted { body, _busy: busy })))
+            }
         });
         // Decided by what TLS agreed on: looking at the first bytes would wait for them without limit.
         let builder = if h2 { builder().http2_only() } else { builder().http1_only() };
         let connection = builder.serve_connection_with_upgrades(io, service);
         tokio::pin!(connection);
+        // A request that has begun to come is still taken, for as long as a head may take.
+        let stop = async {
+            self.stopping.cancelled().await;
+            pace.whole_head().await;
+        };
+        tokio::pin!(stop);
         let (mut stopping, mut leaving) = (false, false);
         let mut idle = tokio::time::interval(HEAD_TIME);
         loop {
@@ -283,7 +296,7 @@ impl Connections {
                     }
                     return;
                 }
-                () = self.stopping.cancelled(), if !stopping => {
+                () = &mut stop, if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }

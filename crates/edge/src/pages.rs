@@ -45,7 +45,7 @@ pub use self::{
     enroll::{ApproveConnector, ApproveProblem, EnrolResult, HostChoice},
     errors::{
         BadRequest, EdgeFault, Failure, ForgedForm, LoginRequired, MethodNotAllowed, Missing, NotFound, ServiceError,
-        TcpOnly, TooManyRequests,
+        TcpOnly, TooLong, TooManyRequests,
     },
     login::{EmailProblem, Leaving, Login, MethodChoice, Pin, PinProblem, StartAgain},
     logout::{LoggedOut, LogoutAsk},
