@@ -2,6 +2,7 @@
 
 mod body;
 mod head;
+mod informational;
 mod upgrade;
 
 use std::{sync::Arc, time::Duration};
@@ -70,6 +71,8 @@ pub(crate) async fn forward(
         }
     };
     match sent {
+        // An answer that may end in two places is none: neither the visitor nor whoever has the stream next would know.
+        Ok((response, _)) if !head::is_framed_once(response.headers()) => failed(Failure::BadAnswer),
         Ok((response, mut lease)) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
             if personal || ties_the_stream(response.headers(), &header::WWW_AUTHENTICATE) {
                 lease.own(permit.holder().owner());
@@ -201,11 +204,17 @@ async fn exchange(
     progress: &Progress,
 ) -> Result<http::Response<Incoming>, Unanswered> {
     name_host(&mut request, lease);
+    let too_many = informational::too_many(&mut request);
     let sending = lease.sender().try_send_request(request);
-    tokio::pin!(sending);
+    tokio::pin!(sending, too_many);
     let mut seen = progress.bytes();
     loop {
-        match tokio::time::timeout(state.config.response_timeout, &mut sending).await {
+        let answered = tokio::select! {
+            biased;
+            () = &mut too_many => return Err(Unanswered::Lost),
+            answered = tokio::time::timeout(state.config.response_timeout, &mut sending) => answered,
+        };
+        match answered {
             Ok(Ok(response)) => return Ok(response),
             Ok(Err(mut error)) => {
                 return Err(error.take_message().map_or(Unanswered::Lost, |back| Unanswered::NotSent(Box::new(back))));

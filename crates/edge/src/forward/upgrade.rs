@@ -11,7 +11,7 @@ use tokio::io::copy_bidirectional;
 use super::{
     Head, RequestBody, WATCH_EVERY, Watch,
     body::{AnswerBody, Progress},
-    head,
+    head, informational,
 };
 use crate::{Response, State, Visit, gate::Permit, listen::Place, pages::Failure, registry::Candidate, upstream};
 
@@ -79,9 +79,17 @@ pub(super) async fn forward(
     let mut lease = upstream::connect(&state.pool, candidates, visit).await?;
     let mut request = asked.head.into_request(RequestBody::empty());
     super::name_host(&mut request, &lease);
+    let too_many = informational::too_many(&mut request);
     let sending = lease.sender().send_request(request);
-    let response = tokio::time::timeout(state.config.response_timeout, sending).await;
+    let response = tokio::select! {
+        biased;
+        () = too_many => return Err(Failure::BadAnswer),
+        response = tokio::time::timeout(state.config.response_timeout, sending) => response,
+    };
     let mut response = response.map_err(|_| Failure::Slow)?.map_err(|_| Failure::BadAnswer)?;
+    if !head::is_framed_once(response.headers()) {
+        return Err(Failure::BadAnswer);
+    }
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // Not a WebSocket after all; the stream that was to become one is not used again.
         let (parts, body) = response.into_parts();
