@@ -6,9 +6,13 @@
 mod canary {
     mod after_login;
     mod before_login;
+    mod catalogue;
     mod credentials;
+    mod frames;
+    mod generated;
     mod hosts;
     mod identity;
+    mod origins;
     mod paths;
     mod upgrades;
 }
