@@ -306,7 +306,7 @@ mod tests {
         for number in 0..2000 {
             let made = recipe.request(number);
             assert_eq!(made, recipe.request(number));
-            assert!(marks(&made).iter().any(|mark| *mark == ('c', number)), "{}", String::from_utf8_lossy(&made));
+            assert!(marks(&made).contains(&('c', number)), "{}", String::from_utf8_lossy(&made));
             assert!(marks(&made).iter().all(|(_, n)| *n == number));
             plain += usize::from(!Meaning::of(&made, &credentials()).whose.is_empty());
             differing.insert(made);
