@@ -287,3 +287,62 @@ impl Seen {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mutants::{Credentials, OPEN, WWW};
+
+    /// What is said of an origin that got `bytes`, after a request for everybody with the mark `~c1~` was sent.
+    fn said(bytes: &str) -> Result<()> {
+        let credentials = Credentials {
+            cookies: ["a=annsecret", "a=bosssecret", "a=appsecret"].map(str::to_owned),
+            token: ("the-id".into(), "the-secret".into()),
+        };
+        let audiences = Audiences { www: "1".into(), admin: "2".into(), app: "3".into() };
+        let mut witness = Witness::new(Certs::nobodys(), audiences, "the-id");
+        for (mark, host) in [(('c', 1), OPEN), (('c', 2), OPEN), (('c', 3), WWW)] {
+            let request = format!("POST /x?~c{}~ HTTP/1.1\r\nHost: {host}\r\nCookie: a=annsecret\r\n\r\n", mark.1);
+            witness.expects(mark, Meaning::of(request.as_bytes(), &credentials));
+        }
+        // In two pieces, as bytes may come.
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        witness.looks_at(0, first.as_bytes())?;
+        witness.looks_at(0, second.as_bytes())
+    }
+
+    #[test]
+    fn the_witness_takes_what_may_arrive_and_nothing_else() {
+        let told = format!(
+            "Host: {OPEN}\r\nx-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: https\r\nx-forwarded-host: {OPEN}\r\n"
+        );
+        let one = format!("POST /x?~c1~ HTTP/1.1\r\n{told}Content-Length: 4\r\n\r\n~c1~");
+        let two = format!("POST /x?~c2~ HTTP/1.1\r\n{told}Transfer-Encoding: chunked\r\n\r\n4\r\n~s2~\r\n0\r\n\r\n");
+        for good in [one.clone(), format!("{one}{two}"), format!("{two}{one}"), one[..one.len() - 2].to_owned()] {
+            said(&good).unwrap_or_else(|error| panic!("{error:#}"));
+        }
+        let at_www = one.replace("~c1~", "~c3~").replace(OPEN, WWW);
+        for bad in [
+            format!("{one}{one}"),
+            one.replace("~c1~", "~s1~"),
+            one.replace("~c1~", "~c4~"),
+            one.replace("?~c1~", ""),
+            one.replace("\r\n\r\n~c1~", "\r\n\r\n~c2~"),
+            one.replace("POST", "GET"),
+            one.replace("/x?", "/y?"),
+            one.replace("Host: db", "Host: www"),
+            one.replacen("Host", "Host: db.example.test\r\nHost", 1),
+            one.replace("Content-Length", "Transfer-Encoding: chunked\r\nContent-Length"),
+            one.replace("Content-Length", "Connection: close\r\nContent-Length"),
+            one.replace("Content-Length", "Content_Length: 5\r\nContent-Length"),
+            one.replace("Content-Length", "X_Forwarded.User: x\r\nContent-Length"),
+            one.replace("Content-Length", "access-user-email: boss@example.test\r\nContent-Length"),
+            one.replace("Content-Length", "access-jwt-assertion: a.b.c\r\nContent-Length"),
+            one.replace("Content-Length", "Cookie: x; __Host-access=y\r\nContent-Length"),
+            one.replace("https", "http"),
+            at_www,
+        ] {
+            assert!(said(&bad).is_err(), "{bad}");
+        }
+    }
+}
