@@ -46,7 +46,6 @@ fn refused() -> Vec<Fields<'static>> {
         "c",
         "*",
         "?c",
-        "#",
         "/\\c",
         "/c\\",
         "/c d",
