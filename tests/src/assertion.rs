@@ -30,6 +30,11 @@ impl Certs {
         Ok(Self { keys, issuer: issuer.into() })
     }
 
+    /// No keys at all: no assertion is believed.
+    pub fn nobodys() -> Self {
+        Self { keys: JwkSet { keys: Vec::new() }, issuer: String::new() }
+    }
+
     /// The claims of a token, if an origin ought to believe it.
     ///
     /// # Errors

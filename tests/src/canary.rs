@@ -139,6 +139,13 @@ impl Canary {
         seen.connections.iter_mut().for_each(Vec::clear);
     }
 
+    /// What it has received since the last call: every byte, by connection, and every head that it has understood.
+    pub fn take(&self) -> (Vec<Vec<u8>>, Vec<Head>) {
+        let mut seen = self.seen.lock().unwrap();
+        let heads = std::mem::take(&mut seen.heads);
+        (seen.connections.iter_mut().map(std::mem::take).collect(), heads)
+    }
+
     /// Waits for at least `count` heads.
     ///
     /// # Errors

@@ -94,6 +94,14 @@ impl Http2 {
         self.raw.send(&frame(0, u8::from(end), stream, bytes)).await
     }
 
+    /// Sends a frame of any kind.
+    ///
+    /// # Errors
+    /// It took too long.
+    pub async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Result<()> {
+        self.raw.send(&frame(kind, flags, stream, payload)).await
+    }
+
     /// What becomes of a stream.
     ///
     /// # Errors
@@ -104,6 +112,11 @@ impl Http2 {
             let code =
                 |at: usize| payload.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes);
             match kind {
+                // What is sent of bodies is taken, or the connection would be full of them.
+                0 if !payload.is_empty() => {
+                    let taken = u32::try_from(payload.len())?.to_be_bytes();
+                    self.raw.send(&frame(8, 0, 0, &taken)).await?;
+                }
                 1 if id == stream => {
                     let padding = usize::from(flags & 8 != 0) + if flags & 0x20 != 0 { 5 } else { 0 };
                     let status = status(payload.get(padding..).context("a short HEADERS frame")?)?;

@@ -33,6 +33,7 @@ pub mod html;
 pub mod http2;
 pub mod lab;
 pub mod loopback;
+pub mod mutants;
 pub mod netns;
 pub mod office;
 pub mod origin;
@@ -43,6 +44,7 @@ pub mod services;
 pub mod smtp;
 pub mod stage;
 pub mod visitor;
+pub mod witness;
 
 pub use access_network::AccessNetwork;
 pub use assertion::Certs;

@@ -6,10 +6,14 @@
 mod canary {
     mod after_login;
     mod before_login;
+    mod catalogue;
     mod credentials;
     mod floods;
+    mod frames;
+    mod generated;
     mod hosts;
     mod identity;
+    mod origins;
     mod paths;
     mod slow;
     mod sources;

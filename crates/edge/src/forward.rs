@@ -2,6 +2,7 @@
 
 mod body;
 mod head;
+mod informational;
 mod loops;
 mod pace;
 mod send;
@@ -102,6 +103,8 @@ pub(crate) async fn forward(
         progress.note_answer();
     }
     match sent {
+        // An answer that may end in two places is none: neither the visitor nor whoever has the stream next would know.
+        Ok((response, _)) if !head::is_framed_once(response.headers()) => failed(Failure::BadAnswer),
         Ok((response, mut lease)) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
             if personal || ties_the_stream(response.headers(), &header::WWW_AUTHENTICATE) {
                 lease.own(permit.holder().owner());

@@ -18,8 +18,8 @@ use crate::{
     listen::{Glitch, Place},
     login::Ask,
     pages::{
-        BadRequest, Denied, LoginRequired, Looped, Missing, NotFound, PageContext, StreamProblem, TcpOnly, is_grpc,
-        wants_json,
+        BadRequest, Denied, LoginRequired, Looped, Missing, NotFound, PageContext, StreamProblem, TcpOnly, TooLong,
+        is_grpc, wants_json,
     },
     renewal,
     request::{self, Authority, Malformed},
@@ -101,6 +101,10 @@ pub(crate) async fn serve(state: Arc<State>, door: Door, request: Request<Incomi
 }
 
 async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) -> Response {
+    // Refused before it was read: what came in its place is nobody's.
+    if let Some(fault) = parts.extensions.get::<Malformed>().copied() {
+        return malformed(state, door, &parts, fault);
+    }
     let authority = match request::check(&parts, door.https) {
         Ok(authority) => authority,
         Err(fault) => return malformed(state, door, &parts, fault),
@@ -253,6 +257,9 @@ fn malformed(state: &State, door: Door, parts: &Parts, fault: Malformed) -> Resp
     let context = context(state, parts, lang(state, parts));
     let mut response = match fault {
         Malformed::Address => NotFound { missing: Missing::Page, reference, at }.render(&context),
+        Malformed::HeadTooLarge | Malformed::TargetTooLong => {
+            TooLong { of_target: fault == Malformed::TargetTooLong, reference, at }.render(&context)
+        }
         _ => BadRequest { reference, at }.render(&context),
     };
     if fault == Malformed::Method {

@@ -49,6 +49,7 @@ pub mod snapshot;
 pub mod socket;
 pub mod state;
 pub mod store;
+mod strict;
 mod tcp;
 mod tls;
 pub mod trial;

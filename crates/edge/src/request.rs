@@ -1,7 +1,8 @@
 //! What a request must be before anything is decided about it: one authority, one method, one plain target.
 //!
 //! hyper parses strictly but does not look at `Host`, passes on `CONNECT`, and takes targets that servers read in more than
-//! one way. What is ambiguous is refused here; what passes has one reading of its host and is forwarded as it came.
+//! one way. What is ambiguous is refused here; what passes has one reading of its host and is forwarded as it came. What
+//! hyper hides from this place is refused before it: by `strict.rs`, on HTTP/1 connections.
 
 use http::{HeaderMap, Method, Uri, Version, header, request::Parts, uri::Scheme};
 use tunnel_proto::{Hostname, hostname::HostnameError};
@@ -69,9 +70,18 @@ pub enum Malformed {
     /// A target of another form, or one that servers read in more than one way.
     #[error("the target is malformed or ambiguous")]
     Target,
-    /// Framing that hyper let through but that is not exactly one of length and `chunked`.
+    /// Framing that is not exactly one of length and `chunked`, or a body that does not keep to it.
     #[error("the framing is ambiguous")]
     Framing,
+    /// A head that is none, to the letter.
+    #[error("the head is malformed")]
+    Syntax,
+    /// More bytes or fields than a head may have.
+    #[error("the head is too large")]
+    HeadTooLarge,
+    /// A request line that alone is as long as a head may be.
+    #[error("the target is too long")]
+    TargetTooLong,
 }
 
 /// Checks a request's head; answers its one authority.
@@ -120,7 +130,9 @@ fn check_target(parts: &Parts, https: bool) -> Result<(), Malformed> {
     }
     let path = uri.path();
     let asterisk = path == "*" && parts.method == Method::OPTIONS;
-    if !(path.starts_with('/') || asterisk) || !path.bytes().all(|b| matches!(b, 0x21..=0x7e) && b != b'\\') {
+    // A query alone reads as `/` with it, which is right in an absolute target only (RFC 9113 §8.3.1).
+    let is_cut = parts.version >= Version::HTTP_2 && uri.path_and_query().is_some_and(|t| t.as_str().starts_with('?'));
+    if is_cut || !(path.starts_with('/') || asterisk) || !path.bytes().all(|b| matches!(b, 0x21..=0x7e) && b != b'\\') {
         return Err(Malformed::Target);
     }
     if !plainly_encoded(path) {
@@ -143,7 +155,7 @@ fn check_framing(headers: &HeaderMap, version: Version) -> Result<(), Malformed>
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => {}
-        // Of a length beside it nothing is left here: hyper takes the coding alone, and closes afterwards (RFC 9112 §6.1).
+        // A length beside it was refused before hyper, which takes the coding alone (RFC 9112 §6.1).
         (Some(one), None) if version == Version::HTTP_11 && one.as_bytes().eq_ignore_ascii_case(b"chunked") => {}
         _ => return Err(Malformed::Framing),
     }

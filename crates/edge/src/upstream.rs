@@ -230,6 +230,8 @@ pub(crate) async fn connect(
     }
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(HEAD_MAX)
+        // A buffer of that size may come to hold a head that is larger.
+        .max_header_size(HEAD_MAX)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|_| Failure::BadAnswer)?;

@@ -126,6 +126,18 @@ pub(super) fn response(headers: &HeaderMap) -> HeaderMap {
     out
 }
 
+/// Whether an answer's end is said once: by one length, by `chunked` alone, or by the end of the stream. Of two, visitors
+/// might believe the other.
+pub(super) fn is_framed_once(headers: &HeaderMap) -> bool {
+    let all = |name| headers.get_all(name).iter().collect::<Vec<_>>();
+    match (&*all(header::CONTENT_LENGTH), &*all(header::TRANSFER_ENCODING)) {
+        ([], []) => true,
+        ([length], []) => !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit),
+        ([], [coding]) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        _ => false,
+    }
+}
+
 /// Whether an origin tries to set a cookie of ours (T11, S2).
 fn sets_ours(value: &HeaderValue) -> bool {
     let pair = value.as_bytes().split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
@@ -190,6 +202,24 @@ mod tests {
             headers(&[("cookie", "a=1; __Host-access=secret; b=\"x y\""), ("cookie", "__host-ACCESS-login=z; c")]);
         assert_eq!(request(&sent).get("cookie").unwrap(), "a=1; b=\"x y\"; c");
         assert!(request(&headers(&[("cookie", "__Host-access=secret")])).get("cookie").is_none());
+    }
+
+    #[test]
+    fn an_answer_ends_in_one_place() {
+        // H10, T11
+        for good in [&[][..], &[("content-length", "5")], &[("transfer-encoding", "Chunked")]] {
+            assert!(is_framed_once(&headers(good)), "{good:?}");
+        }
+        for bad in [
+            &[("content-length", "5"), ("content-length", "5")][..],
+            &[("content-length", "5, 5")],
+            &[("content-length", "")],
+            &[("content-length", "5"), ("transfer-encoding", "chunked")],
+            &[("transfer-encoding", "gzip, chunked")],
+            &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+        ] {
+            assert!(!is_framed_once(&headers(bad)), "{bad:?}");
+        }
     }
 
     #[test]

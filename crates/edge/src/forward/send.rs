@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
 use hyper::body::{Body as _, Incoming};
 
-use super::{Head, RequestBody, body::Progress};
+use super::{Head, RequestBody, body::Progress, informational};
 use crate::{
     State, Visit,
     gate::Permit,
@@ -81,11 +81,17 @@ async fn exchange(
     progress: &Progress,
 ) -> Result<http::Response<Incoming>, Unanswered> {
     address(&mut request, lease);
+    let too_many = informational::too_many(&mut request);
     let sending = lease.send(request);
-    tokio::pin!(sending);
+    tokio::pin!(sending, too_many);
     let mut seen = progress.bytes();
     loop {
-        match tokio::time::timeout(state.config.response_timeout, &mut sending).await {
+        let answered = tokio::select! {
+            biased;
+            () = &mut too_many => return Err(Unanswered::Lost),
+            answered = tokio::time::timeout(state.config.response_timeout, &mut sending) => answered,
+        };
+        match answered {
             Ok(Ok(response)) => return Ok(response),
             Ok(Err(mut error)) => {
                 return Err(match error.take_message() {

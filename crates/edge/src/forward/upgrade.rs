@@ -12,7 +12,7 @@ use tokio::io::copy_bidirectional;
 use super::{
     Head, RequestBody, WATCH_EVERY, Watch,
     body::{AnswerBody, Progress},
-    head,
+    head, informational,
     trailers::Trailers,
 };
 use crate::{
@@ -134,9 +134,17 @@ pub(super) async fn forward(
     let Asked { visitor, protocol, key, head, place } = asked;
     let mut request = head.into_request(RequestBody::empty());
     super::send::address(&mut request, &lease);
+    let too_many = informational::too_many(&mut request);
     let sending = lease.send(request);
-    let response = tokio::time::timeout(state.config.response_timeout, sending).await;
+    let response = tokio::select! {
+        biased;
+        () = too_many => return Err(Failure::BadAnswer),
+        response = tokio::time::timeout(state.config.response_timeout, sending) => response,
+    };
     let mut response = response.map_err(|_| Failure::Slow)?.map_err(|_| Failure::BadAnswer)?;
+    if !head::is_framed_once(response.headers()) {
+        return Err(Failure::BadAnswer);
+    }
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // Not upgraded after all; the stream that was to be is not used again.
         let (parts, body) = response.into_parts();

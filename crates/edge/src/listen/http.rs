@@ -18,13 +18,13 @@ use super::{
     answers::{Answer, Streams},
     frames::{self, Watch, Watched},
 };
-use crate::front::{self, Door};
+use crate::{
+    front::{self, Door},
+    strict::{FIELDS_MAX, HEAD_MAX, Pace, Strict},
+};
 
 /// How long a visitor may take nothing of what waits for it.
 pub(super) const STALL_TIME: Duration = Duration::from_secs(120);
-/// The largest head, in bytes, and the most fields (H15).
-const HEAD_MAX: usize = 32 * 1024;
-const FIELDS_MAX: usize = 100;
 /// HTTP/2: streams, windows and budgets of one connection (H14); [`frames`] has those that the library lacks.
 const H2_STREAMS: u32 = 100;
 /// Larger than the 64 KiB that proxies like to give: by those, an upload over 100 ms of distance would crawl at 5 Mbit/s. What
@@ -50,14 +50,18 @@ impl Connections {
         let watch = h2.then(Watch::new);
         let mut io = TimeoutWriter::new(Watched::new(Box::pin(io), watch.clone()));
         io.set_timeout(Some(STALL_TIME));
-        let io = TokioIo::new(Box::pin(io));
+        let pace = Arc::<Pace>::default();
+        let io = TokioIo::new(Strict::new(Box::pin(io), (!h2).then(|| pace.clone())));
         let state = self.state.clone();
         let activity = place.activity();
-        let active = activity.clone();
+        let (active, paced) = (activity.clone(), pace.clone());
         let seat = place.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(place.clone());
-            let busy = active.begin();
+            if let Some(fault) = paced.refused() {
+                request.extensions_mut().insert(fault);
+            }
+            let (busy, paced) = (active.begin(), paced.clone());
             let serving = front::serve(state.clone(), door, request);
             let replaced = state.replaced.clone();
             async move {
@@ -66,6 +70,7 @@ impl Connections {
                 if !h2 && replaced.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
+                paced.answer(response.status() == StatusCode::SWITCHING_PROTOCOLS);
                 let counted = |body| Body::new(Counted { body, _busy: busy, answer: Answer::current() });
                 Ok::<_, Infallible>(response.map(counted))
             }
@@ -74,6 +79,12 @@ impl Connections {
         let builder = if h2 { builder().http2_only() } else { builder().http1_only() };
         let connection = builder.serve_connection_with_upgrades(io, service);
         tokio::pin!(connection);
+        // A request that has begun to come is still taken, for as long as a head may take.
+        let stop = async {
+            self.stopping.cancelled().await;
+            pace.whole_head().await;
+        };
+        tokio::pin!(stop);
         let (mut stopping, mut leaving, mut asked) = (false, false, false);
         let mut idle = tokio::time::interval(HEAD_TIME);
         loop {
@@ -87,7 +98,7 @@ impl Connections {
                     }
                     return;
                 }
-                () = self.stopping.cancelled(), if !stopping => {
+                () = &mut stop, if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }

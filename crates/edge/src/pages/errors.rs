@@ -117,6 +117,30 @@ impl BadRequest {
     }
 }
 
+/// The request's head is larger than any that is read.
+#[derive(Clone, Debug)]
+pub struct TooLong {
+    /// Its first line alone is.
+    pub of_target: bool,
+    /// What to quote.
+    pub reference: Reference,
+    /// When.
+    pub at: UnixTime,
+}
+
+impl TooLong {
+    /// The page: 414 or 431.
+    pub fn render(&self, context: &PageContext) -> Response {
+        let (status, code, error) = if self.of_target {
+            (StatusCode::URI_TOO_LONG, "target_too_long", "too-long-error")
+        } else {
+            (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", "too-large-error")
+        };
+        let (words, quote) = (["too-long-title", "too-long-text", error], Some((&self.reference, self.at)));
+        Simple { status, code, words, host: None, next: None, quote }.render(context)
+    }
+}
+
 /// The request has passed this edge before: what is published leads back to it.
 #[derive(Clone, Debug)]
 pub struct Looped {

@@ -340,6 +340,8 @@ fn every_page(hostile: &str) -> Vec<Case> {
         ),
         page!("no-page", 404, NotFound { missing: Missing::Page, reference: reference(), at: AT }, ["7F3A-92C1-E08B"]),
         page!("bad-request", 400, BadRequest { reference: reference(), at: AT }, ["7F3A-92C1-E08B"]),
+        page!("too-long", 414, TooLong { of_target: true, reference: reference(), at: AT }, ["414"]),
+        page!("too-large", 431, TooLong { of_target: false, reference: reference(), at: AT }, ["431"]),
         page!("method", 405, MethodNotAllowed { allow: "GET, HEAD", reference: reference(), at: AT }, ["405"]),
         page!(
             "forged",

@@ -1,0 +1,348 @@
+//! Reads every byte that an origin got, and holds it against what was sent (invariant I1).
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::{Result, bail, ensure};
+use serde_json::Value;
+
+use crate::{
+    Certs,
+    mutants::{Mark, Meaning, Who, marks},
+    raw::{find, unchunk},
+};
+
+/// Names of ours, by which an origin learns who asks and from where.
+const OURS: [&str; 7] = [
+    "access-jwt-assertion",
+    "access-user-email",
+    "cf-access-jwt-assertion",
+    "cf-access-authenticated-user-email",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+];
+/// Names of identities and forwarding facts that only we may tell, however they are spelt.
+const ALIKE: [&str; 9] = [
+    "access-jwt-assertion",
+    "forwarded",
+    "x-real-ip",
+    "x-original-url",
+    "x-rewrite-url",
+    "cf-connecting-ip",
+    "remote-user",
+    "true-client-ip",
+    "access-user-email",
+];
+/// And what others of them begin with.
+const PREFIXES: [&str; 5] = ["cf-access-", "x-access-", "x-forwarded-", "x-auth-request-", "access-user-"];
+
+/// What an origin must have been told.
+#[derive(Clone, Debug)]
+pub struct Audiences {
+    /// Of the application at a host, and of the one at a path of it.
+    pub www: String,
+    /// See [`Audiences::www`].
+    pub admin: String,
+    /// Of the application at the other host.
+    pub app: String,
+}
+
+/// The witness of a run.
+#[derive(Debug)]
+pub struct Witness {
+    certs: Certs,
+    audiences: Audiences,
+    /// The id of the service token.
+    machine: String,
+    /// What was sent.
+    sent: HashMap<Mark, Meaning>,
+    /// What has arrived.
+    seen: HashSet<Mark>,
+    /// By connection of the origin, what is not yet whole; and what was a WebSocket's.
+    pending: HashMap<usize, Pending>,
+    /// Tokens that were looked at before.
+    believed: HashMap<String, Value>,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    bytes: Vec<u8>,
+    /// The head at the beginning was looked at.
+    looked: bool,
+    socket: Option<Mark>,
+}
+
+impl Witness {
+    /// A witness that believes the keys, and knows nothing was sent.
+    pub fn new(certs: Certs, audiences: Audiences, machine: &str) -> Self {
+        Self {
+            certs,
+            audiences,
+            machine: machine.to_owned(),
+            sent: HashMap::new(),
+            seen: HashSet::new(),
+            pending: HashMap::new(),
+            believed: HashMap::new(),
+        }
+    }
+
+    /// Something is about to be sent.
+    pub fn expects(&mut self, mark: Mark, meaning: Meaning) {
+        self.sent.insert(mark, meaning);
+    }
+
+    /// Whether something has arrived.
+    pub fn has_seen(&self, mark: Mark) -> bool {
+        self.seen.contains(&mark)
+    }
+
+    /// Forgets what was sent long ago, and cannot arrive any more.
+    pub fn forget_before(&mut self, number: u64) {
+        self.sent.retain(|(_, n), _| *n >= number);
+        self.seen.retain(|(_, n)| *n >= number);
+    }
+
+    /// Looks at what a connection of the origin has received since the last time.
+    ///
+    /// # Errors
+    /// It is not what may arrive; the message says why.
+    pub fn looks_at(&mut self, connection: usize, more: &[u8]) -> Result<()> {
+        let mut pending = self.pending.remove(&connection).unwrap_or_default();
+        pending.bytes.extend_from_slice(more);
+        let looked = self.look(&mut pending);
+        if !pending.bytes.is_empty() || pending.socket.is_some() {
+            self.pending.insert(connection, pending);
+        }
+        looked
+    }
+
+    fn look(&mut self, pending: &mut Pending) -> Result<()> {
+        loop {
+            if let Some(mark) = pending.socket {
+                let strange = marks(&pending.bytes).into_iter().find(|other| other.1 != mark.1);
+                ensure!(strange.is_none(), "{strange:?} among the bytes of the WebSocket {mark:?}");
+                pending.bytes.clear();
+                return Ok(());
+            }
+            let Some(end) = find(&pending.bytes, b"\r\n\r\n") else { return Ok(()) };
+            let head = pending.bytes[..end].to_vec();
+            let context = || format!("in what an origin got: {}", String::from_utf8_lossy(&head));
+            let parsed = Seen::parse(&head).map_err(|error| error.context(context()))?;
+            if !pending.looked {
+                self.judge(&parsed).map_err(|error| error.context(context()))?;
+                pending.looked = true;
+            }
+            if parsed.all("upgrade").next().is_some() {
+                pending.bytes.drain(..end + 4);
+                pending.socket = Some(parsed.mark);
+                continue;
+            }
+            let body = &pending.bytes[end + 4..];
+            // What of the body is there already is nobody else's, whether the rest comes or not.
+            let of_body = |used: usize| -> Result<()> {
+                let strange = marks(&body[..used]).into_iter().find(|m| m.1 != parsed.mark.1 || parsed.mark.0 != 'c');
+                ensure!(strange.is_none(), "{strange:?} in the body of {:?}", parsed.mark);
+                Ok(())
+            };
+            let used = match parsed.length()? {
+                None => unchunk(body)?.map(|(_, used)| used),
+                Some(length) => Some(length).filter(|length| body.len() >= *length),
+            };
+            of_body(used.unwrap_or(body.len())).map_err(|error| error.context(context()))?;
+            let Some(used) = used else { return Ok(()) };
+            pending.bytes.drain(..end + 4 + used);
+            pending.looked = false;
+        }
+    }
+
+    /// Invariant I1 for one head.
+    fn judge(&mut self, head: &Seen) -> Result<()> {
+        let Some(meaning) = self.sent.get(&head.mark).cloned() else { bail!("nobody asked for this") };
+        ensure!(self.seen.insert(head.mark), "it arrives twice");
+        ensure!(head.method == meaning.method, "the method is not {}", meaning.method);
+        ensure!(head.target == meaning.target, "the target is not {}", meaning.target);
+        let hosts: Vec<_> = head.all("host").collect();
+        let [authority] = hosts[..] else { bail!("{} hosts", hosts.len()) };
+        let host = authority.split(':').next().unwrap_or_default();
+        let allowed = meaning.allowed(host);
+        ensure!(!allowed.is_empty(), "that is nobody's to ask: {meaning:?}");
+        head.is_plain()?;
+        for name in ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"] {
+            ensure!(head.all(name).count() == 1, "not one {name}");
+        }
+        ensure!(head.all("x-forwarded-for").eq(["127.0.0.1"]) && head.all("x-forwarded-proto").eq(["https"]));
+        ensure!(head.all("x-forwarded-host").eq([authority]), "another host is told");
+        let tokens: Vec<_> = head.all("access-jwt-assertion").collect();
+        let claims = match tokens[..] {
+            [] => None,
+            [token] => Some(self.verified(token)?),
+            _ => bail!("{} assertions", tokens.len()),
+        };
+        ensure!(head.all("cf-access-jwt-assertion").eq(tokens.iter().copied()), "two assertions that differ");
+        let emails: Vec<_> = head.all("access-user-email").collect();
+        ensure!(head.all("cf-access-authenticated-user-email").eq(emails.iter().copied()));
+        let about = |who: &Option<Who>| self.is_about(claims.as_ref(), &emails, *who);
+        ensure!(allowed.iter().any(about), "it is said to be of {claims:?} {emails:?}, and may be of {allowed:?}");
+        if let Some(claims) = &claims {
+            let audience = match host {
+                crate::mutants::APP => &self.audiences.app,
+                _ if meaning.is_admin() => &self.audiences.admin,
+                _ => &self.audiences.www,
+            };
+            ensure!(claims["aud"] == audience.as_str() || claims["aud"][0] == audience.as_str(), "another audience");
+        }
+        Ok(())
+    }
+
+    fn verified(&mut self, token: &str) -> Result<Value> {
+        if let Some(claims) = self.believed.get(token) {
+            return Ok(claims.clone());
+        }
+        let claims = self.certs.verify(token)?;
+        self.believed.insert(token.to_owned(), claims.clone());
+        Ok(claims)
+    }
+
+    fn is_about(&self, claims: Option<&Value>, emails: &[&str], who: Option<Who>) -> bool {
+        let email = match who {
+            None => return claims.is_none() && emails.is_empty(),
+            Some(Who::Machine) => {
+                let is_it =
+                    |claims: &Value| claims["common_name"] == self.machine.as_str() && claims.get("email").is_none();
+                return claims.is_some_and(is_it) && emails.is_empty();
+            }
+            Some(Who::Ann) => ANN,
+            Some(Who::Boss | Who::BossAtApp) => BOSS,
+        };
+        claims.is_some_and(|claims| claims["email"] == email) && emails == [email]
+    }
+}
+
+/// Whom the staff policy admits.
+pub const ANN: &str = "ann@example.test";
+/// Whom everything admits.
+pub const BOSS: &str = "boss@example.test";
+
+/// A head at an origin, read without any leniency.
+struct Seen {
+    mark: Mark,
+    method: String,
+    target: String,
+    fields: Vec<(String, String)>,
+}
+
+impl Seen {
+    fn parse(head: &[u8]) -> Result<Self> {
+        let of_head = marks(head);
+        let Some(mark) = of_head.first().copied() else { bail!("a request without a mark") };
+        ensure!(of_head.iter().all(|other| *other == mark), "marks of several: {of_head:?}");
+        let text = String::from_utf8_lossy(head);
+        let mut lines = text.split("\r\n");
+        let words: Vec<_> = lines.next().unwrap_or_default().split(' ').collect();
+        let [method, target, "HTTP/1.1"] = words[..] else { bail!("no request line") };
+        let mut fields = Vec::new();
+        for line in lines {
+            ensure!(!line.contains(['\r', '\n', '\0']), "a line that is several");
+            let Some((name, value)) = line.split_once(':') else { bail!("no field: {line}") };
+            ensure!(!name.is_empty() && !name.contains([' ', '\t']), "no name: {line}");
+            let name = name.to_ascii_lowercase();
+            let mut cookies = value.split(';').filter(|_| name == "cookie").filter_map(|pair| pair.split('=').next());
+            let is_ours = |cookie: &str| ["__host-access", "__host-access-login"].contains(&cookie.trim());
+            ensure!(!cookies.any(|cookie| is_ours(&cookie.to_ascii_lowercase())), "a cookie of ours: {value}");
+            fields.push((name, value.trim().to_owned()));
+        }
+        Ok(Self { mark, method: method.into(), target: target.into(), fields })
+    }
+
+    fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.fields.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// No name that could be taken for one of ours, none that concerns a connection, and one framing.
+    fn is_plain(&self) -> Result<()> {
+        for (name, _) in &self.fields {
+            let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+            let is_alike = ALIKE.contains(&plain.as_str()) || PREFIXES.iter().any(|prefix| plain.starts_with(prefix));
+            ensure!(!is_alike || OURS.contains(&name.as_str()), "{name} could be taken for ours");
+            let of_hop = ["te", "trailer", "keep-alive", "proxy-connection", "proxy-authorization", "http2-settings"];
+            ensure!(!of_hop.contains(&plain.as_str()), "{name} is for one connection");
+            let frames = ["content-length", "transfer-encoding", "host", "connection", "upgrade"];
+            ensure!(!frames.contains(&plain.as_str()) || plain == *name, "{name} could frame");
+        }
+        let websocket = self.all("upgrade").collect::<Vec<_>>();
+        ensure!(websocket.is_empty() || websocket == ["websocket"], "an upgrade to {websocket:?}");
+        ensure!(self.all("connection").count() == websocket.len(), "a connection's business");
+        self.length().map(|_| ())
+    }
+
+    /// The length of the body; `None` if it is chunked.
+    fn length(&self) -> Result<Option<usize>> {
+        let (lengths, codings): (Vec<_>, Vec<_>) =
+            (self.all("content-length").collect(), self.all("transfer-encoding").collect());
+        match (&lengths[..], &codings[..]) {
+            ([], []) => Ok(Some(0)),
+            ([length], []) => Ok(Some(length.parse()?)),
+            ([], ["chunked"]) => Ok(None),
+            _ => bail!("framed by {lengths:?} and {codings:?}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mutants::{Credentials, OPEN, WWW};
+
+    /// What is said of an origin that got `bytes`, after a request for everybody with the mark `~c1~` was sent.
+    fn said(bytes: &str) -> Result<()> {
+        let credentials = Credentials {
+            cookies: ["a=annsecret", "a=bosssecret", "a=appsecret"].map(str::to_owned),
+            token: ("the-id".into(), "the-secret".into()),
+        };
+        let audiences = Audiences { www: "1".into(), admin: "2".into(), app: "3".into() };
+        let mut witness = Witness::new(Certs::nobodys(), audiences, "the-id");
+        for (mark, host) in [(('c', 1), OPEN), (('c', 2), OPEN), (('c', 3), WWW)] {
+            let request = format!("POST /x?~c{}~ HTTP/1.1\r\nHost: {host}\r\nCookie: a=annsecret\r\n\r\n", mark.1);
+            witness.expects(mark, Meaning::of(request.as_bytes(), &credentials));
+        }
+        // In two pieces, as bytes may come.
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        witness.looks_at(0, first.as_bytes())?;
+        witness.looks_at(0, second.as_bytes())
+    }
+
+    #[test]
+    fn the_witness_takes_what_may_arrive_and_nothing_else() {
+        let told = format!(
+            "Host: {OPEN}\r\nx-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: https\r\nx-forwarded-host: {OPEN}\r\n"
+        );
+        let one = format!("POST /x?~c1~ HTTP/1.1\r\n{told}Content-Length: 4\r\n\r\n~c1~");
+        let two = format!("POST /x?~c2~ HTTP/1.1\r\n{told}Transfer-Encoding: chunked\r\n\r\n4\r\n~s2~\r\n0\r\n\r\n");
+        for good in [one.clone(), format!("{one}{two}"), format!("{two}{one}"), one[..one.len() - 2].to_owned()] {
+            said(&good).unwrap_or_else(|error| panic!("{error:#}"));
+        }
+        let at_www = one.replace("~c1~", "~c3~").replace(OPEN, WWW);
+        for bad in [
+            format!("{one}{one}"),
+            one.replace("~c1~", "~s1~"),
+            one.replace("~c1~", "~c4~"),
+            one.replace("?~c1~", ""),
+            one.replace("\r\n\r\n~c1~", "\r\n\r\n~c2~"),
+            one.replace("POST", "GET"),
+            one.replace("/x?", "/y?"),
+            one.replace("Host: db", "Host: www"),
+            one.replacen("Host", "Host: db.example.test\r\nHost", 1),
+            one.replace("Content-Length", "Transfer-Encoding: chunked\r\nContent-Length"),
+            one.replace("Content-Length", "Connection: close\r\nContent-Length"),
+            one.replace("Content-Length", "Content_Length: 5\r\nContent-Length"),
+            one.replace("Content-Length", "X_Forwarded.User: x\r\nContent-Length"),
+            one.replace("Content-Length", "access-user-email: boss@example.test\r\nContent-Length"),
+            one.replace("Content-Length", "access-jwt-assertion: a.b.c\r\nContent-Length"),
+            one.replace("Content-Length", "Cookie: x; __Host-access=y\r\nContent-Length"),
+            one.replace("https", "http"),
+            at_www,
+        ] {
+            assert!(said(&bad).is_err(), "{bad}");
+        }
+    }
+}
