@@ -23,6 +23,7 @@ pub mod connector;
 pub mod echo;
 pub mod edge;
 pub mod firewall;
+pub mod fuzz;
 pub mod github;
 pub mod guide;
 pub mod hostile;
