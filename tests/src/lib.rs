@@ -25,6 +25,7 @@ pub mod edge;
 pub mod evil_connector;
 pub mod firewall;
 pub mod flood;
+pub mod fuzz;
 pub mod gallery;
 pub mod github;
 pub mod guide;

@@ -9,7 +9,7 @@
 //! Nothing is granted by looking, and nothing by a person whom the application's policies do not admit: they are asked when
 //! the page is shown, when it is answered, and when the token is made, for the address from which that is asked.
 
-mod ask;
+pub(crate) mod ask;
 pub(crate) mod descriptor;
 mod device;
 pub(crate) mod endpoint;

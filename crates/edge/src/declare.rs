@@ -38,6 +38,7 @@ use crate::{
     store::{AuditEvent, AuditRecord, CertificateHolder, Declared, Store, StoreError},
 };
 
+pub(crate) use diff::changes;
 pub use diff::{Change, FieldChange, What};
 pub use problem::{Problem, Problems};
 pub use secrets::{Reference, SecretText, Secrets, Source, VALUE_MAX, VALUES_MAX, references};
@@ -118,7 +119,7 @@ pub async fn apply(store: &dyn Store, request: &Request, ground: &Ground<'_>) ->
         let (revision, before) = store.declared().await?;
         let plan = plan::plan(&file, &before, ground, request, &mut crate::random::<32>).map_err(refuse)?;
         let warnings = serve(revision, &plan.after, ground).map_err(|problem| refuse(vec![file.locate(problem)]))?;
-        let changes = diff::changes(&before, &plan.after);
+        let changes = changes(&before, &plan.after);
         let mut report = Report { changes, warnings, notes: plan.notes, dry_run: request.dry_run, revision: None };
         if request.dry_run || report.changes.is_empty() {
             return Ok(report);
@@ -154,7 +155,21 @@ pub async fn preview(store: &dyn Store, request: &Request, ground: &Ground<'_>) 
 pub async fn export(store: &dyn Store) -> Result<String, StoreError> {
     let (_, declared) = store.declared().await?;
     let corrupt = |error: fmt::Error| StoreError::Corrupt { what: "the configuration", reason: error.to_string() };
-    yaml::write(&view::File::of(&declared)).map_err(corrupt)
+    written(&declared).map_err(corrupt)
+}
+
+/// What would be declared after a file, where `before` is; nothing is read or written but what is given.
+pub(crate) fn laid(request: &Request, before: &Declared, ground: &Ground<'_>) -> Result<Declared, Problems> {
+    let refuse = |problems| Problems::new(&request.file, problems);
+    let file = read::file(&request.text).map_err(refuse)?;
+    let plan = plan::plan(&file, before, ground, request, &mut crate::random::<32>).map_err(refuse)?;
+    serve(Revision::default(), &plan.after, ground).map_err(|problem| refuse(vec![file.locate(problem)]))?;
+    Ok(plan.after)
+}
+
+/// The file that declares this; see [`export`].
+pub(crate) fn written(declared: &Declared) -> Result<String, fmt::Error> {
+    yaml::write(&view::File::of(declared))
 }
 
 /// Whether what is stored can be served; answers with what an administrator should look at twice.

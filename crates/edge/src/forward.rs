@@ -1,7 +1,7 @@
 //! An admitted request on its way to the service, and the answer on its way back.
 
 mod body;
-mod head;
+pub(crate) mod head;
 mod informational;
 mod loops;
 mod pace;

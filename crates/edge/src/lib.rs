@@ -17,6 +17,8 @@ pub mod enroll;
 pub mod evaluations;
 mod forward;
 mod front;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gate;
 pub mod holder;
 pub mod identity;

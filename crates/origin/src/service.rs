@@ -109,11 +109,11 @@ impl FromStr for Service {
         if web.is_none() && port.is_none() {
             return Err(ServiceError::Scheme { scheme: scheme.to_owned() });
         }
-        let url = Url::parse(text).map_err(|error| ServiceError::Url { text: owned(), reason: error.to_string() })?;
-        if !url.username().is_empty() || url.password().is_some() {
-            // Not echoed: it holds a password.
+        // Before anything else is said about the address: what stands before an `@` is not echoed, it holds a password.
+        if text.contains('@') {
             return Err(ServiceError::Userinfo);
         }
+        let url = Url::parse(text).map_err(|error| ServiceError::Url { text: owned(), reason: error.to_string() })?;
         if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
             return Err(ServiceError::Beyond { text: owned() });
         }
@@ -326,6 +326,8 @@ mod tests {
             ("http://localhost:3000/path", "untouched"),
             ("http://localhost:3000?q", "untouched"),
             ("http://u:secret@localhost", "no password"),
+            ("http://u:secret@localhost:99999", "no password"),
+            ("tcp://u:secret@", "no password"),
             ("http://", "not a service address"),
             ("http://a b", "not a service address"),
             ("http://localhost:99999", "not a service address"),

@@ -76,7 +76,7 @@ impl FromStr for Destination {
             Some(inner) => Host::Address(IpAddr::V6(inner.parse().map_err(|_| DestinationError)?).to_canonical()),
             None => match host.parse::<Ipv4Addr>() {
                 Ok(address) => Host::Address(address.into()),
-                Err(_) => Host::Name(name(host)?),
+                Err(_) => Host::Name(Hostname::parse(host).map_err(|_| DestinationError)?),
             },
         };
         Ok(Self { host, port })
@@ -86,14 +86,6 @@ impl FromStr for Destination {
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
-}
-
-fn name(text: &str) -> Result<Hostname, DestinationError> {
-    let name = Hostname::parse(text).map_err(|_| DestinationError)?;
-    let last = name.as_str().rsplit('.').next().unwrap_or_default();
-    let number = last.bytes().all(|b| b.is_ascii_digit())
-        || last.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()));
-    if number { Err(DestinationError) } else { Ok(name) }
 }
 
 impl fmt::Display for Destination {

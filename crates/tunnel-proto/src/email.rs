@@ -56,7 +56,12 @@ impl FromStr for EmailAddress {
         }
         let domain = Hostname::parse(domain).map_err(|_| EmailError)?;
         let local = local.to_ascii_lowercase();
-        Ok(Self { at: local.len(), text: format!("{local}@{domain}").into() })
+        let canonical = format!("{local}@{domain}");
+        // A domain grows when it becomes ASCII, and what is stored or sent must be read again.
+        if canonical.len() > EMAIL_MAX {
+            return Err(EmailError);
+        }
+        Ok(Self { at: local.len(), text: canonical.into() })
     }
 }
 

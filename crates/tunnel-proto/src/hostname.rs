@@ -30,7 +30,7 @@ impl Hostname {
         }
         name.split('.').try_for_each(check_label)?;
         let top = name.rsplit('.').next().unwrap_or_default();
-        if top.bytes().all(|b| b.is_ascii_digit()) {
+        if reads_as_number(top) {
             return Err(HostnameError::Address);
         }
         Ok(Self(name.into()))
@@ -55,6 +55,13 @@ impl Hostname {
     pub fn child(&self, label: &str) -> Result<Self, HostnameError> {
         Self::parse(&format!("{label}.{self}"))
     }
+}
+
+/// Whether a name that ends so is an IPv4 address to browsers and resolvers (WHATWG URL, "ends in a number"): `0x7f000001`
+/// and `127.0x1` lead to this machine, like `2130706433`.
+fn reads_as_number(label: &str) -> bool {
+    let hexadecimal = |rest: &str| rest.bytes().all(|b| b.is_ascii_hexdigit());
+    label.bytes().all(|b| b.is_ascii_digit()) || label.strip_prefix("0x").is_some_and(hexadecimal)
 }
 
 fn check_label(label: &str) -> Result<(), HostnameError> {
@@ -237,5 +244,21 @@ impl fmt::Display for HostPattern {
 impl fmt::Debug for HostPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // H2
+    #[test]
+    fn what_reads_like_an_address_is_no_hostname() {
+        for text in ["127.0.0.1", "2130706433", "0x7f000001", "0X7F.1", "127.0x1", "a.0x", "1.0xg.7"] {
+            assert_eq!(Hostname::parse(text), Err(HostnameError::Address), "{text}");
+        }
+        for text in ["0x7f000001.example", "0xg", "x0x1", "7.0xyz", "1e1"] {
+            assert!(Hostname::parse(text).is_ok(), "{text}");
+        }
     }
 }

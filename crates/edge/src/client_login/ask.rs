@@ -104,7 +104,7 @@ impl Asked {
 }
 
 /// Whether `uri` is `http://127.0.0.1:PORT/RANDOM` or `http://[::1]:PORT/RANDOM`, spelled exactly so.
-pub(super) fn is_loopback(uri: &str) -> bool {
+pub(crate) fn is_loopback(uri: &str) -> bool {
     let rest = uri.strip_prefix("http://127.0.0.1:").or_else(|| uri.strip_prefix("http://[::1]:"));
     let Some((port, path)) = rest.and_then(|rest| rest.split_once('/')) else { return false };
     let digits = !port.starts_with('0') && port.bytes().all(|b| b.is_ascii_digit());

@@ -98,7 +98,7 @@ type Thing = (String, Vec<(&'static str, Said)>);
 const MEMBERS_MAX: usize = 10;
 
 /// What changes from one declaration to the other.
-pub(super) fn changes(before: &Declared, after: &Declared) -> Vec<Change> {
+pub(crate) fn changes(before: &Declared, after: &Declared) -> Vec<Change> {
     let mut changes: Vec<Change> = Vec::new();
     // What of login methods is no field of the file: their place, and that a secret is another one.
     for (name, field) in moved(before, after).into_iter().chain(secrets(before, after)) {

@@ -68,7 +68,7 @@ fn listed(headers: &HeaderMap) -> Vec<String> {
 }
 
 /// What of a request's headers goes on to the origin, before our own are set.
-pub(super) fn request(headers: &HeaderMap) -> HeaderMap {
+pub(crate) fn request(headers: &HeaderMap) -> HeaderMap {
     let listed = listed(headers);
     let mut out = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
@@ -111,7 +111,7 @@ fn is_ours(cookie: &[u8]) -> bool {
 }
 
 /// What of an origin's answer goes on to the visitor.
-pub(super) fn response(headers: &HeaderMap) -> HeaderMap {
+pub(crate) fn response(headers: &HeaderMap) -> HeaderMap {
     let listed = listed(headers);
     let mut out = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {

@@ -81,3 +81,13 @@ fn an_exact_address_is_compared_without_case_and_without_anything_else() {
         assert!(!admits("email:ann@corp.com", other, "192.0.2.1"), "{other}");
     }
 }
+
+// O5
+#[test]
+fn an_address_that_grows_too_long_in_its_one_form_is_no_address() {
+    let long = |labels: usize| format!("{}@{}example", "a".repeat(64), "\u{436}.".repeat(labels));
+    assert!(long(30).len() < 254);
+    assert!(long(30).parse::<EmailAddress>().is_err(), "it could not be read again");
+    let short: EmailAddress = long(20).parse().expect("an address");
+    assert_eq!(short.as_str().parse(), Ok(short.clone()));
+}
