@@ -15,10 +15,12 @@ use tunnel_proto::identity::{CaError, TlsError, link_server_config};
 
 use crate::{
     Clock, Config, State,
+    acme::{self, AcmeError},
     assertions::Assertions,
     audit::Audit,
+    certificates::{Certificates, Source},
     clock::ClockWatch,
-    config::{Smtp, Tls},
+    config::Smtp,
     connectors,
     countries::{Countries, CountriesError},
     evaluations::Evaluations,
@@ -95,10 +97,10 @@ impl Edge {
         let countries = Countries::load(config.country_file.as_deref())?;
         let sessions = Sessions::load(store.clone(), clock.now()).await?;
         let revoked: HashSet<String> = store.revoked_serials(clock.now()).await?.into_iter().collect();
-        let files = match &config.tls {
-            Tls::Files(files) => Some(Arc::new(tls::Files::load(files)?)),
-            Tls::Internal => None,
-        };
+        let certificates = Certificates::load(&config, clock.clone())?;
+        if let Some(acme) = certificates.acme() {
+            acme.serve(&store.visitor_certificates().await?, &keys, clock.now());
+        }
         let fixed = Arc::new(tls::Fixed::new(&ca, &config.login_host, clock.now())?);
         let link_tls = Arc::new(link_server_config(&ca, fixed.clone())?);
         let mail = mail_config(&config, &snapshot, screen)?;
@@ -136,6 +138,7 @@ impl Edge {
             pool: Arc::default(),
             countries,
             audit,
+            certificates,
             mail,
             pins,
             providers: Providers::default(),
@@ -145,16 +148,14 @@ impl Edge {
         });
         told.set(Arc::downgrade(&state)).ok();
         state.end_unvouched().await;
-        let visitors: Arc<dyn rustls::server::ResolvesServerCert> = match files {
-            Some(files) => files,
-            None => Arc::new(tls::Internal::new(Arc::downgrade(&state))),
-        };
+        let visitors = state.certificates.resolver(Arc::downgrade(&state));
         let access = Arc::new(tls::for_access(visitors.clone()).map_err(StartError::Tls)?);
         let visitors = Arc::new(tls::for_visitors(visitors).map_err(StartError::Tls)?);
+        let challenges = state.certificates.challenges().map_err(StartError::Tls)?;
         let connections = Connections::new(state.clone());
         let addresses = |listeners: &[TcpListener]| listeners.iter().filter_map(|one| one.local_addr().ok()).collect();
         let (listening, plain_addresses) = (addresses(&listeners), addresses(&plain));
-        let everything = Takes::Everything { visitors, links: link_tls.clone(), access };
+        let everything = Takes::Everything { visitors, links: link_tls.clone(), access, challenges };
         let mut tasks = Vec::new();
         let all = listeners
             .into_iter()
@@ -167,6 +168,11 @@ impl Edge {
         tasks.push(tokio::spawn(sweep(Arc::downgrade(&state), fixed)));
         tasks.push(tokio::spawn(follow_revoked(Arc::downgrade(&state))));
         tasks.push(tokio::spawn(revalidate(Arc::downgrade(&state))));
+        match &state.certificates.0 {
+            Source::Internal => {}
+            Source::Files(files) => tasks.push(tokio::spawn(tls::watch(files.clone(), state.clock.clone()))),
+            Source::Acme(acme) => tasks.push(tokio::spawn(acme::run(Arc::downgrade(&state), acme.clone()))),
+        }
         let worker = PinWorker::start(jobs, Arc::downgrade(&state));
         let socket = socket.serve(Arc::new(Office::new(state.clone())));
         Ok(Self { state, connections, socket: Some(socket), listening, plain: plain_addresses, tasks, _pins: worker })
@@ -223,9 +229,7 @@ impl Drop for Edge {
 
 /// Reads every file that a configuration names, as [`Edge::start`] will: certificates, the mail server's password and CA.
 pub fn check_files(config: &Config) -> Result<(), StartError> {
-    if let Tls::Files(files) = &config.tls {
-        tls::Files::load(files)?;
-    }
+    Certificates::load(config, Clock::System)?;
     Countries::load(config.country_file.as_deref())?;
     config.smtp.as_ref().map_or(Ok(()), |smtp| smtp_delivery(smtp).map(drop))
 }
@@ -418,6 +422,9 @@ pub enum StartError {
     /// A certificate from a file.
     #[error("`tls.files`: {0}")]
     Certificate(#[from] CertificateError),
+    /// What ordering certificates needs.
+    #[error(transparent)]
+    Acme(#[from] AcmeError),
     /// The edge's own certificate.
     #[error("the edge's own certificate cannot be made: {0}")]
     Ca(#[from] CaError),

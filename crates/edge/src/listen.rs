@@ -29,10 +29,15 @@ use tokio_util::{
     sync::CancellationToken,
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
-use tunnel_proto::identity::{ALPN_ACCESS, ALPN_LINK};
+use tunnel_proto::{
+    Hostname,
+    identity::{ALPN_ACCESS, ALPN_LINK},
+};
 
 use crate::{
-    State, clients, connectors,
+    State,
+    acme::{ALPN_CHALLENGE, Acme},
+    clients, connectors,
     front::{self, Door},
 };
 
@@ -81,9 +86,19 @@ pub(crate) enum Takes {
         links: Arc<ServerConfig>,
         /// For links of access clients.
         access: Arc<ServerConfig>,
+        /// Where certificates come by ACME.
+        challenges: Option<Challenges>,
     },
     /// Links only.
     Links(Arc<ServerConfig>),
+}
+
+/// What handshakes need where certificates come by ACME.
+#[derive(Clone)]
+pub(crate) struct Challenges {
+    pub(crate) acme: Arc<Acme>,
+    /// For authorities that make sure that a name is ours.
+    pub(crate) tls: Arc<ServerConfig>,
 }
 
 /// What all connections share.
@@ -224,10 +239,15 @@ impl Connections {
                     connectors::serve(self.state, tls, peer).await;
                 }
             }
-            Takes::Everything { visitors, links, access } => {
-                let Some(tls) = handshake(socket, Some((visitors, access)), links).await else { return };
+            Takes::Everything { visitors, links, access, challenges } => {
+                let public = Some((visitors, access, challenges));
+                let Some(tls) = handshake(socket, public, links).await else { return };
                 drop(handshaking);
                 let speaks = tls.get_ref().1.alpn_protocol();
+                // The authority has seen what it wanted to (RFC 8737 §3).
+                if speaks == Some(ALPN_CHALLENGE) {
+                    return;
+                }
                 if speaks == Some(ALPN_LINK) {
                     return connectors::serve(self.state, tls, peer).await;
                 }
@@ -382,23 +402,37 @@ fn builder() -> auto::Builder<TokioExecutor> {
     builder
 }
 
+/// The configurations for who is not a link of a connector: visitors, access clients, authorities.
+type Public = (Arc<ServerConfig>, Arc<ServerConfig>, Option<Challenges>);
+
 /// The TLS handshake: with the configuration for links when the client offers to speak one, with that for access clients
-/// when it offers that, else with that for visitors. `None` when it fails, takes too long, or is none.
+/// when it offers that, with that for authorities when it offers that and nothing else, else with that for visitors. `None`
+/// when it fails, takes too long, or is none.
 async fn handshake(
     socket: TcpStream,
-    public: Option<(Arc<ServerConfig>, Arc<ServerConfig>)>,
+    public: Option<Public>,
     links: Arc<ServerConfig>,
 ) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
     let shake = async {
         let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await?;
-        let hello = start.client_hello();
-        let offers = |name: &[u8]| hello.alpn().is_some_and(|mut offered| offered.any(|one| one == name));
-        let config = match public {
-            _ if offers(ALPN_LINK) => links,
-            Some((_, access)) if offers(ALPN_ACCESS) => access,
-            Some((visitors, _)) => visitors,
-            None => return Err(io::Error::other("not a link")),
+        let (config, early) = {
+            let hello = start.client_hello();
+            let offers = |name: &[u8]| hello.alpn().is_some_and(|mut offered| offered.any(|one| one == name));
+            let only = |name: &[u8]| hello.alpn().is_some_and(|mut offered| offered.all(|one| one == name));
+            match public {
+                _ if offers(ALPN_LINK) => (links, None),
+                Some((_, access, challenges)) if offers(ALPN_ACCESS) => (access, challenges),
+                Some((.., Some(challenges))) if only(ALPN_CHALLENGE) => (challenges.tls, None),
+                Some((visitors, _, challenges)) => (visitors, challenges),
+                None => return Err(io::Error::other("not a link")),
+            }
         };
+        if let Some(Challenges { acme, .. }) = early {
+            let host = start.client_hello().server_name().and_then(|name| Hostname::parse(name).ok());
+            if let Some(host) = host {
+                acme.ready(&host).await;
+            }
+        }
         start.into_stream(config).await
     };
     match tokio::time::timeout(HANDSHAKE_TIME, shake).await {

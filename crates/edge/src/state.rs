@@ -11,6 +11,7 @@ use crate::{
     Clock, Config,
     assertions::Assertions,
     audit::Audit,
+    certificates::Certificates,
     countries::Countries,
     evaluations::Evaluations,
     gate::{Decisions, Gate},
@@ -64,6 +65,8 @@ pub struct State {
     pub countries: Countries,
     /// The append-only record.
     pub audit: Audit,
+    /// What visitors are shown.
+    pub certificates: Certificates,
     /// Outgoing mail.
     pub mail: Mailer,
     /// Codes that were asked for.

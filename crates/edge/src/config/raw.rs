@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tunnel_proto::{EmailAddress, Hostname, Name};
 use url::Url;
 
-use super::{CertificateFiles, Config, RESPONSE_TIMEOUT, RESPONSE_TIMEOUT_MAX, Smtp, Tls};
+use super::{CertificateFiles, Config, RESPONSE_TIMEOUT, RESPONSE_TIMEOUT_MAX, Smtp, Tls, acme::RawAcme};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -56,7 +56,8 @@ struct RawTls {
     mode: String,
     #[serde(default)]
     files: Vec<RawFiles>,
-    email: Option<String>,
+    email: Option<EmailAddress>,
+    acme: Option<RawAcme>,
 }
 
 #[derive(Deserialize)]
@@ -90,7 +91,7 @@ fn https() -> Vec<SocketAddr> {
 }
 
 /// Every key there is, for the suggestion.
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 34] = [
     "zone",
     "listen",
     "http_listen",
@@ -114,9 +115,20 @@ const KEYS: [&str; 23] = [
     "emails",
     "login_methods",
     "email",
+    "acme",
+    "directory",
+    "challenge",
+    "dns",
+    "server",
+    "key_name",
+    "key_file",
+    "hook",
+    "wait",
+    "external_account",
+    "key_id",
 ];
 
-type Invalid = (&'static str, String);
+pub(super) type Invalid = (&'static str, String);
 
 impl RawConfig {
     pub(super) fn parse(text: &str) -> Result<Self, ((usize, usize), String)> {
@@ -152,6 +164,7 @@ impl RawConfig {
         };
         let data_dir = data_dir.or(self.data_dir);
         let data_dir = data_dir.ok_or(("data_dir", "missing: name a directory, or give `--data-dir`".to_owned()))?;
+        let tls = self.tls.check(&self.zone, !self.http_listen.is_empty())?;
         Ok(Config {
             zone: self.zone,
             login_host,
@@ -161,7 +174,7 @@ impl RawConfig {
             tunnel_listen: self.tunnel_listen,
             trusted_proxies: self.trusted_proxies.into_iter().map(|network| network.0).collect(),
             data_dir,
-            tls: self.tls.check()?,
+            tls,
             smtp: self.smtp.map(RawSmtp::check).transpose()?,
             administrators: self.admin.emails,
             administrator_methods: self.admin.login_methods,
@@ -172,9 +185,15 @@ impl RawConfig {
 }
 
 impl RawTls {
-    fn check(self) -> Result<Tls, Invalid> {
-        match self.mode.as_str() {
-            "internal" if !self.files.is_empty() => Err(("tls.files", "only with `mode = \"files\"`".to_owned())),
+    fn check(self, zone: &Hostname, plain: bool) -> Result<Tls, Invalid> {
+        let mode = self.mode.as_str();
+        if mode != "files" && !self.files.is_empty() {
+            return Err(("tls.files", "only with `mode = \"files\"`".to_owned()));
+        }
+        if mode != "acme" && self.acme.is_some() {
+            return Err(("tls.acme", "only with `mode = \"acme\"`".to_owned()));
+        }
+        match mode {
             "internal" => Ok(Tls::Internal),
             "files" if self.files.is_empty() => {
                 Err(("tls.files", "missing: add `[[tls.files]]` with `cert` and `key`".to_owned()))
@@ -184,13 +203,10 @@ impl RawTls {
                 Ok(Tls::Files(self.files.into_iter().map(pair).collect()))
             }
             "acme" => {
-                drop(self.email);
-                Err((
-                    "tls.mode",
-                    "`acme` is not built yet; use `files`, or `internal` for the edge's own CA".to_owned(),
-                ))
+                let acme = self.acme.unwrap_or_default().check(self.email, zone, plain)?;
+                Ok(Tls::Acme(Box::new(acme)))
             }
-            other => Err(("tls.mode", format!("`{other}` is not a mode; use `internal` or `files`"))),
+            other => Err(("tls.mode", format!("`{other}` is not a mode; use `acme`, `files` or `internal`"))),
         }
     }
 }

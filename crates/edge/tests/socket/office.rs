@@ -8,7 +8,7 @@ use tunnel_edge::{
     declare::{Report, Request},
     keys::KeyState,
     socket::{
-        Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain,
+        Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CertificateStatus, CreateServiceToken, Explain,
         Explained, Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus, LoginTestBegun, LoginTestQuery,
         LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked,
         PasskeyStatus, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay, Replayed,
@@ -244,6 +244,10 @@ impl Administration for Office {
     async fn delete_service_token(&self, request: NamedServiceToken) -> Answer<()> {
         self.note(&request);
         Ok(())
+    }
+
+    async fn certificates(&self) -> Answer<Vec<CertificateStatus>> {
+        Ok(vec![])
     }
 
     async fn keys(&self) -> Answer<Vec<KeyStatus>> {
