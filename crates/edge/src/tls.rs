@@ -27,8 +27,7 @@ use x509_parser::{extensions::GeneralName, parse_x509_certificate};
 
 use crate::{State, acme::ALPN_CHALLENGE};
 
-pub use files::CertificateError;
-pub(crate) use files::{Files, watch};
+pub(crate) use files::{CertificateError, Files, watch};
 
 /// Certificates of the internal CA that are kept ready.
 const READY_MAX: u64 = 4096;

@@ -24,7 +24,9 @@ pub(super) async fn perform(command: CertificateCommand, office: &dyn Administra
 
 fn words(certificates: &[CertificateStatus]) -> String {
     if certificates.is_empty() {
-        return "There are none; the edge's own CA makes them when they are asked for.".to_owned();
+        return "There are none to list. The edge's own CA makes certificates when they are asked for; those from files are \
+                listed while the edge runs."
+            .to_owned();
     }
     let rows = certificates.iter().map(|one| {
         let names: Vec<_> = one.names.iter().map(HostPattern::as_str).collect();

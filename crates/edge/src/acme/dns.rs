@@ -60,9 +60,9 @@ impl Records {
             By::Hook { program, arguments } => {
                 let mut command = Command::new(program);
                 command.args(arguments).args([deed.as_str(), name, value]);
-                run(command, HOOK_PATIENCE).await.map_err(|error| {
-                    format!("`{}` {} {name}: {error}", program.display(), deed.as_str())
-                })
+                run(command, HOOK_PATIENCE)
+                    .await
+                    .map_err(|error| format!("`{}` {} {name}: {error}", program.display(), deed.as_str()))
             }
         }
     }
@@ -120,7 +120,8 @@ mod tests {
     async fn what_a_program_complains_about_is_told_and_it_may_not_take_for_ever() {
         let error = run(sh("echo 'no such zone' >&2; exit 3"), HOOK_PATIENCE).await.unwrap_err();
         assert!(error.contains('3') && error.contains("no such zone"), "{error}");
-        let talkative = "i=0; while [ $i -lt 5000 ]; do echo 'far too many words of this kind' >&2; i=$((i+1)); done; exit 1";
+        let talkative =
+            "i=0; while [ $i -lt 5000 ]; do echo 'far too many words of this kind' >&2; i=$((i+1)); done; exit 1";
         let error = run(sh(talkative), HOOK_PATIENCE).await.unwrap_err();
         assert!(error.len() < 2000, "{}", error.len());
         let error = run(sh("exec sleep 600"), Duration::from_millis(50)).await.unwrap_err();

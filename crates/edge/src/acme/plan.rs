@@ -49,13 +49,13 @@ impl Acme {
     pub(super) fn wishes<'a>(&self, hosts: impl Iterator<Item = &'a HostPattern>) -> Wishes {
         let login_host = HostPattern::from(self.login_host.clone());
         let mut wishes = Wishes::default();
-        for host in std::iter::once(&login_host).chain(hosts) {
-            match self.wish(host) {
+        for host in std::iter::once(login_host).chain(hosts.cloned()) {
+            match self.wish(&host) {
                 Some(wish) if wishes.wanted.len() < CERTIFICATES_MAX || wishes.wanted.contains_key(&wish.name) => {
                     wishes.wanted.insert(wish.name.clone(), wish);
                 }
                 _ => {
-                    wishes.beyond.insert(host.clone());
+                    wishes.beyond.insert(host);
                 }
             }
         }
@@ -126,8 +126,7 @@ pub(crate) fn renews(name: &HostPattern, issued: UnixTime, expires: UnixTime, su
 /// From when a certificate may be ordered.
 pub(super) fn due(stored: Option<&VisitorCertificate>, suggested: Option<UnixTime>) -> UnixTime {
     let Some(stored) = stored else { return UnixTime(0) };
-    let renewed =
-        |held: &HeldCertificate| renews(&stored.name, held.issued, held.expires, suggested);
+    let renewed = |held: &HeldCertificate| renews(&stored.name, held.issued, held.expires, suggested);
     stored.held.as_ref().map_or(UnixTime(0), renewed).max(stored.next).max(stored.claimed)
 }
 
@@ -213,10 +212,13 @@ mod tests {
         );
         assert!(beyond.is_empty());
         let all = format!("{MODE}[tls.acme]\nchallenge = \"dns-01\"\n{HOOK}");
-        assert_eq!(wishes(&all, &["other.test", "*x.example.test", "*x.other.test"]), (
-            vec!["*.example.test example.test: dns-01".to_owned(), "other.test: dns-01".to_owned()],
-            vec!["*x.other.test".to_owned()],
-        ));
+        assert_eq!(
+            wishes(&all, &["other.test", "*x.example.test", "*x.other.test"]),
+            (
+                vec!["*.example.test example.test: dns-01".to_owned(), "other.test: dns-01".to_owned()],
+                vec!["*x.other.test".to_owned()],
+            )
+        );
     }
 
     #[test]
@@ -255,12 +257,8 @@ mod tests {
     #[test]
     fn what_failed_or_is_ordered_elsewhere_waits() {
         let name: HostPattern = "www.example.test".parse().unwrap();
-        let held = HeldCertificate {
-            chain: String::new(),
-            sealed: Vec::new(),
-            issued: UnixTime(100),
-            expires: UnixTime(130),
-        };
+        let held =
+            HeldCertificate { chain: String::new(), sealed: Vec::new(), issued: UnixTime(100), expires: UnixTime(130) };
         let one = |held: Option<&HeldCertificate>, next, claimed| VisitorCertificate {
             name: name.clone(),
             held: held.cloned(),

@@ -158,8 +158,7 @@ mod tests {
                 let signer = TSigner::new(key.to_vec(), TsigAlgorithm::HmacSha256, name, FUDGE).unwrap();
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
                 let mac = asked.signature().unwrap().data.mac.clone();
-                let context =
-                    hickory_proto::rr::TSigResponseContext::new(asked.metadata.id, now, signer, mac, None);
+                let context = hickory_proto::rr::TSigResponseContext::new(asked.metadata.id, now, signer, mac, None);
                 let signature = context.sign(&answer.to_vec().unwrap()).unwrap();
                 answer.set_signature(signature);
             }

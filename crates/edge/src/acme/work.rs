@@ -179,14 +179,18 @@ struct Ordering {
 
 impl Ordering {
     fn begin(acme: Arc<Acme>, name: HostPattern) -> Self {
-        acme.ordering.send_modify(|names| drop(names.insert(name.clone())));
+        acme.ordering.send_modify(|names| {
+            names.insert(name.clone());
+        });
         Self { acme, name }
     }
 }
 
 impl Drop for Ordering {
     fn drop(&mut self) {
-        self.acme.ordering.send_modify(|names| drop(names.remove(&self.name)));
+        self.acme.ordering.send_modify(|names| {
+            names.remove(&self.name);
+        });
     }
 }
 
@@ -270,12 +274,7 @@ async fn have(
     Err(last)
 }
 
-async fn keep(
-    state: &State,
-    acme: &Acme,
-    wish: &Wish,
-    held: &HeldCertificate,
-) -> Result<(), crate::store::StoreError> {
+async fn keep(state: &State, acme: &Acme, wish: &Wish, held: &HeldCertificate) -> Result<(), crate::store::StoreError> {
     let authority = acme.settings.directory.host_str().unwrap_or_default();
     let record = AuditRecord {
         actor: Some("edge".to_owned()),

@@ -150,7 +150,10 @@ impl RawAcme {
                 return Err(("tls.acme.challenge", "`http-01` needs `http_listen`; add it, on port 80".to_owned()));
             }
             Some(other) if other != ChallengeKind::Dns01 && dns.is_some() => {
-                let reason = format!("only with `challenge = \"dns-01\"`, or without `challenge`, not with `{}`", other.as_str());
+                let reason = format!(
+                    "only with `challenge = \"dns-01\"`, or without `challenge`, not with `{}`",
+                    other.as_str()
+                );
                 return Err(("tls.acme.dns", reason));
             }
             _ => {}
@@ -229,7 +232,8 @@ mod tests {
         let text = format!(
             "zone = \"example.test\"\ndata_dir = \"/tmp/x\"\nlisten = [\"127.0.0.1:443\"]\n[tls]\nmode = \"acme\"\n{rest}"
         );
-        let config = Config::parse(&text, std::path::Path::new("edge.toml"), None).map_err(|error| error.to_string())?;
+        let config =
+            Config::parse(&text, std::path::Path::new("edge.toml"), None).map_err(|error| error.to_string())?;
         match config.tls {
             Tls::Acme(acme) => Ok(*acme),
             other => Err(format!("{other:?}")),

@@ -16,12 +16,12 @@ use serde::{Serialize, de::DeserializeOwned};
 use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
 
 use super::{
-    Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CertificateStatus, CreateServiceToken, Explain, Explained,
-    Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus, LoginTestBegun, LoginTestQuery, LoginTestResult,
-    NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked, PasskeyStatus,
-    PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay, Replayed, RevokeApplication, RotateKeys,
-    RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink,
-    SocketError, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus,
+    Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CertificateStatus, CreateServiceToken,
+    Explain, Explained, Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus, LoginTestBegun, LoginTestQuery,
+    LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked,
+    PasskeyStatus, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay, Replayed, RevokeApplication,
+    RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded,
+    SetupLink, SocketError, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus,
     WhichSessions, WhosePasskeys, path_in, problem,
 };
 use crate::{

@@ -9,13 +9,13 @@ use async_trait::async_trait;
 use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
 
 use super::{
-    AUDIT_MAX, Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CertificateStatus, CreateServiceToken, Explain,
-    Explained, Exported, InviteUser, KeyStatus, LastLogin, Lock, LoginMethodStatus, LoginTestBegun, LoginTestQuery,
-    LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked,
-    PasskeyStatus, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay, Replayed, RevokeApplication,
-    RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded,
-    SetupLink, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus,
-    WhichSessions, WhosePasskeys, problem,
+    AUDIT_MAX, Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CertificateStatus,
+    CreateServiceToken, Explain, Explained, Exported, InviteUser, KeyStatus, LastLogin, Lock, LoginMethodStatus,
+    LoginTestBegun, LoginTestQuery, LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel,
+    NamedUser, OperatorRevoked, PasskeyStatus, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay,
+    Replayed, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus,
+    SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited,
+    UserRemoved, UserStatus, WhichSessions, WhosePasskeys, problem,
 };
 use crate::{
     Clock, certificates, declare,
