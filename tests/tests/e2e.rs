@@ -5,6 +5,7 @@
 mod e2e {
     mod bad_input;
     mod bytes;
+    mod certificates;
     mod declare;
     mod ends;
     mod enrol;

@@ -111,6 +111,8 @@ fn write_config(place: &TempDir, text: &str) -> PathBuf {
         match &found[1] {
             "data_dir" => fs::create_dir_all(&path).unwrap(),
             "cert" | "key" | "ca_file" => certificate(place.path(), &found[1], &path),
+            // In base64, in either alphabet.
+            "key_file" => fs::write(&path, "c2VjcmV0\n").unwrap(),
             _ => fs::write(&path, "secret\n").unwrap(),
         }
         format!("{} = {path:?}", &found[1])
