@@ -218,16 +218,26 @@ pub enum CertificateError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
     use rcgen::{CertificateParams, KeyPair};
 
     use super::*;
+
+    /// Writes a file with a time of change of its own: the system's may be the same for several milliseconds.
+    fn put(path: &std::path::Path, content: impl AsRef<[u8]>) {
+        static CHANGES: AtomicU64 = AtomicU64::new(0);
+        fs::write(path, content).unwrap();
+        let moment = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + CHANGES.fetch_add(1, Relaxed));
+        fs::File::options().write(true).open(path).unwrap().set_modified(moment).unwrap();
+    }
 
     fn write(files: &CertificateFiles, name: &str, ends: UnixTime) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.not_after = time::OffsetDateTime::from_unix_timestamp(ends.0.cast_signed()).unwrap();
-        fs::write(&files.certificate, params.self_signed(&key).unwrap().pem()).unwrap();
-        fs::write(&files.key, key.serialize_pem()).unwrap();
+        put(&files.certificate, params.self_signed(&key).unwrap().pem());
+        put(&files.key, key.serialize_pem());
     }
 
     fn shows(files: &Files, name: &str) -> bool {
@@ -252,12 +262,12 @@ mod tests {
         assert!(looks(&files).unwrap());
         assert!(shows(&files, "another.example.test") && !shows(&files, "one.example.test"));
         let good = fs::read(&pair.key).unwrap();
-        fs::write(&pair.key, "no key at all").unwrap();
+        put(&pair.key, "no key at all");
         let error = looks(&files).unwrap_err().to_string();
         assert!(error.contains("k.pem"), "{error}");
         assert!(!files.look().unwrap(), "told once");
         assert!(shows(&files, "another.example.test"));
-        fs::write(&pair.key, good).unwrap();
+        put(&pair.key, good);
         assert!(!looks(&files).unwrap(), "the same as before");
         fs::remove_file(&pair.certificate).unwrap();
         assert!(looks(&files).unwrap_err().to_string().contains("c.pem"));
