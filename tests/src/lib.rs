@@ -16,6 +16,7 @@
 pub mod access;
 pub mod access_network;
 pub mod assertion;
+pub mod authority;
 pub mod browser;
 pub mod bytecheck;
 pub mod canary;
@@ -49,6 +50,7 @@ pub mod witness;
 
 pub use access_network::AccessNetwork;
 pub use assertion::Certs;
+pub use authority::{Authority, AuthorityConfig};
 pub use browser::Browser;
 pub use canary::{Canary, Head};
 pub use connector::Connector;

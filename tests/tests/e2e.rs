@@ -7,6 +7,7 @@ mod e2e {
     mod applications;
     mod bad_input;
     mod bytes;
+    mod certificates;
     mod declare;
     mod ends;
     mod enrol;

@@ -1,5 +1,6 @@
 //! `edge admin …`: asks the edge that runs on the data directory; without one, its store, as far as that makes sense.
 
+mod certificate;
 mod keys;
 mod login_method;
 pub(crate) mod output;
@@ -23,6 +24,7 @@ use tunnel_edge::{
 };
 use tunnel_proto::{EmailAddress, Name, OperatorId};
 
+use certificate::CertificateCommand;
 use keys::KeysCommand;
 use login_method::LoginMethodCommand;
 use output::{clean, table, when};
@@ -67,6 +69,9 @@ pub(crate) enum AdminCommand {
     /// What is protected, and the audience of its assertions
     #[command(subcommand)]
     Application(ApplicationCommand),
+    /// Certificates that visitors are shown
+    #[command(subcommand)]
+    Certificate(CertificateCommand),
     /// Keys that sign assertions
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -194,6 +199,7 @@ async fn perform(command: AdminCommand, data_dir: &Path, json: bool) -> Answer<(
         AdminCommand::Audit { limit } => audit(&*office, limit, json).await,
         AdminCommand::ServiceToken(command) => service_token::perform(command, &*office, json).await,
         AdminCommand::Application(ApplicationCommand::List) => applications(&*office, json).await,
+        AdminCommand::Certificate(command) => certificate::perform(command, &*office, json).await,
         AdminCommand::Keys(command) => keys::perform(command, &*office, json).await,
         AdminCommand::LoginMethod(command) => login_method::perform(command, &*office, json).await,
         AdminCommand::User(command) => user::perform(command, &*office, json).await,
@@ -364,6 +370,7 @@ mod tests {
             "audit -n 5",
             "service-token create ci",
             "service-token list",
+            "certificate list",
             "login-method show entra --lang ja",
             "login-method test entra",
             "user invite a@example.com --name A",

@@ -176,7 +176,7 @@ async fn try_check(place: &Place) -> Result<Vec<String>, String> {
 }
 
 /// Prints the CA.
-pub(crate) async fn ca(place: &Place) -> ExitCode {
+pub(crate) async fn ca(place: &Place, json: bool) -> ExitCode {
     let certificate = async {
         let dir = place.data_dir()?;
         if let Some(client) = Client::find(&dir).await.map_err(|error| error.to_string())? {
@@ -191,6 +191,10 @@ pub(crate) async fn ca(place: &Place) -> ExitCode {
         Ok(ca.certificate_pem().to_owned())
     };
     match certificate.await {
+        Ok(certificate) if json => {
+            println!("{}", serde_json::json!({ "certificate": certificate }));
+            ExitCode::SUCCESS
+        }
         Ok(certificate) => {
             print!("{certificate}");
             ExitCode::SUCCESS

@@ -128,7 +128,7 @@ async fn run(cli: Cli) -> ExitCode {
         Command::Check => declare::check(&place, json).await,
         Command::Apply { file, dry_run, prune } => declare::apply(&place, &file, dry_run, prune, json).await,
         Command::Export => declare::export(&place).await,
-        Command::Ca => declare::ca(&place).await,
+        Command::Ca => declare::ca(&place, json).await,
         Command::Admin(command) => match place.data_dir() {
             Ok(dir) => admin::run(command, &dir, json).await,
             Err(error) => failed(&error),

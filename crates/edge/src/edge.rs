@@ -22,10 +22,12 @@ use tunnel_proto::identity::{CaError, TlsError, link_server_config};
 
 use crate::{
     Clock, Config, State,
+    acme::{self, AcmeError},
     assertions::Assertions,
     audit::Audit,
+    certificates::{Certificates, Source},
     clock::ClockWatch,
-    config::{Smtp, Tls},
+    config::Smtp,
     connectors,
     countries::{Countries, CountriesError},
     evaluations::Evaluations,
@@ -132,10 +134,10 @@ impl Edge {
         let look = Look::load(&config.brand)?;
         let sessions = Sessions::load(store.clone(), clock.now()).await?;
         let revoked: HashSet<String> = store.revoked_serials(clock.now()).await?.into_iter().collect();
-        let files = match &config.tls {
-            Tls::Files(files) => Some(Arc::new(tls::Files::load(files)?)),
-            Tls::Internal => None,
-        };
+        let certificates = Certificates::load(&config, clock.clone())?;
+        if let Some(acme) = certificates.acme() {
+            acme.serve(&store.visitor_certificates().await?, &keys, clock.now());
+        }
         let fixed = Arc::new(tls::Fixed::new(&ca, &config.login_host, clock.now())?);
         let link_tls = Arc::new(link_server_config(&ca, fixed.clone())?);
         let mail = mail_config(&config, &snapshot, screen)?;
@@ -178,6 +180,7 @@ impl Edge {
             pool: Arc::default(),
             countries,
             audit,
+            certificates,
             mail,
             pins,
             providers: Providers::default(),
@@ -190,19 +193,17 @@ impl Edge {
         });
         told.set(Arc::downgrade(&state)).ok();
         state.end_unvouched().await;
-        let visitors: Arc<dyn rustls::server::ResolvesServerCert> = match files {
-            Some(files) => files,
-            None => Arc::new(tls::Internal::new(Arc::downgrade(&state))),
-        };
+        let visitors = state.certificates.resolver(Arc::downgrade(&state));
         let access = Arc::new(tls::for_access(visitors.clone()).map_err(StartError::Tls)?);
         let visitors = Arc::new(tls::for_visitors(visitors).map_err(StartError::Tls)?);
         // What the one before wrote while this one got ready.
         state.follow(&mut known).await.map_err(|error| StartError::Follow(error.into()))?;
+        let challenges = state.certificates.challenges().map_err(StartError::Tls)?;
         let connections = Connections::new(state.clone());
         let addresses = |doors: &[Door]| doors.iter().filter_map(|(_, one)| one.local_addr().ok()).collect();
         let (listening, plain_addresses) = (addresses(&listeners), addresses(&plain));
         let doors = [&*listeners, &*plain, &*links_only].concat();
-        let everything = Takes::Everything { visitors, links: link_tls.clone(), access };
+        let everything = Takes::Everything { visitors, links: link_tls.clone(), access, challenges };
         let (mut accepting, mut tasks) = (Vec::new(), Vec::new());
         state.registry.await_arrivals();
         let all = listeners
@@ -220,6 +221,11 @@ impl Edge {
             tokio::spawn(revalidate(Arc::downgrade(&state), rounds.clone())),
             tokio::spawn(follow(Arc::downgrade(&state), known)),
         ];
+        match &state.certificates.0 {
+            Source::Internal => {}
+            Source::Files(files) => tasks.push(tokio::spawn(tls::watch(files.clone(), state.clock.clone()))),
+            Source::Acme(acme) => tasks.push(tokio::spawn(acme::run(Arc::downgrade(&state), acme.clone()))),
+        }
         let worker = PinWorker::start(jobs, Arc::downgrade(&state));
         let socket = socket.serve(Arc::new(Office::new(state.clone())));
         if let Some(predecessor) = predecessor {
@@ -303,9 +309,7 @@ impl Drop for Edge {
 /// Reads every file that a configuration names, as [`Edge::start`] will: certificates, the mail server's password and CA, the
 /// logo.
 pub fn check_files(config: &Config) -> Result<(), StartError> {
-    if let Tls::Files(files) = &config.tls {
-        tls::Files::load(files)?;
-    }
+    Certificates::load(config, Clock::System)?;
     Countries::load(config.country_file.as_deref())?;
     Look::load(&config.brand)?;
     config.smtp.as_ref().map_or(Ok(()), |smtp| smtp_delivery(smtp).map(drop))
@@ -544,6 +548,9 @@ pub enum StartError {
     /// A certificate from a file.
     #[error("`tls.files`: {0}")]
     Certificate(#[from] CertificateError),
+    /// What ordering certificates needs.
+    #[error(transparent)]
+    Acme(#[from] AcmeError),
     /// The edge's own certificate.
     #[error("the edge's own certificate cannot be made: {0}")]
     Ca(#[from] CaError),

@@ -111,6 +111,9 @@ async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) ->
     };
     let visit = visit(state, door, &parts, authority);
     if !door.https && !state.config.quick_start {
+        if let Some(answer) = challenge(state, &visit, &parts) {
+            return answer;
+        }
         return to_https(state, &visit, &parts);
     }
     let snapshot = state.snapshot.load_full();
@@ -282,6 +285,19 @@ fn context(state: &State, parts: &Parts, lang: Lang) -> PageContext {
     context.json = context.grpc || wants_json(&parts.headers);
     context.no_administrator_yet = !state.snapshot.load().has_administrator();
     context
+}
+
+/// What an authority looks for at a host whose certificate is being ordered (RFC 8555 §8.3); nothing for anybody else.
+fn challenge(state: &State, visit: &Visit, parts: &Parts) -> Option<Response> {
+    let acme = state.certificates.acme()?;
+    let get = parts.method == http::Method::GET;
+    let content = acme.answers.file(&visit.host, parts.uri.path()).filter(|_| get)?;
+    let mut response = Response::new(Body::from(content));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Some(response)
 }
 
 /// The plain port of a configured zone: the same address by HTTPS, for hosts that the edge serves.

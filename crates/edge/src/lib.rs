@@ -1,8 +1,10 @@
 //! The edge: terminates TLS, makes every visitor log in, judges by policy, and forwards to connectors.
 
 mod account;
+mod acme;
 mod assertions;
 pub mod audit;
+pub mod certificates;
 mod certs;
 mod change;
 pub mod client_login;

@@ -38,7 +38,13 @@ pub(crate) use self::{
     place::{HeldUp, OneHeldUp, Place},
     sources::{Glitch, Origin},
 };
-use crate::{State, clients, connectors, front::Door, registry::LINKS_MAX};
+use crate::{
+    State,
+    acme::{ALPN_CHALLENGE, Acme},
+    clients, connectors,
+    front::Door,
+    registry::LINKS_MAX,
+};
 
 /// Visitors' connections at a time, over all listeners.
 const CONNECTIONS_MAX: usize = 8192;
@@ -68,9 +74,19 @@ pub(crate) enum Takes {
         links: Arc<ServerConfig>,
         /// For links of access clients.
         access: Arc<ServerConfig>,
+        /// Where certificates come by ACME.
+        challenges: Option<Challenges>,
     },
     /// Links only.
     Links(Arc<ServerConfig>),
+}
+
+/// What handshakes need where certificates come by ACME.
+#[derive(Clone)]
+pub(crate) struct Challenges {
+    pub(crate) acme: Arc<Acme>,
+    /// For authorities that make sure that a name is ours.
+    pub(crate) tls: Arc<ServerConfig>,
 }
 
 /// What all connections share.
@@ -184,10 +200,14 @@ impl Connections {
                     self.link(tls, peer, entering).await;
                 }
             }
-            Takes::Everything { visitors, links, access } => {
-                let shaking = handshake(socket, Some((visitors, access)), links);
+            Takes::Everything { visitors, links, access, challenges } => {
+                let shaking = handshake(socket, Some((visitors, access, challenges)), links);
                 let Some(tls) = entering.tried(shaking).await else { return };
                 let speaks = tls.get_ref().1.alpn_protocol();
+                // The authority has seen what it wanted to (RFC 8737 §3).
+                if speaks == Some(ALPN_CHALLENGE) {
+                    return;
+                }
                 if speaks == Some(ALPN_LINK) {
                     drop(visitor);
                     return self.link(tls, peer, entering).await;

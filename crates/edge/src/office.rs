@@ -13,13 +13,13 @@ use crate::{
     session::Session,
     setup::{self, MadeBy},
     socket::{
-        AUDIT_MAX, Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken,
-        Explain, Explained, Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus, LoginTestBegun,
-        LoginTestQuery, LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser,
-        OperatorRevoked, PasskeyStatus, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay, Replayed,
-        Restarted, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued,
-        ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes, TunnelStatus,
-        UnbanPerson, UserInvited, UserRemoved, UserStatus, WhichSessions, WhosePasskeys, problem,
+        AUDIT_MAX, Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CertificateStatus,
+        CreateServiceToken, Explain, Explained, Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus,
+        LoginTestBegun, LoginTestQuery, LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken,
+        NamedTunnel, NamedUser, OperatorRevoked, PasskeyStatus, PasskeysRemoved, PersonStatus, PolicyTested,
+        RemovePasskeys, Replay, Replayed, Restarted, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel,
+        ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes,
+        TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus, WhichSessions, WhosePasskeys, problem,
     },
     store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord, SessionRecord, Store, StoreError},
     trial,
@@ -242,6 +242,11 @@ impl Administration for Office {
     async fn delete_service_token(&self, request: NamedServiceToken) -> Answer<()> {
         service_tokens::delete(&*self.state.store, &request, self.state.now()).await?;
         self.reload().await
+    }
+
+    async fn certificates(&self) -> Answer<Vec<CertificateStatus>> {
+        let stored = self.state.store.visitor_certificates().await.map_err(failed)?;
+        Ok(self.state.certificates.list(&stored))
     }
 
     async fn keys(&self) -> Answer<Vec<KeyStatus>> {

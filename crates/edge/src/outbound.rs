@@ -1,5 +1,5 @@
 //! Requests that the edge makes itself, to addresses that an administrator declared: OpenID providers, GitHub, external
-//! evaluations. Nothing else of the edge opens a connection to the outside by HTTP.
+//! evaluations, certificate authorities. Nothing else of the edge opens a connection to the outside by HTTP.
 //!
 //! Whoever answers there is not trusted: nobody is led elsewhere by a redirect, an answer is small and soon there or none,
 //! and a name that leads into the edge's own network is refused where it is resolved, unless the declaration says that this
@@ -110,7 +110,7 @@ impl Outbound {
         Self::with_patience(private, ca, PATIENCE)
     }
 
-    fn with_patience(private: bool, ca: Option<&str>, patience: Duration) -> Result<Self, OutboundError> {
+    pub(crate) fn with_patience(private: bool, ca: Option<&str>, patience: Duration) -> Result<Self, OutboundError> {
         let client = |which| client(which, ca, patience);
         let https = client(if private { Which::Any } else { Which::Public })?;
         let http = private.then(|| client(Which::Private)).transpose()?;
@@ -162,6 +162,21 @@ impl Outbound {
             authorized(request, bearer)
         };
         self.send(Method::POST, url, send).await
+    }
+
+    /// Whatever request a protocol has, with the type of its body.
+    pub(crate) async fn exchange(
+        &self,
+        method: Method,
+        url: &str,
+        content_type: Option<HeaderValue>,
+        body: Bytes,
+    ) -> Result<Fetched, OutboundError> {
+        let send = |request: RequestBuilder| match content_type {
+            Some(kind) => request.header(header::CONTENT_TYPE, kind).body(body),
+            None => request,
+        };
+        self.send(method, url, send).await
     }
 
     /// Whether anybody listens there, without asking them anything.

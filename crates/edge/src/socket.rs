@@ -29,6 +29,7 @@ use crate::{
     },
 };
 
+pub use crate::certificates::CertificateStatus;
 pub use crate::users::{InviteUser, NamedUser, UserInvited, UserRemoved, UserStatus};
 pub use crate::{
     keys::{KeyStatus, RotateKeys},
@@ -110,6 +111,8 @@ pub trait Administration: Send + Sync + 'static {
     async fn keys(&self) -> Answer<Vec<KeyStatus>>;
     /// Makes other keys that sign assertions; answers all that there are then (`POST /v1/keys/rotate`).
     async fn rotate_keys(&self, request: RotateKeys) -> Answer<Vec<KeyStatus>>;
+    /// Certificates that visitors are shown, by name (`GET /v1/certificates`).
+    async fn certificates(&self) -> Answer<Vec<CertificateStatus>>;
     /// What is declared to be protected, by name (`GET /v1/applications`).
     async fn applications(&self) -> Answer<Vec<ApplicationStatus>>;
     /// The declared login methods, in their order (`GET /v1/login-methods`).

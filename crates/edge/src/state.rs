@@ -12,6 +12,7 @@ use crate::{
     Clock, Config,
     assertions::Assertions,
     audit::Audit,
+    certificates::Certificates,
     clients::ClientLinks,
     countries::Countries,
     evaluations::Evaluations,
@@ -70,6 +71,8 @@ pub struct State {
     pub countries: Countries,
     /// The append-only record.
     pub audit: Audit,
+    /// What visitors are shown.
+    pub certificates: Certificates,
     /// Outgoing mail.
     pub mail: Mailer,
     /// Codes that were asked for.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tunnel_policy::{Rules, Selector};
-use tunnel_proto::{EmailAddress, Hostname, Name, OperatorId, PersonId, Revision, TunnelId, UnixTime};
+use tunnel_proto::{EmailAddress, HostPattern, Hostname, Name, OperatorId, PersonId, Revision, TunnelId, UnixTime};
 
 pub use records::*;
 
@@ -178,6 +178,36 @@ pub trait Store: Send + Sync + 'static {
     async fn revoke_certificates(&self, holder: &CertificateHolder, now: UnixTime) -> Result<(), StoreError>;
     /// Serial numbers (hexadecimal) of revoked certificates that have not expired at `now`.
     async fn revoked_serials(&self, now: UnixTime) -> Result<Vec<String>, StoreError>;
+
+    /// Every certificate that visitors are shown, by name, and those that are wished for.
+    async fn visitor_certificates(&self) -> Result<Vec<VisitorCertificate>, StoreError>;
+    /// Claims the ordering of a certificate until `until`: of any number of claimants one has it (one atomic step). Whoever
+    /// has it may claim it again, to have it for longer.
+    async fn claim_visitor_certificate(
+        &self,
+        name: &HostPattern,
+        claimant: &SecretHash,
+        now: UnixTime,
+        until: UnixTime,
+    ) -> Result<bool, StoreError>;
+    /// Keeps a certificate and gives the claim back; the audit record is written in the same transaction. False, and nothing
+    /// done, when the claim went to somebody else.
+    async fn put_visitor_certificate(
+        &self,
+        name: &HostPattern,
+        claimant: &SecretHash,
+        held: &HeldCertificate,
+        audit: &[AuditRecord],
+    ) -> Result<bool, StoreError>;
+    /// Notes that a certificate could not be had and gives the claim back, as
+    /// [`put_visitor_certificate`](Self::put_visitor_certificate) does; the one that was kept stays.
+    async fn fail_visitor_certificate(
+        &self,
+        name: &HostPattern,
+        claimant: &SecretHash,
+        failed: &OrderFailed<'_>,
+        audit: &[AuditRecord],
+    ) -> Result<bool, StoreError>;
 
     /// Keeps an operator and what it may publish.
     async fn put_operator(&self, operator: &OperatorRecord) -> Result<(), StoreError>;

@@ -1,9 +1,9 @@
 //! Certificates for visitors and for links.
 
+mod files;
+
 use std::{
     collections::HashMap,
-    fs,
-    path::PathBuf,
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use moka::sync::Cache;
 use rustls::{
     ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::CertificateDer,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
@@ -25,7 +25,9 @@ use tunnel_proto::{
 };
 use x509_parser::{extensions::GeneralName, parse_x509_certificate};
 
-use crate::{State, config::CertificateFiles};
+use crate::{State, acme::ALPN_CHALLENGE};
+
+pub(crate) use files::{CertificateError, Files, watch};
 
 /// Certificates of the internal CA that are kept ready.
 const READY_MAX: u64 = 4096;
@@ -50,6 +52,17 @@ pub(crate) fn for_access(certificates: Arc<dyn ResolvesServerCert>) -> Result<Se
         .with_no_client_auth()
         .with_cert_resolver(certificates);
     config.alpn_protocols = vec![ALPN_ACCESS.to_vec()];
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
+/// The configuration for authorities that make sure that a name is ours (RFC 8737): nothing is spoken after the handshake.
+pub(crate) fn for_challenges(answers: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(answers);
+    config.alpn_protocols = vec![ALPN_CHALLENGE.to_vec()];
     config.max_early_data_size = 0;
     Ok(config)
 }
@@ -134,50 +147,53 @@ pub(crate) fn serves(state: &State, host: &Hostname) -> bool {
     }
 }
 
-/// Certificates from files, by the names in them.
+/// Certificates by the names in them.
 #[derive(Debug, Default)]
-pub(crate) struct Files {
+pub(crate) struct ByName {
     exact: HashMap<Hostname, Arc<CertifiedKey>>,
     patterns: Vec<(HostPattern, Arc<CertifiedKey>)>,
     first: Option<Arc<CertifiedKey>>,
 }
 
-impl Files {
-    pub(crate) fn load(files: &[CertificateFiles]) -> Result<Self, CertificateError> {
-        let mut all = Self::default();
-        for pair in files {
-            let (names, key) = load(pair)?;
-            all.first.get_or_insert_with(|| key.clone());
-            for name in names {
-                match name.exact() {
-                    Some(host) => drop(all.exact.insert(host, key.clone())),
-                    None => all.patterns.push((name, key.clone())),
-                }
+impl ByName {
+    pub(crate) fn insert(&mut self, names: Vec<HostPattern>, key: Arc<CertifiedKey>) {
+        self.first.get_or_insert_with(|| key.clone());
+        for name in names {
+            match name.exact() {
+                Some(host) => drop(self.exact.insert(host, key.clone())),
+                None => self.patterns.push((name, key.clone())),
             }
         }
-        Ok(all)
+    }
+
+    /// The certificate for a host: one that names it, else one with a pattern that it matches.
+    pub(crate) fn find(&self, host: &Hostname) -> Option<Arc<CertifiedKey>> {
+        let by_pattern = || self.patterns.iter().find(|(pattern, _)| pattern.matches(host)).map(|(_, key)| key);
+        self.exact.get(host).or_else(by_pattern).cloned()
+    }
+
+    /// The one for whoever names no host.
+    fn first(&self) -> Option<Arc<CertifiedKey>> {
+        self.first.clone()
     }
 }
 
-impl ResolvesServerCert for Files {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let Some(name) = hello.server_name() else { return self.first.clone() };
-        let host = Hostname::parse(name).ok()?;
-        let by_pattern = || self.patterns.iter().find(|(pattern, _)| pattern.matches(&host)).map(|(_, key)| key);
-        self.exact.get(&host).or_else(by_pattern).cloned()
-    }
+/// What stands in a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// The names it is for.
+    pub(crate) names: Vec<HostPattern>,
+    /// Who signed it.
+    pub(crate) issuer: String,
+    /// From when it is good.
+    pub(crate) begins: UnixTime,
+    /// Until when.
+    pub(crate) ends: UnixTime,
 }
 
-fn load(files: &CertificateFiles) -> Result<(Vec<HostPattern>, Arc<CertifiedKey>), CertificateError> {
-    let read =
-        |path: &PathBuf| fs::read(path).map_err(|source| CertificateError::Unreadable { path: path.clone(), source });
-    let useless = |path: &PathBuf, reason: String| CertificateError::Useless { path: path.clone(), reason };
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(&files.certificate)?)
-        .collect::<Result<_, _>>()
-        .map_err(|error| useless(&files.certificate, error.to_string()))?;
-    let leaf = chain.first().ok_or_else(|| useless(&files.certificate, "no certificate in it".to_owned()))?;
-    let (_, parsed) =
-        parse_x509_certificate(leaf).map_err(|_| useless(&files.certificate, "not a certificate".to_owned()))?;
+/// Reads a certificate.
+pub(crate) fn named(leaf: &CertificateDer<'_>) -> Result<Named, String> {
+    let (_, parsed) = parse_x509_certificate(leaf).map_err(|_| "not a certificate".to_owned())?;
     let alternatives = parsed.subject_alternative_name().ok().flatten();
     let names: Vec<HostPattern> = alternatives
         .iter()
@@ -188,33 +204,10 @@ fn load(files: &CertificateFiles) -> Result<(Vec<HostPattern>, Arc<CertifiedKey>
         })
         .collect();
     if names.is_empty() {
-        return Err(useless(&files.certificate, "names no host (subject alternative name)".to_owned()));
+        return Err("names no host (subject alternative name)".to_owned());
     }
-    let key =
-        PrivateKeyDer::from_pem_slice(&read(&files.key)?).map_err(|error| useless(&files.key, error.to_string()))?;
-    let key = CertifiedKey::from_der(chain, key, &provider())
-        .map_err(|error| useless(&files.key, format!("not the key of `{}`: {error}", files.certificate.display())))?;
-    Ok((names, Arc::new(key)))
-}
-
-/// Why a certificate from a file cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CertificateError {
-    /// The file cannot be read.
-    #[error("`{path}` cannot be read: {source}", path = .path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The file holds something else.
-    #[error("`{path}`: {reason}", path = .path.display())]
-    Useless {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
+    let moment = |at: x509_parser::time::ASN1Time| UnixTime(u64::try_from(at.timestamp()).unwrap_or(0));
+    let validity = parsed.validity();
+    let (begins, ends) = (moment(validity.not_before), moment(validity.not_after));
+    Ok(Named { names, issuer: parsed.issuer().to_string(), begins, ends })
 }

@@ -58,7 +58,12 @@ fn wrong_usage_of_edge_is_told() {
             ("zone = \"example.test\"", "zone = \"exa mple\"", &["exa mple"]),
             ("zone = \"example.test\"", "zone = 5", &["zone"]),
             ("[tls]", "[tsl]", &["tsl", "tls"]),
-            ("mode = \"internal\"", "mode = \"acme\"", &["acme", "not"]),
+            (
+                "mode = \"internal\"",
+                "mode = \"acme\"\n[tls.acme]\nchallenge = \"dns-01\"",
+                &["dns-01", "[tls.acme.dns]"],
+            ),
+            ("mode = \"internal\"", "mode = \"acme\"\n[tls.acme]\ndirectroy = \"x\"", &["directroy", "directory"]),
             ("mode = \"internal\"", "mode = \"magic\"", &["magic"]),
             ("mode = \"internal\"", "mode = \"files\"", &["files"]),
             ("127.0.0.1:443", "127.0.0.1:99999", &["127.0.0.1:99999"]),

@@ -112,6 +112,8 @@ fn write_config(place: &TempDir, text: &str) -> PathBuf {
             "data_dir" => fs::create_dir_all(&path).unwrap(),
             "cert" | "key" | "ca_file" => certificate(place.path(), &found[1], &path),
             "logo" => fs::write(&path, "<svg xmlns=\"http://www.w3.org/2000/svg\"/>\n").unwrap(),
+            // In base64, in either alphabet.
+            "key_file" => fs::write(&path, "c2VjcmV0\n").unwrap(),
             _ => fs::write(&path, "secret\n").unwrap(),
         }
         format!("{} = {path:?}", &found[1])

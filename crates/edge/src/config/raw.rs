@@ -14,7 +14,7 @@ use url::Url;
 
 use super::{
     CertificateFiles, Config, DRAIN_HTTP, DRAIN_MAX, DRAIN_TCP, RESPONSE_TIMEOUT, RESPONSE_TIMEOUT_MAX, Smtp, Tls,
-    brand::RawBrand,
+    acme::RawAcme, brand::RawBrand,
 };
 
 #[derive(Deserialize)]
@@ -63,7 +63,8 @@ struct RawTls {
     mode: String,
     #[serde(default)]
     files: Vec<RawFiles>,
-    email: Option<String>,
+    email: Option<EmailAddress>,
+    acme: Option<RawAcme>,
 }
 
 #[derive(Deserialize)]
@@ -97,7 +98,7 @@ fn https() -> Vec<SocketAddr> {
 }
 
 /// Every key there is, for the suggestion.
-const KEYS: [&str; 31] = [
+const KEYS: [&str; 42] = [
     "zone",
     "listen",
     "http_listen",
@@ -129,6 +130,17 @@ const KEYS: [&str; 31] = [
     "logo",
     "logo_width",
     "language",
+    "acme",
+    "directory",
+    "challenge",
+    "dns",
+    "server",
+    "key_name",
+    "key_file",
+    "hook",
+    "wait",
+    "external_account",
+    "key_id",
 ];
 
 pub(super) type Invalid = (&'static str, String);
@@ -167,6 +179,7 @@ impl RawConfig {
         };
         let data_dir = data_dir.or(self.data_dir);
         let data_dir = data_dir.ok_or(("data_dir", "missing: name a directory, or give `--data-dir`".to_owned()))?;
+        let tls = self.tls.check(&self.zone, !self.http_listen.is_empty())?;
         Ok(Config {
             zone: self.zone,
             login_host,
@@ -176,7 +189,7 @@ impl RawConfig {
             tunnel_listen: self.tunnel_listen,
             trusted_proxies: self.trusted_proxies.into_iter().map(|network| network.0).collect(),
             data_dir,
-            tls: self.tls.check()?,
+            tls,
             smtp: self.smtp.map(RawSmtp::check).transpose()?,
             administrators: self.admin.emails,
             administrator_methods: self.admin.login_methods,
@@ -198,9 +211,15 @@ fn drain(key: &'static str, seconds: Option<u64>, usual: Duration) -> Result<Dur
 }
 
 impl RawTls {
-    fn check(self) -> Result<Tls, Invalid> {
-        match self.mode.as_str() {
-            "internal" if !self.files.is_empty() => Err(("tls.files", "only with `mode = \"files\"`".to_owned())),
+    fn check(self, zone: &Hostname, plain: bool) -> Result<Tls, Invalid> {
+        let mode = self.mode.as_str();
+        if mode != "files" && !self.files.is_empty() {
+            return Err(("tls.files", "only with `mode = \"files\"`".to_owned()));
+        }
+        if mode != "acme" && self.acme.is_some() {
+            return Err(("tls.acme", "only with `mode = \"acme\"`".to_owned()));
+        }
+        match mode {
             "internal" => Ok(Tls::Internal),
             "files" if self.files.is_empty() => {
                 Err(("tls.files", "missing: add `[[tls.files]]` with `cert` and `key`".to_owned()))
@@ -210,13 +229,10 @@ impl RawTls {
                 Ok(Tls::Files(self.files.into_iter().map(pair).collect()))
             }
             "acme" => {
-                drop(self.email);
-                Err((
-                    "tls.mode",
-                    "`acme` is not built yet; use `files`, or `internal` for the edge's own CA".to_owned(),
-                ))
+                let acme = self.acme.unwrap_or_default().check(self.email, zone, plain)?;
+                Ok(Tls::Acme(Box::new(acme)))
             }
-            other => Err(("tls.mode", format!("`{other}` is not a mode; use `internal` or `files`"))),
+            other => Err(("tls.mode", format!("`{other}` is not a mode; use `acme`, `files` or `internal`"))),
         }
     }
 }

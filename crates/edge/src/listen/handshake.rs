@@ -5,28 +5,48 @@ use std::{io, sync::Arc, time::Duration};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
-use tunnel_proto::identity::{ALPN_ACCESS, ALPN_LINK};
+use tunnel_proto::{
+    Hostname,
+    identity::{ALPN_ACCESS, ALPN_LINK},
+};
+
+use super::Challenges;
+use crate::acme::ALPN_CHALLENGE;
 
 /// Time for a TLS handshake (H13).
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 
+/// The configurations for who is not a link of a connector: visitors, access clients, authorities.
+pub(super) type Public = (Arc<ServerConfig>, Arc<ServerConfig>, Option<Challenges>);
+
 /// The TLS handshake: with the configuration for links when the client offers to speak one, with that for access clients
-/// when it offers that, else with that for visitors. `None` when it fails, takes too long, or is none.
+/// when it offers that, with that for authorities when it offers that and nothing else, else with that for visitors. `None`
+/// when it fails, takes too long, or is none.
 pub(super) async fn handshake(
     socket: TcpStream,
-    public: Option<(Arc<ServerConfig>, Arc<ServerConfig>)>,
+    public: Option<Public>,
     links: Arc<ServerConfig>,
 ) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
     let shake = async {
         let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await?;
-        let hello = start.client_hello();
-        let offers = |name: &[u8]| hello.alpn().is_some_and(|mut offered| offered.any(|one| one == name));
-        let config = match public {
-            _ if offers(ALPN_LINK) => links,
-            Some((_, access)) if offers(ALPN_ACCESS) => access,
-            Some((visitors, _)) => visitors,
-            None => return Err(io::Error::other("not a link")),
+        let (config, early) = {
+            let hello = start.client_hello();
+            let offers = |name: &[u8]| hello.alpn().is_some_and(|mut offered| offered.any(|one| one == name));
+            let only = |name: &[u8]| hello.alpn().is_some_and(|mut offered| offered.all(|one| one == name));
+            match public {
+                _ if offers(ALPN_LINK) => (links, None),
+                Some((_, access, challenges)) if offers(ALPN_ACCESS) => (access, challenges),
+                Some((.., Some(challenges))) if only(ALPN_CHALLENGE) => (challenges.tls, None),
+                Some((visitors, _, challenges)) => (visitors, challenges),
+                None => return Err(io::Error::other("not a link")),
+            }
         };
+        if let Some(Challenges { acme, .. }) = early {
+            let host = start.client_hello().server_name().and_then(|name| Hostname::parse(name).ok());
+            if let Some(host) = host {
+                acme.ready(&host).await;
+            }
+        }
         start.into_stream(config).await
     };
     match tokio::time::timeout(HANDSHAKE_TIME, shake).await {

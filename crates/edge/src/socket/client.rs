@@ -16,13 +16,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
 
 use super::{
-    Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain, Explained,
-    Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus, LoginTestBegun, LoginTestQuery, LoginTestResult,
-    NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked, PasskeyStatus,
-    PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay, Replayed, Restarted, RevokeApplication,
-    RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded,
-    SetupLink, SocketError, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus,
-    WhichSessions, WhosePasskeys, path_in, problem,
+    Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CertificateStatus, CreateServiceToken,
+    Explain, Explained, Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus, LoginTestBegun, LoginTestQuery,
+    LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked,
+    PasskeyStatus, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay, Replayed, Restarted,
+    RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus,
+    SessionStatus, SessionsEnded, SetupLink, SocketError, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson,
+    UserInvited, UserRemoved, UserStatus, WhichSessions, WhosePasskeys, path_in, problem,
 };
 use crate::{
     declare,
@@ -207,6 +207,10 @@ impl Administration for Client {
 
     async fn delete_service_token(&self, request: NamedServiceToken) -> Answer<()> {
         self.post("/v1/service-tokens/delete", &request).await
+    }
+
+    async fn certificates(&self) -> Answer<Vec<CertificateStatus>> {
+        self.get("/v1/certificates").await
     }
 
     async fn keys(&self) -> Answer<Vec<KeyStatus>> {

@@ -9,16 +9,16 @@ use async_trait::async_trait;
 use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
 
 use super::{
-    AUDIT_MAX, Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain,
-    Explained, Exported, InviteUser, KeyStatus, LastLogin, Lock, LoginMethodStatus, LoginTestBegun, LoginTestQuery,
-    LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked,
-    PasskeyStatus, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay, Replayed, Restarted,
-    RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus,
-    SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited,
-    UserRemoved, UserStatus, WhichSessions, WhosePasskeys, problem,
+    AUDIT_MAX, Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CertificateStatus,
+    CreateServiceToken, Explain, Explained, Exported, InviteUser, KeyStatus, LastLogin, Lock, LoginMethodStatus,
+    LoginTestBegun, LoginTestQuery, LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel,
+    NamedUser, OperatorRevoked, PasskeyStatus, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay,
+    Replayed, Restarted, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued,
+    ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson,
+    UserInvited, UserRemoved, UserStatus, WhichSessions, WhosePasskeys, problem,
 };
 use crate::{
-    Clock, declare,
+    Clock, certificates, declare,
     keys::Keys,
     passkeys, people, platform, service_tokens,
     store::{
@@ -212,6 +212,11 @@ impl Administration for Offline {
 
     async fn delete_service_token(&self, request: NamedServiceToken) -> Answer<()> {
         service_tokens::delete(&self.store, &request, self.clock.now()).await
+    }
+
+    async fn certificates(&self) -> Answer<Vec<CertificateStatus>> {
+        let stored = self.store.visitor_certificates().await.map_err(failed)?;
+        Ok(stored.iter().map(certificates::of_store).collect())
     }
 
     async fn keys(&self) -> Answer<Vec<KeyStatus>> {

@@ -280,6 +280,7 @@ fn router(office: Arc<dyn Administration>) -> Router {
             "/v1/service-tokens/delete",
             post(async |State(office): Office, Asked(request)| json(office.delete_service_token(request).await)),
         )
+        .route("/v1/certificates", get(async |State(office): Office| json(office.certificates().await)))
         .route("/v1/keys", get(async |State(office): Office| json(office.keys().await)))
         .route(
             "/v1/keys/rotate",

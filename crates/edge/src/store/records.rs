@@ -5,6 +5,7 @@ mod methods;
 mod passkeys;
 mod people;
 mod revalidation;
+mod visitor_certificates;
 
 use std::{net::IpAddr, time::Duration};
 
@@ -19,6 +20,7 @@ pub use methods::{
 pub use passkeys::{HeldPasskey, InvitationRecord, Joined, Joining, PASSKEYS_MAX, PasskeyKept, PasskeyRecord};
 pub use people::{Ban, ISSUER_INVITED, ISSUER_MAILBOX, ISSUER_SETUP, Met, PersonRecord};
 pub use revalidation::{Revalidation, Told};
+pub use visitor_certificates::{HeldCertificate, OrderFailed, VisitorCertificate};
 
 /// The keyed or plain SHA-256 of a secret: what is stored in its place. Comparing hashes leaks nothing of the secret.
 pub type SecretHash = [u8; 32];
@@ -466,6 +468,8 @@ pub enum AuditEvent {
     ClientRefused,
     /// A certificate was issued or renewed.
     CertificateIssued,
+    /// A certificate for visitors cannot be had any more, or yet.
+    CertificateFailed,
     /// A certificate, tunnel, operator or login was revoked: by an administrator, or by the provider that vouched for it.
     Revoked,
     /// The configuration changed.
@@ -511,6 +515,7 @@ impl AuditEvent {
             Self::ClientApproved => "client_approved",
             Self::ClientRefused => "client_refused",
             Self::CertificateIssued => "certificate_issued",
+            Self::CertificateFailed => "certificate_failed",
             Self::Revoked => "revoked",
             Self::ConfigurationChanged => "configuration_changed",
             Self::KeysRotated => "keys_rotated",

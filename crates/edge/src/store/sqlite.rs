@@ -16,18 +16,19 @@ mod revalidations;
 mod secrets;
 mod sessions;
 mod values;
+mod visitor_certificates;
 
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use sqlx::{Sqlite, SqlitePool, Transaction};
-use tunnel_proto::{EmailAddress, OperatorId, PersonId, Revision, UnixTime};
+use tunnel_proto::{EmailAddress, HostPattern, OperatorId, PersonId, Revision, UnixTime};
 
 use super::{
-    AuditRecord, CertificateHolder, CertificateRecord, Declared, HeldPasskey, InvitationRecord, Joined, Joining,
-    MailLogEntry, MailOutcome, MailRecord, Met, OnceKind, OneTime, OperatorRecord, PasskeyKept, PasskeyRecord,
-    PersonRecord, PinAttempt, PinOutcome, PinRecord, RateLimit, Revalidation, SecretHash, SessionRecord, Store,
-    StoreError, Told,
+    AuditRecord, CertificateHolder, CertificateRecord, Declared, HeldCertificate, HeldPasskey, InvitationRecord,
+    Joined, Joining, MailLogEntry, MailOutcome, MailRecord, Met, OnceKind, OneTime, OperatorRecord, OrderFailed,
+    PasskeyKept, PasskeyRecord, PersonRecord, PinAttempt, PinOutcome, PinRecord, RateLimit, Revalidation, SecretHash,
+    SessionRecord, Store, StoreError, Told, VisitorCertificate,
 };
 
 /// The store on SQLite. Cheap operations, each a transaction of its own.
@@ -362,6 +363,52 @@ impl Store for SqliteStore {
         certificates::revoked(&self.readers, now).await
     }
 
+    async fn visitor_certificates(&self) -> Result<Vec<VisitorCertificate>, StoreError> {
+        visitor_certificates::all(&self.readers).await
+    }
+
+    async fn claim_visitor_certificate(
+        &self,
+        name: &HostPattern,
+        claimant: &SecretHash,
+        now: UnixTime,
+        until: UnixTime,
+    ) -> Result<bool, StoreError> {
+        visitor_certificates::claim(&self.writer, name, claimant, now, until).await
+    }
+
+    async fn put_visitor_certificate(
+        &self,
+        name: &HostPattern,
+        claimant: &SecretHash,
+        held: &HeldCertificate,
+        records: &[AuditRecord],
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.write().await?;
+        if !visitor_certificates::put(&mut tx, name, claimant, held).await? {
+            return Ok(false);
+        }
+        audit::append(&mut tx, records, None).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    async fn fail_visitor_certificate(
+        &self,
+        name: &HostPattern,
+        claimant: &SecretHash,
+        failed: &OrderFailed<'_>,
+        records: &[AuditRecord],
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.write().await?;
+        if !visitor_certificates::failed(&mut tx, name, claimant, failed).await? {
+            return Ok(false);
+        }
+        audit::append(&mut tx, records, None).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
     async fn put_operator(&self, operator: &OperatorRecord) -> Result<(), StoreError> {
         certificates::put_operator(&self.writer, operator).await
     }
@@ -401,6 +448,7 @@ impl Store for SqliteStore {
         mails::sweep(&mut tx, now).await?;
         certificates::sweep(&mut tx, now).await?;
         passkeys::sweep(&mut tx, now).await?;
+        visitor_certificates::sweep(&mut tx, now).await?;
         Ok(tx.commit().await?)
     }
 }

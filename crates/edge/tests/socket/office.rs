@@ -8,13 +8,14 @@ use tunnel_edge::{
     declare::{Report, Request},
     keys::KeyState,
     socket::{
-        Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CreateServiceToken, Explain,
-        Explained, Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus, LoginTestBegun, LoginTestQuery,
-        LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked,
-        PasskeyStatus, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay, Replayed, Restarted,
-        RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus,
-        SessionStatus, SessionsEnded, SetupLink, TestPolicy, Tested, TunnelRoutes, TunnelStatus, UnbanPerson,
-        UserInvited, UserRemoved, UserStatus, WhichSessions, WhosePasskeys, problem,
+        Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CertificateStatus,
+        CreateServiceToken, Explain, Explained, Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus,
+        LoginTestBegun, LoginTestQuery, LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken,
+        NamedTunnel, NamedUser, OperatorRevoked, PasskeyStatus, PasskeysRemoved, PersonStatus, PolicyTested,
+        RemovePasskeys, Replay, Replayed, Restarted, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel,
+        ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, Tested,
+        TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus, WhichSessions, WhosePasskeys,
+        problem,
     },
     store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord, SessionKind},
 };
@@ -244,6 +245,10 @@ impl Administration for Office {
     async fn delete_service_token(&self, request: NamedServiceToken) -> Answer<()> {
         self.note(&request);
         Ok(())
+    }
+
+    async fn certificates(&self) -> Answer<Vec<CertificateStatus>> {
+        Ok(vec![])
     }
 
     async fn keys(&self) -> Answer<Vec<KeyStatus>> {

@@ -15,7 +15,7 @@ use tunnel_policy::{
 };
 use tunnel_proto::{AppId, Identity, OperatorId, PersonId, Revision, TunnelId, UnixTime};
 
-pub(crate) use crate::passkeys::*;
+pub(crate) use crate::{passkeys::*, visitor_certificates::*};
 
 /// Makes one test of each sentence below.
 #[macro_export]
@@ -46,6 +46,8 @@ macro_rules! store_conformance {
             a_mail_waits_until_it_is_due_and_leaves_a_log
             a_secret_is_kept_once
             of_parallel_replacements_of_one_secret_exactly_one_is_made
+            of_parallel_claims_of_one_certificate_exactly_one_holds
+            a_certificate_is_kept_with_its_record_and_survives_what_fails_after_it
             revocation_lists_what_has_not_expired
             an_operator_is_kept
             the_audit_record_comes_back_newest_first

@@ -7,3 +7,4 @@ mod keys;
 mod passkeys;
 mod rotation;
 mod sqlite;
+mod visitor_certificates;

@@ -1,0 +1,185 @@
+//! Certificates for visitors by ACME (RFC 8555): which are wanted, kept and shown.
+//!
+//! A certificate is ordered because an application has the hostname, never because somebody asks for a name in a handshake.
+//! Orders are made by a task of the edge (`acme/work.rs`), never by a connection. Which edge makes one is settled in the
+//! store, where certificates are kept, their keys sealed.
+
+mod account;
+mod answers;
+mod dns;
+mod order;
+mod plan;
+mod update;
+mod work;
+
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use rustls::{
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use tokio::sync::{Semaphore, watch};
+use tunnel_proto::{HostPattern, Hostname, UnixTime, identity::provider};
+
+use crate::{
+    Clock, Config, config,
+    keys::Keys,
+    store::{SecretHash, VisitorCertificate},
+    tls::{ByName, named},
+};
+use account::Accounts;
+use dns::Records;
+
+use answers::Answers;
+pub(crate) use plan::renews;
+pub(crate) use work::run;
+
+/// What a handshake of the authority offers to speak (RFC 8737), and nothing else.
+pub(crate) const ALPN_CHALLENGE: &[u8] = b"acme-tls/1";
+/// How long a handshake waits for a certificate that is being ordered.
+const HANDSHAKE_WAIT: Duration = Duration::from_secs(3);
+/// Handshakes that wait so at a time; more fail at once.
+const WAITING_MAX: usize = 64;
+/// The purpose for which keys of certificates are sealed.
+const SEALED: &str = "visitor certificate";
+
+/// Certificates by ACME: those there are, and what it takes to have more.
+pub(crate) struct Acme {
+    settings: config::Acme,
+    zone: Hostname,
+    login_host: Hostname,
+    /// Whether plain HTTP is served.
+    plain: bool,
+    accounts: Accounts,
+    records: Option<Records>,
+    /// What the authority will look for.
+    pub(crate) answers: Arc<Answers>,
+    served: ArcSwap<ByName>,
+    /// What is being ordered here.
+    ordering: watch::Sender<HashSet<HostPattern>>,
+    waiting: Semaphore,
+    /// By what the store knows this edge from others.
+    claimant: SecretHash,
+}
+
+impl Acme {
+    /// Reads the files that are named.
+    pub(crate) fn new(config: &Config, settings: &config::Acme, clock: Clock) -> Result<Self, AcmeError> {
+        Ok(Self {
+            settings: settings.clone(),
+            zone: config.zone.clone(),
+            login_host: config.login_host.clone(),
+            plain: !config.http_listen.is_empty(),
+            accounts: Accounts::new(settings, clock)?,
+            records: settings.dns.as_ref().map(Records::new).transpose()?,
+            answers: Arc::default(),
+            served: ArcSwap::default(),
+            ordering: watch::Sender::default(),
+            waiting: Semaphore::new(WAITING_MAX),
+            claimant: crate::random(),
+        })
+    }
+
+    /// Shows visitors what is stored and good at `now`. What cannot be read is left out, and told.
+    pub(crate) fn serve(&self, stored: &[VisitorCertificate], keys: &Keys, now: UnixTime) {
+        let mut all = ByName::default();
+        for certificate in stored {
+            let Some(held) = certificate.held.as_ref().filter(|held| held.expires > now) else { continue };
+            match open(&certificate.name, &held.chain, &held.sealed, keys) {
+                Ok((names, key)) => all.insert(names, key),
+                Err(reason) => {
+                    tracing::error!(name = %certificate.name, reason, "a stored certificate is of no use");
+                }
+            }
+        }
+        self.served.store(Arc::new(all));
+    }
+
+    /// Waits a short while when the certificate for a host is just being ordered.
+    pub(crate) async fn ready(&self, host: &Hostname) {
+        if self.served.load().find(host).is_some() {
+            return;
+        }
+        let ordered = |names: &HashSet<HostPattern>| names.iter().any(|name| plan::covers(name, host));
+        let mut ordering = self.ordering.subscribe();
+        if !ordered(&ordering.borrow()) {
+            return;
+        }
+        let Ok(_place) = self.waiting.try_acquire() else { return };
+        tokio::time::timeout(HANDSHAKE_WAIT, ordering.wait_for(|names| !ordered(names))).await.ok();
+    }
+}
+
+impl std::fmt::Debug for Acme {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Acme").field("directory", &self.settings.directory.as_str()).finish_non_exhaustive()
+    }
+}
+
+impl ResolvesServerCert for Acme {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        match hello.server_name() {
+            Some(name) => self.served.load().find(&Hostname::parse(name).ok()?),
+            None => self.served.load().find(&self.login_host),
+        }
+    }
+}
+
+/// The certificate that was stored under a name.
+fn open(
+    name: &HostPattern,
+    chain: &str,
+    sealed: &[u8],
+    keys: &Keys,
+) -> Result<(Vec<HostPattern>, Arc<CertifiedKey>), String> {
+    let key = keys.open(SEALED, name.as_str().as_bytes(), sealed).map_err(|error| error.to_string())?;
+    let key = PrivateKeyDer::Pkcs8(key.expose().to_vec().into());
+    assemble(chain, key)
+}
+
+/// A chain (PEM) with its key, and the names it is for.
+fn assemble(chain: &str, key: PrivateKeyDer<'static>) -> Result<(Vec<HostPattern>, Arc<CertifiedKey>), String> {
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("not a chain of certificates: {error}"))?;
+    let names = named(chain.first().ok_or("no certificate in it")?)?.names;
+    let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| format!("not its key: {error}"))?;
+    Ok((names, Arc::new(key)))
+}
+
+/// Why certificates cannot be ordered as it is configured.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcmeError {
+    /// A file cannot be read.
+    #[error("`{key}`: `{path}` cannot be read: {source}", path = .path.display())]
+    Unreadable {
+        /// The key of the configuration.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A value or a file's content is of no use.
+    #[error("`{key}`: {reason}")]
+    Useless {
+        /// The key of the configuration.
+        key: &'static str,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Reads a small text file that the configuration names.
+fn read(key: &'static str, path: &Path) -> Result<zeroize::Zeroizing<String>, AcmeError> {
+    let text = std::fs::read_to_string(path);
+    text.map(Into::into).map_err(|source| AcmeError::Unreadable { key, path: path.to_owned(), source })
+}
