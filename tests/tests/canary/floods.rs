@@ -166,6 +166,9 @@ fn floods_of_http_1_end_their_connections_and_others_are_served() {
     });
 }
 
+/// What it is, whether it is sent without end, and the n-th piece of it.
+type LinkFlood = (&'static str, bool, fn(u32) -> Vec<u8>);
+
 /// T6: an enrolled connector with bad intentions loses its links; other tunnels go on.
 #[test]
 fn floods_of_a_connector_end_its_links_and_other_tunnels_go_on() {
@@ -174,7 +177,7 @@ fn floods_of_a_connector_end_its_links_and_other_tunnels_go_on() {
         let cookie = stage.somebody(WWW, STAFF).await?.session(WWW)?;
         let (before, alone) = alone(&stage, &cookie).await?;
         let pulse = Pulse::start(&stage.door(WWW)?, WWW, &cookie);
-        let floods: [(&str, bool, fn(u32) -> Vec<u8>); 18] = [
+        let floods: [LinkFlood; 18] = [
             ("an opening, which is not for it to do", false, |_| data(3, SYN, b"x")),
             ("openings that end at once", true, |n| data(3 + 2 * n, SYN | FIN, b"x")),
             ("openings that are reset at once", true, |n| {
