@@ -61,7 +61,7 @@ impl Http2 {
     ///
     /// # Errors
     /// It took too long.
-    pub async fn send(&mut self, frames: &[u8]) -> Result<()> {
+    pub async fn send_raw(&mut self, frames: &[u8]) -> Result<()> {
         self.raw.send(frames).await
     }
 

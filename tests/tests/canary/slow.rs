@@ -16,7 +16,7 @@ use tokio::{
 use tunnel_tests::{
     Connector, Edge, EdgeConfig, Lab, PATIENCE, Raw, Smtp, Visitor,
     edge::ACCESS,
-    http2::{Http2, frame},
+    http2::Http2,
     origin::Streams,
     process::{long, many_sockets},
     raw::{Door, find},
@@ -190,7 +190,7 @@ fn whoever_reads_nothing_costs_little() {
         }
         // No window at all: answers are there, and nothing may be sent.
         let mut held = Http2::open(&site.door()?).await?;
-        held.send(&frame(4, 0, 0, &[0, 4, 0, 0, 0, 0])).await?;
+        held.send(4, 0, 0, &[0, 4, 0, 0, 0, 0]).await?;
         let target = format!("/bytes/{ANSWER}");
         let fields: [(&str, &str); 5] = [
             (":method", "GET"),

@@ -23,7 +23,10 @@ fn a_client_of_grpc_is_told_in_its_own_way() {
     };
     let failure = |failure| ServiceError { failure, host: host("www.tnkeng.work"), reference: reference(), at: AT };
     for lang in LANGS {
-        assert_eq!(said(lang, &|c| LoginRequired { reference: reference() }.render(c)), (200, "16".to_owned()));
+        assert_eq!(
+            said(lang, &|c| LoginRequired { login: None, reference: reference() }.render(c)),
+            (200, "16".to_owned())
+        );
         assert_eq!(said(lang, &|c| failure(Failure::NoTunnel).render(c)), (200, "14".to_owned()));
         assert_eq!(said(lang, &|c| failure(Failure::BadAnswer).render(c)), (200, "14".to_owned()));
         assert_eq!(said(lang, &|c| BadRequest { reference: reference(), at: AT }.render(c)), (200, "13".to_owned()));
