@@ -7,6 +7,7 @@ mod platform;
 mod policy;
 mod restart;
 mod serve;
+mod watchdog;
 
 use std::{path::PathBuf, process::ExitCode};
 

@@ -63,6 +63,7 @@ pub(crate) async fn run(config: impl FnOnce() -> Result<Config, String>) -> Exit
         tell_manager("READY=1");
     }
     drop(predecessor);
+    super::watchdog::start();
     serve(edge, asks, hangups, program).await
 }
 

@@ -24,6 +24,7 @@ use tokio::{
 use crate::{
     Clock,
     store::{AuditRecord, Store},
+    task,
 };
 use queue::Queue;
 use refusals::Refusals;
@@ -55,8 +56,9 @@ impl Audit {
     pub fn start(store: Arc<dyn Store>, clock: Clock) -> Self {
         let shared = Arc::new(Shared { inner: Mutex::default(), work: Notify::new() });
         let (progress, written) = watch::channel(0);
-        let task = tokio::spawn(write(shared.clone(), store, clock, progress));
-        Self { shared, written, task }
+        let (queue, progress) = (shared.clone(), Arc::new(progress));
+        let writing = move || write(queue.clone(), store.clone(), clock.clone(), progress.clone());
+        Self { shared, written, task: task::keep("audit", writing) }
     }
 
     /// Records something. Never waits; see the module for what happens when the queue is full.
@@ -116,7 +118,7 @@ impl Shared {
 }
 
 /// The writing task. A batch stays in the queue until the store has it.
-async fn write(shared: Arc<Shared>, store: Arc<dyn Store>, clock: Clock, progress: watch::Sender<u64>) {
+async fn write(shared: Arc<Shared>, store: Arc<dyn Store>, clock: Clock, progress: Arc<watch::Sender<u64>>) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut pause = PAUSE_FIRST;

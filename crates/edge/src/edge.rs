@@ -49,6 +49,7 @@ use crate::{
     snapshot::{BuiltIn, Snapshot, SnapshotError},
     socket::{Serving, Socket, SocketError},
     store::{AuditEvent, AuditRecord, DATABASE_NAME, LoginMethodKind, Store, StoreError, sqlite::SqliteStore},
+    task,
     tls::{self, CertificateError},
 };
 
@@ -212,19 +213,35 @@ impl Edge {
             .chain(plain.into_iter().map(|one| (one, Takes::Plain)))
             .chain(links_only.into_iter().map(|one| (one, Takes::Links(link_tls.clone()))));
         for ((_, listener), takes) in all {
-            accepting.push(tokio::spawn(connections.clone().accept(listener, takes)));
+            let connections = connections.clone();
+            accepting.push(task::keep("accept", move || connections.clone().accept(listener.clone(), takes.clone())));
         }
-        tasks.push(tokio::spawn(sweep(Arc::downgrade(&state), fixed)));
-        tasks.push(tokio::spawn(follow_revoked(Arc::downgrade(&state))));
+        let weak = Arc::downgrade(&state);
+        let own = weak.clone();
+        tasks.push(task::keep("sweep", move || sweep(own.clone(), fixed.clone())));
+        let own = weak.clone();
+        tasks.push(task::keep("revoked", move || follow_revoked(own.clone())));
         let rounds = Arc::<Rounds>::default();
         let lasting = vec![
-            tokio::spawn(revalidate(Arc::downgrade(&state), rounds.clone())),
-            tokio::spawn(follow(Arc::downgrade(&state), known)),
+            task::keep("revalidate", {
+                let (own, rounds) = (weak.clone(), rounds.clone());
+                move || revalidate(own.clone(), rounds.clone())
+            }),
+            task::keep("follow", {
+                let own = weak.clone();
+                move || follow(own.clone(), known)
+            }),
         ];
         match &state.certificates.0 {
             Source::Internal => {}
-            Source::Files(files) => tasks.push(tokio::spawn(tls::watch(files.clone(), state.clock.clone()))),
-            Source::Acme(acme) => tasks.push(tokio::spawn(acme::run(Arc::downgrade(&state), acme.clone()))),
+            Source::Files(files) => {
+                let (files, clock) = (files.clone(), state.clock.clone());
+                tasks.push(task::keep("certificates", move || tls::watch(files.clone(), clock.clone())));
+            }
+            Source::Acme(acme) => {
+                let acme = acme.clone();
+                tasks.push(task::keep("acme", move || acme::run(weak.clone(), acme.clone())));
+            }
         }
         let worker = PinWorker::start(jobs, Arc::downgrade(&state));
         let socket = socket.serve(Arc::new(Office::new(state.clone())));

@@ -54,6 +54,7 @@ pub mod socket;
 pub mod state;
 pub mod store;
 mod strict;
+mod task;
 mod tcp;
 mod tls;
 pub mod trial;

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tunnel_auth::{HashKey, SealKey};
 use tunnel_proto::{EmailAddress, Hostname};
 
-use crate::{Clock, keys::Keys, store::Store};
+use crate::{Clock, keys::Keys, store::Store, task};
 
 pub use self::{
     address::{MailFrom, MailFromError},
@@ -102,7 +102,8 @@ struct Worker {
 impl Worker {
     fn start(desk: &Arc<Desk>) -> Self {
         let rests = CancellationToken::new();
-        let task = tokio::spawn(queue::work(desk.clone(), rests.clone()));
+        let (own, resting) = (desk.clone(), rests.clone());
+        let task = task::keep("mail", move || queue::work(own.clone(), resting.clone()));
         Self { rests, task: Some(task) }
     }
 }

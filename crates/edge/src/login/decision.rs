@@ -22,6 +22,7 @@ use crate::{
     mail::{PasskeyMail, PinMail, QueueError},
     snapshot::Snapshot,
     store::{SecretHash, Store, StoreError},
+    task,
 };
 
 use super::destination::Destination;
@@ -125,13 +126,13 @@ impl PinWorker {
                 tokio::select! {
                     Some(job) = jobs.0.recv() => {
                         let Some(office) = office.upgrade() else { return };
-                        if let Err(error) = decide(&*office, job).await {
+                        if let Some(Err(error)) = task::contain("pins", decide(&*office, job)).await {
                             tracing::error!(%error, "a code cannot be sent");
                         }
                     }
                     Some(mail) = jobs.1.recv() => {
                         let Some(office) = office.upgrade() else { return };
-                        if let Err(error) = office.tell(mail).await {
+                        if let Some(Err(error)) = task::contain("pins", office.tell(mail)).await {
                             tracing::error!(%error, "a person cannot be told of a new passkey");
                         }
                     }
