@@ -144,3 +144,25 @@ fn an_h2c_upgrade_is_never_passed_on() {
         Ok(())
     });
 }
+
+/// H4, H5: what TLS agreed on is what is spoken. HTTP/1.1 where HTTP/2 was agreed on would be read by another reader than the
+/// one that is strict about it, and HTTP/2 where HTTP/1.1 was is no request.
+#[test]
+fn what_was_agreed_upon_is_spoken_and_nothing_else() {
+    run("agreed", async |lab| {
+        let stage = Stage::set(&lab).await?;
+        let visitor = stage.somebody(WWW, STAFF).await?;
+        let session = visitor.session(WWW)?;
+        let mut raw = visitor.door("https", WWW)?.offering(&["h2"]).open().await?;
+        raw.send(format!("GET /one HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\n\r\n").as_bytes()).await?;
+        let said = raw.rest().await?;
+        assert!(!said.starts_with(b"HTTP/1."), "{}", String::from_utf8_lossy(&said));
+        let mut raw = visitor.door("https", WWW)?.offering(&["http/1.1"]).open().await?;
+        raw.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
+        raw.send(&tunnel_tests::http2::frame(4, 0, 0, &[])).await?;
+        let said = raw.rest().await?;
+        assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&said));
+        stage.assert_silence("nobody asked in a way that was agreed upon");
+        Ok(())
+    });
+}

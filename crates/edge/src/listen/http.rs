@@ -3,12 +3,14 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::body::Body;
+use futures::future::Either;
 use http::{HeaderValue, Request, StatusCode, header};
-use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::conn::auto,
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
 };
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_io_timeout::TimeoutWriter;
 
@@ -75,10 +77,11 @@ impl Connections {
                 Ok::<_, Infallible>(response.map(counted))
             }
         });
-        // Decided by what TLS agreed on: looking at the first bytes would wait for them without limit.
-        let builder = if h2 { builder().http2_only() } else { builder().http1_only() };
-        let connection = builder.serve_connection_with_upgrades(io, service);
-        tokio::pin!(connection);
+        // By what TLS agreed on and nothing else: whoever agreed on HTTP/2 and spoke HTTP/1.1 would be read by no `Strict`.
+        let mut connection = match h2 {
+            true => Either::Right(Box::pin(http2().serve_connection(io, service))),
+            false => Either::Left(Box::pin(http1().serve_connection(io, service).with_upgrades())),
+        };
         // A request that has begun to come is still taken, for as long as a head may take.
         let stop = async {
             self.stopping.cancelled().await;
@@ -88,11 +91,11 @@ impl Connections {
         let (mut stopping, mut leaving, mut asked) = (false, false, false);
         let mut idle = tokio::time::interval(HEAD_TIME);
         loop {
-            tokio::select! {
-                ended = connection.as_mut() => {
+            let leave = tokio::select! {
+                ended = &mut connection => {
                     if let Err(error) = ended {
                         tracing::debug!(peer = %door.peer, %error, "a visitor's connection ended");
-                        if let Some(glitch) = frames::fault(&*error, watch.as_deref()) {
+                        if let Some(glitch) = frames::fault(&error, watch.as_deref()) {
                             seat.note(glitch);
                         }
                     }
@@ -100,19 +103,19 @@ impl Connections {
                 }
                 () = &mut stop, if !stopping => {
                     stopping = true;
-                    connection.as_mut().graceful_shutdown();
+                    true
                 }
                 // By HTTP/1.1 a request may be on its way already; it is answered, and is the last one.
                 () = self.state.replaced.cancelled(), if h2 && !stopping => {
                     stopping = true;
-                    connection.as_mut().graceful_shutdown();
+                    true
                 }
                 () = self.cut_http.cancelled() => return,
                 () = seat.lost() => return tracing::debug!(peer = %door.peer, "a visitor's connection lost its place"),
                 () = frames::over(watch.as_deref()), if !asked => {
                     asked = true;
                     tracing::debug!(peer = %door.peer, "a visitor's connection is asked to go: it has used up a budget");
-                    connection.as_mut().graceful_shutdown();
+                    true
                 }
                 _ = idle.tick() => {
                     if watch.as_ref().is_some_and(|watch| watch.is_late()) {
@@ -123,26 +126,28 @@ impl Connections {
                     if over && leaving {
                         return;
                     }
-                    if over && !stopping {
-                        connection.as_mut().graceful_shutdown();
-                    }
                     leaving = over;
+                    over && !stopping
                 }
+            };
+            match &mut connection {
+                _ if !leave => {}
+                Either::Left(one) => one.as_mut().graceful_shutdown(),
+                Either::Right(two) => two.as_mut().graceful_shutdown(),
             }
         }
     }
 }
 
-fn builder() -> auto::Builder<Streams> {
-    let mut builder = auto::Builder::new(Streams);
+fn http1() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_MAX).max_headers(FIELDS_MAX);
     builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .max_buf_size(HEAD_MAX)
-        .max_headers(FIELDS_MAX);
+}
+
+fn http2() -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(Streams);
     builder
-        .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(H2_PING)
         .max_concurrent_streams(H2_STREAMS)
