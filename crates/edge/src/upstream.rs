@@ -135,28 +135,36 @@ impl Lease {
 }
 
 impl Pool {
-    /// A stream for `candidate` that can be used again: the session's own if there is one, else a common one. What is
-    /// `personal` goes on no connection that others use at the same time.
-    pub(crate) fn take(self: &Arc<Self>, candidate: &Candidate, session: &SecretHash, personal: bool) -> Option<Lease> {
-        let common = Key::of(candidate);
-        let own = Key { owner: Some(*session), ..common.clone() };
+    /// A stream that can be used again: the session's own if there is one on any link, else a common one. What is `personal`
+    /// goes on no connection that others use at the same time.
+    pub(crate) fn take(
+        self: &Arc<Self>,
+        candidates: &[Candidate],
+        session: &SecretHash,
+        personal: bool,
+    ) -> Option<Lease> {
+        let own = |candidate| self.take_by(candidate, Key { owner: Some(*session), ..Key::of(candidate) });
+        let common = |candidate: &Candidate| {
+            let alone = candidate.rule.kind != ServiceKind::H2c || !personal;
+            if alone { self.take_by(candidate, Key::of(candidate)) } else { None }
+        };
+        candidates.iter().find_map(own).or_else(|| candidates.iter().find_map(common))
+    }
+
+    fn take_by(self: &Arc<Self>, candidate: &Candidate, key: Key) -> Option<Lease> {
         if candidate.rule.kind == ServiceKind::H2c {
-            let shared = self.shared();
-            let seat = |key: Key| Some((shared.get(&key)?.iter().find_map(Shared::seat)?, key));
-            let (seat, key) = seat(own).or_else(|| if personal { None } else { seat(common) })?;
+            let seat = self.shared().get(&key)?.iter().find_map(Shared::seat)?;
             return Some(Lease::new(self, candidate, key, Speaks::Http2(seat)));
         }
         let mut idle = self.idle();
-        [own, common].into_iter().find_map(|key| {
-            let kept = idle.get_mut(&key)?;
-            while let Some((sender, since)) = kept.pop() {
-                if sender.is_ready() && since.elapsed() < IDLE_MAX {
-                    return Some(Lease::new(self, candidate, key, Speaks::Http1(sender)));
-                }
+        let kept = idle.get_mut(&key)?;
+        while let Some((sender, since)) = kept.pop() {
+            if sender.is_ready() && since.elapsed() < IDLE_MAX {
+                return Some(Lease::new(self, candidate, key, Speaks::Http1(sender)));
             }
-            idle.remove(&key);
-            None
-        })
+        }
+        idle.remove(&key);
+        None
     }
 
     fn put(&self, key: Key, sender: Sender) {

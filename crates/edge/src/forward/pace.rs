@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn a_service_that_takes_its_time_costs_the_visitor_nothing() {
         assert!(lives(500, secs(1), secs(100)));
-        assert!(!lives(450, secs(1), secs(100)));
+        assert!(!lives(100, secs(1), secs(100)));
     }
 
     #[test]

@@ -35,8 +35,7 @@ impl Sending<'_> {
         progress: &Progress,
     ) -> Result<(http::Response<Incoming>, Lease), Failure> {
         let owner = self.permit.holder().owner();
-        for candidate in self.candidates {
-            let Some(mut lease) = state.pool.take(candidate, &owner, self.personal) else { continue };
+        if let Some(mut lease) = state.pool.take(self.candidates, &owner, self.personal) {
             let again = self.bodiless.then(|| repeat(&request)).flatten();
             let again_at_will = again.as_ref().is_some_and(|again| again.method().is_safe());
             match exchange(state, &mut lease, request, progress).await {
@@ -46,7 +45,6 @@ impl Sending<'_> {
                 Err(Unanswered::Lost) => request = again.filter(|_| again_at_will).ok_or(Failure::BadAnswer)?,
                 Err(Unanswered::Slow) => return Err(Failure::Slow),
             }
-            break;
         }
         let own = self.personal.then_some(owner);
         let mut lease = upstream::connect(&state.pool, self.candidates, self.visit, own).await?;
