@@ -264,14 +264,19 @@ impl Seen {
             let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
             let is_alike = ALIKE.contains(&plain.as_str()) || PREFIXES.iter().any(|prefix| plain.starts_with(prefix));
             ensure!(!is_alike || OURS.contains(&name.as_str()), "{name} could be taken for ours");
-            let of_hop = ["te", "trailer", "keep-alive", "proxy-connection", "proxy-authorization", "http2-settings"];
+            let of_hop = ["trailer", "keep-alive", "proxy-connection", "proxy-authorization", "http2-settings"];
             ensure!(!of_hop.contains(&plain.as_str()), "{name} is for one connection");
-            let frames = ["content-length", "transfer-encoding", "host", "connection", "upgrade"];
+            let frames = ["content-length", "transfer-encoding", "host", "connection", "upgrade", "te"];
             ensure!(!frames.contains(&plain.as_str()) || plain == *name, "{name} could frame");
         }
         let websocket = self.all("upgrade").collect::<Vec<_>>();
         ensure!(websocket.is_empty() || websocket == ["websocket"], "an upgrade to {websocket:?}");
-        ensure!(self.all("connection").count() == websocket.len(), "a connection's business");
+        // That trailers are taken is said anew on this connection, if the visitor said so on the other.
+        let te = self.all("te").collect::<Vec<_>>();
+        ensure!(te.is_empty() || te == ["trailers"], "{te:?} is for one connection");
+        let connection = self.all("connection").collect::<Vec<_>>();
+        let expected = if websocket.is_empty() { te.iter().map(|_| "te").collect() } else { connection.clone() };
+        ensure!(connection == expected && connection.len() <= 1, "a connection's business: {connection:?}");
         self.length().map(|_| ())
     }
 

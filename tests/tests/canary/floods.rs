@@ -223,7 +223,7 @@ fn floods_of_a_connector_end_its_links_and_other_tunnels_go_on() {
         compare("floods of links", alone, pulse.p99().await?);
         memory_comes_back(&stage.edge, before).await?;
         // The honest connector of the same tunnel is still there.
-        let mut visitor = stage.somebody(APP, STAFF).await?;
+        let mut visitor = stage.somebody(APP, "another@example.test").await?;
         assert_eq!(visitor.get(&format!("https://{APP}/")).await?.status(), 200);
         Ok(())
     });

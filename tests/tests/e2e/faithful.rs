@@ -120,7 +120,7 @@ fn a_body_is_asked_for_only_when_the_service_is_there() {
     run("continue", async |lab| {
         let mut stage = Stage::set(&lab).await?;
         let www = stage.somebody(WWW, STAFF).await?.session(WWW)?;
-        let app = stage.somebody(APP, STAFF).await?.session(APP)?;
+        let app = stage.somebody(APP, "another@example.test").await?.session(APP)?;
         let head = |host: &str, cookie: &str| {
             format!(
                 "POST /up HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
@@ -322,7 +322,7 @@ fn an_application_lists_what_its_connections_may_become() {
         let access = ACCESS.replace("{name: www,", "{name: www, upgrades: [tcp],");
         let stage = Stage::with(&lab, &access, Canary::answering(Arc::new(switching)).await?).await?;
         let session = stage.somebody(WWW, STAFF).await?.session(WWW)?;
-        let app = stage.somebody(APP, STAFF).await?.session(APP)?;
+        let app = stage.somebody(APP, "another@example.test").await?.session(APP)?;
         let (session, app) = (session.as_str(), app.as_str());
         let request = |host: &str, cookie: &str, line: &str, protocol: &str, fields: &str| {
             format!(
