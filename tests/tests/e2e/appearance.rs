@@ -188,6 +188,8 @@ fn the_launcher_opens_applications_and_ends_sessions() {
         let stage = Stage::set(&lab).await?;
         let mut elsewhere = stage.somebody(WWW, STAFF).await?;
         let mut visitor = stage.stranger()?;
+        // Nobody is sent two codes within half a minute.
+        tokio::time::sleep(std::time::Duration::from_secs(31)).await;
         let first = visitor.login(&stage.smtp, &format!("https://{LOGIN_HOST}/"), STAFF).await?;
         assert_eq!((first.status(), first.url.as_str()), (200, format!("https://{LOGIN_HOST}/").as_str()));
         super::pages::assert_safe_page(&first);

@@ -185,8 +185,8 @@ fn heads_pass_up_to_the_limit_and_are_refused_beyond() {
         for (target, fields) in [(query.as_str(), ""), ("/", fields.as_str())] {
             let mut raw = stage.door(WWW)?.open().await?;
             let whole = request(target, fields).into_bytes();
-            // No more than the edge reads, so that its system has no reason to cut what it answers.
-            raw.send(&whole[..whole.len().min(32 * 1024)]).await?;
+            // No more than the edge reads, so that its system has no reason to cut what it answers: a byte too many.
+            raw.send(&whole[..whole.len().min(32 * 1024 + 1)]).await?;
             let answer = raw.answer(true).await?;
             assert!(matches!(answer.status, 414 | 431), "{}", answer.status);
         }
