@@ -1,8 +1,10 @@
 //! An admitted request on its way to the service, and the answer on its way back.
 
 mod body;
+mod frames;
 pub(crate) mod head;
 mod informational;
+mod last_word;
 mod loops;
 mod pace;
 mod send;

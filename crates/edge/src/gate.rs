@@ -462,7 +462,7 @@ impl<'a> Gate<'a> {
         let record = |admitted, why: String| {
             let event = if admitted { AuditEvent::Admitted } else { AuditEvent::Refused };
             let decided = Decided::new(app.id, &subject, self.snapshot.revision, admitted);
-            let decided = decided.without_idle_groups(&self.snapshot.policies);
+            let decided = decided.vouched_by(holder.issuer()).without_idle_groups(&self.snapshot.policies);
             AuditRecord { decided: Some(Box::new(decided)), ..record(visit, app, Some(holder), event, why) }
         };
         if let Some(judged) = self.decisions.0.get(&key).filter(|judged| visit.now < judged.holds_until) {

@@ -104,6 +104,14 @@ impl Holder {
         }
     }
 
+    /// Who vouched for the login, if a person's.
+    pub fn issuer(&self) -> Option<&str> {
+        match self {
+            Self::Person(session) => Some(session.issuer()),
+            Self::Machine(_) | Self::Anybody => None,
+        }
+    }
+
     /// Which service token it is, if a machine.
     pub fn machine(&self) -> Option<&Machine> {
         match self {

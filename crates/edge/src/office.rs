@@ -16,7 +16,7 @@ use crate::{
         AUDIT_MAX, Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CertificateStatus,
         CreateServiceToken, Explain, Explained, Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus,
         LoginTestBegun, LoginTestQuery, LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken,
-        NamedTunnel, NamedUser, OperatorRevoked, PasskeyStatus, PasskeysRemoved, PersonStatus, PolicyTested,
+        NamedTunnel, NamedUser, OperatorRevoked, PasskeyList, PasskeysRemoved, PersonStatus, PolicyTested,
         RemovePasskeys, Replay, Replayed, Restarted, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel,
         ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes,
         TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus, WhichSessions, WhosePasskeys, problem,
@@ -306,7 +306,7 @@ impl Administration for Office {
         Ok(UserRemoved { email: request.email, passkeys, sessions })
     }
 
-    async fn passkeys(&self, whose: WhosePasskeys) -> Answer<Vec<PasskeyStatus>> {
+    async fn passkeys(&self, whose: WhosePasskeys) -> Answer<PasskeyList> {
         passkeys::list(&*self.state.store, &whose).await
     }
 

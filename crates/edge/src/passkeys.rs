@@ -74,6 +74,15 @@ impl From<&HeldPasskey> for PasskeyStatus {
     }
 }
 
+/// Passkeys as they are listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PasskeyList {
+    /// By address, the oldest first.
+    pub passkeys: Vec<PasskeyStatus>,
+    /// There are more, which are not among them.
+    pub truncated: bool,
+}
+
 /// What was removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PasskeysRemoved {
@@ -85,10 +94,16 @@ pub struct PasskeysRemoved {
     pub sessions: usize,
 }
 
-/// The passkeys of everybody, or of everybody who is known by an address; by address, the oldest first.
-pub(crate) async fn list(store: &dyn Store, whose: &WhosePasskeys) -> Answer<Vec<PasskeyStatus>> {
-    let held = store.held_passkeys(whose.email.as_ref(), LISTED_MAX).await.map_err(failed)?;
-    Ok(held.iter().map(PasskeyStatus::from).collect())
+/// The passkeys of everybody, or of everybody who is known by an address.
+pub(crate) async fn list(store: &dyn Store, whose: &WhosePasskeys) -> Answer<PasskeyList> {
+    at_most(LISTED_MAX, store, whose).await
+}
+
+async fn at_most(limit: u32, store: &dyn Store, whose: &WhosePasskeys) -> Answer<PasskeyList> {
+    let held = store.held_passkeys(whose.email.as_ref(), limit.saturating_add(1)).await.map_err(failed)?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let passkeys = held.iter().take(limit).map(PasskeyStatus::from).collect();
+    Ok(PasskeyList { passkeys, truncated: held.len() > limit })
 }
 
 /// Removes passkeys; gives what they were, and the people of whom every session that a passkey began is to be ended: which
@@ -167,4 +182,41 @@ pub(crate) fn is_by_passkey(session: &SessionRecord, methods: &[LoginMethod]) ->
 
 fn failed(error: StoreError) -> EnrolProblem {
     problem("store", error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use tunnel_policy::Attributes;
+
+    use super::*;
+    use crate::store::{ISSUER_MAILBOX, Met, PasskeyKept, PasskeyRecord, sqlite::SqliteStore};
+
+    #[tokio::test]
+    async fn a_list_that_is_cut_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("edge.db")).await.unwrap();
+        let (email, method, now) = ("a@example.com".parse().unwrap(), "pin".parse().unwrap(), UnixTime(1));
+        let met = Met {
+            issuer: ISSUER_MAILBOX,
+            subject: "a@example.com",
+            email: &email,
+            method: &method,
+            attributes: &Attributes::default(),
+            candidate: PersonId::from_bytes([1; 16]),
+            now,
+            source: None,
+        };
+        let person = store.meet(&met).await.unwrap();
+        for id in 1..=3_u8 {
+            let (label, credential) = (format!("Key {id}"), "{}".into());
+            let passkey = PasskeyRecord { id: [id; 32], person, label, credential, created: now, used: None };
+            assert_eq!(store.put_passkey(&passkey).await.unwrap(), PasskeyKept::Yes);
+        }
+        for whose in [WhosePasskeys { email: None }, WhosePasskeys { email: Some(email.clone()) }] {
+            for (limit, listed, truncated) in [(2, 2, true), (3, 3, false), (4, 3, false)] {
+                let list = at_most(limit, &store, &whose).await.unwrap();
+                assert_eq!((list.passkeys.len(), list.truncated), (listed, truncated), "{limit}: {whose:?}");
+            }
+        }
+    }
 }

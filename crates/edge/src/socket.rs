@@ -36,7 +36,7 @@ pub use crate::{
     login_methods::{
         LastLogin, LoggedIn, LoginMethodStatus, LoginTestBegun, LoginTestQuery, LoginTestResult, NamedLoginMethod,
     },
-    passkeys::{PASSKEY_PREFIX_MIN, PasskeyStatus, PasskeysRemoved, RemovePasskeys, WhosePasskeys},
+    passkeys::{PASSKEY_PREFIX_MIN, PasskeyList, PasskeyStatus, PasskeysRemoved, RemovePasskeys, WhosePasskeys},
     people::{BanPerson, Banned, PersonStatus, UnbanPerson},
     service_tokens::{
         CreateServiceToken, NamedServiceToken, RotateServiceToken, ServiceTokenIssued, ServiceTokenStatus,
@@ -133,7 +133,7 @@ pub trait Administration: Send + Sync + 'static {
     /// Removes somebody who was invited, with passkeys and sessions (`POST /v1/users/remove`).
     async fn remove_user(&self, request: NamedUser) -> Answer<UserRemoved>;
     /// Passkeys with whose they are, by address (`POST /v1/passkeys`).
-    async fn passkeys(&self, whose: WhosePasskeys) -> Answer<Vec<PasskeyStatus>>;
+    async fn passkeys(&self, whose: WhosePasskeys) -> Answer<PasskeyList>;
     /// Removes passkeys, and ends the sessions of their people that a passkey began (`POST /v1/passkeys/remove`).
     async fn remove_passkeys(&self, request: RemovePasskeys) -> Answer<PasskeysRemoved>;
     /// Makes a link that makes an administrator, once (`POST /v1/setup-link`).

@@ -213,7 +213,7 @@ pub(crate) async fn test(
 }
 
 /// Explains what a reference leads to.
-pub(crate) async fn explain(store: &dyn Store, snapshot: &Snapshot, reference: &str) -> Answer<Explained> {
+pub async fn explain(store: &dyn Store, snapshot: &Snapshot, reference: &str) -> Answer<Explained> {
     let reference = reference.trim().to_ascii_uppercase();
     let records = store.audit_of(&reference, RECORDS_MAX).await.map_err(failed)?;
     if records.is_empty() {
@@ -227,7 +227,7 @@ pub(crate) async fn explain(store: &dyn Store, snapshot: &Snapshot, reference: &
         let today = record.decided.as_ref().and_then(|decided| {
             let app = snapshot.policies.application(&decided.app)?;
             let who = record.actor.clone().unwrap_or_else(|| "nobody who is logged in".to_owned());
-            Some(judge(snapshot, app, &decided.subject(), who, (true, None)))
+            Some(judge(snapshot, app, &decided.subject(), who, (true, decided.issuer.as_deref())))
         });
         ExplainedRecord { record, today }
     });
@@ -235,7 +235,7 @@ pub(crate) async fn explain(store: &dyn Store, snapshot: &Snapshot, reference: &
 }
 
 /// Makes decisions of the past again, by the policies of `snapshot`.
-pub(crate) async fn replay(store: &dyn Store, snapshot: &Snapshot, since: UnixTime) -> Answer<Replayed> {
+pub async fn replay(store: &dyn Store, snapshot: &Snapshot, since: UnixTime) -> Answer<Replayed> {
     let records = store.decisions(since, DECISIONS_MAX).await.map_err(failed)?;
     let (decisions, mut gone) = (records.len(), 0usize);
     let mut differences: BTreeMap<(String, Name, bool), Difference> = BTreeMap::new();
@@ -247,7 +247,7 @@ pub(crate) async fn replay(store: &dyn Store, snapshot: &Snapshot, since: UnixTi
             continue;
         };
         let who = record.actor.clone().unwrap_or_else(|| "nobody who is logged in".to_owned());
-        let tested = judge(snapshot, app, &decided.subject(), who.clone(), (true, None));
+        let tested = judge(snapshot, app, &decided.subject(), who.clone(), (true, decided.issuer.as_deref()));
         if tested.admitted == was {
             continue;
         }
@@ -352,14 +352,23 @@ fn beside(snapshot: &Snapshot, app: &Application, subject: &Subject<'_>, issuer:
     if snapshot.is_banned(identity.person, &identity.email) {
         return Some(format!("`{}` is banned", identity.email));
     }
-    if !snapshot.has_login_method(&identity.method) {
-        return Some(format!("there is no login method `{}`", identity.method));
+    let Identity { email, method, .. } = identity;
+    let stands = issuer.map_or_else(|| snapshot.has_login_method(method), |issuer| snapshot.stands_by(method, issuer));
+    if !stands {
+        return Some(if !snapshot.has_login_method(method) {
+            format!("there is no login method `{method}`")
+        } else if snapshot.passkeys(method).is_some() {
+            format!("no login method vouches for `{email}` any more")
+        } else {
+            format!("the login method `{method}` is another issuer's now")
+        });
     }
-    if issuer.is_some_and(|issuer| !snapshot.stands_by(&identity.method, issuer)) {
-        return Some(format!("the login method `{}` is another issuer's now", identity.method));
+    if !app.offers(method) {
+        return Some(format!("`{}` does not offer the login method `{method}`", app.name));
     }
-    let offered = app.offers(&identity.method);
-    (!offered).then(|| format!("`{}` does not offer the login method `{}`", app.name, identity.method))
+    let believed = issuer.is_none_or(|issuer| snapshot.believes(&app.id, method, issuer));
+    (!believed)
+        .then(|| format!("`{}` takes a passkey only of people whom another of its login methods made known", app.name))
 }
 
 fn sentence(decision: &Decision) -> String {

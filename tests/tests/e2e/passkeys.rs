@@ -253,6 +253,8 @@ fn what_a_passkey_has_open_ends_within_a_second_when_an_administrator_removes_it
 
         let listed = stage.edge.run(&["admin", "passkey", "list", STAFF, "--json"]).await?.ok()?;
         let listed: Value = serde_json::from_str(&listed)?;
+        assert_eq!(listed["truncated"], json!(false), "{listed}");
+        let listed = &listed["passkeys"];
         assert_eq!((&listed[0]["label"], &listed[0]["method"]), (&json!("Not hers"), &json!("pin")), "{listed}");
         assert_eq!((&listed[0]["email"], &listed[0]["issuer"]), (&json!(STAFF), &json!("mailbox")), "{listed}");
         let id = listed[0]["id"].as_str().context("a number")?.to_owned();

@@ -7,7 +7,7 @@ use hyper::{Request, body::Frame};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
+use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest, protocol::frame::coding::CloseCode};
 use tunnel_tests::{
     Canary, Connector, Edge, EdgeConfig, Lab, Smtp, Visitor,
     edge::ACCESS,
@@ -204,7 +204,8 @@ fn a_reader_who_does_not_read_costs_little() {
     });
 }
 
-/// S5: whoever ends a session ends what it has open, also a download that is always under way and a quiet WebSocket.
+/// S5, H8: whoever ends a session ends what it has open, also a download that is always under way and a quiet WebSocket, whose
+/// visitor is told.
 #[test]
 fn ending_a_session_ends_its_downloads_and_websockets() {
     run("cut-off", async |lab| {
@@ -214,6 +215,13 @@ fn ending_a_session_ends_its_downloads_and_websockets() {
         request.headers_mut().insert("cookie", session.parse()?);
         request.headers_mut().insert("origin", format!("https://{WWW}").parse()?);
         let (mut socket, _) = tokio_tungstenite::client_async(request, tls(&flow.visitor, "http/1.1").await?).await?;
+        // Frames of every kind of length have passed.
+        for size in [1, 126, 65_536] {
+            let message = Message::binary(vec![7; size]);
+            socket.send(message.clone()).await?;
+            let echoed = tokio::time::timeout(tunnel_tests::PATIENCE, socket.next()).await?.unwrap()?;
+            assert_eq!(echoed, message, "{size} bytes come back");
+        }
         let size = 1 << 40;
         let mut raw = flow.visitor.door("https", WWW)?.open().await?;
         raw.send(format!("GET /bytes/{size} HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\n\r\n").as_bytes()).await?;
@@ -230,7 +238,10 @@ fn ending_a_session_ends_its_downloads_and_websockets() {
         }
         assert!(more < size / 2, "the download ended before its end: {more}");
         let ended = tokio::time::timeout(tunnel_tests::PATIENCE, socket.next()).await?;
-        assert!(matches!(ended, None | Some(Err(_)) | Some(Ok(Message::Close(_)))), "{ended:?}");
+        let Some(Ok(Message::Close(Some(close)))) = ended else { anyhow::bail!("{ended:?}") };
+        assert_eq!((close.code, close.reason.as_str()), (CloseCode::Policy, "not admitted any more"));
+        let after = tokio::time::timeout(tunnel_tests::PATIENCE, socket.next()).await?;
+        assert!(!matches!(after, Some(Ok(_))), "that was the last word: {after:?}");
         Ok(())
     });
 }

@@ -2,7 +2,8 @@
 
 use clap::Subcommand;
 use tunnel_edge::socket::{
-    Administration, Answer, PASSKEY_PREFIX_MIN, PasskeyStatus, PasskeysRemoved, RemovePasskeys, WhosePasskeys,
+    Administration, Answer, PASSKEY_PREFIX_MIN, PasskeyList, PasskeyStatus, PasskeysRemoved, RemovePasskeys,
+    WhosePasskeys,
 };
 use tunnel_proto::EmailAddress;
 
@@ -47,22 +48,28 @@ const REMOVE_EXAMPLES: &str = "Examples:
 pub(super) async fn perform(command: PasskeyCommand, office: &dyn Administration, json: bool) -> Answer<()> {
     match command {
         PasskeyCommand::List { email } => {
-            let passkeys = office.passkeys(WhosePasskeys { email }).await?;
-            show(json, &passkeys, || {
-                let rows = passkeys.iter().map(|passkey| {
-                    let used = passkey.used.map_or_else(|| "-".to_owned(), when);
-                    let (email, method) = (passkey.email.to_string(), passkey.method.to_string());
-                    let (issuer, label) = (clean(&passkey.issuer), clean(&passkey.label));
-                    vec![email, method, issuer, label, shown(passkey), when(passkey.created), used]
-                });
-                table(&["PERSON", "BY", "VOUCHED FOR BY", "PASSKEY", "ID", "SINCE", "LAST USED"], rows)
-            })
+            let list = office.passkeys(WhosePasskeys { email }).await?;
+            show(json, &list, || listed(&list))
         }
         PasskeyCommand::Remove { email, id } => {
             let removed = office.remove_passkeys(RemovePasskeys { email, id }).await?;
             show(json, &removed, || words(&removed))
         }
     }
+}
+
+fn listed(list: &PasskeyList) -> String {
+    let rows = list.passkeys.iter().map(|passkey| {
+        let used = passkey.used.map_or_else(|| "-".to_owned(), when);
+        let (email, method) = (passkey.email.to_string(), passkey.method.to_string());
+        let (issuer, label) = (clean(&passkey.issuer), clean(&passkey.label));
+        vec![email, method, issuer, label, shown(passkey), when(passkey.created), used]
+    });
+    let table = table(&["PERSON", "BY", "VOUCHED FOR BY", "PASSKEY", "ID", "SINCE", "LAST USED"], rows);
+    if !list.truncated {
+        return table;
+    }
+    format!("{table}\nthere are more than these {}; give an address to see those of one person", list.passkeys.len())
 }
 
 fn words(removed: &PasskeysRemoved) -> String {
@@ -93,4 +100,30 @@ fn number(text: &str) -> Result<String, String> {
         ));
     }
     Ok(digits)
+}
+
+#[cfg(test)]
+mod tests {
+    use tunnel_proto::{PersonId, UnixTime};
+
+    use super::*;
+
+    #[test]
+    fn a_list_that_is_cut_says_so_in_words_and_to_programs() {
+        let passkey = PasskeyStatus {
+            id: "cd".repeat(32),
+            person: PersonId::from_bytes([1; 16]),
+            email: "ann@example.com".parse().unwrap(),
+            method: "pin".parse().unwrap(),
+            issuer: "mailbox".into(),
+            label: "Laptop".into(),
+            created: UnixTime(0),
+            used: None,
+        };
+        let list = |truncated| PasskeyList { passkeys: vec![passkey.clone()], truncated };
+        assert_eq!(listed(&list(false)).lines().count(), 2);
+        let cut = listed(&list(true));
+        assert!(cut.lines().count() == 3 && cut.contains("more than these 1"), "{cut}");
+        assert_eq!(serde_json::to_value(list(true)).unwrap()["truncated"], true);
+    }
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header, request::Parts};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional;
 
 use super::{
     Head, RequestBody, WATCH_EVERY, Watch,
     body::{AnswerBody, Progress},
     head, informational,
+    last_word::{self, Followed},
     trailers::Trailers,
 };
 use crate::{
@@ -163,7 +163,7 @@ pub(super) async fn forward(
     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     answer.headers_mut().insert(header::UPGRADE, protocol.value());
     let service = hyper::upgrade::on(&mut response);
-    tokio::spawn(carry(visitor, service, Watch::new(state, permit), place));
+    tokio::spawn(carry((visitor, service), protocol, Watch::new(state, permit), place));
     Ok(answer)
 }
 
@@ -184,10 +184,14 @@ fn is_fitting(protocol: &Protocol, key: Option<&HeaderValue>, answer: &HeaderMap
 }
 
 /// Carries bytes both ways until either side ends, or the visitor is not admitted any more.
-async fn carry(visitor: OnUpgrade, service: OnUpgrade, watch: Watch, place: Option<Arc<Place>>) {
+async fn carry(
+    (visitor, service): (OnUpgrade, OnUpgrade),
+    protocol: Protocol,
+    watch: Watch,
+    place: Option<Arc<Place>>,
+) {
     let (Ok(visitor), Ok(service)) = tokio::join!(visitor, service) else { return };
-    let mut visitor = TokioIo::new(visitor) as TokioIo<Upgraded>;
-    let mut service = TokioIo::new(service) as TokioIo<Upgraded>;
+    let visitor = Followed::new(TokioIo::new(visitor), &protocol);
     let revoked = async {
         let mut tick = tokio::time::interval(WATCH_EVERY);
         loop {
@@ -204,13 +208,8 @@ async fn carry(visitor: OnUpgrade, service: OnUpgrade, watch: Watch, place: Opti
         }
     };
     tokio::select! {
-        ended = copy_bidirectional(&mut visitor, &mut service) => {
-            if let Err(error) = ended {
-                tracing::debug!(%error, "an upgraded connection was cut");
-            }
-        }
+        () = last_word::carry(visitor, TokioIo::new(service), revoked) => {}
         () = cut => {}
-        () = revoked => tracing::debug!("an upgraded connection was ended: its visitor is not admitted any more"),
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CertificateStatus, CreateServiceToken,
     Explain, Explained, Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus, LoginTestBegun, LoginTestQuery,
     LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked,
-    PasskeyStatus, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay, Replayed, Restarted,
+    PasskeyList, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay, Replayed, Restarted,
     RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus,
     SessionStatus, SessionsEnded, SetupLink, SocketError, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson,
     UserInvited, UserRemoved, UserStatus, WhichSessions, WhosePasskeys, path_in, problem,
@@ -257,7 +257,7 @@ impl Administration for Client {
         self.post("/v1/users/remove", &request).await
     }
 
-    async fn passkeys(&self, whose: WhosePasskeys) -> Answer<Vec<PasskeyStatus>> {
+    async fn passkeys(&self, whose: WhosePasskeys) -> Answer<PasskeyList> {
         self.post("/v1/passkeys", &whose).await
     }
 

@@ -12,7 +12,7 @@ use super::{
     AUDIT_MAX, Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CertificateStatus,
     CreateServiceToken, Explain, Explained, Exported, InviteUser, KeyStatus, LastLogin, Lock, LoginMethodStatus,
     LoginTestBegun, LoginTestQuery, LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel,
-    NamedUser, OperatorRevoked, PasskeyStatus, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay,
+    NamedUser, OperatorRevoked, PasskeyList, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay,
     Replayed, Restarted, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued,
     ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson,
     UserInvited, UserRemoved, UserStatus, WhichSessions, WhosePasskeys, problem,
@@ -270,7 +270,7 @@ impl Administration for Offline {
         Ok(UserRemoved { email: request.email, passkeys, sessions: ids.len() })
     }
 
-    async fn passkeys(&self, whose: WhosePasskeys) -> Answer<Vec<PasskeyStatus>> {
+    async fn passkeys(&self, whose: WhosePasskeys) -> Answer<PasskeyList> {
         passkeys::list(&self.store, &whose).await
     }
 

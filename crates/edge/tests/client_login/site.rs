@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::body::Body;
 use data_encoding::BASE64URL_NOPAD;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use serde::Serialize;
 use tunnel_auth::{ClientToken, SessionId};
@@ -44,6 +44,11 @@ use tunnel_proto::{
     message::ServiceKind,
 };
 
+#[path = "../common/answer.rs"]
+mod answer;
+
+pub(crate) use answer::Answer;
+
 pub(crate) const NOW: UnixTime = UnixTime(1_800_000_000);
 /// Where people are.
 pub(crate) const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 7));
@@ -54,38 +59,6 @@ pub(crate) const LIFE: u64 = 3600;
 pub(crate) const LOGIN_HOST: &str = "access.example.com";
 pub(crate) const REDIRECT: &str = "http://127.0.0.1:4711/abcdefghijklmnopqrst";
 pub(crate) const VERIFIER: &str = "verifier-verifier-verifier-verifier-verifier";
-
-/// An answer.
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: String,
-}
-
-impl Answer {
-    /// Where it leads, by a redirect or by a page that is left at once.
-    pub(crate) fn location(&self) -> &str {
-        let refresh = self.headers.get(header::REFRESH).map(|value| value.to_str().unwrap());
-        let left = refresh.and_then(|refresh| refresh.strip_prefix("0;url="));
-        let location = self.headers.get(header::LOCATION).map(|value| value.to_str().unwrap());
-        location.or(left).unwrap_or_else(|| panic!("{}: {}", self.status, self.body))
-    }
-
-    /// The value of the hidden field `name`.
-    pub(crate) fn field(&self, name: &str) -> String {
-        let value =
-            self.body.split_once(&format!("name=\"{name}\" value=\"")).unwrap_or_else(|| panic!("{}", self.body));
-        // What Askama makes of `&`; nothing else of ours needs escaping.
-        value.1.split('"').next().unwrap().replace("&#38;", "&")
-    }
-
-    /// A cookie that it sets.
-    pub(crate) fn cookie(&self, name: &str) -> Option<String> {
-        let mut lines = self.headers.get_all(header::SET_COOKIE).iter().map(|line| line.to_str().unwrap());
-        let line = lines.find_map(|line| line.strip_prefix(&format!("{name}=")))?;
-        Some(format!("{name}={}", line.split(';').next().unwrap()))
-    }
-}
 
 pub(crate) struct Site {
     pub(crate) store: Arc<dyn Store>,

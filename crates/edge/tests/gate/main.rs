@@ -8,3 +8,4 @@ mod methods;
 mod public;
 mod scene;
 mod times;
+mod trials;

@@ -36,37 +36,14 @@ use tunnel_proto::{AppId, Hostname, Revision, UnixTime, identity::Ca};
 
 use crate::provider::{CLIENT_ID, Provider, SECRET};
 
+#[path = "../common/answer.rs"]
+mod answer;
+
+pub(crate) use answer::Answer;
+
 pub(crate) const NOW: UnixTime = UnixTime(1_800_000_000);
 pub(crate) const LOGIN_HOST: &str = "access.example.com";
 pub(crate) const WWW: &str = "www.example.com";
-
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: String,
-}
-
-impl Answer {
-    /// Where it leads, by a redirect or by a page that is left at once.
-    pub(crate) fn location(&self) -> &str {
-        let refresh = self.headers.get(header::REFRESH).map(|value| value.to_str().unwrap());
-        let left = refresh.and_then(|refresh| refresh.strip_prefix("0;url="));
-        let location = self.headers.get(header::LOCATION).map(|value| value.to_str().unwrap());
-        location.or(left).unwrap_or_else(|| panic!("{}: {}", self.status, self.body))
-    }
-
-    pub(crate) fn field(&self, name: &str) -> String {
-        let value = self.body.split_once(&format!("name=\"{name}\" value=\""));
-        value.unwrap_or_else(|| panic!("no {name} in {}", self.body)).1.split('"').next().unwrap().to_owned()
-    }
-
-    /// `NAME=VALUE` of a cookie that it sets.
-    pub(crate) fn cookie(&self, name: &str) -> Option<String> {
-        let mut lines = self.headers.get_all(header::SET_COOKIE).iter().map(|line| line.to_str().unwrap());
-        let line = lines.find_map(|line| line.strip_prefix(&format!("{name}=")))?;
-        Some(format!("{name}={}", line.split(';').next().unwrap()))
-    }
-}
 
 pub(crate) struct Site {
     pub(crate) store: Arc<dyn Store>,

@@ -11,11 +11,11 @@ use tunnel_edge::{
         Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CertificateStatus,
         CreateServiceToken, Explain, Explained, Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus,
         LoginTestBegun, LoginTestQuery, LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken,
-        NamedTunnel, NamedUser, OperatorRevoked, PasskeyStatus, PasskeysRemoved, PersonStatus, PolicyTested,
-        RemovePasskeys, Replay, Replayed, Restarted, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel,
-        ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, Tested,
-        TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus, WhichSessions, WhosePasskeys,
-        problem,
+        NamedTunnel, NamedUser, OperatorRevoked, PasskeyList, PasskeyStatus, PasskeysRemoved, PersonStatus,
+        PolicyTested, RemovePasskeys, Replay, Replayed, Restarted, RevokeApplication, RotateKeys, RotateServiceToken,
+        RouteTunnel, ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy,
+        Tested, TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus, WhichSessions,
+        WhosePasskeys, problem,
     },
     store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord, SessionKind},
 };
@@ -307,9 +307,9 @@ impl Administration for Office {
         Ok(UserRemoved { email: request.email, passkeys: 1, sessions: 2 })
     }
 
-    async fn passkeys(&self, whose: WhosePasskeys) -> Answer<Vec<PasskeyStatus>> {
+    async fn passkeys(&self, whose: WhosePasskeys) -> Answer<PasskeyList> {
         self.note(&whose);
-        Ok(vec![passkey()])
+        Ok(PasskeyList { passkeys: vec![passkey()], truncated: true })
     }
 
     async fn remove_passkeys(&self, request: RemovePasskeys) -> Answer<PasskeysRemoved> {

@@ -227,8 +227,9 @@ async fn passkeys_of_whoever_came_by_a_pin_are_listed_and_removed_with_what_they
     }
     let (a, b): (EmailAddress, EmailAddress) = ("a@example.com".parse().unwrap(), "b@example.com".parse().unwrap());
     let listed = async |email: Option<EmailAddress>| {
-        let passkeys = office.passkeys(WhosePasskeys { email }).await.unwrap();
-        passkeys.into_iter().map(|one| one.id).collect::<Vec<String>>()
+        let list = office.passkeys(WhosePasskeys { email }).await.unwrap();
+        assert!(!list.truncated);
+        list.passkeys.into_iter().map(|one| one.id).collect::<Vec<String>>()
     };
     let number = |id: &str| id.repeat(32);
     assert_eq!(listed(None).await, ["a1", "a2", "a3", "b1"].map(number));

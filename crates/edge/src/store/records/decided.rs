@@ -13,6 +13,9 @@ pub struct Decided {
     pub app: AppId,
     /// Who asked.
     pub caller: DecidedCaller,
+    /// Who vouched for a person's login; not known of decisions from before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
     /// Where from.
     pub source: IpAddr,
     /// The country of that address, as far as it was known.
@@ -79,7 +82,13 @@ impl Decided {
         let Subject { caller, here, destination } = *subject;
         let Circumstances { source, country, now } = here;
         let caller = DecidedCaller::of(caller);
-        Self { app, caller, source, country, at: now, destination, revision, admitted }
+        Self { app, caller, issuer: None, source, country, at: now, destination, revision, admitted }
+    }
+
+    /// The same, by the word of an issuer.
+    #[must_use]
+    pub fn vouched_by(self, issuer: Option<&str>) -> Self {
+        Self { issuer: issuer.map(str::to_owned), ..self }
     }
 
     /// The same, of somebody in many groups without those that no policy names.
