@@ -11,6 +11,7 @@ mod canary {
     mod floods;
     mod frames;
     mod generated;
+    mod handshakes;
     mod hosts;
     mod identity;
     mod origins;

@@ -8,6 +8,8 @@ mod e2e {
     mod bad_input;
     mod bytes;
     mod certificates;
+    mod claims;
+    mod crowds;
     mod declare;
     mod ends;
     mod enrol;
@@ -16,6 +18,7 @@ mod e2e {
     mod faults;
     mod grpc;
     mod guides;
+    mod hot_changes;
     mod login;
     mod machines;
     mod networks;
@@ -29,6 +32,7 @@ mod e2e {
     mod quick_start;
     mod renewal;
     mod restart;
+    mod secrets;
     mod tcp;
     mod traffic;
     mod trouble;

@@ -94,6 +94,7 @@ fn ground(place: &Place) -> Result<(BuiltIn, bool, bool, UnixTime), String> {
         quick_start: config.quick_start,
         login_host: Some(config.login_host.clone()),
         administrator_methods: config.administrator_methods.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
     };
     Ok((built_in, config.quick_start || config.smtp.is_some(), config.has_countries(), Clock::System.now()))
 }

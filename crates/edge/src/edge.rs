@@ -118,6 +118,7 @@ impl Edge {
             quick_start: config.quick_start,
             login_host: Some(config.login_host.clone()),
             administrator_methods: config.administrator_methods.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
         };
         let (revision, declared) = store.declared().await?;
         let pin = declared.login_methods.iter().any(|method| matches!(method.kind, LoginMethodKind::OneTimePin));

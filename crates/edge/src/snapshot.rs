@@ -1,6 +1,7 @@
 //! What the edge serves from: everything declared, checked and indexed, immutable, replaced whole.
 
 mod builtin;
+mod proxies;
 mod vouching;
 
 use std::{

@@ -211,3 +211,20 @@ pub(crate) fn named(leaf: &CertificateDer<'_>) -> Result<Named, String> {
     let (begins, ends) = (moment(validity.not_before), moment(validity.not_after));
     Ok(Named { names, issuer: parsed.issuer().to_string(), begins, ends })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // R23
+    #[test]
+    fn nothing_is_taken_before_a_handshake_is_over() {
+        let host = Hostname::parse("access.example.com").unwrap();
+        let now = UnixTime(1_800_000_000);
+        let ca = Ca::generate(&Hostname::parse("example.com").unwrap(), now).unwrap();
+        let certificates = Arc::new(Fixed::new(&ca, &host, now).unwrap());
+        for config in [for_visitors, for_access, for_challenges].map(|make| make(certificates.clone()).unwrap()) {
+            assert_eq!(config.max_early_data_size, 0, "{:?}", config.alpn_protocols);
+        }
+    }
+}

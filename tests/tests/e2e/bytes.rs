@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use anyhow::{Context, ensure};
 use futures::{SinkExt, StreamExt};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     process::Command,
+    time::timeout,
 };
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::{
@@ -173,6 +175,60 @@ fn every_byte_arrives_through_the_door_for_the_client_that_people_have() {
             let _connector = Connector::publish(&lab, DB, &service.url()).await?;
             let bytes = exchange(service, LIMIT, |_| door(ca.clone(), site.id.clone(), site.secret.clone())).await?;
             assert!(bytes > u64::from(plan.streams) * plan.bytes, "{bytes}");
+        }
+        Ok(())
+    });
+}
+
+/// How often one side ends while the other one still has everything to say, and how much that is.
+fn halves() -> u32 {
+    if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { 1000 } else { 20 }
+}
+const HALF: usize = 8 << 20;
+
+/// Bytes that are others in each round and each way.
+fn half(seed: u32) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HALF);
+    let mut word = seed.wrapping_mul(0x9e37_79b9);
+    while bytes.len() < HALF {
+        bytes.extend_from_slice(&word.wrapping_mul(2_654_435_761).to_le_bytes());
+        word = word.wrapping_add(1);
+    }
+    bytes
+}
+
+/// R45: a side that has said everything and ended gets all that the other one says only then.
+#[test]
+fn whoever_has_ended_gets_all_that_the_other_side_has_to_say() {
+    run("halves", async |lab| {
+        let site = site(&lab).await?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("tcp://{}", listener.local_addr()?);
+        let _connector = Connector::publish(&lab, DB, &url).await?;
+        let mut client = Process::start("access", site.client()?)?;
+        listening(&mut client, PORT).await?;
+        for round in 0..halves() {
+            let (question, answer) = (half(2 * round), half(2 * round + 1));
+            let asking = async {
+                let mut tcp = TcpStream::connect(("127.0.0.1", PORT)).await?;
+                tcp.write_all(&question).await?;
+                tcp.shutdown().await?;
+                let mut heard = Vec::new();
+                tcp.read_to_end(&mut heard).await.context("the answer")?;
+                ensure!(heard == answer, "{} bytes of the answer, or others", heard.len());
+                anyhow::Ok(())
+            };
+            let answering = async {
+                let (mut tcp, _) = listener.accept().await?;
+                let mut heard = Vec::new();
+                tcp.read_to_end(&mut heard).await.context("the question")?;
+                ensure!(heard == question, "{} bytes of the question, or others", heard.len());
+                tcp.write_all(&answer).await?;
+                tcp.shutdown().await?;
+                anyhow::Ok(())
+            };
+            let both = async { tokio::try_join!(asking, answering) };
+            timeout(LIMIT, both).await.context("it hangs")?.with_context(|| format!("round {round}"))?;
         }
         Ok(())
     });

@@ -187,9 +187,15 @@ fn every_promise_has_its_test() {
         proofs += 1;
     }
     assert!(proofs > 50, "SECURITY.md names its tests: {proofs}");
-    for line in text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Promise |")) {
+    let (promised, rest) = text.split_once("\n## Pending\n").expect("SECURITY.md says what is pending");
+    for line in promised.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Promise |")) {
         assert!(proof.is_match(line), "SECURITY.md promises without a test: {line}");
     }
+    // What is pending has no test, else it would be a promise; after it nothing is promised.
+    let (pending, limits) = rest.split_once("\n## ").expect("something follows what is pending");
+    let rows: Vec<_> = pending.lines().filter(|line| line.starts_with("| ")).collect();
+    assert!(rows.len() > 1 && rows.iter().all(|line| !proof.is_match(line)), "what is pending: {rows:?}");
+    assert!(limits.lines().all(|line| !line.starts_with("| ")), "a table after what is pending");
 }
 
 /// Every file that a document links to is there.

@@ -147,6 +147,27 @@ mod tests {
         }
     }
 
+    // R66
+    #[tokio::test]
+    async fn an_answer_whose_head_does_not_end_is_not_read_on() {
+        let edge = EdgeAddress::parse("https://access.example.com", None).unwrap();
+        for begin in ["HTTP/1.1 101 Switching Protocols\r\nx-filler: ", "HTTP/1.1 101 ", "H"] {
+            let (near, mut far) = tokio::io::duplex(16 * 1024);
+            let answering = async {
+                far.write_all(begin.as_bytes()).await.unwrap();
+                let mut sent = 0;
+                while sent < 1 << 20 && far.write_all(&[b'f'; 4096]).await.is_ok() {
+                    sent += 4096;
+                }
+                sent
+            };
+            let both = async { tokio::join!(open(&edge, near, &[]), answering) };
+            let (opened, sent) = timeout(Duration::from_secs(20), both).await.unwrap();
+            assert!(matches!(opened, Err(Error::Protocol { .. })), "{begin}");
+            assert!(sent <= 128 * 1024, "{begin}: {sent} bytes were taken");
+        }
+    }
+
     // F8
     #[tokio::test(start_paused = true)]
     async fn a_stream_inside_a_websocket_that_idles_for_a_day_carries_on() {

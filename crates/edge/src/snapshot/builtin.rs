@@ -1,8 +1,10 @@
 //! What is built in: the group and policy `administrators`, and how provisional applications give way.
 
+use ipnet::IpNet;
 use tunnel_policy::{Action, Application, Group, Policy, PolicySetError, Rules, Selector};
 use tunnel_proto::{AppId, EmailAddress, HostPattern, Hostname, Name};
 
+use super::proxies;
 use crate::store::{Declared, LoginMethod, LoginMethodKind, PasskeyMethod};
 
 /// What the edge adds to whatever is declared.
@@ -16,6 +18,8 @@ pub struct BuiltIn {
     pub login_host: Option<Hostname>,
     /// The login methods by which administrators log in (`[admin] login_methods`); any when there is none.
     pub administrator_methods: Vec<Name>,
+    /// Who may say where a visitor came from (`trusted_proxies`); rules about such addresses are warned of.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// Why a declared configuration cannot be served.
@@ -103,7 +107,8 @@ impl BuiltIn {
         Ok(declared)
     }
 
-    /// What is to be said about the login methods of administrators; `declared` is the configuration as it is served.
+    /// What is to be said about the login methods of administrators, and about proxies; `declared` is the configuration as it
+    /// is served.
     pub fn warnings(&self, declared: &Declared) -> Vec<String> {
         let unknown = |name: &&Name| !declared.login_methods.iter().any(|method| method.name == **name);
         let unknown = self.administrator_methods.iter().filter(unknown).map(|name| {
@@ -123,6 +128,7 @@ impl BuiltIn {
                 elsewhere.join(", ")
             ));
         }
+        warnings.extend(proxies::warnings(&self.trusted_proxies, declared));
         warnings
     }
 
