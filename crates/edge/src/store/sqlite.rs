@@ -101,8 +101,12 @@ impl Store for SqliteStore {
         Ok(revision)
     }
 
-    async fn put_session(&self, session: &SessionRecord) -> Result<(), StoreError> {
+    async fn put_session(&self, session: &SessionRecord) -> Result<bool, StoreError> {
         sessions::put(&self.writer, session).await
+    }
+
+    async fn move_session(&self, id: &SecretHash, login: &SecretHash) -> Result<bool, StoreError> {
+        sessions::move_to(&self.writer, id, login).await
     }
 
     async fn sessions(&self, now: UnixTime) -> Result<Vec<SessionRecord>, StoreError> {
