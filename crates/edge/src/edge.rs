@@ -60,6 +60,9 @@ const REVOKED_EVERY: Duration = Duration::from_secs(5);
 /// How often what another process of this edge wrote is taken over: while one takes the other's place, a session that ends in
 /// one ends in both.
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
+/// How long a process that was replaced serves on what it has without following: what ends in the one that serves would go
+/// on here.
+const FOLLOW_PATIENCE: Duration = Duration::from_secs(5);
 /// How long streams may go on when the edge stops.
 pub const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -228,8 +231,8 @@ impl Edge {
                 move || revalidate(own.clone(), rounds.clone())
             }),
             task::keep("follow", {
-                let own = weak.clone();
-                move || follow(own.clone(), known)
+                let (own, cut) = (weak.clone(), connections.cut.clone());
+                move || follow(own.clone(), known, cut.clone())
             }),
         ];
         match &state.certificates.0 {
@@ -462,20 +465,38 @@ async fn follow_revoked(state: Weak<State>) {
     }
 }
 
-/// Takes over what another process of this edge wrote.
-async fn follow(state: Weak<State>, mut known: i64) {
+/// Takes over what another process of this edge wrote. When a process that was replaced cannot, everything that it carries
+/// is `cut`.
+async fn follow(state: Weak<State>, mut known: i64, cut: CancellationToken) {
     let mut tick = tokio::time::interval(FOLLOW_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut failing = false;
+    let (mut failing, mut last) = (false, tokio::time::Instant::now());
     loop {
         tick.tick().await;
         let Some(state) = state.upgrade() else { return };
-        let followed = state.follow(&mut known).await;
-        // Said once, until it works again.
-        if let (Err(error), false) = (&followed, failing) {
-            tracing::error!(%error, "what another process of this edge wrote cannot be taken over");
+        let late = async {
+            state.replaced.cancelled().await;
+            tokio::time::sleep_until(last + FOLLOW_PATIENCE).await;
+        };
+        let followed = tokio::select! {
+            biased;
+            followed = state.follow(&mut known) => Some(followed),
+            () = late => None,
+        };
+        match &followed {
+            Some(Ok(())) => last = tokio::time::Instant::now(),
+            // Said once, until it works again.
+            Some(Err(error)) if !failing => {
+                tracing::error!(%error, "what another process of this edge wrote cannot be taken over");
+            }
+            Some(Err(_)) | None => {}
         }
-        failing = followed.is_err();
+        failing = !matches!(followed, Some(Ok(())));
+        if failing && state.replaced.is_cancelled() && last.elapsed() >= FOLLOW_PATIENCE {
+            tracing::error!("everything of the edge before is cut: it does not learn what ends in the one that serves");
+            cut.cancel();
+            return;
+        }
     }
 }
 

@@ -211,21 +211,31 @@ impl State {
         if version == *known {
             return Ok(());
         }
+        // What ends something comes first, and none of these waits until another one works.
+        let sessions = self.sessions.follow(self.now()).await;
+        if matches!(sessions, Ok(Followed::Changed)) {
+            // Who keeps streams judges them again.
+            self.changed.send_modify(|_| ());
+        }
+        let revoked = self.reload_revoked().await;
+        let declared = self.follow_declared().await;
+        let keys = self.keys.tend(&*self.store, self.now()).await;
+        self.mail.wake();
+        let followed = sessions?;
+        revoked?;
+        declared?;
+        keys?;
+        // While this process changes sessions itself, what is stored is looked at again soon.
+        if followed != Followed::Busy {
+            *known = version;
+        }
+        Ok(())
+    }
+
+    async fn follow_declared(&self) -> Result<(), ReloadError> {
         let (revision, _) = self.store.declared().await?;
         let newer = revision > self.snapshot.load().revision;
-        let reloaded = if newer { self.reload().await } else { self.reload_revoked().await };
-        reloaded?;
-        match self.sessions.follow(self.now()).await? {
-            // Looked at again soon.
-            Followed::Busy => return Ok(()),
-            Followed::Same => {}
-            // Who keeps streams judges them again.
-            Followed::Changed => self.changed.send_modify(|_| ()),
-        }
-        self.keys.tend(&*self.store, self.now()).await?;
-        self.mail.wake();
-        *known = version;
-        Ok(())
+        if newer { self.reload().await } else { Ok(()) }
     }
 
     /// [`State::reload`], for callers that have nobody to tell.
