@@ -111,7 +111,16 @@ impl Edge {
         };
         let owners = socket.handles().ok();
         let (listeners, plain, links_only) = bind_all(&mut config, listeners).await?;
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.join(DATABASE_NAME)).await?);
+        let database = dir.join(DATABASE_NAME);
+        let store = match &predecessor {
+            Some(_) => {
+                // Before a step of the schema is taken, which stays if this process does not serve after all.
+                check_files(&config)?;
+                SqliteStore::open_beside(&database).await?
+            }
+            None => SqliteStore::open(&database).await?,
+        };
+        let store: Arc<dyn Store> = Arc::new(store);
         // Whatever is written from here on by another process is followed.
         let mut known = store.data_version().await?;
         let keys = Keys::load(&dir, &*store, clock.now()).await?;
@@ -517,7 +526,7 @@ async fn revalidate(state: Weak<State>, rounds: Arc<Rounds>) {
         let _under_way = rounds.under_way.lock().await;
         if !rounds.rest.load(Relaxed) {
             let snapshot = state.snapshot.load_full();
-            state.round(&snapshot).run().await;
+            state.round(&snapshot).run_unless(&rounds.rest).await;
         }
     }
 }
