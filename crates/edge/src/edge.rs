@@ -187,6 +187,7 @@ impl Edge {
             sessions,
             registry: Arc::new(Registry::default()),
             client_links: Arc::default(),
+            operator_links: Arc::default(),
             revoked: ArcSwap::from_pointee(revoked),
             decisions: Decisions::default(),
             assertions: Assertions::default(),
@@ -445,8 +446,12 @@ async fn sweep(state: Weak<State>, links: Arc<tls::Fixed>) {
         if let Err(error) = links.refresh(&state.ca, &state.config.login_host, state.now()) {
             tracing::error!(%error, "the certificate for links cannot be renewed");
         }
-        if let Err(error) = state.countries.refresh() {
-            tracing::error!(%error, "the file of countries cannot be read anew; the last one serves");
+        // The file may be large: not where everybody is served.
+        let countries = state.clone();
+        match tokio::task::spawn_blocking(move || countries.countries.refresh()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the file of countries cannot be read anew; the last one serves"),
+            Err(error) => tracing::error!(%error, "the file of countries cannot be read anew; the last one serves"),
         }
         if let Err(error) = state.keys.tend(&*state.store, state.now()).await {
             tracing::error!(%error, "the keys that sign assertions cannot be looked after");

@@ -24,6 +24,7 @@ use crate::{
         provider::Providers,
     },
     mail::{Mailer, PasskeyMail, PinMail, QueueError},
+    operators::OperatorLinks,
     pages::Look,
     registry::Registry,
     replace::Asks,
@@ -59,6 +60,8 @@ pub struct State {
     pub registry: Arc<Registry>,
     /// How many links of access clients each person and machine has.
     pub client_links: Arc<ClientLinks>,
+    /// Which links of operators are up.
+    pub operator_links: Arc<OperatorLinks>,
     /// Serial numbers of revoked certificates.
     pub revoked: ArcSwap<HashSet<String>>,
     /// Decisions made before, for as long as they hold.
@@ -199,6 +202,7 @@ impl State {
         let revoked: Arc<HashSet<String>> = Arc::new(serials.into_iter().collect());
         // First for those who come, then for those who are there: nobody slips in between.
         self.revoked.store(revoked.clone());
+        self.operator_links.end(&revoked);
         let snapshot = self.snapshot.load();
         self.registry
             .retain(|uplink| snapshot.declared.tunnel(uplink.tunnel).is_some() && !revoked.contains(&uplink.serial));
