@@ -8,7 +8,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 use tunnel_edge::{
     Clock, Config, Edge,
     edge::{DRAIN_PATIENCE, Screen},
-    replace::{Ask, Predecessor},
+    replace::{Ask, Predecessor, ReplaceError},
     setup::{self, MadeBy},
     socket::{Restarted, problem},
 };
@@ -76,21 +76,35 @@ async fn serve(mut edge: Edge, mut asks: Receiver<Ask>, mut hangups: Hangups, pr
             Some(ask) = asks.recv() => Some(ask),
             () = hangups.next() => None,
         };
-        let replaced = tokio::select! {
-            () = &mut stopped => break,
-            replaced = edge.replace(program.command()) => replaced,
+        let replaced = {
+            let replacing = edge.replace(program.command(), &mut stopped);
+            tokio::pin!(replacing);
+            loop {
+                tokio::select! {
+                    replaced = &mut replacing => break replaced,
+                    Some(another) = asks.recv() => refuse(another, "the edge is being restarted already"),
+                }
+            }
         };
         match replaced {
             Ok(restarted) => {
                 tell_manager(&format!("MAINPID={}", restarted.process));
                 answer(ask, Ok(restarted));
                 tracing::info!(process = restarted.process, "another process serves in this one's place");
+                asks.close();
+                while let Ok(late) = asks.try_recv() {
+                    refuse(late, "another process serves already");
+                }
                 tokio::select! {
                     () = edge.retire() => {}
                     () = &mut stopped => {}
                 }
                 edge.stop(DRAIN_PATIENCE).await;
                 return ExitCode::SUCCESS;
+            }
+            Err(ReplaceError::Stopped) => {
+                answer(ask, Err(problem("not_restarted", ReplaceError::Stopped.to_string())));
+                break;
             }
             Err(error) => {
                 tracing::error!(%error, "the edge was not restarted; it serves on as it was");
@@ -109,6 +123,11 @@ fn answer(ask: Option<Ask>, answer: tunnel_edge::socket::Answer<Restarted>) {
     if let Some(ask) = ask {
         let _ = ask.send(answer);
     }
+}
+
+/// Tells somebody who asked while, or after, the edge was replaced.
+fn refuse(ask: Ask, why: &str) {
+    answer(Some(ask), Err(problem("not_restarted", why)));
 }
 
 async fn greet(edge: &Edge) {

@@ -1,15 +1,17 @@
 //! Links from connectors and operators, from the TLS handshake to their end.
 
+mod tables;
+
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 use tokio_rustls::server::TlsStream;
 use tunnel_proto::{
     LinkId, OperatorId, TunnelId,
     identity::{CertRole, PeerIdentity, peer_identity, speaks_link},
     link::{self, Control, Greeting, LinkEnd, Settings, Welcomed},
-    message::{DrainReason, Limits, LinkRefusal, Message, Table, TableAccepted, TableRefusal, TableRefused},
+    message::{DrainReason, Limits, LinkRefusal, Message},
 };
 
 use crate::{
@@ -19,6 +21,13 @@ use crate::{
     registry::{LINKS_PER_TUNNEL, Rules, Uplink},
     store::{AuditEvent, AuditRecord},
 };
+
+/// Whether a link whose TLS handshake is done is an operator's.
+pub(crate) fn is_operators(state: &State, tls: &TlsStream<TcpStream>) -> bool {
+    let certificate = tls.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let peer = certificate.and_then(|certificate| peer_identity(&state.config.zone, certificate).ok());
+    peer.is_some_and(|peer| matches!(peer.role, CertRole::Operator(_)))
+}
 
 /// Takes a link whose TLS handshake is done, and serves it until it ends. It is entering until it has said who it is.
 pub(crate) async fn serve(state: Arc<State>, tls: TlsStream<TcpStream>, source: IpAddr, entering: Entering) {
@@ -168,25 +177,13 @@ fn audit(state: &State, event: AuditEvent, name: &tunnel_proto::Name, source: Ip
 
 /// Answers a connector's control messages until its link ends or it says something it may not.
 async fn converse(state: &Arc<State>, control: &mut Control, uplink: &Uplink, peer: &PeerIdentity) {
-    let mut renewals = 0_u32;
+    let (mut renewals, mut budget) = (0_u32, tables::Budget::default());
     while let Some(message) = control.next().await {
         let answer: Message = match message {
-            Message::Table(table) => match Rules::compile(&table, uplink.table.load().revision) {
-                // Some may be routed later; a table of which nothing is routed is a mistake that somebody waits to hear of.
-                Ok(_) if !is_routed(state, uplink.tunnel, &table) => TableRefused {
-                    revision: table.revision,
-                    rule: table.rules.first().map(|rule| rule.id),
-                    code: TableRefusal::NotRouted,
-                    text: "not routed to this tunnel".to_owned(),
-                }
-                .into(),
-                Ok(rules) => {
-                    uplink.table.store(Arc::new(rules));
-                    state.registry.note_announced();
-                    TableAccepted { revision: table.revision }.into()
-                }
-                Err(refused) => refused.into(),
-            },
+            Message::Table(table) => {
+                tokio::time::sleep(budget.spend(Instant::now())).await;
+                tables::take(state, uplink, table).await
+            }
             Message::Renew(_) if renewals >= RENEWALS_MAX => {
                 return tracing::debug!("a connector asks for certificates without end");
             }
@@ -215,11 +212,6 @@ async fn converse(state: &Arc<State>, control: &mut Control, uplink: &Uplink, pe
     }
 }
 
-fn is_routed(state: &State, tunnel: TunnelId, table: &Table) -> bool {
-    let snapshot = state.snapshot.load();
-    table.rules.is_empty() || table.rules.iter().any(|rule| snapshot.routes(tunnel, &rule.hostname))
-}
-
 /// Serves an operator: its control messages, one after the other.
 async fn operator_link(
     state: &Arc<State>,
@@ -228,6 +220,13 @@ async fn operator_link(
     operator: OperatorId,
     source: IpAddr,
 ) {
+    let Some(one) = state.operator_links.another(operator, &peer.serial_hex) else {
+        return greeting.refuse(LinkRefusal::TooManyLinks, "the machine has as many links as it may", true).await;
+    };
+    // One that was revoked meanwhile was not yet among those that are ended.
+    if state.revoked.load().contains(&peer.serial_hex) {
+        return greeting.refuse(LinkRefusal::Revoked, "the certificate was revoked", false).await;
+    }
     let id = LinkId::from_random(crate::random());
     let Ok(Welcomed { link, incoming: _incoming, mut control, .. }) =
         greeting.welcome(id, Limits::default(), Vec::new()).await
@@ -238,6 +237,7 @@ async fn operator_link(
     tokio::select! {
         () = manage(state, &mut control, &peer, operator, source) => {}
         () = tokio::time::sleep(lapse) => {}
+        () = one.over() => {}
         _ = link.closed() => {}
     }
     link.close();

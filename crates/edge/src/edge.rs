@@ -60,6 +60,9 @@ const REVOKED_EVERY: Duration = Duration::from_secs(5);
 /// How often what another process of this edge wrote is taken over: while one takes the other's place, a session that ends in
 /// one ends in both.
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
+/// How long a process that was replaced serves on what it has without following: what ends in the one that serves would go
+/// on here.
+const FOLLOW_PATIENCE: Duration = Duration::from_secs(5);
 /// How long streams may go on when the edge stops.
 pub const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -108,7 +111,16 @@ impl Edge {
         };
         let owners = socket.handles().ok();
         let (listeners, plain, links_only) = bind_all(&mut config, listeners).await?;
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.join(DATABASE_NAME)).await?);
+        let database = dir.join(DATABASE_NAME);
+        let store = match &predecessor {
+            Some(_) => {
+                // Before a step of the schema is taken, which stays if this process does not serve after all.
+                check_files(&config)?;
+                SqliteStore::open_beside(&database).await?
+            }
+            None => SqliteStore::open(&database).await?,
+        };
+        let store: Arc<dyn Store> = Arc::new(store);
         // Whatever is written from here on by another process is followed.
         let mut known = store.data_version().await?;
         let keys = Keys::load(&dir, &*store, clock.now()).await?;
@@ -176,6 +188,7 @@ impl Edge {
             sessions,
             registry: Arc::new(Registry::default()),
             client_links: Arc::default(),
+            operator_links: Arc::default(),
             revoked: ArcSwap::from_pointee(revoked),
             decisions: Decisions::default(),
             assertions: Assertions::default(),
@@ -229,8 +242,8 @@ impl Edge {
                 move || revalidate(own.clone(), rounds.clone())
             }),
             task::keep("follow", {
-                let own = weak.clone();
-                move || follow(own.clone(), known)
+                let (own, cut) = (weak.clone(), connections.cut.clone());
+                move || follow(own.clone(), known, cut.clone())
             }),
         ];
         match &state.certificates.0 {
@@ -434,8 +447,12 @@ async fn sweep(state: Weak<State>, links: Arc<tls::Fixed>) {
         if let Err(error) = links.refresh(&state.ca, &state.config.login_host, state.now()) {
             tracing::error!(%error, "the certificate for links cannot be renewed");
         }
-        if let Err(error) = state.countries.refresh() {
-            tracing::error!(%error, "the file of countries cannot be read anew; the last one serves");
+        // The file may be large: not where everybody is served.
+        let countries = state.clone();
+        match tokio::task::spawn_blocking(move || countries.countries.refresh()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the file of countries cannot be read anew; the last one serves"),
+            Err(error) => tracing::error!(%error, "the file of countries cannot be read anew; the last one serves"),
         }
         if let Err(error) = state.keys.tend(&*state.store, state.now()).await {
             tracing::error!(%error, "the keys that sign assertions cannot be looked after");
@@ -463,20 +480,38 @@ async fn follow_revoked(state: Weak<State>) {
     }
 }
 
-/// Takes over what another process of this edge wrote.
-async fn follow(state: Weak<State>, mut known: i64) {
+/// Takes over what another process of this edge wrote. When a process that was replaced cannot, everything that it carries
+/// is `cut`.
+async fn follow(state: Weak<State>, mut known: i64, cut: CancellationToken) {
     let mut tick = tokio::time::interval(FOLLOW_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut failing = false;
+    let (mut failing, mut last) = (false, tokio::time::Instant::now());
     loop {
         tick.tick().await;
         let Some(state) = state.upgrade() else { return };
-        let followed = state.follow(&mut known).await;
-        // Said once, until it works again.
-        if let (Err(error), false) = (&followed, failing) {
-            tracing::error!(%error, "what another process of this edge wrote cannot be taken over");
+        let late = async {
+            state.replaced.cancelled().await;
+            tokio::time::sleep_until(last + FOLLOW_PATIENCE).await;
+        };
+        let followed = tokio::select! {
+            biased;
+            followed = state.follow(&mut known) => Some(followed),
+            () = late => None,
+        };
+        match &followed {
+            Some(Ok(())) => last = tokio::time::Instant::now(),
+            // Said once, until it works again.
+            Some(Err(error)) if !failing => {
+                tracing::error!(%error, "what another process of this edge wrote cannot be taken over");
+            }
+            Some(Err(_)) | None => {}
         }
-        failing = followed.is_err();
+        failing = !matches!(followed, Some(Ok(())));
+        if failing && state.replaced.is_cancelled() && last.elapsed() >= FOLLOW_PATIENCE {
+            tracing::error!("everything of the edge before is cut: it does not learn what ends in the one that serves");
+            cut.cancel();
+            return;
+        }
     }
 }
 
@@ -497,7 +532,7 @@ async fn revalidate(state: Weak<State>, rounds: Arc<Rounds>) {
         let _under_way = rounds.under_way.lock().await;
         if !rounds.rest.load(Relaxed) {
             let snapshot = state.snapshot.load_full();
-            state.round(&snapshot).run().await;
+            state.round(&snapshot).run_unless(&rounds.rest).await;
         }
     }
 }

@@ -43,6 +43,7 @@ use crate::{
     acme::{ALPN_CHALLENGE, Acme},
     clients, connectors,
     front::Door,
+    operators::OPERATOR_LINKS_MAX,
     registry::LINKS_MAX,
 };
 
@@ -51,6 +52,8 @@ const CONNECTIONS_MAX: usize = 8192;
 /// Connections whose TLS handshake is under way. Links need a place among these only, so that no crowd of visitors keeps
 /// connectors out.
 const HANDSHAKES_MAX: usize = 1024;
+/// Where only links are taken, handshakes have places of their own, one for so many of those.
+const LINK_HANDSHAKES: usize = 4;
 /// Silence after which the system asks whether a peer is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// Time for the first byte where no handshake begins with it (H13).
@@ -102,10 +105,13 @@ pub(crate) struct Connections {
     pub(crate) cut_http: CancellationToken,
     /// Connections of visitors, and those of which it is not known yet whose they are.
     pub(crate) visitors: TaskTracker,
-    /// Places for handshakes, for visitors and for links of connectors.
+    /// Places for handshakes, for visitors, for links of connectors and for those of operators.
     handshakes: Arc<Shelf>,
     room: Arc<Shelf>,
     links: Arc<Semaphore>,
+    operators: Arc<Semaphore>,
+    /// Places for handshakes where only links are taken, so that no crowd of visitors keeps connectors out.
+    link_handshakes: Arc<Shelf>,
     sources: Arc<Sources>,
 }
 
@@ -129,6 +135,8 @@ impl Connections {
             handshakes: Shelf::new(shares.handshakes),
             room: Shelf::new(shares.visitors),
             links: Arc::new(Semaphore::new(shares.links)),
+            operators: Arc::new(Semaphore::new(shares.links.min(OPERATOR_LINKS_MAX))),
+            link_handshakes: Shelf::new(shares.handshakes / LINK_HANDSHAKES),
             sources: Arc::default(),
         }
     }
@@ -154,7 +162,7 @@ impl Connections {
             };
             let (one, takes) = (self.clone(), takes.clone());
             // Over the limit a connection is closed at once: waiting would look like a dead edge.
-            let Some(entering) = self.enter(peer.ip().to_canonical()) else { continue };
+            let Some(entering) = self.enter(peer.ip().to_canonical(), &takes) else { continue };
             self.tasks.spawn(async move {
                 let cut = one.cut.clone();
                 tokio::select! {
@@ -166,12 +174,16 @@ impl Connections {
     }
 
     /// Counts a connection that has just come; `None` when it is one too many.
-    fn enter(&self, peer: IpAddr) -> Option<Entering> {
+    fn enter(&self, peer: IpAddr, takes: &Takes) -> Option<Entering> {
         let speaks_for_many =
             peer.is_loopback() || self.state.config.trusted_proxies.iter().any(|net| net.contains(&peer));
         let origin = self.sources.origin(peer, speaks_for_many);
         let counted = origin.arrive()?;
-        let Some(place) = self.handshakes.take() else {
+        let shelf = match takes {
+            Takes::Links(_) => &self.link_handshakes,
+            Takes::Plain | Takes::Everything { .. } => &self.handshakes,
+        };
+        let Some(place) = shelf.take() else {
             NO_ROOM.note();
             return None;
         };
@@ -229,7 +241,9 @@ impl Connections {
 
     /// A link of a connector or an operator.
     async fn link(self, tls: TlsStream<TcpStream>, peer: IpAddr, entering: Entering) {
-        let Ok(_place) = self.links.clone().try_acquire_owned() else { return NO_ROOM.note() };
+        let operator = connectors::is_operators(&self.state, &tls);
+        let places = if operator { &self.operators } else { &self.links };
+        let Ok(_place) = places.clone().try_acquire_owned() else { return NO_ROOM.note() };
         connectors::serve(self.state, tls, peer, entering).await;
     }
 

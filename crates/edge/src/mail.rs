@@ -95,16 +95,29 @@ pub struct Mailer {
 
 /// The task that works the queue off, and the way to have it rest.
 struct Worker {
+    /// It is to rest.
     rests: CancellationToken,
-    task: Option<JoinHandle<()>>,
+    /// It does.
+    rested: CancellationToken,
+    task: JoinHandle<()>,
 }
 
 impl Worker {
-    fn start(desk: &Arc<Desk>) -> Self {
-        let rests = CancellationToken::new();
-        let (own, resting) = (desk.clone(), rests.clone());
-        let task = task::keep("mail", move || queue::work(own.clone(), resting.clone()));
-        Self { rests, task: Some(task) }
+    /// Begins once the one before rests, if there was one: two would hand over the same mail.
+    fn start(desk: &Arc<Desk>, before: Option<CancellationToken>) -> Self {
+        let (rests, rested) = (CancellationToken::new(), CancellationToken::new());
+        let (own, resting, done) = (desk.clone(), rests.clone(), rested.clone());
+        let task = task::keep("mail", move || {
+            let (own, resting, done, before) = (own.clone(), resting.clone(), done.clone(), before.clone());
+            async move {
+                if let Some(before) = before {
+                    before.cancelled().await;
+                }
+                queue::work(own, resting).await;
+                done.cancel();
+            }
+        });
+        Self { rests, rested, task }
     }
 }
 
@@ -156,30 +169,27 @@ impl Mailer {
         };
         let (queued, delayed) = (Notify::new(), AtomicBool::new(false));
         let desk = Arc::new(Desk { config, sender, store, seal, hash, clock, observer, queued, delayed });
-        let worker = Mutex::new(Worker::start(&desk));
+        let worker = Mutex::new(Worker::start(&desk, None));
         Ok(Self { desk, worker })
     }
 
     /// Takes up no more mails, and waits until those under way are handed over: another process goes on with the queue.
     /// Whether all are within `patience`.
     pub(crate) async fn rest(&self, patience: Duration) -> bool {
-        let task = {
-            let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        let rested = {
+            let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
             worker.rests.cancel();
-            worker.task.take()
+            worker.rested.clone()
         };
         // Not aborted when it is late: a mail that is handed over and not noted would be sent again.
-        match task {
-            Some(task) => tokio::time::timeout(patience, task).await.is_ok(),
-            None => true,
-        }
+        tokio::time::timeout(patience, rested.cancelled()).await.is_ok()
     }
 
     /// Works the queue off again.
     pub(crate) fn work(&self) {
         let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
-        if worker.task.is_none() {
-            *worker = Worker::start(&self.desk);
+        if worker.rests.is_cancelled() {
+            *worker = Worker::start(&self.desk, Some(worker.rested.clone()));
         }
     }
 
@@ -213,7 +223,7 @@ impl Mailer {
 impl Drop for Mailer {
     fn drop(&mut self) {
         let worker = self.worker.get_mut().unwrap_or_else(PoisonError::into_inner);
-        worker.task.iter().for_each(JoinHandle::abort);
+        worker.task.abort();
     }
 }
 

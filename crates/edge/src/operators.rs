@@ -1,10 +1,14 @@
 //! What an operator's link asks for: tunnels and routes, inside what an administrator approved.
 
+mod links;
+
 use tunnel_proto::{
     OperatorId, TunnelId,
     message::{Done, Message, Tunnels, short_text},
 };
 
+pub(crate) use self::links::OPERATOR_LINKS_MAX;
+pub use self::links::OperatorLinks;
 use crate::tunnels::{Desk, Principal, Problem, TunnelRef};
 
 /// What an answered message asks of the edge besides.

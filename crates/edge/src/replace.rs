@@ -10,7 +10,6 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
-    sync::OnceLock,
     time::Duration,
 };
 
@@ -18,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use tokio::{
     net::TcpListener,
     process::Child,
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
 };
 
 use crate::{
@@ -26,8 +26,10 @@ use crate::{
     socket::{Answer, Restarted, Socket, SocketError, problem},
 };
 
-/// How long a new process may take until it serves.
+/// How long a new process may take until its next word: first that it is ready, then that it serves.
 pub(crate) const REPLACE_TIME: Duration = Duration::from_secs(30);
+/// How long an ask waits for somebody to answer asks: the owner's socket serves a moment earlier.
+const LISTEN_TIME: Duration = Duration::from_secs(1);
 /// How long the end of a process that was given up is waited for.
 const END_TIME: Duration = Duration::from_secs(2);
 /// The lock and the owner's socket come before the listeners.
@@ -72,8 +74,11 @@ pub enum ReplaceError {
     #[error("the new process ended before it served ({0}); its log says why")]
     Ended(String),
     /// The new process took too long.
-    #[error("the new process did not serve within {} s and was ended", REPLACE_TIME.as_secs())]
+    #[error("the new process said nothing for {} s and was ended", REPLACE_TIME.as_secs())]
     Late,
+    /// This process was told to stop before the new one served.
+    #[error("the edge was told to stop meanwhile")]
+    Stopped,
     /// The two do not understand each other.
     #[error("the other process says what this one does not understand; stop the edge and start it")]
     Confused,
@@ -102,14 +107,20 @@ pub type Ask = oneshot::Sender<Answer<Restarted>>;
 
 /// Where an edge is asked to be replaced. Only a program can start itself again: nobody is there to be asked until it says so.
 #[derive(Debug, Default)]
-pub struct Asks(OnceLock<mpsc::Sender<Ask>>);
+pub struct Asks(watch::Sender<Option<mpsc::Sender<Ask>>>);
 
 impl Asks {
     /// From now on, asks are answered.
     pub(crate) fn listen(&self) -> mpsc::Receiver<Ask> {
         let (sender, asks) = mpsc::channel(1);
         // The first listener is the one.
-        let _ = self.0.set(sender);
+        self.0.send_if_modified(|known| {
+            let first = known.is_none();
+            if first {
+                *known = Some(sender);
+            }
+            first
+        });
         asks
     }
 
@@ -121,7 +132,12 @@ impl Asks {
                 "this edge is part of another program, or a demo, which cannot be restarted so; stop it and start it",
             )
         };
-        let asks = self.0.get().ok_or_else(nobody)?;
+        let mut listener = self.0.subscribe();
+        let asks = {
+            let listening = timeout(LISTEN_TIME, listener.wait_for(Option::is_some)).await;
+            listening.ok().and_then(Result::ok).and_then(|asks| asks.clone())
+        };
+        let asks = asks.ok_or_else(nobody)?;
         let (ask, answer) = oneshot::channel();
         asks.try_send(ask).map_err(|_| problem("not_restarted", "the edge is being restarted already, or stops"))?;
         answer.await.map_err(|_| problem("not_restarted", "the edge stopped meanwhile"))?
@@ -232,7 +248,7 @@ impl Successor {
         self.expect(|word| matches!(word, Word::Ready)).await
     }
 
-    /// Lets it begin, and waits until it serves.
+    /// Lets it begin, and waits until it serves. Until it is given up, the owner's socket is its own.
     pub(crate) async fn go(&mut self) -> Result<(), ReplaceError> {
         say(&self.channel, &Word::Go, &[]).await?;
         self.expect(|word| matches!(word, Word::Serving)).await
@@ -309,6 +325,20 @@ mod tests {
         // The one before went while it was waited for.
         drop(near);
         assert!(matches!(predecessor.ready().await, Err(ReplaceError::Alone | ReplaceError::Io(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_before_anybody_listens_is_answered_and_who_asks_nobody_is_told() {
+        let asks = Asks::default();
+        assert!(asks.ask().await.is_err(), "nobody listens");
+        let (asked, mut listener) = tokio::join!(timeout(LISTEN_TIME, asks.ask()), async {
+            tokio::task::yield_now().await;
+            asks.listen()
+        });
+        assert!(asked.is_err(), "it waits for what comes of it");
+        drop(listener.recv().await.unwrap());
+        drop(listener);
+        assert!(asks.ask().await.is_err(), "nobody listens any more");
     }
 
     #[tokio::test]

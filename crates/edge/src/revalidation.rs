@@ -139,12 +139,23 @@ impl Round<'_> {
 
     /// The same, with questions begun for as long as `patience`.
     pub async fn within(self, patience: Duration) -> usize {
+        self.begin(patience, &AtomicBool::new(false)).await
+    }
+
+    /// [`Round::run`] that begins no more questions once `rests` is set.
+    pub(crate) async fn run_unless(self, rests: &AtomicBool) {
+        self.begin(ROUND_MAX, rests).await;
+    }
+
+    async fn begin(self, patience: Duration, rests: &AtomicBool) -> usize {
         let (this, left) = (&self, &AtomicUsize::new(0));
         let lanes = self.due().await.into_values().map(|mut lane| async move {
             lane.sort_by_key(|due| due.confirmed);
             let (until, down) = (Instant::now() + patience, &AtomicBool::new(false));
             let asking = futures::stream::iter(lane).for_each_concurrent(AT_A_TIME, move |due| async move {
-                if Instant::now() < until {
+                if rests.load(Relaxed) {
+                    // Another process asks.
+                } else if Instant::now() < until {
                     this.one(due, down).await;
                 } else {
                     left.fetch_add(1, Relaxed);

@@ -307,7 +307,10 @@ impl Sessions {
     pub async fn start(&self, mut record: SessionRecord, now: UnixTime) -> Result<Arc<Session>, StartError> {
         let _change = self.changes.begin();
         self.tell(&mut record);
-        self.store.put_session(&record).await?;
+        // Another process may have ended the login, which this one learns later.
+        if !self.store.put_session(&record).await? {
+            return Err(StartError::LoginEnded);
+        }
         let (id, parent) = (record.id, record.parent);
         let begun = {
             let mut table = self.write();
@@ -330,11 +333,11 @@ impl Sessions {
         let mine =
             |child: &Arc<Session>| child.parent() == Some(old) && child.identity().person == new.identity().person;
         for child in self.list(now).into_iter().filter(mine) {
-            let record = SessionRecord { parent: Some(*new.id()), ..child.record.clone() };
-            self.store.put_session(&record).await?;
+            // One that another process ended is not brought back.
+            let moved = self.store.move_session(child.id(), new.id()).await?;
             let gone = {
                 let mut table = self.write();
-                let child = table.sessions.get(child.id()).filter(|_| table.is_live(new.id(), now)).cloned();
+                let child = table.sessions.get(child.id()).filter(|_| moved && table.is_live(new.id(), now)).cloned();
                 if let Some(child) = &child {
                     // The same session: who waits for its end keeps waiting.
                     let record = SessionRecord { parent: Some(*new.id()), ..child.record.clone() };

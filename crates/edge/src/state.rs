@@ -24,6 +24,7 @@ use crate::{
         provider::Providers,
     },
     mail::{Mailer, PasskeyMail, PinMail, QueueError},
+    operators::OperatorLinks,
     pages::Look,
     registry::Registry,
     replace::Asks,
@@ -59,6 +60,8 @@ pub struct State {
     pub registry: Arc<Registry>,
     /// How many links of access clients each person and machine has.
     pub client_links: Arc<ClientLinks>,
+    /// Which links of operators are up.
+    pub operator_links: Arc<OperatorLinks>,
     /// Serial numbers of revoked certificates.
     pub revoked: ArcSwap<HashSet<String>>,
     /// Decisions made before, for as long as they hold.
@@ -199,6 +202,7 @@ impl State {
         let revoked: Arc<HashSet<String>> = Arc::new(serials.into_iter().collect());
         // First for those who come, then for those who are there: nobody slips in between.
         self.revoked.store(revoked.clone());
+        self.operator_links.end(&revoked);
         let snapshot = self.snapshot.load();
         self.registry
             .retain(|uplink| snapshot.declared.tunnel(uplink.tunnel).is_some() && !revoked.contains(&uplink.serial));
@@ -211,21 +215,31 @@ impl State {
         if version == *known {
             return Ok(());
         }
+        // What ends something comes first, and none of these waits until another one works.
+        let sessions = self.sessions.follow(self.now()).await;
+        if matches!(sessions, Ok(Followed::Changed)) {
+            // Who keeps streams judges them again.
+            self.changed.send_modify(|_| ());
+        }
+        let revoked = self.reload_revoked().await;
+        let declared = self.follow_declared().await;
+        let keys = self.keys.tend(&*self.store, self.now()).await;
+        self.mail.wake();
+        let followed = sessions?;
+        revoked?;
+        declared?;
+        keys?;
+        // While this process changes sessions itself, what is stored is looked at again soon.
+        if followed != Followed::Busy {
+            *known = version;
+        }
+        Ok(())
+    }
+
+    async fn follow_declared(&self) -> Result<(), ReloadError> {
         let (revision, _) = self.store.declared().await?;
         let newer = revision > self.snapshot.load().revision;
-        let reloaded = if newer { self.reload().await } else { self.reload_revoked().await };
-        reloaded?;
-        match self.sessions.follow(self.now()).await? {
-            // Looked at again soon.
-            Followed::Busy => return Ok(()),
-            Followed::Same => {}
-            // Who keeps streams judges them again.
-            Followed::Changed => self.changed.send_modify(|_| ()),
-        }
-        self.keys.tend(&*self.store, self.now()).await?;
-        self.mail.wake();
-        *known = version;
-        Ok(())
+        if newer { self.reload().await } else { Ok(()) }
     }
 
     /// [`State::reload`], for callers that have nobody to tell.

@@ -38,8 +38,11 @@ pub trait Store: Send + Sync + 'static {
         audit: &[AuditRecord],
     ) -> Result<Revision, StoreError>;
 
-    /// Keeps a session (a person's login, or its grants on one host); replaces the one with the same id.
-    async fn put_session(&self, session: &SessionRecord) -> Result<(), StoreError>;
+    /// Keeps a session (a person's login, or its grants on one host) if the login that it came from is kept; replaces the
+    /// one with the same id. Whether it is kept.
+    async fn put_session(&self, session: &SessionRecord) -> Result<bool, StoreError>;
+    /// Has a session come from another login, if both are kept; brings back neither. Whether they are.
+    async fn move_session(&self, id: &SecretHash, login: &SecretHash) -> Result<bool, StoreError>;
     /// Every session that has not expired at `now`.
     async fn sessions(&self, now: UnixTime) -> Result<Vec<SessionRecord>, StoreError>;
     /// Ends sessions: those with these ids and every session whose parent is one of them, and forgets by what they would be

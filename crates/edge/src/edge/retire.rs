@@ -13,6 +13,8 @@ use crate::{
 
 /// How long mails and rounds that are under way are waited for before the next process takes them over.
 const REST_TIME: Duration = Duration::from_secs(10);
+/// How long what was asked at the owner's socket is waited for before the next process is alone with it.
+const LEAVE_TIME: Duration = Duration::from_secs(5);
 /// How long a replaced process goes on at least: what was asked of it in the last moment is done in the background.
 const RETIRE_MIN: Duration = Duration::from_secs(5);
 /// How often it says what it still goes on with.
@@ -20,10 +22,20 @@ const REPORT_EVERY: Duration = Duration::from_secs(30);
 /// How often it looks after what it keeps.
 const TEND_EVERY: Duration = Duration::from_secs(60);
 
+/// A step of the two, if it is done in time.
+async fn in_time(step: impl Future<Output = Result<(), ReplaceError>>) -> Result<(), ReplaceError> {
+    timeout(REPLACE_TIME, step).await.unwrap_or(Err(ReplaceError::Late))
+}
+
 impl Edge {
     /// Starts `program`, which is this very program, and has it take this edge's place. Returns once it serves, after which
-    /// [`Edge::retire`] is due. After an error everything is as it was.
-    pub async fn replace(&self, program: Command) -> Result<Restarted, ReplaceError> {
+    /// [`Edge::retire`] is due. After an error everything is as it was, and the new process has ended; so it is when
+    /// `stopped` comes first.
+    pub async fn replace(
+        &self,
+        program: Command,
+        stopped: impl Future<Output = ()>,
+    ) -> Result<Restarted, ReplaceError> {
         if let Err(error) = self.state.sessions.write_uses().await {
             tracing::error!(%error, "when sessions were last used cannot be written down");
         }
@@ -36,15 +48,22 @@ impl Edge {
         }
         let mut successor = Successor::start(program)?;
         let handing = async {
-            successor.offer(&self.state.config.data_dir, owners, doors).await?;
+            in_time(successor.offer(&self.state.config.data_dir, owners, doors)).await?;
             self.rest().await;
-            successor.go().await
+            self.socket.iter().for_each(|socket| socket.lend(true));
+            in_time(successor.go()).await
         };
-        let outcome = timeout(REPLACE_TIME, handing).await.unwrap_or(Err(ReplaceError::Late));
+        let outcome = tokio::select! {
+            biased;
+            outcome = handing => outcome,
+            () = stopped => Err(ReplaceError::Stopped),
+        };
         if let Err(error) = outcome {
+            // First its end: two must not do what rests.
+            successor.give_up().await;
+            self.socket.iter().for_each(|socket| socket.lend(false));
             self.rounds.rest.store(false, Relaxed);
             self.state.mail.work();
-            successor.give_up().await;
             return Err(error);
         }
         Ok(Restarted {
@@ -82,8 +101,10 @@ impl Edge {
         // What comes round now and then is for the process that serves.
         self.tasks.iter().for_each(JoinHandle::abort);
         self.state.replaced.cancel();
-        if let Some(socket) = self.socket.take() {
-            socket.leave().await;
+        if let Some(socket) = self.socket.take()
+            && timeout(LEAVE_TIME, socket.leave()).await.is_err()
+        {
+            tracing::warn!("what was asked at the owner's socket is cut: it took too long");
         }
         self.owners = None;
         self.connections.visitors.close();

@@ -106,7 +106,8 @@ pub(super) struct Asked {
     protocol: Protocol,
     key: Option<HeaderValue>,
     head: Head,
-    /// The visitor's place among the connections, which a WebSocket keeps.
+    /// The visitor's place among the connections: somebody who was admitted by name keeps it since, whoever is let in
+    /// without being asked may lose it to somebody else.
     place: Option<Arc<Place>>,
 }
 
@@ -116,7 +117,7 @@ impl Asked {
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         head.headers.insert(header::UPGRADE, protocol.value());
         let key = parts.headers.get(header::SEC_WEBSOCKET_KEY).cloned();
-        let place = parts.extensions.get::<Arc<Place>>().cloned().inspect(|place| place.keep());
+        let place = parts.extensions.get::<Arc<Place>>().cloned();
         Self { visitor: hyper::upgrade::on(Request::from_parts(parts, ())), protocol, key, head, place }
     }
 }
@@ -203,7 +204,10 @@ async fn carry(
     };
     let cut = async {
         match &place {
-            Some(place) => place.cut_http().await,
+            Some(place) => tokio::select! {
+                () = place.cut_http() => {}
+                () = place.lost() => tracing::debug!("an upgraded connection lost its place"),
+            },
             None => std::future::pending().await,
         }
     };

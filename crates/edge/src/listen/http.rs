@@ -38,7 +38,10 @@ const H2_HEADER_LIST: u32 = 32 * 1024;
 /// What waits for a visitor who reads slowly, for each stream (F22).
 const H2_SEND_BUFFER: usize = 128 * 1024;
 const H2_RESETS: usize = 20;
-const H2_LOCAL_RESETS: usize = 64;
+/// What the library resets by itself for what a visitor did wrong. It counts them over the whole life of a connection, so that a
+/// few would end honest ones that last; it ends the connection all the same when somebody only provokes them, which [`frames`]
+/// cannot see: what provokes them looks like any other frame.
+const H2_LOCAL_RESETS: usize = 1024;
 const H2_PING: Duration = Duration::from_secs(20);
 
 impl Connections {

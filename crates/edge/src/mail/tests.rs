@@ -607,3 +607,16 @@ async fn an_edge_that_cannot_send_says_so() {
     assert!(matches!(refused, Err(QueueError::NoDelivery)));
     assert!(desk.store.mail_log(1).await.unwrap().is_empty());
 }
+
+// F3
+#[tokio::test]
+async fn a_queue_that_rests_is_worked_off_again_once() {
+    let mut desk = Desk::with(None).await;
+    assert!(desk.mailer().rest(Duration::from_secs(60)).await);
+    desk.ask("staff@tnkeng.work", Lang::En).await;
+    assert!(desk.sent_nothing());
+    desk.mailer().work();
+    desk.sent.recv().await.unwrap();
+    desk.logged("sent").await;
+    assert!(desk.sent_nothing());
+}

@@ -142,7 +142,10 @@ mod tests {
     use tunnel_proto::{Identity, PersonId};
 
     use super::*;
-    use crate::store::{DATABASE_NAME, SessionKind, Store, sqlite::SqliteStore};
+    use crate::{
+        session::StartError,
+        store::{DATABASE_NAME, SessionKind, Store, sqlite::SqliteStore},
+    };
 
     fn record(id: u8, parent: Option<u8>) -> SessionRecord {
         SessionRecord {
@@ -203,6 +206,30 @@ mod tests {
         waiting.await.unwrap();
         assert!(ids(&old, now).is_empty());
         assert_eq!(old.follow(now).await.unwrap(), Followed::Same);
+    }
+
+    // F3, S10
+    #[tokio::test]
+    async fn nothing_begins_from_a_login_that_another_process_ended_and_nothing_comes_back() {
+        let (dir, now) = (tempfile::tempdir().unwrap(), UnixTime(10));
+        let old = Sessions::load(open(dir.path()).await, now).await.unwrap();
+        for begun in [record(1, None), record(2, Some(1))] {
+            old.start(begun, now).await.unwrap();
+        }
+        let store = open(dir.path()).await;
+        let new = Sessions::load(store.clone(), now).await.unwrap();
+        new.end(&[[1; 32]]).await.unwrap();
+        // The old one has not looked since.
+        let late = old.start(record(3, Some(1)), now).await;
+        assert!(matches!(late, Err(StartError::LoginEnded)));
+        // Nor does the browser's next login take over what was ended there.
+        let next = old.start(record(9, None), now).await.unwrap();
+        old.succeed(&[1; 32], &next, now).await.unwrap();
+        assert_eq!(ids(&old, now), [9]);
+        for sessions in [&old, &new, &Sessions::load(store, now).await.unwrap()] {
+            sessions.follow(now).await.unwrap();
+            assert_eq!(ids(sessions, now), [9]);
+        }
     }
 
     // F3

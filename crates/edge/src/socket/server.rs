@@ -118,9 +118,14 @@ pub struct Serving {
 }
 
 impl Serving {
+    /// Whether the socket's file is another edge's, which removes it when it goes.
+    pub(crate) fn lend(&self, lent: bool) {
+        self.ours.store(!lent, Relaxed);
+    }
+
     /// [`Serving::stop`] for an edge whose place another one took: the socket stays.
     pub(crate) async fn leave(self) {
-        self.ours.store(false, Relaxed);
+        self.lend(true);
         self.stop().await;
     }
 

@@ -45,7 +45,13 @@ impl SqliteStore {
     /// Opens the database at `path`, creating it (readable by its owner only) when there is none, and brings its schema
     /// up to date. Refuses a file that is damaged, belongs to something else, or was written by a newer program.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        open::open(path.as_ref()).await
+        open::open(path.as_ref(), open::Users::Unknown).await
+    }
+
+    /// The same for a database that another process of this edge has open: that one found it sound, which takes long where
+    /// it is large, and is not done again.
+    pub(crate) async fn open_beside(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        open::open(path.as_ref(), open::Users::Ours).await
     }
 
     /// The database file.
@@ -101,8 +107,12 @@ impl Store for SqliteStore {
         Ok(revision)
     }
 
-    async fn put_session(&self, session: &SessionRecord) -> Result<(), StoreError> {
+    async fn put_session(&self, session: &SessionRecord) -> Result<bool, StoreError> {
         sessions::put(&self.writer, session).await
+    }
+
+    async fn move_session(&self, id: &SecretHash, login: &SecretHash) -> Result<bool, StoreError> {
+        sessions::move_to(&self.writer, id, login).await
     }
 
     async fn sessions(&self, now: UnixTime) -> Result<Vec<SessionRecord>, StoreError> {

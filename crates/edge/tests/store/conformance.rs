@@ -225,6 +225,11 @@ pub(crate) async fn a_session_is_replaced_and_ends_with_its_login(store: Arc<imp
     store.put_session(&wider).await.unwrap();
     let stored = store.sessions(T0).await.unwrap().into_iter().find(|s| s.id == h(2));
     assert!(stored == Some(wider), "the later one counts");
+    assert!(!store.put_session(&session(6, Some(7), at(60))).await.unwrap(), "from a login that there is not");
+    assert!(store.move_session(&h(5), &h(1)).await.unwrap() && store.move_session(&h(5), &h(4)).await.unwrap());
+    for (id, login) in [(5, 7), (6, 4)] {
+        assert!(!store.move_session(&h(id), &h(login)).await.unwrap(), "nothing comes back");
+    }
     assert_eq!(session_ids(&*store, at(60)).await, [2], "a session ends at its time, not after it");
     store.end_sessions(&[h(1), h(5)]).await.unwrap();
     assert_eq!(session_ids(&*store, T0).await, [4]);

@@ -27,7 +27,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Connections that read.
 const READERS: u32 = 4;
 
-pub(super) async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
+/// Who has the file open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Users {
+    /// Nobody, as far as is known.
+    Unknown,
+    /// A process of the same edge, which checked its health, as long as that takes.
+    Ours,
+}
+
+pub(super) async fn open(path: &Path, users: Users) -> Result<SqliteStore, StoreError> {
     let file = |source| StoreError::File { path: path.to_owned(), source };
     if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
         platform::private_dir(dir).map_err(|source| StoreError::File { path: dir.to_owned(), source })?;
@@ -59,7 +68,14 @@ pub(super) async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
             .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
     };
     let writer = pool(1).connect_with(options.clone()).await.map_err(|error| damaged(path, error))?;
-    let opened = prepare(&writer, &MIGRATIONS).await.map_err(|error| match error {
+    let opened = async {
+        recent(&writer).await?;
+        if users == Users::Unknown {
+            healthy(&writer).await?;
+        }
+        prepare(&writer, &MIGRATIONS).await
+    };
+    let opened = opened.await.map_err(|error| match error {
         StoreError::Database(error) => damaged(path, error),
         error => error,
     });
@@ -71,17 +87,27 @@ pub(super) async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
     Ok(SqliteStore { path: path.to_owned(), writer, readers })
 }
 
-/// Checks program, file and schema, in this order, before anything is written.
-async fn prepare(writer: &SqlitePool, migrations: &[&'static str]) -> Result<(), StoreError> {
+/// Checks the program.
+async fn recent(writer: &SqlitePool) -> Result<(), StoreError> {
     let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(writer).await?;
     if !recent_enough(&version) {
         let reason = format!("SQLite {version} may corrupt its log; 3.51.3 or newer is needed");
         return Err(StoreError::Corrupt { what: "database", reason });
     }
+    Ok(())
+}
+
+/// Checks the file, before anything is written. Reads all of it.
+async fn healthy(writer: &SqlitePool) -> Result<(), StoreError> {
     let health: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(writer).await?;
     if health != "ok" {
         return Err(StoreError::Corrupt { what: "database", reason: format!("{health}; {RESTORE}") });
     }
+    Ok(())
+}
+
+/// Checks the schema, and brings it up to date.
+async fn prepare(writer: &SqlitePool, migrations: &[&'static str]) -> Result<(), StoreError> {
     let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
     migrate(&mut tx, migrations).await?;
     Ok(tx.commit().await?)

@@ -8,11 +8,13 @@ use tunnel_proto::{EmailAddress, PersonId, UnixTime};
 use super::values::{bytes_of, corrupt, json, json_of, text_of, time, time_of};
 use crate::store::{ISSUER_INVITED, Met, PersonRecord, SecretHash, SessionKind, SessionRecord, StoreError};
 
-pub(super) async fn put(pool: &SqlitePool, session: &SessionRecord) -> Result<(), StoreError> {
-    sqlx::query(
+pub(super) async fn put(pool: &SqlitePool, session: &SessionRecord) -> Result<bool, StoreError> {
+    // In one statement: another process may end the login in the same moment.
+    let put = sqlx::query(
         "INSERT INTO sessions \
          (id, kind, device, source, host, parent, identity, issuer, attributes, created, seen, expires, grants) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13 \
+         WHERE ?6 IS NULL OR EXISTS (SELECT 1 FROM sessions WHERE id = ?6) \
          ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, device = excluded.device, source = excluded.source, \
          host = excluded.host, parent = excluded.parent, identity = excluded.identity, \
          issuer = excluded.issuer, attributes = excluded.attributes, created = excluded.created, seen = excluded.seen, \
@@ -33,7 +35,18 @@ pub(super) async fn put(pool: &SqlitePool, session: &SessionRecord) -> Result<()
     .bind(json("session", &session.grants)?)
     .execute(pool)
     .await?;
-    Ok(())
+    Ok(put.rows_affected() > 0)
+}
+
+pub(super) async fn move_to(pool: &SqlitePool, id: &SecretHash, login: &SecretHash) -> Result<bool, StoreError> {
+    let moved = sqlx::query(
+        "UPDATE sessions SET parent = ?2 WHERE id = ?1 AND EXISTS (SELECT 1 FROM sessions AS login WHERE login.id = ?2)",
+    )
+    .bind(id.as_slice())
+    .bind(login.as_slice())
+    .execute(pool)
+    .await?;
+    Ok(moved.rows_affected() > 0)
 }
 
 pub(super) async fn live(pool: &SqlitePool, now: UnixTime) -> Result<Vec<SessionRecord>, StoreError> {
