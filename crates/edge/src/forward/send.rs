@@ -11,7 +11,7 @@ use crate::{
     gate::Permit,
     pages::Failure,
     registry::Candidate,
-    upstream::{self, Lease},
+    upstream::{self, Lease, Whose},
 };
 
 /// What is to be sent, and how.
@@ -35,8 +35,9 @@ impl Sending<'_> {
         progress: &Progress,
     ) -> Result<(http::Response<Incoming>, Lease), Failure> {
         let owner = self.permit.holder().owner();
+        let repeated = self.bodiless && request.method().is_safe();
         for candidate in self.candidates {
-            let Some(mut lease) = state.pool.take(candidate, &owner, self.personal) else { continue };
+            let Some(mut lease) = state.pool.take(candidate, owner, self.personal, repeated) else { continue };
             let again = self.bodiless.then(|| repeat(&request)).flatten();
             let again_at_will = again.as_ref().is_some_and(|again| again.method().is_safe());
             match exchange(state, &mut lease, request, progress).await {
@@ -48,8 +49,8 @@ impl Sending<'_> {
             }
             break;
         }
-        let own = self.personal.then_some(owner);
-        let mut lease = upstream::connect(&state.pool, self.candidates, self.visit, own).await?;
+        let whose = if self.personal { Whose::tied_to(owner) } else { Whose::Everybodys };
+        let mut lease = upstream::connect(&state.pool, self.candidates, self.visit, whose).await?;
         match exchange(state, &mut lease, request, progress).await {
             Ok(response) => Ok((response, lease)),
             Err(Unanswered::Slow) => Err(Failure::Slow),

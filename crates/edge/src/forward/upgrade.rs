@@ -16,8 +16,13 @@ use super::{
     trailers::Trailers,
 };
 use crate::{
-    Response, State, Visit, gate::Permit, listen::Place, pages::Failure, registry::Candidate,
-    request::carries_requests, upstream,
+    Response, State, Visit,
+    gate::Permit,
+    listen::Place,
+    pages::Failure,
+    registry::Candidate,
+    request::carries_requests,
+    upstream::{self, Whose},
 };
 
 /// What a connection is to become.
@@ -130,7 +135,7 @@ pub(super) async fn forward(
     candidates: &[Candidate],
     asked: Asked,
 ) -> Result<Response, Failure> {
-    let mut lease = upstream::connect(&state.pool, candidates, visit, None).await?;
+    let mut lease = upstream::connect(&state.pool, candidates, visit, Whose::Everybodys).await?;
     let Asked { visitor, protocol, key, head, place } = asked;
     let mut request = head.into_request(RequestBody::empty());
     super::send::address(&mut request, &lease);
