@@ -83,6 +83,7 @@ pub(crate) struct Lease {
     speaks: Speaks,
     link: Link,
     host_header: Option<String>,
+    tls: bool,
     /// Nobody has it after this request.
     is_last: bool,
 }
@@ -113,8 +114,9 @@ enum Speaks {
 
 impl Lease {
     fn new(pool: &Arc<Pool>, candidate: &Candidate, key: Key, speaks: Speaks) -> Self {
-        let (link, host_header) = (candidate.uplink.link.clone(), candidate.rule.http.host_header.clone());
-        Self { pool: pool.clone(), key, speaks, link, host_header, is_last: false }
+        let (link, http) = (candidate.uplink.link.clone(), &candidate.rule.http);
+        let (host_header, tls) = (http.host_header.clone(), http.tls);
+        Self { pool: pool.clone(), key, speaks, link, host_header, tls, is_last: false }
     }
 
     /// Sends a request. Dropping what this gives resets it.
@@ -136,6 +138,11 @@ impl Lease {
     /// The `Host` that the service at its end wants to see, if not the visitor's.
     pub(crate) fn host_header(&self) -> Option<&str> {
         self.host_header.as_deref()
+    }
+
+    /// The scheme of the addresses at its service.
+    pub(crate) const fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
     }
 
     /// Ties the stream to a session for good; one that others are using, or that is tied to nobody in particular, takes no more

@@ -134,7 +134,7 @@ pub(super) fn address(request: &mut Request<RequestBody>, lease: &Lease) {
         for name in [header::HOST, header::CONNECTION, header::TRANSFER_ENCODING] {
             headers.remove(name);
         }
-        let uri = Uri::builder().scheme("http").authority(host.as_bytes()).path_and_query(target).build();
+        let uri = Uri::builder().scheme(lease.scheme()).authority(host.as_bytes()).path_and_query(target).build();
         *request.uri_mut() = uri.unwrap_or_default();
         return;
     }
