@@ -138,7 +138,7 @@ pub(super) async fn forward(
     let mut lease = upstream::connect(&state.pool, candidates, visit, Whose::Everybodys).await?;
     let Asked { visitor, protocol, key, head, place } = asked;
     let mut request = head.into_request(RequestBody::empty());
-    super::send::address(&mut request, &lease);
+    super::send::address(&mut request, &lease).map_err(|_| Failure::BadAnswer)?;
     let too_many = informational::too_many(&mut request);
     let sending = lease.send(request);
     let response = tokio::select! {
