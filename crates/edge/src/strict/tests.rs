@@ -261,6 +261,26 @@ async fn a_request_is_read_whole_and_the_next_after_its_answer() {
     assert_eq!(strict.read(&mut [0]).await.unwrap(), 0, "the end is the end");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_head_is_late_and_an_idle_connection_is_not() {
+    // H13
+    let limit = std::time::Duration::from_secs(10);
+    let (mut visitor, mut strict, pace) = connection();
+    let late = async |after: u64| {
+        tokio::time::timeout(std::time::Duration::from_secs(after), pace.late_head(limit)).await.is_ok()
+    };
+    assert!(!late(60).await, "nothing has begun");
+    visitor.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    assert_eq!(readable(&mut strict).await, "");
+    assert!(!late(9).await);
+    visitor.write_all(b"X: y\r\n").await.unwrap();
+    assert_eq!(readable(&mut strict).await, "");
+    assert!(late(2).await, "a piece more gives no time");
+    visitor.write_all(b"\r\n").await.unwrap();
+    assert_eq!(readable(&mut strict).await, "GET / HTTP/1.1\r\nX: y\r\n\r\n");
+    assert!(!late(60).await, "it has come");
+}
+
 #[tokio::test]
 async fn in_the_place_of_a_refused_head_comes_one_that_nobody_admits() {
     // H4, R03
