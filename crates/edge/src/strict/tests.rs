@@ -317,6 +317,32 @@ async fn a_broken_body_ends_before_the_byte_that_breaks_it() {
     assert_eq!(strict.read(&mut [0]).await.unwrap(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_body_is_read_away_for_a_while_before_the_end() {
+    // H10
+    let (mut visitor, mut strict, pace) = connection();
+    visitor.write_all(b"POST / HTTP/1.1\r\nContent-Length: 90000000\r\n\r\nabc").await.unwrap();
+    readable(&mut strict).await;
+    pace.answer(false);
+    visitor.write_all(&[b'x'; 10_000]).await.unwrap();
+    let begun = tokio::time::Instant::now();
+    strict.shutdown().await.unwrap();
+    assert!(begun.elapsed() >= LINGER_TIME, "{:?}", begun.elapsed());
+    assert_eq!(visitor.read(&mut [0]).await.unwrap(), 0, "what was sent has ended");
+    // Not for longer than somebody listens, nor when nothing is left.
+    let (mut visitor, mut strict, _pace) = connection();
+    visitor.write_all(b"POST / HTTP/1.1\r\nContent-Length: 90000000\r\n\r\nabc").await.unwrap();
+    readable(&mut strict).await;
+    drop(visitor);
+    let begun = tokio::time::Instant::now();
+    strict.shutdown().await.ok();
+    let (mut visitor, mut strict, _pace) = connection();
+    visitor.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    readable(&mut strict).await;
+    strict.shutdown().await.unwrap();
+    assert!(begun.elapsed() < LINGER_TIME, "{:?}", begun.elapsed());
+}
+
 #[tokio::test]
 async fn after_a_switch_of_protocols_everything_passes_also_what_came_too_early() {
     // H8
