@@ -123,7 +123,25 @@ pub(crate) fn response(headers: &HeaderMap) -> HeaderMap {
             out.append(name.clone(), value.clone());
         }
     }
+    if headers.contains_key(CLEAR_SITE_DATA) {
+        out.remove(CLEAR_SITE_DATA);
+        if let Some(cleared) = cleared(headers) {
+            out.insert(CLEAR_SITE_DATA, cleared);
+        }
+    }
     out
+}
+
+const CLEAR_SITE_DATA: &str = "clear-site-data";
+
+/// What an origin may have its visitors' browsers forget: not cookies, which would be those of the whole registrable domain,
+/// ours and other applications' among them (T11).
+fn cleared(headers: &HeaderMap) -> Option<HeaderValue> {
+    let reaches_cookies = |kind: &[u8]| kind.contains(&b'*') || kind.to_ascii_lowercase().starts_with(b"\"cookies");
+    let kinds = headers.get_all(CLEAR_SITE_DATA).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    let kept: Vec<_> =
+        kinds.map(<[u8]>::trim_ascii).filter(|kind| !kind.is_empty() && !reaches_cookies(kind)).collect();
+    (!kept.is_empty()).then(|| HeaderValue::from_bytes(&kept.join(&b", "[..])).ok()).flatten()
 }
 
 /// Whether an answer's end is said once: by one length, by `chunked` alone, or by the end of the stream. Of two, visitors
@@ -219,6 +237,25 @@ mod tests {
             &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
         ] {
             assert!(!is_framed_once(&headers(bad)), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_origin_clears_its_own_data_and_nobodys_cookies() {
+        // T11
+        let kept = |lines: &[&str]| {
+            let sent: Vec<_> = lines.iter().map(|line| ("clear-site-data", *line)).collect();
+            let kept = response(&headers(&sent));
+            let values = kept.get_all("clear-site-data").iter().map(|value| value.to_str().unwrap().to_owned());
+            values.collect::<Vec<_>>()
+        };
+        assert_eq!(kept(&["\"cache\", \"cookies\",\"storage\""]), ["\"cache\", \"storage\""]);
+        assert_eq!(
+            kept(&["\"executionContexts\"", "\"Cookies\" , \"*\"", "\"cache\""]),
+            ["\"executionContexts\", \"cache\""]
+        );
+        for bad in [&["\"*\""][..], &["\"cookies\""], &["", "\"cookies\""], &["\"storage:*\""]] {
+            assert!(kept(bad).is_empty(), "{bad:?}");
         }
     }
 
