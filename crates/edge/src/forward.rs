@@ -33,7 +33,7 @@ use self::{
     trailers::{Taken, Trailers},
 };
 pub(crate) use self::{
-    loops::was_here,
+    loops::goes_round,
     upgrade::{
         accept as accept_of, is_well_formed as is_well_formed_upgrade, named as named_upgrade, wants as wants_upgrade,
     },

@@ -143,7 +143,7 @@ async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) ->
         let request = Request::from_parts(parts, Body::new(body));
         return reserved::answer(&reserved, &visit, request).await;
     }
-    if forward::was_here(&state.keys, &parts.headers) {
+    if forward::goes_round(&state.keys, &parts.headers) {
         return Looped { host: visit.host.clone(), reference: visit.reference, at: visit.now }
             .render(&context(state, &parts, visit.lang));
     }

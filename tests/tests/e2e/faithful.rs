@@ -292,8 +292,15 @@ fn a_request_that_comes_back_is_told_so() {
         let named = head.all("cdn-loop").join(", ");
         let ours = named.strip_prefix("other; v=1, ").unwrap();
         assert!(ours.starts_with("tunnel-") && !ours.contains("example"), "{named}");
+        // An application may ask another one behind the same edge and say what it was told.
+        for field in [format!("CDN-Loop: {ours}\r\n"), format!("CDN-Loop: {ours}, {ours}\r\n")] {
+            assert_eq!(ask(&field).await?.status, 200, "{field}");
+        }
         stage.www.forget();
-        for field in [format!("CDN-Loop: {ours}\r\n"), format!("CDN-Loop: other; v=1\r\ncdn-loop: a, {ours};x=y\r\n")] {
+        for field in [
+            format!("CDN-Loop: {ours}, {ours}, {ours}\r\n"),
+            format!("CDN-Loop: other; v=1, {ours}\r\ncdn-loop: a, {ours};x=y, {ours}\r\n"),
+        ] {
             let answer = ask(&field).await?;
             assert_eq!(answer.status, 508, "{field}");
             assert!(answer.text().contains(r#""loop""#), "{}", answer.text());
