@@ -36,6 +36,7 @@ pub(crate) use self::{
     loops::goes_round,
     upgrade::{
         accept as accept_of, is_well_formed as is_well_formed_upgrade, named as named_upgrade, wants as wants_upgrade,
+        wants_websocket,
     },
 };
 

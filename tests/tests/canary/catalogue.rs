@@ -280,6 +280,8 @@ const SERVED: &[(&str, &str, &str, &str)] = &[
     ("POST /c HTTP/1.1", "Expect: 100-continue\r\nContent-Length: 3\r\n", "abc", "abc"),
     ("GET /c HTTP/1.1", "Expect: 100-continue\r\n", "", ""),
     ("GET /c HTTP/1.1", "Upgrade: h2c\r\n", "", ""),
+    ("GET /c HTTP/1.1", "Connection: Upgrade\r\nUpgrade: h2c\r\n", "", ""),
+    ("POST /c HTTP/1.1", "Connection: Upgrade\r\nUpgrade: x\r\nContent-Length: 3\r\n", "abc", "abc"),
     ("GET /c HTTP/1.1", "Connection: X-Y, keep-alive\r\nX-Y: z\r\n", "", ""),
     ("GET /c HTTP/1.1", "Connection: Host, Cookie\r\n", "", ""),
     ("GET /c HTTP/1.1", "TE: trailers\r\nTrailer: X\r\n", "", ""),

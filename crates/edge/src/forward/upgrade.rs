@@ -85,6 +85,11 @@ pub(crate) fn wants(parts: &Parts) -> bool {
         && lists(&parts.headers, &header::CONNECTION, b"upgrade")
 }
 
+/// Whether a request asks for a WebSocket, whatever else it asks for, and however.
+pub(crate) fn wants_websocket(parts: &Parts) -> bool {
+    wants(parts) && lists(&parts.headers, &header::UPGRADE, b"websocket")
+}
+
 /// Whether such a request is a WebSocket's: GET, version 13, one key, no body.
 pub(crate) fn is_well_formed(parts: &Parts) -> bool {
     let one = |name| {
