@@ -22,7 +22,7 @@ const HOP_BY_HOP: [&str; 12] = [
 
 /// Names by which an origin might take a visitor's word for who or where somebody is, or for another path than the one
 /// that was judged. In normal form; a visitor's are removed in every spelling.
-const RESERVED: [&str; 22] = [
+const RESERVED: [&str; 24] = [
     "access-jwt-assertion",
     "access-user-email",
     "forwarded",
@@ -30,14 +30,16 @@ const RESERVED: [&str; 22] = [
     "remote-email",
     "remote-groups",
     "remote-name",
-    "x-remote-user",
-    "x-remote-email",
-    "x-remote-groups",
     "x-authenticated-user",
     "x-forwarded-user",
     "x-webauth-user",
     "x-real-ip",
     "x-client-ip",
+    "x-cluster-client-ip",
+    "x-forwarded",
+    "x-host",
+    "x-original-host",
+    "x-ms-client-principal",
     "x-original-url",
     "x-original-uri",
     "x-rewrite-url",
@@ -47,7 +49,23 @@ const RESERVED: [&str; 22] = [
     "x-user",
 ];
 /// And every name that begins like this.
-const RESERVED_PREFIXES: [&str; 5] = ["cf-access-", "x-access-", "x-forwarded-", "x-auth-request-", "access-user-"];
+const RESERVED_PREFIXES: [&str; 15] = [
+    "cf-access-",
+    "x-access-",
+    "x-forwarded-",
+    "x-auth-request-",
+    "access-user-",
+    "x-remote-",
+    "x-goog-authenticated-user-",
+    "x-goog-iap-",
+    "x-ms-client-principal-",
+    "x-amzn-oidc-",
+    "x-authentik-",
+    "x-pomerium-",
+    "tailscale-",
+    "x-ssl-client-",
+    "ssl-client-",
+];
 
 /// Whether a visitor's header of this name is kept from the origin, in any spelling that a server might read as ours.
 pub(super) fn is_reserved(name: &HeaderName) -> bool {
@@ -193,6 +211,22 @@ mod tests {
             "Forwarded",
             "X-Access-Anything",
             "x-original-url",
+            "X-Original-Host",
+            "X-Host",
+            "X-Forwarded",
+            "X-Cluster-Client-IP",
+            "X_Remote_User",
+            "X-Remote-Role",
+            "X-Goog-Authenticated-User-Email",
+            "X-Goog-IAP-JWT-Assertion",
+            "X-MS-Client-Principal",
+            "X-MS-CLIENT-PRINCIPAL-NAME",
+            "x-amzn-oidc-data",
+            "X-authentik-username",
+            "X-Pomerium-Jwt-Assertion",
+            "Tailscale-User-Login",
+            "X-SSL-Client-S-DN",
+            "Ssl_Client_Verify",
         ] {
             assert!(request(&headers(&[(name, "evil")])).is_empty(), "{name}");
         }
