@@ -72,13 +72,16 @@ fn framing_is_one_length_or_chunked_in_one_spelling() {
 fn a_request_line_has_three_words_and_no_fragment() {
     // H1, R03
     for good in
-        ["GET / HTTP/1.1", "OPTIONS * HTTP/1.1", "M-SEARCH /a?b=%zz|\"\\ HTTP/1.0", "GET http://a.test/ HTTP/1.1"]
+        ["GET / HTTP/1.1", "OPTIONS * HTTP/1.1", "M-SEARCH /a\"?b=%zz|`\\ HTTP/1.0", "GET http://a.test/ HTTP/1.1"]
     {
         assert_eq!(line(good), Ok(Framing::Length(0)), "{good}");
     }
     for (bad, fault) in [
         ("GET /x#y HTTP/1.1", Malformed::Target),
         ("GET /é HTTP/1.1", Malformed::Target),
+        ("GET /?x=\"y\" HTTP/1.1", Malformed::Target),
+        ("GET /<x> HTTP/1.1", Malformed::Target),
+        ("GET /` HTTP/1.1", Malformed::Target),
         ("GET  HTTP/1.1", Malformed::Target),
         ("GET /x y HTTP/1.1", Malformed::Syntax),
         ("GET  / HTTP/1.1", Malformed::Syntax),
@@ -150,6 +153,7 @@ fn chunks_are_followed_to_their_end() {
         "3\r\nabc\r\n0\r\n\r\n",
         "00000003\r\nabc\r\n0;x\r\n\r\n",
         "3;a=b;c=\"d;\\\"  \";e\r\nabc\r\n0\r\n\r\n",
+        "3 \t\r\nabc\r\n0 ;x\r\n\r\n",
         "a\r\n0123456789\r\n1\r\n\n\r\n0\r\nX: y\r\nZ:\r\n\r\n",
     ] {
         let longer = format!("{body}GET / HTTP/1.1\r\n\r\n");
@@ -173,8 +177,8 @@ fn chunks_are_followed_to_their_end() {
         "+1\r\n",
         "0x1\r\n",
         " 1\r\n",
-        "1 \r\n",
-        "1\t\r\n",
+        "1 1\r\n",
+        "1 \u{b}\r\n",
         "1_0\r\n",
         "\"1\"\r\n",
         "1\n",
