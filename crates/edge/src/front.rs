@@ -179,8 +179,9 @@ async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming
             (false, _) => TcpOnly::of(&visit).render(&context),
         },
         Ok(permit) => {
+            let switches = websocket || named.is_some_and(|name| permit.lists_upgrade(&name));
             // Whoever asks for another protocol takes the same one, too (RFC 9110 §7.8).
-            if !websocket && !named.is_some_and(|name| permit.lists_upgrade(&name)) {
+            if !switches {
                 parts.headers.remove(header::UPGRADE);
             }
             forward::forward(state, visit.clone(), &context, permit, parts, body).await
