@@ -35,9 +35,10 @@ use self::{
     trailers::{Taken, Trailers},
 };
 pub(crate) use self::{
-    loops::was_here,
+    loops::goes_round,
     upgrade::{
         accept as accept_of, is_well_formed as is_well_formed_upgrade, named as named_upgrade, wants as wants_upgrade,
+        wants_websocket,
     },
 };
 
@@ -85,13 +86,15 @@ pub(crate) async fn forward(
     }
     let bodiless = body.is_end_stream();
     let place = parts.extensions.get::<Arc<Place>>();
-    // A call of gRPC may be silent for as long as it likes.
+    // A call of gRPC may be silent for as long as it likes, on either side, where the service speaks what gRPC needs: of another
+    // one it would be the visitor's word alone.
     let grpc = |value: &HeaderValue| value.as_bytes().starts_with(b"application/grpc");
-    let paced = !parts.headers.get(header::CONTENT_TYPE).is_some_and(grpc);
+    let grpc = parts.headers.get(header::CONTENT_TYPE).is_some_and(grpc);
+    let paced = !grpc || candidates.iter().any(|candidate| candidate.rule.kind != ServiceKind::H2c);
     let held_up = place.map(|place| place.held_up()).unwrap_or_default();
     let body = RequestBody::new(body, progress.clone(), sent_after, held_up, paced);
     let request = head.into_request(body);
-    let sending = Sending { visit: &visit, permit: &permit, candidates: &candidates, personal, bodiless };
+    let sending = Sending { visit: &visit, permit: &permit, candidates: &candidates, personal, bodiless, grpc };
     let sent = tokio::select! {
         sent = sending.send(state, request, &progress) => sent,
         // Dropping what was sent resets its stream: the service gets no more of it, and nobody its answer.

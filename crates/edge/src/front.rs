@@ -100,7 +100,7 @@ pub(crate) async fn serve(state: Arc<State>, door: Door, request: Request<Incomi
     Ok(response)
 }
 
-async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) -> Response {
+async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming) -> Response {
     // Refused before it was read: what came in its place is nobody's.
     if let Some(fault) = parts.extensions.get::<Malformed>().copied() {
         return malformed(state, door, &parts, fault);
@@ -143,24 +143,24 @@ async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) ->
         let request = Request::from_parts(parts, Body::new(body));
         return reserved::answer(&reserved, &visit, request).await;
     }
-    if forward::was_here(&state.keys, &parts.headers) {
+    if forward::goes_round(&state.keys, &parts.headers) {
         return Looped { host: visit.host.clone(), reference: visit.reference, at: visit.now }
             .render(&context(state, &parts, visit.lang));
     }
     let credential = presented(&parts.headers);
     let program = !matches!(credential, Presented::Cookies);
-    let upgrade = forward::wants_upgrade(&parts);
-    let named = forward::named_upgrade(&parts).map(str::to_owned);
-    if upgrade && named.is_none() && !forward::is_well_formed_upgrade(&parts) {
+    let websocket = forward::wants_websocket(&parts);
+    if websocket && !forward::is_well_formed_upgrade(&parts) {
         return malformed(state, door, &parts, Malformed::Framing);
     }
-    let websocket = upgrade && named.is_none();
+    let named = forward::named_upgrade(&parts).map(str::to_owned);
     let query = parts.uri.query().unwrap_or_default();
     let ask = Ask { visit: &visit, headers: &parts.headers, get: parts.method.is_safe(), path, query };
     let mut context = desk.context(&ask);
     // Whoever shows a token is a program: it gets an answer and no way to a login, and a cookie beside it does not count.
     context.json |= program;
-    let asked = Asked { visit: &visit, path, headers: &parts.headers, credential: &credential, websocket: upgrade };
+    let upgrade = named.as_deref();
+    let asked = Asked { visit: &visit, path, headers: &parts.headers, credential: &credential, websocket, upgrade };
     let admitted = gate::admit(state.gate(&snapshot), asked);
     match (&admitted, parts.extensions.get::<Arc<Place>>()) {
         (Ok(permit), Some(place)) if !permit.is_public() => place.keep(),
@@ -178,10 +178,14 @@ async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) ->
             (true, false) => LoginRequired { login: None, reference: visit.reference }.render(&context),
             (false, _) => TcpOnly::of(&visit).render(&context),
         },
-        Ok(permit) if named.as_ref().is_some_and(|name| !permit.lists_upgrade(name)) => {
-            malformed(state, door, &parts, Malformed::Framing)
+        Ok(permit) => {
+            let switches = websocket || named.is_some_and(|name| permit.lists_upgrade(&name));
+            // Whoever asks for another protocol takes the same one, too (RFC 9110 §7.8).
+            if !switches {
+                parts.headers.remove(header::UPGRADE);
+            }
+            forward::forward(state, visit.clone(), &context, permit, parts, body).await
         }
-        Ok(permit) => forward::forward(state, visit.clone(), &context, permit, parts, body).await,
         Err(Turnaway::BadCredential) => LoginRequired { login: None, reference: visit.reference }.render(&context),
         Err(Turnaway::Login(app)) => match snapshot.policies.application(&app) {
             Some(app) => {

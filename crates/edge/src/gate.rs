@@ -61,9 +61,10 @@ pub struct Asked<'a> {
     pub headers: &'a HeaderMap,
     /// By what the visitor is to be known.
     pub credential: &'a Presented,
-    /// Whether it asks for a WebSocket, or for another upgrade, which `SameSite` cookies do not protect among the hosts of one
-    /// zone.
+    /// Whether it asks for a WebSocket, which `SameSite` cookies do not protect among the hosts of one zone.
     pub websocket: bool,
+    /// The other protocol that it asks for; it counts as a WebSocket does where the application lists it, and nowhere else.
+    pub upgrade: Option<&'a str>,
 }
 
 /// A credential as it was presented, not yet judged. Never printed.
@@ -262,7 +263,9 @@ pub fn admit(gate: Gate<'_>, asked: Asked<'_>) -> Result<Permit, Turnaway> {
         }
     };
     let by_cookie = matches!(asked.credential, Presented::Cookies);
-    if by_cookie && asked.websocket && !own_origin(&asked, &required.closed) {
+    let lists = |name: &str| required.upgrades.iter().any(|listed| listed.eq_ignore_ascii_case(name));
+    let switches = asked.websocket || asked.upgrade.is_some_and(lists);
+    if by_cookie && switches && !own_origin(&asked, &required.closed) {
         gate.refused(visit, app, Some(&holder), "a WebSocket from another origin");
         return Err(Turnaway::ForeignOrigin);
     }

@@ -68,13 +68,13 @@ impl Holder {
         }
     }
 
-    /// To whom a stream belongs that a service ties to one visitor.
-    pub fn owner(&self) -> SecretHash {
+    /// To whom a stream belongs that a service ties to one visitor. Without an owner it is for nobody after that: those who are
+    /// anybody cannot be told apart.
+    pub fn owner(&self) -> Option<SecretHash> {
         match self {
-            Self::Person(session) => *session.id(),
-            Self::Machine(machine) => secret::hash("stream owner", &machine.secret),
-            // What a service tied to one of them is for none of the others, and nobody can tell them apart.
-            Self::Anybody => crate::random(),
+            Self::Person(session) => Some(*session.id()),
+            Self::Machine(machine) => Some(secret::hash("stream owner", &machine.secret)),
+            Self::Anybody => None,
         }
     }
 

@@ -24,10 +24,14 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
 use tokio_util::io::poll_read_buf;
 
 use self::{
@@ -45,8 +49,10 @@ use crate::request::Malformed;
 const STAND_IN: &[u8] = b"GET * HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n";
 /// How much is read at a time while a head comes in pieces.
 const PIECE: usize = 4 * 1024;
-/// How often what has come after a refusal is read away, a [`PIECE`] at a time.
-const PIECES_AFTER_REFUSAL: usize = 64;
+/// How much is read away, and for how long, of a request that was answered before its end: a socket that is closed with
+/// something unread takes back what it has sent.
+const LINGER_MAX: usize = 1024 * 1024;
+const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// What comes next on a connection.
 enum Reading {
@@ -144,6 +150,8 @@ pub(crate) struct Strict<S> {
     good: usize,
     /// The stand-in has been put into its place.
     stood_in: bool,
+    /// Nothing is sent any more; how much is still read away, and for how long.
+    lingers: Option<(usize, Pin<Box<Sleep>>)>,
 }
 
 impl<S> Strict<S> {
@@ -151,7 +159,7 @@ impl<S> Strict<S> {
     pub(crate) fn new(io: S, pace: Option<Arc<Pace>>) -> Self {
         let reading = if pace.is_some() { Reading::Head(Search::default()) } else { Reading::Raw };
         let inspector = Inspector { reading, pace: pace.unwrap_or_default() };
-        Self { io, inspector, held: BytesMut::new(), good: 0, stood_in: false }
+        Self { io, inspector, held: BytesMut::new(), good: 0, stood_in: false, lingers: None }
     }
 
     /// What follows from the last look: what is refused is never read.
@@ -255,17 +263,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
-        if matches!(this.inspector.reading, Reading::RefusedHead | Reading::RefusedBody) {
-            // A socket that is closed with something unread takes back what it has sent.
-            let mut unread = [0; PIECE];
-            for _ in 0..PIECES_AFTER_REFUSAL {
-                let mut buf = ReadBuf::new(&mut unread);
-                let read = Pin::new(&mut this.io).poll_read(cx, &mut buf);
-                if !matches!(read, Poll::Ready(Ok(()))) || buf.filled().is_empty() {
-                    break;
-                }
+        if this.lingers.is_none() {
+            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+        }
+        if matches!(this.inspector.reading, Reading::Head(_) | Reading::Answer | Reading::Raw) {
+            return Poll::Ready(Ok(()));
+        }
+        let (left, over) = this.lingers.get_or_insert_with(|| (LINGER_MAX, Box::pin(sleep(LINGER_TIME))));
+        let mut unread = [0; PIECE];
+        while *left > 0 && over.as_mut().poll(cx).is_pending() {
+            let mut buf = ReadBuf::new(&mut unread);
+            let read = ready!(Pin::new(&mut this.io).poll_read(cx, &mut buf));
+            if read.is_err() || buf.filled().is_empty() {
+                break;
             }
+            *left = left.saturating_sub(buf.filled().len());
         }
         Poll::Ready(Ok(()))
     }

@@ -36,8 +36,14 @@ use super::forward::RequestBody;
 
 /// Idle streams kept for one rule of one link.
 const IDLE_PER_RULE: usize = 32;
+/// And for all rules and sessions of one link, far below the streams that it may carry: those are for requests. As many
+/// connections that speak HTTP/2 are kept beside them.
+const KEPT_PER_LINK: usize = 128;
 /// How long an idle stream is kept; shorter than most services close theirs.
 const IDLE_MAX: Duration = Duration::from_secs(30);
+/// How long one may have been idle for a request that is not sent again: a service that closes it meanwhile would cost the
+/// request, and many keep theirs for a few seconds only.
+const IDLE_MAX_ONCE: Duration = Duration::from_secs(2);
 /// How long a stream may take to be ready for its next request after its answer was read.
 const READY_PATIENCE: Duration = Duration::from_secs(1);
 /// Links that are tried for one request.
@@ -77,6 +83,27 @@ pub(crate) struct Lease {
     speaks: Speaks,
     link: Link,
     host_header: Option<String>,
+    tls: bool,
+    /// Nobody has it after this request.
+    is_last: bool,
+}
+
+/// Whose a fresh stream is.
+#[derive(Clone, Copy)]
+pub(crate) enum Whose {
+    /// Everybody's.
+    Everybodys,
+    /// One session's.
+    Only(SecretHash),
+    /// This one request's, whoever asks.
+    Nobodys,
+}
+
+impl Whose {
+    /// One that a service may tie to `owner`.
+    pub(crate) fn tied_to(owner: Option<SecretHash>) -> Self {
+        owner.map_or(Self::Nobodys, Self::Only)
+    }
 }
 
 /// How a stream is spoken to.
@@ -87,8 +114,9 @@ enum Speaks {
 
 impl Lease {
     fn new(pool: &Arc<Pool>, candidate: &Candidate, key: Key, speaks: Speaks) -> Self {
-        let (link, host_header) = (candidate.uplink.link.clone(), candidate.rule.http.host_header.clone());
-        Self { pool: pool.clone(), key, speaks, link, host_header }
+        let (link, http) = (candidate.uplink.link.clone(), &candidate.rule.http);
+        let (host_header, tls) = (http.host_header.clone(), http.tls);
+        Self { pool: pool.clone(), key, speaks, link, host_header, tls, is_last: false }
     }
 
     /// Sends a request. Dropping what this gives resets it.
@@ -112,19 +140,29 @@ impl Lease {
         self.host_header.as_deref()
     }
 
-    /// Ties the stream to a session for good; one that others are using takes no more requests instead.
-    pub(crate) fn own(&mut self, session: SecretHash) {
-        match &self.speaks {
-            Speaks::Http1(_) => self.key.owner = Some(session),
-            Speaks::Http2(seat) if self.key.owner.is_none() => seat.retire(),
-            Speaks::Http2(_) => {}
+    /// The scheme of the addresses at its service.
+    pub(crate) const fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+
+    /// Ties the stream to a session for good; one that others are using, or that is tied to nobody in particular, takes no more
+    /// requests instead.
+    pub(crate) fn own(&mut self, session: Option<SecretHash>) {
+        match (&self.speaks, session) {
+            (Speaks::Http1(_), Some(_)) => self.key.owner = session,
+            (Speaks::Http1(_), None) => self.is_last = true,
+            (Speaks::Http2(seat), _) if session.is_none() || self.key.owner.is_none() => seat.retire(),
+            (Speaks::Http2(_), _) => {}
         }
     }
 
     /// Gives the stream back once it is ready for another request; closes it when it is not soon.
     pub(crate) fn release(self) {
-        let Self { pool, key, speaks, link, .. } = self;
+        let Self { pool, key, speaks, link, is_last, .. } = self;
         let Speaks::Http1(mut sender) = speaks else { return };
+        if is_last {
+            return;
+        }
         tokio::spawn(async move {
             let ready = tokio::time::timeout(READY_PATIENCE, sender.ready()).await;
             if matches!(ready, Ok(Ok(()))) && !link.is_draining() {
@@ -136,30 +174,40 @@ impl Lease {
 
 impl Pool {
     /// A stream that can be used again: the session's own if there is one on any link, else a common one. What is `personal`
-    /// goes on no connection that others use at the same time.
+    /// goes on no connection that others use at the same time; what can be `repeated` may meet a stream's end.
     pub(crate) fn take(
         self: &Arc<Self>,
         candidates: &[Candidate],
-        session: &SecretHash,
+        session: Option<SecretHash>,
         personal: bool,
+        repeated: bool,
     ) -> Option<Lease> {
-        let own = |candidate| self.take_by(candidate, Key { owner: Some(*session), ..Key::of(candidate) });
+        let own = |candidate| {
+            let key = Key { owner: Some(session?), ..Key::of(candidate) };
+            self.take_by(candidate, key, repeated)
+        };
         let common = |candidate: &Candidate| {
             let alone = candidate.rule.kind != ServiceKind::H2c || !personal;
-            if alone { self.take_by(candidate, Key::of(candidate)) } else { None }
+            if alone { self.take_by(candidate, Key::of(candidate), repeated) } else { None }
         };
         candidates.iter().find_map(own).or_else(|| candidates.iter().find_map(common))
     }
 
-    fn take_by(self: &Arc<Self>, candidate: &Candidate, key: Key) -> Option<Lease> {
+    fn take_by(self: &Arc<Self>, candidate: &Candidate, key: Key, repeated: bool) -> Option<Lease> {
         if candidate.rule.kind == ServiceKind::H2c {
             let seat = self.shared().get(&key)?.iter().find_map(Shared::seat)?;
             return Some(Lease::new(self, candidate, key, Speaks::Http2(seat)));
         }
+        let idle_max = if repeated { IDLE_MAX } else { IDLE_MAX_ONCE };
         let mut idle = self.idle();
         let kept = idle.get_mut(&key)?;
         while let Some((sender, since)) = kept.pop() {
             if sender.is_ready() && since.elapsed() < IDLE_MAX {
+                if since.elapsed() >= idle_max {
+                    // Those below have been idle for longer.
+                    kept.push((sender, since));
+                    return None;
+                }
                 return Some(Lease::new(self, candidate, key, Speaks::Http1(sender)));
             }
         }
@@ -169,9 +217,10 @@ impl Pool {
 
     fn put(&self, key: Key, sender: Sender) {
         let mut idle = self.idle();
+        let has_room = has_room(&idle, key.link);
         let kept = idle.entry(key).or_default();
         kept.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < IDLE_MAX);
-        if kept.len() < IDLE_PER_RULE {
+        if has_room && kept.len() < IDLE_PER_RULE {
             kept.push((sender, Instant::now()));
         }
     }
@@ -179,9 +228,10 @@ impl Pool {
     /// Keeps a connection for others to share.
     fn share(&self, key: Key, connection: Arc<Shared>) {
         let mut shared = self.shared();
+        let has_room = has_room(&shared, key.link);
         let kept = shared.entry(key).or_default();
         kept.retain(|connection| connection.is_kept());
-        if kept.len() < SHARED_PER_RULE {
+        if has_room && kept.len() < SHARED_PER_RULE {
             kept.push(connection);
         }
     }
@@ -213,28 +263,41 @@ impl Pool {
     }
 }
 
+/// Whether another stream of a link may be kept.
+fn has_room<T>(kept: &HashMap<Key, Vec<T>>, link: LinkId) -> bool {
+    let of_link = kept.iter().filter(|(key, _)| key.link == link);
+    of_link.map(|(_, kept)| kept.len()).sum::<usize>() < KEPT_PER_LINK
+}
+
 impl Key {
     fn of(candidate: &Candidate) -> Self {
         Self { link: candidate.uplink.link.id(), revision: candidate.revision, rule: candidate.rule.id, owner: None }
     }
 }
 
-/// A fresh stream to the service, on the first of `candidates` that takes it, spoken to as its rule says. With an owner it
-/// is that session's from the beginning.
+/// A fresh stream to the service, on the first of `candidates` that takes it, spoken to as its rule says, and `whose` from the
+/// beginning.
 pub(crate) async fn connect(
     pool: &Arc<Pool>,
     candidates: &[Candidate],
     visit: &Visit,
-    owner: Option<SecretHash>,
+    whose: Whose,
 ) -> Result<Lease, Failure> {
     let opening = |on: &Candidate| Open::new(on.revision, on.rule.id, visit.source, crate::random());
     let (candidate, stream) = open(candidates, opening).await?;
+    let (owner, is_last) = match whose {
+        Whose::Everybodys => (None, false),
+        Whose::Only(owner) => (Some(owner), false),
+        Whose::Nobodys => (None, true),
+    };
     let key = Key { owner, ..Key::of(candidate) };
     if candidate.rule.kind == ServiceKind::H2c {
         let connection = Shared::begin(stream).await.map_err(|_| Failure::BadAnswer)?;
         let seat = connection.seat().ok_or(Failure::BadAnswer)?;
-        pool.share(key.clone(), connection);
-        return Ok(Lease::new(pool, candidate, key, Speaks::Http2(seat)));
+        if !is_last {
+            pool.share(key.clone(), connection);
+        }
+        return Ok(Lease { is_last, ..Lease::new(pool, candidate, key, Speaks::Http2(seat)) });
     }
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(HEAD_MAX)
@@ -248,7 +311,7 @@ pub(crate) async fn connect(
             tracing::debug!(%error, "a stream to a service ended");
         }
     });
-    Ok(Lease::new(pool, candidate, key, Speaks::Http1(sender)))
+    Ok(Lease { is_last, ..Lease::new(pool, candidate, key, Speaks::Http1(sender)) })
 }
 
 /// Why no stream to a service was opened.
@@ -320,4 +383,25 @@ pub(crate) async fn open(
 
 fn refusal(error: &std::io::Error) -> Option<&StreamRefused> {
     error.get_ref()?.downcast_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_leaves_a_link_room_for_requests() {
+        // S1c
+        let key = |link, owner| Key {
+            link: LinkId::from_bytes([link; 16]),
+            revision: Revision(1),
+            rule: RuleId(0),
+            owner: Some([owner; 32]),
+        };
+        let mut kept: HashMap<Key, Vec<()>> = (0..127).map(|owner| (key(1, owner), vec![()])).collect();
+        assert!(has_room(&kept, LinkId::from_bytes([1; 16])));
+        kept.insert(key(1, 127), vec![()]);
+        assert!(!has_room(&kept, LinkId::from_bytes([1; 16])));
+        assert!(has_room(&kept, LinkId::from_bytes([2; 16])));
+    }
 }

@@ -172,9 +172,9 @@ impl ServiceOptions {
         if self.http2 { ServiceKind::H2c } else { service.kind() }
     }
 
-    /// What the edge is told.
-    pub(crate) fn http(&self) -> HttpOptions {
-        HttpOptions { host_header: self.host_header.clone() }
+    /// What the edge is told about `service`.
+    pub(crate) fn http(&self, service: &Service) -> HttpOptions {
+        HttpOptions { host_header: self.host_header.clone(), tls: service.has_tls() }
     }
 }
 
@@ -342,6 +342,8 @@ mod tests {
         let options = ServiceOptions::new().http2().host_header("nas.internal");
         assert_eq!(options.kind(&"https://localhost".parse().unwrap()), ServiceKind::H2c);
         assert_eq!(ServiceOptions::new().kind(&"https://localhost".parse().unwrap()), ServiceKind::Http);
-        assert_eq!(options.http().host_header.as_deref(), Some("nas.internal"));
+        let told = |service: &str| options.http(&service.parse().unwrap());
+        assert_eq!(told("https://localhost").host_header.as_deref(), Some("nas.internal"));
+        assert!(told("https://localhost").tls && !told("http://localhost").tls);
     }
 }

@@ -69,7 +69,7 @@ impl Rules {
             rules.push(Ingress {
                 id,
                 kind: options.kind(&service),
-                http: options.http(),
+                http: options.http(&service),
                 way: Way { limit: options.connect_timeout.unwrap_or(limit), tls },
                 hostname,
                 service,
@@ -79,7 +79,7 @@ impl Rules {
         Ok(Self { revision: Revision(1), rules, resolver: Resolver::default() })
     }
 
-    /// The table as it is announced: hostnames and kinds, and nothing of where the services are.
+    /// The table as it is announced: hostnames, kinds and whether there is TLS, and nothing of where the services are.
     pub(crate) fn table(&self) -> Table {
         let rules = self.rules.iter().map(|rule| Rule {
             id: rule.id,

@@ -46,7 +46,10 @@ impl Tls {
     {
         let handshake = TlsConnector::from(self.config.clone()).connect(self.name.clone(), io);
         let stream = timeout(self.limit, handshake).await.map_err(|_| TlsFailure::Late { limit: self.limit })?;
-        let stream = stream.map_err(|error| TlsFailure::new(error, &self.name))?;
+        let stream = stream.map_err(|error| match TlsFailure::new(error, &self.name) {
+            TlsFailure::NoHttp2 if !self.http2 => TlsFailure::OnlyHttp2,
+            failure => failure,
+        })?;
         // A server that knows nothing of such agreements says nothing, and goes on in HTTP/1.1.
         if self.http2 && stream.get_ref().1.alpn_protocol() != Some(H2) {
             return Err(TlsFailure::NoHttp2);
@@ -199,6 +202,8 @@ pub(crate) enum TlsFailure {
     Certificate(CertificateError),
     #[error("the service does not speak HTTP/2")]
     NoHttp2,
+    #[error("the service does not speak HTTP/1.1")]
+    OnlyHttp2,
     #[error("the service does not speak TLS")]
     NoTls,
     #[error("the TLS handshake was not finished within {limit:?}")]
@@ -243,6 +248,7 @@ impl TlsFailure {
                 "look whether --origin-ca-pool holds the CA that signed it; if so, give the service another certificate"
             }
             Self::NoHttp2 => "switch HTTP/2 on at the service, or leave --http2-origin out",
+            Self::OnlyHttp2 => "if it speaks HTTP/2, say so with --http2-origin",
             Self::NoTls => {
                 "if it speaks HTTP without TLS, write http:// in the place of https://, or unix: of unix+tls:"
             }
@@ -317,6 +323,7 @@ mod tests {
             (failure(CertificateError::Expired), "not valid now", "renew"),
             (failure(CertificateError::Revoked), "not accepted", "another certificate"),
             (TlsFailure::NoHttp2, "HTTP/2", "--http2-origin"),
+            (TlsFailure::OnlyHttp2, "HTTP/1.1", "--http2-origin"),
         ] {
             assert!(failure.to_string().contains(wrong), "{failure}");
             assert!(failure.help().contains(help), "{failure}: {}", failure.help());

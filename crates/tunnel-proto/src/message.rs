@@ -1,6 +1,7 @@
 //! What the frames say. Bodies are CBOR maps (RFC 8949) with stable numeric keys; unknown keys are ignored.
 
 mod grant;
+mod options;
 
 use std::net::IpAddr;
 
@@ -17,6 +18,7 @@ use crate::{
 pub use grant::{
     Credential, Cut, CutReason, GrantRefusal, Granted, OpenGrant, Present, Refused, Revoked, RevokedReason,
 };
+pub use options::HttpOptions;
 
 /// The most rules in a [`Table`]; `Limits::rules` says what the edge at hand takes.
 pub const RULES_MAX: usize = 1024;
@@ -201,15 +203,6 @@ coded! {
         /// Any bytes, to a destination that the visitor names.
         Bastion = 4 "bastion",
     }
-}
-
-/// How to speak HTTP to a service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct HttpOptions {
-    /// The `Host` that the service sees, instead of the visitor's.
-    #[n(0)]
-    pub host_header: Option<String>,
 }
 
 /// The table with this revision is in force.

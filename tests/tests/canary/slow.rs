@@ -173,6 +173,21 @@ fn thousands_who_are_slow_on_purpose_keep_nobody_out() {
     });
 }
 
+/// A browser comes back to its connection after a while; what it asks for then is served on the same one.
+#[test]
+fn a_connection_is_kept_for_longer_than_a_head_may_take() {
+    run("idle", async |lab| {
+        let site = Site::new(&lab, async |config| Edge::start(&lab, config).await).await?;
+        let mut raw = site.door()?.open().await?;
+        for wait in [Duration::from_secs(12), Duration::ZERO] {
+            raw.send(site.head("GET", "/bytes/1000", "").as_bytes()).await?;
+            ensure!(raw.answer(true).await?.status == 200, "it is not served");
+            tokio::time::sleep(wait).await;
+        }
+        Ok(())
+    });
+}
+
 /// F22, H14: who reads nothing holds a window of each thing on the way, and no more.
 #[test]
 fn whoever_reads_nothing_costs_little() {

@@ -292,8 +292,15 @@ fn a_request_that_comes_back_is_told_so() {
         let named = head.all("cdn-loop").join(", ");
         let ours = named.strip_prefix("other; v=1, ").unwrap();
         assert!(ours.starts_with("tunnel-") && !ours.contains("example"), "{named}");
+        // An application may ask another one behind the same edge and say what it was told.
+        for field in [format!("CDN-Loop: {ours}\r\n"), format!("CDN-Loop: {ours}, {ours}\r\n")] {
+            assert_eq!(ask(&field).await?.status, 200, "{field}");
+        }
         stage.www.forget();
-        for field in [format!("CDN-Loop: {ours}\r\n"), format!("CDN-Loop: other; v=1\r\ncdn-loop: a, {ours};x=y\r\n")] {
+        for field in [
+            format!("CDN-Loop: {ours}, {ours}, {ours}\r\n"),
+            format!("CDN-Loop: other; v=1, {ours}\r\ncdn-loop: a, {ours};x=y, {ours}\r\n"),
+        ] {
             let answer = ask(&field).await?;
             assert_eq!(answer.status, 508, "{field}");
             assert!(answer.text().contains(r#""loop""#), "{}", answer.text());
@@ -332,18 +339,30 @@ fn an_application_lists_what_its_connections_may_become() {
         };
         for (host, cookie, line, protocol, fields, expected) in [
             (WWW, "none=1", "GET /attach", "tcp", "", 401),
-            (WWW, session, "GET /attach", "spdy/3.1", "", 400),
-            (WWW, session, "PUT /attach", "tcp", "", 400),
-            (WWW, session, "POST /attach", "tcp", "Content-Length: 3\r\n", 400),
-            (WWW, session, "GET /attach", "tcp, h2c", "", 400),
+            (WWW, session, "GET /attach", "websocket, tcp", "", 400),
             (WWW, session, "GET /attach", "tcp", "Origin: https://evil.test\r\n", 403),
-            (APP, app, "GET /attach", "tcp", "", 400),
         ] {
             let mut raw = stage.door(host)?.open().await?;
             raw.send(request(host, cookie, line, protocol, fields).as_bytes()).await?;
             raw.send(b"too early").await?;
             assert_eq!(raw.answer(true).await?.status, expected, "{line} {protocol} {fields}");
             stage.assert_silence(line);
+        }
+        // What is not listed, or asked for as nothing can be changed, is left out.
+        for (host, cookie, line, protocol, fields) in [
+            (WWW, session, "GET /attach", "spdy/3.1", ""),
+            (WWW, session, "PUT /attach", "tcp", ""),
+            (WWW, session, "POST /attach", "tcp", "Content-Length: 3\r\n"),
+            (WWW, session, "GET /attach", "tcp, h2c", ""),
+            (APP, app, "GET /attach", "tcp", ""),
+        ] {
+            stage.www.forget();
+            let mut raw = stage.door(host)?.open().await?;
+            raw.send(request(host, cookie, line, protocol, fields).as_bytes()).await?;
+            raw.send(b"too early").await?;
+            assert_eq!(raw.answer(true).await?.status, 200, "{line} {protocol} {fields}");
+            assert!(stage.www.heads().iter().all(|head| head.all("upgrade").is_empty()), "{line} {protocol} {fields}");
+            assert!(!stage.www.heard("too early"), "{line} {protocol} {fields}");
         }
         for target in ["/other", "/both"] {
             let mut raw = stage.door(WWW)?.open().await?;

@@ -23,7 +23,10 @@ use crate::{
 /// How far a request's body has come.
 #[derive(Default)]
 pub(super) struct Progress {
-    bytes: AtomicU64,
+    /// Counts its bytes, and its end.
+    steps: AtomicU64,
+    /// The service would take more, and the visitor has not sent it yet.
+    awaited: AtomicBool,
     ended: AtomicBool,
     failed: AtomicBool,
     late: AtomicBool,
@@ -33,8 +36,19 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes.load(Relaxed)
+    /// Grows whenever some of it has come, and when it ends.
+    pub(super) fn steps(&self) -> u64 {
+        self.steps.load(Relaxed)
+    }
+
+    /// Whether it is the visitor who is waited for.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.awaited.load(Relaxed)
+    }
+
+    fn end(&self) {
+        self.steps.fetch_add(1, Relaxed);
+        self.ended.store(true, Relaxed);
     }
 
     /// Whether all of it was read.
@@ -101,12 +115,12 @@ impl RequestBody {
 impl Upload {
     /// Something has come, and is on its way to the service until more is asked for.
     fn arrived(&mut self, bytes: usize) {
-        self.progress.bytes.fetch_add(bytes as u64, Relaxed);
+        self.progress.steps.fetch_add(bytes as u64, Relaxed);
         if let Some(pace) = &mut self.pace {
             pace.arrived(bytes, Instant::now());
         }
         if self.body.is_end_stream() {
-            self.progress.ended.store(true, Relaxed);
+            self.progress.end();
         } else {
             self.waits = Some(self.held_up.one());
         }
@@ -141,7 +155,9 @@ impl Body for RequestBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestError>>> {
         let Some(upload) = &mut self.0 else { return Poll::Ready(None) };
         upload.waits = None;
-        let frame = match Pin::new(&mut upload.body).poll_frame(cx) {
+        let polled = Pin::new(&mut upload.body).poll_frame(cx);
+        upload.progress.awaited.store(polled.is_pending(), Relaxed);
+        let frame = match polled {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
                 std::task::ready!(upload.is_late(cx));
@@ -163,7 +179,7 @@ impl Body for RequestBody {
             }
             // Trailers, behind which nothing comes.
             Some(Ok(Err(frame))) => {
-                upload.progress.ended.store(true, Relaxed);
+                upload.progress.end();
                 let picked = frame.into_trailers().ok().and_then(|fields| upload.trailers.pick(fields));
                 Poll::Ready(picked.map(|fields| Ok(Frame::trailers(fields))))
             }
@@ -172,7 +188,7 @@ impl Body for RequestBody {
                 Poll::Ready(Some(Err(RequestError::Visitor(error))))
             }
             None => {
-                upload.progress.ended.store(true, Relaxed);
+                upload.progress.end();
                 Poll::Ready(None)
             }
         }

@@ -22,7 +22,7 @@ const HOP_BY_HOP: [&str; 12] = [
 
 /// Names by which an origin might take a visitor's word for who or where somebody is, or for another path than the one
 /// that was judged. In normal form; a visitor's are removed in every spelling.
-const RESERVED: [&str; 22] = [
+const RESERVED: [&str; 24] = [
     "access-jwt-assertion",
     "access-user-email",
     "forwarded",
@@ -30,14 +30,16 @@ const RESERVED: [&str; 22] = [
     "remote-email",
     "remote-groups",
     "remote-name",
-    "x-remote-user",
-    "x-remote-email",
-    "x-remote-groups",
     "x-authenticated-user",
     "x-forwarded-user",
     "x-webauth-user",
     "x-real-ip",
     "x-client-ip",
+    "x-cluster-client-ip",
+    "x-forwarded",
+    "x-host",
+    "x-original-host",
+    "x-ms-client-principal",
     "x-original-url",
     "x-original-uri",
     "x-rewrite-url",
@@ -47,7 +49,23 @@ const RESERVED: [&str; 22] = [
     "x-user",
 ];
 /// And every name that begins like this.
-const RESERVED_PREFIXES: [&str; 5] = ["cf-access-", "x-access-", "x-forwarded-", "x-auth-request-", "access-user-"];
+const RESERVED_PREFIXES: [&str; 15] = [
+    "cf-access-",
+    "x-access-",
+    "x-forwarded-",
+    "x-auth-request-",
+    "access-user-",
+    "x-remote-",
+    "x-goog-authenticated-user-",
+    "x-goog-iap-",
+    "x-ms-client-principal-",
+    "x-amzn-oidc-",
+    "x-authentik-",
+    "x-pomerium-",
+    "tailscale-",
+    "x-ssl-client-",
+    "ssl-client-",
+];
 
 /// Whether a visitor's header of this name is kept from the origin, in any spelling that a server might read as ours.
 pub(super) fn is_reserved(name: &HeaderName) -> bool {
@@ -123,7 +141,25 @@ pub(crate) fn response(headers: &HeaderMap) -> HeaderMap {
             out.append(name.clone(), value.clone());
         }
     }
+    if headers.contains_key(CLEAR_SITE_DATA) {
+        out.remove(CLEAR_SITE_DATA);
+        if let Some(cleared) = cleared(headers) {
+            out.insert(CLEAR_SITE_DATA, cleared);
+        }
+    }
     out
+}
+
+const CLEAR_SITE_DATA: &str = "clear-site-data";
+
+/// What an origin may have its visitors' browsers forget: not cookies, which would be those of the whole registrable domain,
+/// ours and other applications' among them (T11).
+fn cleared(headers: &HeaderMap) -> Option<HeaderValue> {
+    let reaches_cookies = |kind: &[u8]| kind.contains(&b'*') || kind.to_ascii_lowercase().starts_with(b"\"cookies");
+    let kinds = headers.get_all(CLEAR_SITE_DATA).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    let kept: Vec<_> =
+        kinds.map(<[u8]>::trim_ascii).filter(|kind| !kind.is_empty() && !reaches_cookies(kind)).collect();
+    (!kept.is_empty()).then(|| HeaderValue::from_bytes(&kept.join(&b", "[..])).ok()).flatten()
 }
 
 /// Whether an answer's end is said once: by one length, by `chunked` alone, or by the end of the stream. Of two, visitors
@@ -175,6 +211,22 @@ mod tests {
             "Forwarded",
             "X-Access-Anything",
             "x-original-url",
+            "X-Original-Host",
+            "X-Host",
+            "X-Forwarded",
+            "X-Cluster-Client-IP",
+            "X_Remote_User",
+            "X-Remote-Role",
+            "X-Goog-Authenticated-User-Email",
+            "X-Goog-IAP-JWT-Assertion",
+            "X-MS-Client-Principal",
+            "X-MS-CLIENT-PRINCIPAL-NAME",
+            "x-amzn-oidc-data",
+            "X-authentik-username",
+            "X-Pomerium-Jwt-Assertion",
+            "Tailscale-User-Login",
+            "X-SSL-Client-S-DN",
+            "Ssl_Client_Verify",
         ] {
             assert!(request(&headers(&[(name, "evil")])).is_empty(), "{name}");
         }
@@ -219,6 +271,25 @@ mod tests {
             &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
         ] {
             assert!(!is_framed_once(&headers(bad)), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_origin_clears_its_own_data_and_nobodys_cookies() {
+        // T11
+        let kept = |lines: &[&str]| {
+            let sent: Vec<_> = lines.iter().map(|line| ("clear-site-data", *line)).collect();
+            let kept = response(&headers(&sent));
+            let values = kept.get_all("clear-site-data").iter().map(|value| value.to_str().unwrap().to_owned());
+            values.collect::<Vec<_>>()
+        };
+        assert_eq!(kept(&["\"cache\", \"cookies\",\"storage\""]), ["\"cache\", \"storage\""]);
+        assert_eq!(
+            kept(&["\"executionContexts\"", "\"Cookies\" , \"*\"", "\"cache\""]),
+            ["\"executionContexts\", \"cache\""]
+        );
+        for bad in [&["\"*\""][..], &["\"cookies\""], &["", "\"cookies\""], &["\"storage:*\""]] {
+            assert!(kept(bad).is_empty(), "{bad:?}");
         }
     }
 

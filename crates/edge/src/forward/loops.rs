@@ -15,17 +15,23 @@ pub(super) fn name(keys: &Keys) -> String {
     format!("tunnel-{}", data_encoding::HEXLOWER.encode(short))
 }
 
-/// Whether a request has passed this edge before.
-pub(crate) fn was_here(keys: &Keys, headers: &HeaderMap) -> bool {
-    headers.contains_key(CDN_LOOP) && names(headers, &name(keys))
+/// How often a request may come by: an application that copies what it was sent may ask another one through the same edge, and
+/// that one yet another; a circle goes on beyond that.
+const PASSES_MAX: usize = 3;
+
+/// Whether a request goes round and round through this edge.
+pub(crate) fn goes_round(keys: &Keys, headers: &HeaderMap) -> bool {
+    headers.contains_key(CDN_LOOP) && passes(headers, &name(keys)) >= PASSES_MAX
 }
 
-fn names(headers: &HeaderMap, ours: &str) -> bool {
+/// How often a request has passed the edge of this name.
+fn passes(headers: &HeaderMap, ours: &str) -> usize {
     let is_ours = |one: &[u8]| {
         let id = one.split(|b| *b == b';').next().unwrap_or_default();
         id.trim_ascii().eq_ignore_ascii_case(ours.as_bytes())
     };
-    headers.get_all(CDN_LOOP).iter().any(|line| line.as_bytes().split(|b| *b == b',').any(is_ours))
+    let ids = headers.get_all(CDN_LOOP).iter().flat_map(|line| line.as_bytes().split(|b| *b == b','));
+    ids.filter(|id| is_ours(id)).count()
 }
 
 #[cfg(test)]
@@ -43,9 +49,12 @@ mod tests {
             for line in lines {
                 headers.append(CDN_LOOP, HeaderValue::try_from(*line).unwrap());
             }
-            names(&headers, ours)
+            passes(&headers, ours)
         };
-        assert!(!came(&[]) && !came(&["tunnel-0000000000000000, fastly; v=1"]) && !came(&[&format!("{ours}x")]));
-        assert!(came(&[ours]) && came(&["other", &format!("a;b=c , {ours} ; v=1")]) && came(&[&ours.to_uppercase()]));
+        for none in ["", "tunnel-0000000000000000, fastly; v=1", &format!("{ours}x")] {
+            assert_eq!(came(&[none]), 0, "{none}");
+        }
+        assert_eq!(came(&[]), 0);
+        assert_eq!(came(&["other", &format!("a;b=c , {ours} ; v=1"), &format!("{ours},{}", ours.to_uppercase())]), 3);
     }
 }

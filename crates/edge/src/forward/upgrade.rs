@@ -16,8 +16,13 @@ use super::{
     trailers::Trailers,
 };
 use crate::{
-    Response, State, Visit, gate::Permit, listen::Place, pages::Failure, registry::Candidate,
-    request::carries_requests, upstream,
+    Response, State, Visit,
+    gate::Permit,
+    listen::Place,
+    pages::Failure,
+    registry::Candidate,
+    request::carries_requests,
+    upstream::{self, Whose},
 };
 
 /// What a connection is to become.
@@ -80,6 +85,11 @@ pub(crate) fn wants(parts: &Parts) -> bool {
         && lists(&parts.headers, &header::CONNECTION, b"upgrade")
 }
 
+/// Whether a request asks for a WebSocket, whatever else it asks for, and however.
+pub(crate) fn wants_websocket(parts: &Parts) -> bool {
+    wants(parts) && lists(&parts.headers, &header::UPGRADE, b"websocket")
+}
+
 /// Whether such a request is a WebSocket's: GET, version 13, one key, no body.
 pub(crate) fn is_well_formed(parts: &Parts) -> bool {
     let one = |name| {
@@ -131,10 +141,10 @@ pub(super) async fn forward(
     candidates: &[Candidate],
     asked: Asked,
 ) -> Result<Response, Failure> {
-    let mut lease = upstream::connect(&state.pool, candidates, visit, None).await?;
+    let mut lease = upstream::connect(&state.pool, candidates, visit, Whose::Everybodys).await?;
     let Asked { visitor, protocol, key, head, place } = asked;
     let mut request = head.into_request(RequestBody::empty());
-    super::send::address(&mut request, &lease);
+    super::send::address(&mut request, &lease).map_err(|_| Failure::BadAnswer)?;
     let too_many = informational::too_many(&mut request);
     let sending = lease.send(request);
     let response = tokio::select! {

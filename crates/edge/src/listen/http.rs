@@ -27,6 +27,8 @@ use crate::{
 
 /// How long a visitor may take nothing of what waits for it.
 pub(super) const STALL_TIME: Duration = Duration::from_secs(120);
+/// How soon it is looked again whether an answer is over, behind which a head has taken too long.
+const BUSY_LOOK: Duration = Duration::from_secs(1);
 /// HTTP/2: streams, windows and budgets of one connection (H14); [`frames`] has those that the library lacks.
 const H2_STREAMS: u32 = 100;
 /// Larger than the 64 KiB that proxies like to give: by those, an upload over 100 ms of distance would crawl at 5 Mbit/s. What
@@ -90,7 +92,17 @@ impl Connections {
             self.stopping.cancelled().await;
             pace.whole_head().await;
         };
-        tokio::pin!(stop);
+        let late = async {
+            loop {
+                pace.late_head(HEAD_TIME).await;
+                // It has begun before the answer to the one before it was over, which is not to be cut.
+                if !activity.is_busy() {
+                    return;
+                }
+                tokio::time::sleep(BUSY_LOOK).await;
+            }
+        };
+        tokio::pin!(stop, late);
         let (mut stopping, mut leaving, mut asked) = (false, false, false);
         let mut idle = tokio::time::interval(HEAD_TIME);
         loop {
@@ -114,6 +126,9 @@ impl Connections {
                     true
                 }
                 () = self.cut_http.cancelled() => return,
+                () = &mut late => {
+                    return tracing::debug!(peer = %door.peer, "a head was begun and not finished in time");
+                }
                 () = seat.lost() => return tracing::debug!(peer = %door.peer, "a visitor's connection lost its place"),
                 () = frames::over(watch.as_deref()), if !asked => {
                     asked = true;
@@ -144,7 +159,8 @@ impl Connections {
 
 fn http1() -> http1::Builder {
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_MAX).max_headers(FIELDS_MAX);
+    // The library's own limit runs on idle connections, too; a head that has begun is timed by [`Pace`].
+    builder.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD_MAX).max_headers(FIELDS_MAX);
     builder
 }
 

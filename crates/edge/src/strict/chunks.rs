@@ -121,12 +121,14 @@ impl Chunks {
 /// A chunk's size, and the bytes of its extensions.
 fn size_line(line: &[u8]) -> Option<(u64, usize)> {
     let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
-    let (size, extensions) = line.split_at_checked(digits).filter(|_| digits <= SIZE_DIGITS)?;
+    let (size, rest) = line.split_at_checked(digits).filter(|_| digits <= SIZE_DIGITS)?;
     let size = u64::from_str_radix(std::str::from_utf8(size).ok()?, 16).ok()?;
-    are_extensions(extensions).then_some((size, extensions.len()))
+    // Some pad their sizes to a width; every reader passes over that.
+    let spaces = rest.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
+    are_extensions(rest.get(spaces..)?).then_some((size, rest.len()))
 }
 
-/// `*( ";" token [ "=" ( token / quoted-string ) ] )`, without the space that RFC 9112 §7.1.1 calls bad.
+/// `*( ";" token [ "=" ( token / quoted-string ) ] )`, without the space within that RFC 9112 §7.1.1 calls bad.
 fn are_extensions(mut rest: &[u8]) -> bool {
     while !rest.is_empty() {
         let Some(after) = rest.strip_prefix(b";").and_then(after_token) else { return false };

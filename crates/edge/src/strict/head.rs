@@ -1,5 +1,7 @@
 //! One head, judged to the letter of RFC 9112 before any library reads it.
 
+use http::Uri;
+
 use crate::request::{METHOD_MAX, Malformed};
 
 /// The largest head, in bytes, and the most fields (H15).
@@ -106,8 +108,10 @@ fn request_line(line: &[u8]) -> Result<bool, Malformed> {
     if method.len() > METHOD_MAX {
         return Err(Malformed::Method);
     }
-    // A fragment is no part of any target (RFC 9112 §3.2), and what comes later would cut it off without a word.
-    if target.is_empty() || !target.iter().all(|b| matches!(b, 0x21..=0x7e) && *b != b'#') {
+    // A fragment is no part of any target (RFC 9112 §3.2), and what comes later would cut it off without a word. What is none to
+    // the library it would answer itself, without a page.
+    let is_plain = target.iter().all(|b| matches!(b, 0x21..=0x7e) && *b != b'#');
+    if !is_plain || Uri::try_from(target).is_err() {
         return Err(Malformed::Target);
     }
     match version {

@@ -3,9 +3,13 @@
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 
 use crate::request::Malformed;
 
@@ -13,8 +17,8 @@ use crate::request::Malformed;
 #[derive(Default)]
 pub(crate) struct Pace {
     turn: Mutex<Turn>,
-    /// A head has come whole.
-    whole: Notify,
+    /// A head has begun to come, or has come whole.
+    head: Notify,
 }
 
 #[derive(Default)]
@@ -22,7 +26,8 @@ struct Turn {
     /// How the last request was answered; `None` while it is not.
     answered: Option<Answered>,
     refused: Option<Malformed>,
-    is_amid_a_head: bool,
+    /// Since when a head comes in pieces.
+    head_since: Option<Instant>,
     reader: Option<Waker>,
 }
 
@@ -52,11 +57,27 @@ impl Pace {
     /// Waits while a head has come in part.
     pub(crate) async fn whole_head(&self) {
         loop {
-            let whole = self.whole.notified();
-            if !self.turn().is_amid_a_head {
+            let changed = self.head.notified();
+            if self.turn().head_since.is_none() {
                 return;
             }
-            whole.await;
+            changed.await;
+        }
+    }
+
+    /// Waits until a head has been on its way for `limit` (H13).
+    pub(crate) async fn late_head(&self, limit: Duration) {
+        loop {
+            let changed = self.head.notified();
+            let since = self.turn().head_since;
+            match since {
+                None => changed.await,
+                Some(since) => {
+                    if timeout_at(since + limit, changed).await.is_err() {
+                        return;
+                    }
+                }
+            }
         }
     }
 
@@ -88,8 +109,9 @@ impl Pace {
     /// Whether a head has come in part.
     pub(super) fn is_amid_a_head(&self, is: bool) {
         let mut turn = self.turn();
-        if std::mem::replace(&mut turn.is_amid_a_head, is) && !is {
-            self.whole.notify_waiters();
+        if turn.head_since.is_some() != is {
+            turn.head_since = is.then(Instant::now);
+            self.head.notify_waiters();
         }
     }
 

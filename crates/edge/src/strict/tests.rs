@@ -72,13 +72,16 @@ fn framing_is_one_length_or_chunked_in_one_spelling() {
 fn a_request_line_has_three_words_and_no_fragment() {
     // H1, R03
     for good in
-        ["GET / HTTP/1.1", "OPTIONS * HTTP/1.1", "M-SEARCH /a?b=%zz|\"\\ HTTP/1.0", "GET http://a.test/ HTTP/1.1"]
+        ["GET / HTTP/1.1", "OPTIONS * HTTP/1.1", "M-SEARCH /a\"?b=%zz|`\\ HTTP/1.0", "GET http://a.test/ HTTP/1.1"]
     {
         assert_eq!(line(good), Ok(Framing::Length(0)), "{good}");
     }
     for (bad, fault) in [
         ("GET /x#y HTTP/1.1", Malformed::Target),
         ("GET /é HTTP/1.1", Malformed::Target),
+        ("GET /?x=\"y\" HTTP/1.1", Malformed::Target),
+        ("GET /<x> HTTP/1.1", Malformed::Target),
+        ("GET /` HTTP/1.1", Malformed::Target),
         ("GET  HTTP/1.1", Malformed::Target),
         ("GET /x y HTTP/1.1", Malformed::Syntax),
         ("GET  / HTTP/1.1", Malformed::Syntax),
@@ -150,6 +153,7 @@ fn chunks_are_followed_to_their_end() {
         "3\r\nabc\r\n0\r\n\r\n",
         "00000003\r\nabc\r\n0;x\r\n\r\n",
         "3;a=b;c=\"d;\\\"  \";e\r\nabc\r\n0\r\n\r\n",
+        "3 \t\r\nabc\r\n0 ;x\r\n\r\n",
         "a\r\n0123456789\r\n1\r\n\n\r\n0\r\nX: y\r\nZ:\r\n\r\n",
     ] {
         let longer = format!("{body}GET / HTTP/1.1\r\n\r\n");
@@ -173,8 +177,8 @@ fn chunks_are_followed_to_their_end() {
         "+1\r\n",
         "0x1\r\n",
         " 1\r\n",
-        "1 \r\n",
-        "1\t\r\n",
+        "1 1\r\n",
+        "1 \u{b}\r\n",
         "1_0\r\n",
         "\"1\"\r\n",
         "1\n",
@@ -261,6 +265,26 @@ async fn a_request_is_read_whole_and_the_next_after_its_answer() {
     assert_eq!(strict.read(&mut [0]).await.unwrap(), 0, "the end is the end");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_head_is_late_and_an_idle_connection_is_not() {
+    // H13
+    let limit = std::time::Duration::from_secs(10);
+    let (mut visitor, mut strict, pace) = connection();
+    let late = async |after: u64| {
+        tokio::time::timeout(std::time::Duration::from_secs(after), pace.late_head(limit)).await.is_ok()
+    };
+    assert!(!late(60).await, "nothing has begun");
+    visitor.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    assert_eq!(readable(&mut strict).await, "");
+    assert!(!late(9).await);
+    visitor.write_all(b"X: y\r\n").await.unwrap();
+    assert_eq!(readable(&mut strict).await, "");
+    assert!(late(2).await, "a piece more gives no time");
+    visitor.write_all(b"\r\n").await.unwrap();
+    assert_eq!(readable(&mut strict).await, "GET / HTTP/1.1\r\nX: y\r\n\r\n");
+    assert!(!late(60).await, "it has come");
+}
+
 #[tokio::test]
 async fn in_the_place_of_a_refused_head_comes_one_that_nobody_admits() {
     // H4, R03
@@ -295,6 +319,32 @@ async fn a_broken_body_ends_before_the_byte_that_breaks_it() {
     assert_eq!(pace.refused(), Some(Malformed::Framing));
     pace.answer(false);
     assert_eq!(strict.read(&mut [0]).await.unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_body_is_read_away_for_a_while_before_the_end() {
+    // H10
+    let (mut visitor, mut strict, pace) = connection();
+    visitor.write_all(b"POST / HTTP/1.1\r\nContent-Length: 90000000\r\n\r\nabc").await.unwrap();
+    readable(&mut strict).await;
+    pace.answer(false);
+    visitor.write_all(&[b'x'; 10_000]).await.unwrap();
+    let begun = tokio::time::Instant::now();
+    strict.shutdown().await.unwrap();
+    assert!(begun.elapsed() >= LINGER_TIME, "{:?}", begun.elapsed());
+    assert_eq!(visitor.read(&mut [0]).await.unwrap(), 0, "what was sent has ended");
+    // Not for longer than somebody listens, nor when nothing is left.
+    let (mut visitor, mut strict, _pace) = connection();
+    visitor.write_all(b"POST / HTTP/1.1\r\nContent-Length: 90000000\r\n\r\nabc").await.unwrap();
+    readable(&mut strict).await;
+    drop(visitor);
+    let begun = tokio::time::Instant::now();
+    strict.shutdown().await.ok();
+    let (mut visitor, mut strict, _pace) = connection();
+    visitor.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    readable(&mut strict).await;
+    strict.shutdown().await.unwrap();
+    assert!(begun.elapsed() < LINGER_TIME, "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

@@ -239,7 +239,7 @@ impl Scene {
             let value = HeaderValue::try_from(format!("{SESSION_COOKIE}={cookie}")).unwrap();
             headers.append(http::header::COOKIE, value);
         }
-        gate::admit(self.gate(), Asked { visit, path, headers: &headers, credential, websocket: false })
+        gate::admit(self.gate(), Asked { visit, path, headers: &headers, credential, websocket: false, upgrade: None })
     }
 
     /// What it says to a person's browser.

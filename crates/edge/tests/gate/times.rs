@@ -97,7 +97,7 @@ impl Door {
             lang: Lang::En,
         };
         let (headers, credential) = (HeaderMap::new(), &self.machine);
-        let asked = Asked { visit: &visit, path: "/", headers: &headers, credential, websocket: false };
+        let asked = Asked { visit: &visit, path: "/", headers: &headers, credential, websocket: false, upgrade: None };
         gate::admit(self.gate(), asked)
     }
 }

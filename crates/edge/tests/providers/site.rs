@@ -234,7 +234,10 @@ impl Site {
         let mut headers = HeaderMap::new();
         headers.insert(header::COOKIE, browser.header(WWW).parse().unwrap());
         let credential = &Presented::Cookies;
-        gate::admit(self.gate(), Asked { visit: &visit, path: "/x", headers: &headers, credential, websocket: false })
+        gate::admit(
+            self.gate(),
+            Asked { visit: &visit, path: "/x", headers: &headers, credential, websocket: false, upgrade: None },
+        )
     }
 
     /// Serves from something else from now on.

@@ -203,6 +203,8 @@ async fn http_2_is_agreed_upon_or_refused() {
         assert_eq!(refused.code, StreamRefusal::ServiceTls);
         assert!(refused.text.contains("HTTP/2"), "{}", refused.text);
     }
+    let refused = Place::new(ca.acceptor(&["127.0.0.1"], &["h2"]), ca.options()).await.refused().await;
+    assert!(refused.text.contains("HTTP/1.1"), "{}", refused.text);
 }
 
 #[tokio::test]

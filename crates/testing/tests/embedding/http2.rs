@@ -14,7 +14,12 @@ use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tunnel_origin::{Opening, Published, Service, ServiceKind, Stream};
+use tokio::net::TcpListener;
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, crypto::aws_lc_rs::default_provider, pki_types::PrivateKeyDer},
+};
+use tunnel_origin::{Opening, Published, Service, ServiceKind, ServiceOptions, Stream};
 use tunnel_testing::Edge;
 
 const HOST: &str = "app.localhost";
@@ -69,6 +74,43 @@ async fn a_service_that_speaks_http_2_is_spoken_to_by_it_on_a_connection_for_man
     });
     assert!(join_all(many).await.into_iter().all(|status| status == StatusCode::OK));
     assert_eq!(connections.load(SeqCst), 1);
+}
+
+/// Says which scheme a request was made for.
+async fn scheme(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let scheme = request.uri().scheme_str().unwrap_or_default().to_owned();
+    Ok(Response::new(Full::new(Bytes::from(scheme))))
+}
+
+#[tokio::test]
+async fn a_service_is_told_the_scheme_that_it_is_reached_by() {
+    let edge = Edge::start().await.unwrap();
+    edge.admit_everyone(HOST).await.unwrap();
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let tls = ServerConfig::builder_with_provider(Arc::new(default_provider()));
+    let tls = tls.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let mut tls = tls.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    tls.alpn_protocols = vec![b"h2".to_vec()];
+    let (acceptor, listener) = (TlsAcceptor::from(Arc::new(tls)), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let service: Service = format!("https://{}", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(tls) = acceptor.accept(tcp).await else { return };
+                let serving = http2::Builder::new(TokioExecutor::new());
+                serving.serve_connection(TokioIo::new(tls), service_fn(scheme)).await.ok();
+            });
+        }
+    });
+    let origin = edge.origin().connect().await.unwrap();
+    let options = ServiceOptions::new().danger_no_tls_verify().http2();
+    let _published = origin.publish_with(HOST.parse().unwrap(), service, options).await.unwrap();
+    let mut ann = edge.login_as(HOST, "ann@example.com").await.unwrap();
+    let answer = ann.get(&edge.url(HOST, "/")).await.unwrap();
+    assert_eq!((answer.status(), &answer.body()[..]), (StatusCode::OK, &b"https"[..]));
 }
 
 // S1c

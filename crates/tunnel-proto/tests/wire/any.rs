@@ -46,15 +46,14 @@ fn identity() -> impl Strategy<Value = Identity> {
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
-    (any::<u32>(), host(), option::of(text(200)), select(ServiceKind::ALL), option::of(text(100))).prop_map(
-        |(id, hostname, path, kind, host_header)| Rule {
+    (any::<u32>(), host(), option::of(text(200)), select(ServiceKind::ALL), option::of(text(100)), any::<bool>())
+        .prop_map(|(id, hostname, path, kind, host_header, tls)| Rule {
             id: RuleId(id),
             hostname,
             path,
             kind,
-            http: HttpOptions { host_header },
-        },
-    )
+            http: HttpOptions { host_header, tls },
+        })
 }
 
 fn greeting() -> impl Strategy<Value = Message> {

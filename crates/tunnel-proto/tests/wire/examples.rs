@@ -39,7 +39,7 @@ pub(super) fn examples() -> Vec<(&'static str, Message)> {
                         hostname: "www.example.com".parse().unwrap(),
                         path: None,
                         kind: ServiceKind::Http,
-                        http: HttpOptions { host_header: Some("localhost:3000".into()) },
+                        http: HttpOptions { host_header: Some("localhost:3000".into()), tls: false },
                     },
                     Rule {
                         id: RuleId(1),
