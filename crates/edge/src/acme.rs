@@ -58,7 +58,8 @@ pub(crate) struct Acme {
     /// Whether plain HTTP is served.
     plain: bool,
     accounts: Accounts,
-    records: Option<Records>,
+    records: Option<Arc<Records>>,
+    clock: Clock,
     /// What the authority will look for.
     pub(crate) answers: Arc<Answers>,
     served: ArcSwap<ByName>,
@@ -77,14 +78,20 @@ impl Acme {
             zone: config.zone.clone(),
             login_host: config.login_host.clone(),
             plain: !config.http_listen.is_empty(),
-            accounts: Accounts::new(settings, clock)?,
-            records: settings.dns.as_ref().map(Records::new).transpose()?,
+            accounts: Accounts::new(settings, clock.clone())?,
+            records: settings.dns.as_ref().map(Records::new).transpose()?.map(Arc::new),
+            clock,
             answers: Arc::default(),
             served: ArcSwap::default(),
             ordering: watch::Sender::default(),
             waiting: Semaphore::new(WAITING_MAX),
             claimant: crate::random(),
         })
+    }
+
+    /// Whose certificates are wanted.
+    fn directory(&self) -> &str {
+        self.settings.directory.as_str()
     }
 
     /// Shows visitors what is stored and good at `now`. What cannot be read is left out, and told.

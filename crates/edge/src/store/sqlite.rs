@@ -382,10 +382,11 @@ impl Store for SqliteStore {
         name: &HostPattern,
         claimant: &SecretHash,
         held: &HeldCertificate,
+        next: UnixTime,
         records: &[AuditRecord],
     ) -> Result<bool, StoreError> {
         let mut tx = self.write().await?;
-        if !visitor_certificates::put(&mut tx, name, claimant, held).await? {
+        if !visitor_certificates::put(&mut tx, name, claimant, held, next).await? {
             return Ok(false);
         }
         audit::append(&mut tx, records, None).await?;
