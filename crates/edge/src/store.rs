@@ -200,6 +200,8 @@ pub trait Store: Send + Sync + 'static {
         next: UnixTime,
         audit: &[AuditRecord],
     ) -> Result<bool, StoreError>;
+    /// Lets a certificate be replaced at once, whatever its age. False when there is none of this name, nor a wish for one.
+    async fn renew_visitor_certificate(&self, name: &HostPattern) -> Result<bool, StoreError>;
     /// Notes that a certificate could not be had and gives the claim back, as
     /// [`put_visitor_certificate`](Self::put_visitor_certificate) does; the one that was kept stays.
     async fn fail_visitor_certificate(

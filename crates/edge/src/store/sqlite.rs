@@ -394,6 +394,10 @@ impl Store for SqliteStore {
         Ok(true)
     }
 
+    async fn renew_visitor_certificate(&self, name: &HostPattern) -> Result<bool, StoreError> {
+        visitor_certificates::renew(&self.writer, name).await
+    }
+
     async fn fail_visitor_certificate(
         &self,
         name: &HostPattern,

@@ -75,6 +75,12 @@ pub(crate) async fn a_certificate_is_kept_with_its_record_and_survives_what_fail
     assert_eq!(all[0].error.as_deref(), Some("the authority says no"));
     let events: Vec<_> = store.audit(10).await.unwrap().iter().map(|record| record.event).collect();
     assert_eq!(events, [AuditEvent::CertificateFailed, AuditEvent::CertificateIssued]);
+    let other: HostPattern = "other.example.test".parse().unwrap();
+    assert!(!store.renew_visitor_certificate(&other).await.unwrap());
+    assert!(store.renew_visitor_certificate(&name()).await.unwrap());
+    let all = store.visitor_certificates().await.unwrap();
+    assert_eq!(all[0].held, Some(HeldCertificate { directory: String::new(), ..held(ends) }), "it serves until then");
+    assert_eq!(all[0].next, UnixTime(0));
     // Also one that has ended is remembered for a while, with what went wrong.
     store.sweep(UnixTime(ends.0 + 24 * 3600)).await.unwrap();
     assert_eq!(store.visitor_certificates().await.unwrap().len(), 1);

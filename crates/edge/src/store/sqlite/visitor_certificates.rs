@@ -91,6 +91,15 @@ pub(super) async fn put(
     Ok(done.rows_affected() == 1)
 }
 
+/// False when there is none.
+pub(super) async fn renew(pool: &SqlitePool, name: &HostPattern) -> Result<bool, StoreError> {
+    let done = sqlx::query("UPDATE visitor_certificates SET directory = NULL, next = 0 WHERE name = ?")
+        .bind(name.as_str())
+        .execute(pool)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// False, and nothing written, when the claim is lost.
 pub(super) async fn failed(
     tx: &mut Transaction<'_, Sqlite>,
