@@ -63,6 +63,8 @@ pub(crate) struct Acme {
     /// What the authority will look for.
     pub(crate) answers: Arc<Answers>,
     served: ArcSwap<ByName>,
+    /// The names of the certificates that are wanted.
+    wanted: ArcSwap<HashSet<HostPattern>>,
     /// What is being ordered here.
     ordering: watch::Sender<HashSet<HostPattern>>,
     waiting: Semaphore,
@@ -83,6 +85,7 @@ impl Acme {
             clock,
             answers: Arc::default(),
             served: ArcSwap::default(),
+            wanted: ArcSwap::default(),
             ordering: watch::Sender::default(),
             waiting: Semaphore::new(WAITING_MAX),
             claimant: crate::random(),
@@ -107,6 +110,11 @@ impl Acme {
             }
         }
         self.served.store(Arc::new(all));
+    }
+
+    /// Whether a certificate for a host is wanted, and not there.
+    pub(crate) fn lacks(&self, host: &Hostname) -> bool {
+        self.served.load().find(host).is_none() && self.wanted.load().iter().any(|name| plan::covers(name, host))
     }
 
     /// Waits a short while when the certificate for a host is just being ordered.

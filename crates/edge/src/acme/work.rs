@@ -74,6 +74,7 @@ async fn look(state: &Arc<State>, acme: &Arc<Acme>, orders: &mut JoinSet<()>, me
         acme.wishes(snapshot.policies.applications().flat_map(|app| &app.targets).map(|target| &target.host))
     };
     tell_beyond(acme, &wishes, memory);
+    acme.wanted.store(Arc::new(wishes.wanted.keys().cloned().collect()));
     let stored = match state.store.visitor_certificates().await {
         Ok(stored) => stored,
         Err(error) => {
