@@ -294,6 +294,23 @@ mod tests {
         assert!(shows(&files, "another.example.test"));
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn a_file_in_the_place_of_another_is_read_whatever_its_time_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let pair = CertificateFiles { certificate: dir.path().join("c.pem"), key: dir.path().join("k.pem") };
+        write(&pair, "one.example.test", UnixTime(4_000_000_000));
+        let files = Files::load(std::slice::from_ref(&pair)).unwrap();
+        let before = fs::metadata(&pair.key).unwrap();
+        let new = dir.path().join("new");
+        fs::write(&new, KeyPair::generate().unwrap().serialize_pem()).unwrap();
+        fs::File::options().write(true).open(&new).unwrap().set_modified(before.modified().unwrap()).unwrap();
+        fs::rename(&new, &pair.key).unwrap();
+        assert_eq!(fs::metadata(&pair.key).unwrap().len(), before.len());
+        assert!(looks(&files).unwrap_err().to_string().contains("not the key"));
+        assert!(shows(&files, "one.example.test"));
+    }
+
     // F24
     #[test]
     fn the_end_of_a_certificate_is_told_30_7_and_1_days_before_each_once() {
