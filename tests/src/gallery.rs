@@ -6,6 +6,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 use anyhow::Result;
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use serde_json::json;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tunnel_edge::{
     Lang, Reference, Response,
@@ -13,9 +14,10 @@ use tunnel_edge::{
         Account, AccountSession, AddPasskey, ApproveClient, ApproveConnector, ApproveProblem, BadRequest, ClientCode,
         ClientResult, DeletePasskey, Denied, EdgeFault, EmailProblem, EnrolResult, Failure, ForgedForm, Form, FormKept,
         FormLost, HostChoice, Invitation, InvitationClosed, LanguageSet, Launcher, Leaving, LoggedOut, Login,
-        LoginTrouble, LogoutAsk, Look, MethodChoice, Missing, NoAdministrator, NotFound, Onward, Opening, PageContext,
-        PasskeyButton, PasskeyLine, Pin, PinProblem, ServiceError, SetupDone, SetupEmail, SetupLapsed, SetupPin,
-        SignedIn, StartAgain, TcpOnly, Tile, TileKind, TooManyRequests, TrialAsk, TrialLapsed, Trouble, Waiting,
+        LoginTrial, LoginTrouble, LogoutAsk, Look, Looped, MethodChoice, MethodNotAllowed, Missing, NoAdministrator,
+        NotFound, Onward, Opening, PageContext, PasskeyButton, PasskeyLine, Pin, PinProblem, ServiceError, SetupDone,
+        SetupEmail, SetupLapsed, SetupPin, SignedIn, StartAgain, TcpOnly, Tile, TileKind, TooLong, TooManyRequests,
+        TrialAsk, TrialLapsed, Trouble, Waiting,
     },
 };
 use tunnel_proto::{EmailAddress, Hostname, Name, UnixTime};
@@ -114,7 +116,22 @@ fn login() -> Vec<Page> {
         reference: reference(),
         at: AT,
     };
-    let again = StartAgain { host: Some(host("www")), link: Some("/".into()), reference: reference(), at: AT };
+    let again = |link: Option<&str>| StartAgain {
+        host: Some(host("www")),
+        link: link.map(str::to_owned),
+        reference: reference(),
+        at: AT,
+    };
+    let trial = |refused: &[&str]| {
+        let outcome = json!({
+            "method": "entra", "issuer": "https://issuer.example.com/", "subject": "a1b2c3", "email": staff(),
+            "email_claim": "email", "email_accepted": "email_verified is true", "groups": ["staff", "admins"],
+            "github": [{"name": "example", "teams": ["network"]}], "amr": ["pwd", "mfa"], "claims": {"department": "IT"},
+            "refused": refused,
+        });
+        let outcome = serde_json::from_value(outcome).expect("what came of a test");
+        LoginTrial { label: "Microsoft Entra".into(), outcome }
+    };
     vec![
         page!("login", true, login(None)),
         page!("login-methods", true, Login { methods, passkey: button(), ..login(None) }),
@@ -127,9 +144,12 @@ fn login() -> Vec<Page> {
         page!("leaving", false, Leaving { label: "Microsoft Entra".into(), url: "/".into() }),
         page!("denied", true, denied(Some(staff()))),
         page!("denied-early", false, denied(None)),
-        page!("start-again", true, again),
+        page!("start-again", true, again(Some("/"))),
+        page!("start-again-elsewhere", false, again(None)),
         page!("trial-ask", false, TrialAsk { method: name("entra"), label: "Microsoft Entra".into(), form: form() }),
         page!("trial-lapsed", false, TrialLapsed),
+        page!("trial-works", false, trial(&[])),
+        page!("trial-refused", false, trial(&["the address is not verified"])),
         page!("logout", true, LogoutAsk { signed_in: Some(staff()), form: form() }),
         page!("logged-out", false, LoggedOut { again: Some("/".into()) }),
         page!("language-set", false, LanguageSet),
@@ -146,6 +166,11 @@ fn errors() -> Vec<Page> {
         page!("error-530", true, service(Failure::NoTunnel)),
         page!("tcp-only", true, TcpOnly { host: host("rdp"), command }),
         page!("not-found", true, NotFound { missing: Missing::Hostname(host("wwww")), reference: reference(), at: AT }),
+        page!("no-page", false, NotFound { missing: Missing::Page, reference: reference(), at: AT }),
+        page!("loop", false, Looped { host: host("www"), reference: reference(), at: AT }),
+        page!("method-not-allowed", false, MethodNotAllowed { allow: "GET", reference: reference(), at: AT }),
+        page!("target-too-long", false, TooLong { of_target: true, reference: reference(), at: AT }),
+        page!("head-too-large", false, TooLong { of_target: false, reference: reference(), at: AT }),
         page!("bad-request", false, BadRequest { reference: reference(), at: AT }),
         page!("form-refused", false, ForgedForm { link: "/".into(), reference: reference(), at: AT }),
         page!("too-many", false, TooManyRequests { retry_after: 30, reference: reference(), at: AT }),
@@ -200,33 +225,40 @@ fn machines() -> Vec<Page> {
         page!("approve-client", true, client(ClientCode::Compare("7492".into()), None)),
         page!("approve-device", true, client(ClientCode::Type { wrong: true }, Some(waiting))),
         page!("client-approved", false, ClientResult::Approved { computer: "ann-laptop".into(), host: host("rdp") }),
+        page!("client-refused", false, ClientResult::Refused),
+        page!("client-guessed", false, ClientResult::Guessed),
         page!("client-lapsed", false, ClientResult::Lapsed),
     ]
 }
 
 fn first_run() -> Vec<Page> {
-    let pin = SetupPin {
+    let pin = |in_terminal, problem: Option<PinProblem>| SetupPin {
         email: staff(),
-        in_terminal: true,
+        in_terminal,
         form: form(),
         again: form(),
         other: "/".into(),
-        typed: String::new(),
-        problem: None,
+        typed: if problem.is_some() { "48291305".into() } else { String::new() },
+        problem,
     };
     let commands = vec!["connector --hostname www.localhost --url http://localhost:3000".into()];
     vec![
         page!("setup-email", true, SetupEmail { form: form(), email: String::new(), problem: None }),
-        page!("setup-pin", false, pin),
+        page!("setup-pin", false, pin(true, None)),
+        page!("setup-pin-mail", false, pin(false, None)),
+        page!("setup-pin-error", false, pin(false, Some(PinProblem::Wrong { left: 4 }))),
+        page!("setup-pin-void", false, pin(true, Some(PinProblem::Void))),
         page!("setup-done", true, SetupDone { email: staff(), commands }),
         page!("setup-lapsed", false, SetupLapsed),
         page!("no-administrator", false, NoAdministrator { quick_start: false }),
+        page!("no-administrator-quick", false, NoAdministrator { quick_start: true }),
         page!(
             "invitation",
             true,
             Invitation { email: staff(), name: Some("Ann".into()), expires: later(86_400), form: form() }
         ),
         page!("invitation-gone", false, InvitationClosed::Gone),
+        page!("invitation-closed", false, InvitationClosed::NoMethod),
     ]
 }
 

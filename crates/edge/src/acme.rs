@@ -58,10 +58,13 @@ pub(crate) struct Acme {
     /// Whether plain HTTP is served.
     plain: bool,
     accounts: Accounts,
-    records: Option<Records>,
+    records: Option<Arc<Records>>,
+    clock: Clock,
     /// What the authority will look for.
     pub(crate) answers: Arc<Answers>,
     served: ArcSwap<ByName>,
+    /// The names of the certificates that are wanted.
+    wanted: ArcSwap<HashSet<HostPattern>>,
     /// What is being ordered here.
     ordering: watch::Sender<HashSet<HostPattern>>,
     waiting: Semaphore,
@@ -77,14 +80,21 @@ impl Acme {
             zone: config.zone.clone(),
             login_host: config.login_host.clone(),
             plain: !config.http_listen.is_empty(),
-            accounts: Accounts::new(settings, clock)?,
-            records: settings.dns.as_ref().map(Records::new).transpose()?,
+            accounts: Accounts::new(settings, clock.clone())?,
+            records: settings.dns.as_ref().map(Records::new).transpose()?.map(Arc::new),
+            clock,
             answers: Arc::default(),
             served: ArcSwap::default(),
+            wanted: ArcSwap::default(),
             ordering: watch::Sender::default(),
             waiting: Semaphore::new(WAITING_MAX),
             claimant: crate::random(),
         })
+    }
+
+    /// Whose certificates are wanted.
+    fn directory(&self) -> &str {
+        self.settings.directory.as_str()
     }
 
     /// Shows visitors what is stored and good at `now`. What cannot be read is left out, and told.
@@ -100,6 +110,11 @@ impl Acme {
             }
         }
         self.served.store(Arc::new(all));
+    }
+
+    /// Whether a certificate for a host is wanted, and not there.
+    pub(crate) fn lacks(&self, host: &Hostname) -> bool {
+        self.served.load().find(host).is_none() && self.wanted.load().iter().any(|name| plan::covers(name, host))
     }
 
     /// Waits a short while when the certificate for a host is just being ordered.

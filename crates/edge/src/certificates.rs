@@ -19,7 +19,8 @@ use crate::{
     config::Tls,
     edge::StartError,
     listen::Challenges,
-    store::VisitorCertificate,
+    socket::{Answer, problem},
+    store::{Store, VisitorCertificate},
     tls,
 };
 
@@ -110,6 +111,25 @@ pub struct CertificateStatus {
     pub next: Option<UnixTime>,
     /// Why it could not be had, the last time.
     pub error: Option<String>,
+}
+
+/// The certificate that is to be renewed now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenewCertificate {
+    /// Its first name, as it is listed.
+    pub name: HostPattern,
+}
+
+/// Has a certificate by ACME renewed by whatever edge looks next.
+pub(crate) async fn renew(store: &dyn Store, request: &RenewCertificate) -> Answer<()> {
+    let renewed = store.renew_visitor_certificate(&request.name).await;
+    if renewed.map_err(|error| problem("internal", error.to_string()))? {
+        return Ok(());
+    }
+    let text =
+        format!("there is no certificate by ACME for `{}`; `edge admin certificate list` names them", request.name);
+    Err(problem("unknown_certificate", text))
 }
 
 /// A certificate that is kept, or wished for.

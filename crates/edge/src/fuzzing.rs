@@ -1,10 +1,42 @@
 //! Doors for fuzzing: functions inside that take what the network, or a file, says. No part of the library's face, and free
 //! to change; each only passes on what it is given.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tunnel_proto::UnixTime;
 
-use crate::{client_login, declare, forward, login, snapshot::BuiltIn, store::Declared};
+use crate::{
+    client_login, declare, forward, login,
+    snapshot::BuiltIn,
+    store::Declared,
+    strict::{Pace, Strict},
+};
+
+/// Whoever answers the requests of a connection that [`strict`] made.
+pub struct Answering(Arc<Pace>);
+
+impl Answering {
+    /// Whether the request that is now asked is refused.
+    pub fn is_refused(&self) -> bool {
+        self.0.refused().is_some()
+    }
+
+    /// The request that was asked has its answer.
+    pub fn answered(&self) {
+        self.0.answer(false);
+    }
+}
+
+/// A visitor's connection of HTTP/1 as the HTTP library reads it.
+pub fn strict<S>(io: S) -> (impl AsyncRead + AsyncWrite + Unpin + Send + 'static, Answering)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let pace = Arc::<Pace>::default();
+    (Strict::new(io, Some(pace.clone())), Answering(pace))
+}
 
 /// What of a visitor's fields goes on to an origin, before our own are set.
 pub fn to_origin(headers: &HeaderMap) -> HeaderMap {

@@ -36,7 +36,9 @@ pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>, kind_at: KindAt<'_>) ->
     let open = list::admitted(desk, ask, &session);
     let all = open.len();
     let tiles = open.into_iter().map(|place| tile(ask, place, kind_at));
-    let tiles = tiles.filter(|tile| tile.name.as_str().contains(&wanted) || tile.place.contains(&wanted)).collect();
+    let tiles = tiles
+        .filter(|tile| tile.name.as_str().contains(&wanted) || tile.place.to_lowercase().contains(&wanted))
+        .collect();
     let page = Launcher {
         email: session.identity().email.clone(),
         tiles,

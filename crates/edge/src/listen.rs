@@ -29,7 +29,7 @@ use tunnel_proto::identity::{ALPN_ACCESS, ALPN_LINK};
 
 use self::{
     descriptors::Spare,
-    handshake::handshake,
+    handshake::{Failed, handshake},
     notice::Notice,
     shelf::{Shelf, Taken},
     sources::{Counted, Sources},
@@ -278,13 +278,13 @@ impl Entering {
         }
     }
 
-    /// [`Entering::or_lost`] for a handshake. One that came to nothing is a fault of its source.
-    async fn tried<T>(&self, shaking: impl Future<Output = Option<T>>) -> Option<T> {
+    /// [`Entering::or_lost`] for a handshake. One that came to nothing is a fault of its source, unless it is one of ours.
+    async fn tried<T>(&self, shaking: impl Future<Output = Result<T, Failed>>) -> Option<T> {
         let done = self.or_lost(shaking).await?;
-        if done.is_none() {
+        if matches!(done, Err(Failed::Theirs)) {
             self.origin.note(Glitch::Handshake);
         }
-        done
+        done.ok()
     }
 
     /// Where the connection comes from.

@@ -9,7 +9,7 @@ use tunnel_proto::{
 };
 
 use crate::{
-    State, declare, login_methods, passkeys, people, service_tokens,
+    State, certificates, declare, login_methods, passkeys, people, service_tokens,
     session::Session,
     setup::{self, MadeBy},
     socket::{
@@ -17,9 +17,10 @@ use crate::{
         CreateServiceToken, Explain, Explained, Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus,
         LoginTestBegun, LoginTestQuery, LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken,
         NamedTunnel, NamedUser, OperatorRevoked, PasskeyList, PasskeysRemoved, PersonStatus, PolicyTested,
-        RemovePasskeys, Replay, Replayed, Restarted, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel,
-        ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes,
-        TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus, WhichSessions, WhosePasskeys, problem,
+        RemovePasskeys, RenewCertificate, Replay, Replayed, Restarted, RevokeApplication, RotateKeys,
+        RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded,
+        SetupLink, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus,
+        WhichSessions, WhosePasskeys, problem,
     },
     store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord, SessionRecord, Store, StoreError},
     trial,
@@ -247,6 +248,13 @@ impl Administration for Office {
     async fn certificates(&self) -> Answer<Vec<CertificateStatus>> {
         let stored = self.state.store.visitor_certificates().await.map_err(failed)?;
         Ok(self.state.certificates.list(&stored))
+    }
+
+    async fn renew_certificate(&self, request: RenewCertificate) -> Answer<()> {
+        certificates::renew(&*self.state.store, &request).await?;
+        // Whoever orders looks again.
+        self.state.changed.send_modify(|_| ());
+        Ok(())
     }
 
     async fn keys(&self) -> Answer<Vec<KeyStatus>> {

@@ -78,6 +78,22 @@ pub(crate) fn spare_descriptor() -> Option<std::fs::File> {
     imp::spare_descriptor()
 }
 
+/// Has a program begin a group of processes of its own, which [`kill_group`] can end.
+pub(crate) fn own_group(command: &mut tokio::process::Command) {
+    imp::own_group(command);
+}
+
+/// Ends every process of the group that the program with this number began.
+pub(crate) fn kill_group(leader: u32) {
+    imp::kill_group(leader);
+}
+
+/// What tells one content of a file from another that has the same length and time: when anything of it was changed, and its
+/// place on disk. Nothing where the system has no such numbers.
+pub(crate) fn mark(file: &std::fs::Metadata) -> (i64, i64, u64) {
+    imp::mark(file)
+}
+
 /// Resident memory of this process in KiB, where the system says it.
 pub fn resident_kib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
@@ -172,6 +188,20 @@ mod imp {
     pub(super) fn own_user() -> u32 {
         rustix::process::geteuid().as_raw()
     }
+
+    pub(super) fn own_group(command: &mut tokio::process::Command) {
+        command.process_group(0);
+    }
+
+    pub(super) fn kill_group(leader: u32) {
+        if let Some(leader) = i32::try_from(leader).ok().and_then(rustix::process::Pid::from_raw) {
+            rustix::process::kill_process_group(leader, rustix::process::Signal::KILL).ok();
+        }
+    }
+
+    pub(super) fn mark(file: &fs::Metadata) -> (i64, i64, u64) {
+        (file.ctime(), file.ctime_nsec(), file.ino())
+    }
 }
 
 #[cfg(not(unix))]
@@ -216,5 +246,13 @@ mod imp {
 
     pub(super) fn own_user() -> u32 {
         0
+    }
+
+    pub(super) fn own_group(_: &mut tokio::process::Command) {}
+
+    pub(super) fn kill_group(_: u32) {}
+
+    pub(super) fn mark(_: &fs::Metadata) -> (i64, i64, u64) {
+        (0, 0, 0)
     }
 }

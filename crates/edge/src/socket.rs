@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-pub use crate::certificates::CertificateStatus;
+pub use crate::certificates::{CertificateStatus, RenewCertificate};
 pub use crate::users::{InviteUser, NamedUser, UserInvited, UserRemoved, UserStatus};
 pub use crate::{
     keys::{KeyStatus, RotateKeys},
@@ -113,6 +113,8 @@ pub trait Administration: Send + Sync + 'static {
     async fn rotate_keys(&self, request: RotateKeys) -> Answer<Vec<KeyStatus>>;
     /// Certificates that visitors are shown, by name (`GET /v1/certificates`).
     async fn certificates(&self) -> Answer<Vec<CertificateStatus>>;
+    /// Has a certificate by ACME renewed at once (`POST /v1/certificates/renew`).
+    async fn renew_certificate(&self, request: RenewCertificate) -> Answer<()>;
     /// What is declared to be protected, by name (`GET /v1/applications`).
     async fn applications(&self) -> Answer<Vec<ApplicationStatus>>;
     /// The declared login methods, in their order (`GET /v1/login-methods`).

@@ -193,15 +193,18 @@ pub trait Store: Send + Sync + 'static {
         now: UnixTime,
         until: UnixTime,
     ) -> Result<bool, StoreError>;
-    /// Keeps a certificate and gives the claim back; the audit record is written in the same transaction. False, and nothing
+    /// Keeps a certificate, the next not to be ordered before `next`, and gives the claim back; the audit record is written in the same transaction. False, and nothing
     /// done, when the claim went to somebody else.
     async fn put_visitor_certificate(
         &self,
         name: &HostPattern,
         claimant: &SecretHash,
         held: &HeldCertificate,
+        next: UnixTime,
         audit: &[AuditRecord],
     ) -> Result<bool, StoreError>;
+    /// Lets a certificate be replaced at once, whatever its age. False when there is none of this name, nor a wish for one.
+    async fn renew_visitor_certificate(&self, name: &HostPattern) -> Result<bool, StoreError>;
     /// Notes that a certificate could not be had and gives the claim back, as
     /// [`put_visitor_certificate`](Self::put_visitor_certificate) does; the one that was kept stays.
     async fn fail_visitor_certificate(

@@ -3,9 +3,11 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tunnel_edge::{
     fuzzing,
-    session::cookie::{LOGIN_COOKIE, SESSION_COOKIE, values},
+    session::cookie::{LANGUAGE_COOKIE, LOGIN_COOKIE, OUT_COOKIE, SESSION_COOKIE, values},
 };
 
+/// Every cookie of ours; from the documentation.
+const OURS: [&str; 4] = [SESSION_COOKIE, LOGIN_COOKIE, OUT_COOKIE, LANGUAGE_COOKIE];
 /// The most values of one name that are looked at.
 const VALUES_MAX: usize = 4;
 
@@ -45,12 +47,12 @@ fn pairs(headers: &HeaderMap) -> Vec<(Vec<u8>, Vec<u8>)> {
 }
 
 fn is_ours(name: &[u8]) -> bool {
-    [SESSION_COOKIE, LOGIN_COOKIE].iter().any(|ours| ours.to_ascii_lowercase().as_bytes() == name)
+    OURS.iter().any(|ours| ours.to_ascii_lowercase().as_bytes() == name)
 }
 
 /// A value that is found stands in the head under exactly that name.
 fn found(headers: &HeaderMap) {
-    for name in [SESSION_COOKIE, LOGIN_COOKIE] {
+    for name in OURS {
         let found = values(headers.get_all(header::COOKIE), name);
         assert!(found.len() <= VALUES_MAX);
         let known = pairs(headers);

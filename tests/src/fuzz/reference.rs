@@ -1,13 +1,12 @@
 //! HTTP/1 as its specification has it, read slowly and without mercy: the second opinion on what the edge reads.
 //!
-//! By RFC 9112 with three liberties, each of which it gives a server (§2.2, §3.2.2): empty lines before a request are passed
-//! over, a line of a head may end with LF alone, and a fragment is no part of a target. Of framing there is one kind or none.
+//! By RFC 9112 to the letter, with one of the liberties that it gives a server (§2.2): an empty line before a request is
+//! passed over. Framing is said once, or not at all.
 
 /// One request.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) method: String,
-    /// Without a fragment.
     pub(super) target: String,
     /// HTTP/1.1, and not HTTP/1.0.
     pub(super) is_1_1: bool,
@@ -27,8 +26,8 @@ impl Request {
 /// The requests of a connection, up to the first one that is none, or after which nobody can tell where the next begins.
 pub(super) fn requests(mut rest: &[u8]) -> Vec<Request> {
     let mut all = Vec::new();
-    while let Some((request, after, is_last)) = request(rest) {
-        let goes_on = request.body.is_some() && !is_last;
+    while let Some((request, after)) = request(rest) {
+        let goes_on = request.body.is_some();
         all.push(request);
         rest = after;
         if !goes_on {
@@ -38,19 +37,12 @@ pub(super) fn requests(mut rest: &[u8]) -> Vec<Request> {
     all
 }
 
-fn request(mut rest: &[u8]) -> Option<(Request, &[u8], bool)> {
-    let line = loop {
-        let (line, after) = line(rest)?;
-        rest = after;
-        if !line.is_empty() {
-            break line;
-        }
-    };
+fn request(rest: &[u8]) -> Option<(Request, &[u8])> {
+    let (line, mut rest) = line(rest.strip_prefix(b"\r\n").unwrap_or(rest))?;
     let mut words = line.split(|byte| *byte == b' ');
     let (method, target, version) = (words.next()?, words.next()?, words.next()?);
-    let target = target.split(|byte| *byte == b'#').next().unwrap_or_default();
-    let good =
-        words.next().is_none() && is_token(method) && !target.is_empty() && target.iter().all(u8::is_ascii_graphic);
+    let is_target = !target.is_empty() && target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#');
+    let good = words.next().is_none() && is_token(method) && is_target;
     let is_1_1 = match version {
         b"HTTP/1.1" => true,
         b"HTTP/1.0" => false,
@@ -67,20 +59,13 @@ fn request(mut rest: &[u8]) -> Option<(Request, &[u8], bool)> {
                 None => (None, rest),
             }
         }
-        Framing::Chunked { .. } => match chunked(rest) {
+        Framing::Chunked => match chunked(rest) {
             Some((body, after)) => (Some(body), after),
             None => (None, rest),
         },
     };
     request.body = body;
-    Some((request, after, framing == Framing::Chunked { beside_a_length: true }))
-}
-
-/// A line without its end.
-fn line(rest: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = rest.iter().position(|byte| *byte == b'\n')?;
-    let line = &rest[..at];
-    Some((line.strip_suffix(b"\r").unwrap_or(line), &rest[at + 1..]))
+    Some((request, after))
 }
 
 fn fields(rest: &mut &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
@@ -115,10 +100,7 @@ fn is_token(name: &[u8]) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framing {
     Length(u64),
-    /// Beside a length it is chunked all the same, and the last that is read (§6.1).
-    Chunked {
-        beside_a_length: bool,
-    },
+    Chunked,
 }
 
 fn framing(request: &Request) -> Option<Framing> {
@@ -126,30 +108,26 @@ fn framing(request: &Request) -> Option<Framing> {
     match request.values("transfer-encoding").as_slice() {
         [] => {}
         [coding] if request.is_1_1 && coding.eq_ignore_ascii_case(b"chunked") => {
-            return Some(Framing::Chunked { beside_a_length: !lengths.is_empty() });
+            return lengths.is_empty().then_some(Framing::Chunked);
         }
         _ => return None,
     }
-    let Some(first) = lengths.first() else { return Some(Framing::Length(0)) };
-    let digits = !first.is_empty() && first.iter().all(u8::is_ascii_digit);
-    let number: Option<u64> = std::str::from_utf8(first).ok().filter(|_| digits)?.parse().ok();
-    // Several may say the same, however many zeros they begin with.
-    let same = |other: &&[u8]| {
-        let other = std::str::from_utf8(other).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-        other.and_then(|text| text.parse().ok()) == number
-    };
-    number.filter(|_| lengths.iter().all(same)).map(Framing::Length)
+    match lengths.as_slice() {
+        [] => Some(Framing::Length(0)),
+        [length] if length.iter().all(u8::is_ascii_digit) => {
+            std::str::from_utf8(length).ok()?.parse().ok().map(Framing::Length)
+        }
+        _ => None,
+    }
 }
 
-/// A chunked body and what follows it. Here every line ends with CRLF, and nothing in between has either.
+/// A chunked body and what follows it.
 fn chunked(mut rest: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let mut body = Vec::new();
     loop {
-        let (line, after) = strict_line(rest)?;
+        let (line, after) = line(rest)?;
         let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
         let (size, extension) = line.split_at(digits);
-        // An extension, or spaces where there could be one (§7.1.1).
-        let extension = trimmed(extension);
         if digits == 0 || !(extension.is_empty() || extension.starts_with(b";")) || line.contains(&b'\n') {
             return None;
         }
@@ -163,7 +141,7 @@ fn chunked(mut rest: &[u8]) -> Option<(Vec<u8>, &[u8])> {
         rest = after.strip_prefix(b"\r\n")?;
     }
     loop {
-        let (line, after) = strict_line(rest)?;
+        let (line, after) = line(rest)?;
         rest = after;
         if line.is_empty() {
             return Some((body, rest));
@@ -171,8 +149,8 @@ fn chunked(mut rest: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
 }
 
-/// Up to the first CR, which an LF must follow.
-fn strict_line(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+/// A line without its end: up to the first CR, which an LF must follow.
+fn line(rest: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = rest.iter().position(|byte| *byte == b'\r')?;
     let after = rest[at + 1..].strip_prefix(b"\n")?;
     Some((&rest[..at], after))

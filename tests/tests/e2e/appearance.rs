@@ -66,6 +66,29 @@ fn every_page_is_a_product() {
     });
 }
 
+/// The colour of an organisation gives the hue; that it can be read is ours to see to.
+#[test]
+fn every_colour_of_a_brand_can_be_read() {
+    run("brand-colours", async |lab| {
+        let mut browser = Browser::start(&lab, BrowserOptions::default()).await?;
+        let mut found = Vec::new();
+        for color in ["#ffe600", "#7c3aed", "#0b1f3a"] {
+            let brand = Brand { color: Some(color.to_owned()), ..Brand::default() };
+            let gallery = Gallery::open(Look::load(&brand)?).await?;
+            for page in ["login", "launcher", "denied"] {
+                browser.open(&gallery.url(page, Lang::En)).await?;
+                for theme in ["light", "dark"] {
+                    browser.show(DESKTOP, theme).await?;
+                    let wrong = browser.audit().await?;
+                    found.extend(wrong.into_iter().map(|wrong| format!("{page} in {color}, {theme}: {wrong}")));
+                }
+            }
+        }
+        assert!(found.is_empty(), "{}", found.join("\n"));
+        Ok(())
+    });
+}
+
 /// English by day on both windows, Japanese by night on a phone.
 async fn keep(browser: &mut Browser, folder: &Path, page: &str, lang: Lang) -> Result<()> {
     let shots: &[_] = match lang {

@@ -141,6 +141,11 @@ fn by_records_that_a_program_makes_the_whole_zone_has_one_certificate() {
         }
         assert_eq!(authority.orders(), 1);
         assert_eq!(listed(&edge).await?.len(), 1);
+        edge.run(&["admin", "certificate", "renew", "*.example.test"]).await?.ok()?;
+        edge.process.log.wait_for(&format!("(?s){0}.*{0}", issued("*.example.test"))).await?;
+        assert_eq!(authority.orders(), 2);
+        let unknown = edge.run(&["admin", "certificate", "renew", WWW]).await?;
+        assert!(unknown.ok().is_err(), "it has none of its own");
         Ok(())
     });
 }

@@ -118,7 +118,7 @@ fn a_person_logs_in_again_beside_a_form_and_sends_it() {
         stage.www.assert_heard_nothing("the session has ended");
         // In a tab of its own, which is closed again; the page with the form stays.
         let log_in = "globalThis.kept = page;
-            const [tab] = await Promise.all([context.waitForEvent('page'), page.locator('a[target=_blank]').click()]);
+            const [tab] = await Promise.all([context.waitForEvent('page'), page.locator('main a[target=_blank]').click()]);
             await tab.locator('[name=email]').fill(args.email);
             await tab.locator('button[value=pin]').click();
             await tab.waitForURL('**challenge=*');

@@ -198,14 +198,18 @@ fn every_promise_has_its_test() {
     assert!(limits.lines().all(|line| !line.starts_with("| ")), "a table after what is pending");
 }
 
-/// Every file that a document links to is there.
+/// Every file that a document links to or shows is there.
 #[test]
 fn every_link_in_the_documentation_leads_somewhere() {
     let link = Regex::new(r"\]\(([^)#:]+)(#[^)]*)?\)").unwrap();
+    let picture = Regex::new(r#"\bsrc="([^":]+)""#).unwrap();
     for (name, text) in files(&[".md"]) {
         let folder = root().join(&name).parent().unwrap().to_owned();
         for found in link.captures_iter(&text) {
             assert!(folder.join(&found[1]).exists(), "{name} links to `{}`", &found[1]);
+        }
+        for found in picture.captures_iter(&text) {
+            assert!(folder.join(&found[1]).is_file(), "{name} shows `{}`", &found[1]);
         }
     }
 }

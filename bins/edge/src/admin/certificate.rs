@@ -1,7 +1,7 @@
 //! `edge admin certificate …`.
 
 use clap::Subcommand;
-use tunnel_edge::socket::{Administration, Answer, CertificateStatus};
+use tunnel_edge::socket::{Administration, Answer, CertificateStatus, RenewCertificate};
 use tunnel_proto::HostPattern;
 
 use super::{
@@ -14,12 +14,26 @@ use super::{
 pub(crate) enum CertificateCommand {
     /// List the certificates from files or by ACME: until when they are good, and what went wrong
     List,
+    /// Have a certificate by ACME renewed at once; the present one serves until then
+    Renew {
+        /// The first of its names
+        name: HostPattern,
+    },
 }
 
 pub(super) async fn perform(command: CertificateCommand, office: &dyn Administration, json: bool) -> Answer<()> {
-    let CertificateCommand::List = command;
-    let certificates = office.certificates().await?;
-    show(json, &certificates, || words(&certificates))
+    match command {
+        CertificateCommand::List => {
+            let certificates = office.certificates().await?;
+            show(json, &certificates, || words(&certificates))
+        }
+        CertificateCommand::Renew { name } => {
+            office.renew_certificate(RenewCertificate { name: name.clone() }).await?;
+            show(json, &serde_json::json!({ "renewed": name }), || {
+                format!("the certificate of `{name}` is ordered anew; `edge admin certificate list` tells how it went")
+            })
+        }
+    }
 }
 
 fn words(certificates: &[CertificateStatus]) -> String {

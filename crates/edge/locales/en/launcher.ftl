@@ -1,7 +1,7 @@
 # The launcher
 launcher-name = Launcher
 launcher-title = Your applications
-launcher-text = Everything that policies admit you to from here.
+launcher-text = Everything that you may open from where you are now.
 applications = Applications
 launcher-find = Find
 launcher-search = Search
@@ -19,7 +19,7 @@ tile-pattern = Any host whose name fits the pattern.
 
 # Languages
 language-set-title = Pages are in English now
-language-set-text = This holds for this address, in this browser. You can go back to where you were.
+language-set-text = Pages at this address are shown in English in this browser. Go back in the browser to return to your page.
 
 # On the way back from signing in
 opening-title = Opening { $short }
@@ -39,6 +39,6 @@ form-kept-first = 1. Sign in again. It opens in a new tab, and this page stays.
 form-kept-then = 2. Come back to this page, and send the form again.
 form-kept-send = Send again
 form-kept-leave = Closing this page throws the form away.
-form-lost-title = Your session has ended before your form arrived
+form-lost-title = Your session ended before your form arrived
 form-lost-text = Nothing was sent to <span class="mono">{ $host }</span>. The form has a file, or more than can be kept here.
 form-lost-then = 2. Come back to this page, and go back in your browser: most keep what was typed. Choose files anew, then send the form.

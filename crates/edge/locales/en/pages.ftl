@@ -115,7 +115,7 @@ many-title = Too many requests
 many-text = A lot came from your network in a short time. Please wait a moment, then try again.
 many-error = 429, too many requests
 fault-title = Something broke on our side
-fault-text = The edge could not finish this. It is not your doing, and trying again may help.
+fault-text = Something went wrong in the edge. You did nothing wrong, and trying again may help.
 fault-error = 500, fault of the edge
 
 # On the way to the service

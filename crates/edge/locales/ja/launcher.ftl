@@ -1,7 +1,7 @@
 # The launcher
 launcher-name = ランチャー
 launcher-title = 利用できるアプリケーション
-launcher-text = ここから、ポリシーで利用が許可されているものの一覧です。
+launcher-text = 今お使いの場所から、ポリシーで利用が許可されているアプリケーションの一覧です。
 applications = アプリケーション
 launcher-find = 絞り込み
 launcher-search = 検索する
@@ -19,7 +19,7 @@ tile-pattern = この形に当てはまるすべてのホスト名が対象で�
 
 # Languages
 language-set-title = これからは日本語で表示します
-language-set-text = このブラウザーで、このアドレスのページに適用されます。元のページには、ブラウザーで戻ることができます。
+language-set-text = このブラウザーで、このアドレスのページを開くときの言語です。ブラウザーの「戻る」で元のページに戻れます。
 
 # On the way back from signing in
 opening-title = { $short }を開いています

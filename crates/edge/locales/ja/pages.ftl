@@ -1,7 +1,7 @@
 # What stands on every page
 skip = 本文へ移動
 language = 言語
-foot = { $zone } の非公開ページは Tunnel で保護されています
+foot = { $zone }の非公開ページはTunnelで保護されています
 no-admin-notice = <b>このエッジにはまだ管理者がいません。</b>起動した方は、端末に表示されたセットアップ用リンクを開くか、<code>edge admin setup-link</code>で新しいリンクを表示してください。
 no-admin-notice-plain = このエッジにはまだ管理者がいません。端末に表示されたセットアップ用リンクを開くか、「edge admin setup-link」で新しいリンクを表示してください。
 
@@ -95,7 +95,7 @@ bad-request-title = リクエストを読み取れません
 bad-request-text = ブラウザーまたはプログラムから届いた内容が何通りにも解釈できるため、処理していません。アドレスを開き直してみてください。
 bad-request-error = 400（不明確なリクエスト）
 too-long-title = リクエストが長すぎます
-too-long-text = ブラウザーまたはプログラムから届いた付随情報が、受け付けられる量を超えています。アドレスを開き直すか、このサイトの Cookie を削除してみてください。
+too-long-text = ブラウザーまたはプログラムから届いた付随情報が、受け付けられる量を超えています。アドレスを開き直すか、このサイトのCookieを削除してみてください。
 too-long-error = 414（アドレスが長すぎます）
 too-large-error = 431（ヘッダーが多すぎるか大きすぎます）
 method-title = このページでは使えない方法です
@@ -112,7 +112,7 @@ many-title = リクエストが多すぎます
 many-text = お使いのネットワークから短い時間に多くのリクエストが届きました。しばらく待ってから、もう一度お試しください。
 many-error = 429（リクエスト過多）
 fault-title = こちら側で問題が起きました
-fault-text = エッジの問題により、処理を終えられませんでした。お客様の操作によるものではありません。もう一度試すと解決することがあります。
+fault-text = エッジの問題により、処理を終えられませんでした。あなたの操作が原因ではありません。もう一度試すと解決することがあります。
 fault-error = 500（エッジの問題）
 
 # On the way to the service
@@ -138,7 +138,7 @@ busy-error = 503（トンネルの上限）
 busy-station = 上限に到達
 tcp-name = ウェブページではありません
 tcp-title = これはウェブページではありません
-tcp-text = { $host }は、お使いのパソコンの端末で、accessクライアントを使って開きます。
+tcp-text = { $host }は、お使いのパソコンの端末で、アクセスクライアントを使って開きます。
 
 # Sign out
 logout-name = サインアウト
@@ -199,7 +199,7 @@ client-program = アクセスクライアント
 client-as-you = あなたとして
 client-title = アクセスクライアントが、あなたとして{ $short }に接続することを許可しますか
 client-text = プログラムが<b>{ $email }</b>として<span class="mono">{ $host }</span>を開こうとしています。そのプログラムの画面に、次と同じコードが表示されている必要があります。
-client-text-elsewhere = 別の機器のプログラムが<b>{ $email }</b>として<span class="mono">{ $host }</span>を開こうとしています。そのプログラムの画面に、KXBT-3MRQ のようなコードが表示されています。
+client-text-elsewhere = 別の機器のプログラムが<b>{ $email }</b>として<span class="mono">{ $host }</span>を開こうとしています。そのプログラムの画面に、KXBT-3MRQのようなコードが表示されています。
 client-code-label = プログラムの画面のコード
 client-code-hint = 8文字の英数字です。プログラムの画面にだけ表示されます。
 client-code-wrong = プログラムの画面のコードと一致しません。3回間違えると、プログラムから申請し直す必要があります。

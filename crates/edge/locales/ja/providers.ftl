@@ -2,7 +2,7 @@
 or-by-mail = またはメールで
 or-another-way = または別の方法で
 by-method = { $method }
-login-method = ログイン方法
+login-method = サインイン方法
 use-another-account = 別のアカウントを使う
 
 # Signing in at a provider does not go on
@@ -11,11 +11,11 @@ trouble-down-title = { $method }から応答がありません
 trouble-down-text = サインイン先の{ $method }が停止しているか、応答に時間がかかっています。しばらくしてからもう一度試してください。
 trouble-down-error = 503、{ $method }から応答なし
 trouble-setup-title = { $method }でのサインインが正しく設定されていません
-trouble-setup-text = お使いのアカウントやコンピューターに問題はありません。管理者がこのログイン方法を確認する必要があります。参照番号を管理者にお知らせください。
-trouble-setup-error = 502、ログイン方法の設定に問題あり
+trouble-setup-text = お使いのアカウントやコンピューターに問題はありません。管理者がこのサインイン方法を確認する必要があります。参照番号を管理者にお知らせください。
+trouble-setup-error = 502、サインイン方法の設定に問題あり
 trouble-answer-title = { $method }の応答を受け入れられませんでした
-trouble-answer-text = あなたが誰であるかを確実に確認できなかったため、サインインしていません。もう一度試してください。繰り返す場合は、管理者による確認が必要です。
-trouble-answer-error = 502、ログイン方法の応答を受け入れず
+trouble-answer-text = 本人であることを確実に確認できなかったため、サインインしていません。もう一度試してください。繰り返す場合は、管理者による確認が必要です。
+trouble-answer-error = 502、サインイン方法の応答を受け入れず
 trouble-again-text = { $method }から返された内容は、このサインインのものではないか、すでに使われています。何も開かれていません。最初からやり直してください。
 trouble-again-error = 400、{ $method }の応答はこのサインインのものではない
 trouble-refused-title = { $method }でサインインが完了していません
@@ -38,9 +38,9 @@ trouble-much-text = アカウントが非常に多くのグループに属して
 trouble-much-error = 403、グループまたはクレームが多すぎます
 
 # Trying a login method
-trial-name = ログイン方法のテスト
+trial-name = サインイン方法のテスト
 trial-ask-title = テストのために{ $method }でサインインしますか
-trial-ask-text = 管理者がこのログイン方法のテストを始めました。テストでは誰もサインインしません。
+trial-ask-text = 管理者がこのサインイン方法のテストを始めました。テストでは誰もサインインしません。
 trial-ask-who = 内容を見る人
 trial-ask-who-text = このリンクを表示した端末で、テストを始めた人です。
 trial-ask-what = 見える内容
@@ -48,9 +48,9 @@ trial-ask-what-text = { $method }から伝えられる、あなたのアカウ�
 trial-ask-careful = ご自分でこのテストを始めた場合か、依頼した人がわかっている場合にだけ進んでください。サインイン先にすでにサインインしていると、確認は表示されません。
 trial-ask-go = { $method }へ進む
 trial-works-title = { $method }は使えます
-trial-works-text = この方法でログインした人は、以下の内容で識別されます。
-trial-refused-title = { $method }では、この内容で誰もログインできません
-trial-refused-text = この方法でログインした人は断られます。理由と、わかった内容は次のとおりです。
+trial-works-text = この方法でサインインした人は、以下の内容で識別されます。
+trial-refused-title = { $method }では、この内容で誰もサインインできません
+trial-refused-text = この方法でサインインした人は断られます。理由と、わかった内容は次のとおりです。
 trial-issuer = 発行者
 trial-subject = サブジェクト
 trial-accepted = 信頼する理由
@@ -62,7 +62,7 @@ trial-nobody = このテストでは誰もサインインしていません。�
 trial-lapsed-title = このテスト用リンクはもう使えません
 trial-lapsed-text = リンクは10分以内に1回だけ使えます。<code>edge admin login-method test NAME</code>をもう一度入力して、新しいリンクを表示してください。
 
-leaving-name = { $method } へ移動
-leaving-title = { $method } に進みます
+leaving-name = { $method }へ移動
+leaving-title = { $method }に進みます
 leaving-text = そちらでサインインすると、ここに戻ります。
 leaving-go = 進む

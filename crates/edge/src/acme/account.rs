@@ -16,11 +16,18 @@ use instant_acme::{
 };
 use tunnel_proto::UnixTime;
 
-use super::{AcmeError, order::Failure, plan::Cause, read};
+use super::{
+    AcmeError,
+    order::Failure,
+    plan::{Cause, RETRY_AFTER_MAX},
+    read,
+};
 use crate::{Clock, config, keys::Keys, outbound::Outbound, store::Store};
 
 /// How long the authority may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// For how long at most what the authority asks of one order holds up all of them: some limits are for one name only.
+const HOLD_MAX: Duration = Duration::from_secs(3600);
 /// The purpose for which accounts are sealed.
 const SEALED: &str = "acme account";
 
@@ -70,9 +77,13 @@ impl Accounts {
         let name = format!("{SEALED} {}", self.settings.directory);
         let ours = |error: &dyn std::fmt::Display| Failure::new(Cause::Unreachable, format!("the account: {error}"));
         let stored = store.secret(&name).await.map_err(|error| ours(&error))?;
+        let mut is_stored = false;
         let sealed = match stored {
             // What another edge put in its place meanwhile is another one.
-            Some(sealed) if !known.gone || known.sealed.as_ref() != Some(&sealed) => sealed,
+            Some(sealed) if !known.gone || known.sealed.as_ref() != Some(&sealed) => {
+                is_stored = true;
+                sealed
+            }
             stale => {
                 let made = self.make(keys).await?;
                 match stale {
@@ -92,15 +103,34 @@ impl Accounts {
             serde_json::from_slice(plain.expose()).map_err(|_| ours(&"what is stored is none"))?;
         let builder = Account::builder_with_http(Box::new(self.carrier.clone()));
         let account = builder.from_credentials(credentials).await.map_err(|error| self.failure(error))?;
+        if is_stored {
+            self.tell_contact(&account).await;
+        }
         *known = Known { account: Some(account.clone()), sealed: Some(sealed), gone: false };
         Ok(account)
     }
 
     /// Makes another account the next time: the authority does not know this one any more.
-    pub(super) async fn forget(&self) {
+    pub(super) async fn forget(&self, account: &Account) {
         let mut known = self.known.lock().await;
-        known.account = None;
-        known.gone = true;
+        if known.account.as_ref().is_some_and(|known| known.id() == account.id()) {
+            known.account = None;
+            known.gone = true;
+        }
+    }
+
+    /// For how long from now nothing may be ordered.
+    pub(super) fn hold(&self) -> Option<Duration> {
+        self.carrier.asked(self.clock.now()).map(|asked| asked.min(HOLD_MAX))
+    }
+
+    /// Tells the authority `tls.email` as it is now: once in the life of the edge, for it may have changed since the last.
+    async fn tell_contact(&self, account: &Account) {
+        let Some(email) = &self.settings.email else { return };
+        let contact = format!("mailto:{email}");
+        if let Err(error) = account.update_contacts(&[&contact]).await {
+            tracing::warn!(%error, "the authority cannot be told the address in `tls.email`");
+        }
     }
 
     async fn make(&self, keys: &Keys) -> Result<Vec<u8>, Failure> {
@@ -173,7 +203,8 @@ impl HttpClient for Carrier {
             let fetched = carrier.outbound.exchange(parts.method, &url, kind, body.to_bytes()).await;
             let fetched = fetched.map_err(|error| Error::Other(Box::new(error)))?;
             if matches!(fetched.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-                let until = retry_after(&fetched.headers, carrier.clock.now());
+                let now = carrier.clock.now();
+                let until = retry_after(&fetched.headers, now).map(|until| until.min(now.plus(RETRY_AFTER_MAX)));
                 *carrier.told.lock().unwrap_or_else(PoisonError::into_inner) = until;
             }
             let mut response = http::Response::new(Full::new(fetched.body));

@@ -2,13 +2,21 @@
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
-use tokio::{io::AsyncReadExt as _, process::Command};
+use tokio::{
+    io::AsyncReadExt as _,
+    process::{ChildStderr, Command},
+};
 
 use super::{AcmeError, update::Update};
-use crate::config::{Dns, DnsBy};
+use crate::{
+    config::{Dns, DnsBy},
+    platform,
+};
 
 /// How long a program may take for one record.
 const HOOK_PATIENCE: Duration = Duration::from_secs(60);
+/// How long after a program's end what it complained about may take to arrive: what it leaves behind may never be silent.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How much of what a program complains about is kept, in bytes.
 const COMPLAINT_MAX: u64 = 1024;
 /// Where programs that a program calls are looked for.
@@ -68,31 +76,57 @@ impl Records {
     }
 }
 
+/// The processes that a program began; ended when dropped.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            platform::kill_group(leader);
+        }
+    }
+}
+
 /// Runs a program with nothing of ours but its arguments, and waits for its end.
 async fn run(mut command: Command, patience: Duration) -> Result<(), String> {
     command.env_clear().env("PATH", HOOK_PATH).kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    platform::own_group(&mut command);
     let mut child = command.spawn().map_err(|error| format!("cannot be started: {error}"))?;
+    let mut group = Group(child.id());
     let complaints = child.stderr.take();
-    let ending = async {
-        let mut said = Vec::new();
-        if let Some(complaints) = complaints {
-            let mut complaints = complaints.take(COMPLAINT_MAX);
-            complaints.read_to_end(&mut said).await.ok();
-            // Read on, so that a talkative program is not held up.
-            tokio::io::copy(&mut complaints.into_inner(), &mut tokio::io::sink()).await.ok();
+    let mut said = Vec::new();
+    let ended = {
+        let mut reading = std::pin::pin!(read(complaints, &mut said));
+        let mut waiting = std::pin::pin!(tokio::time::timeout(patience, child.wait()));
+        let mut is_read = false;
+        let ended = loop {
+            tokio::select! {
+                ended = waiting.as_mut() => break ended,
+                () = reading.as_mut(), if !is_read => is_read = true,
+            }
+        };
+        if !is_read && ended.is_ok() {
+            tokio::time::timeout(LAST_WORDS, reading).await.ok();
         }
-        (child.wait().await, said)
+        ended
     };
-    match tokio::time::timeout(patience, ending).await {
-        Ok((Ok(status), _)) if status.success() => Ok(()),
-        Ok((Ok(status), said)) => {
-            let said: String = String::from_utf8_lossy(&said).split_whitespace().collect::<Vec<_>>().join(" ");
-            Err(format!("ended with {status}: {said}"))
-        }
-        Ok((Err(error), _)) => Err(error.to_string()),
-        Err(_) => Err(format!("did not end within {} s", patience.as_secs())),
+    let Ok(ended) = ended else { return Err(format!("did not end within {} s", patience.as_secs())) };
+    group.0 = None;
+    let status = ended.map_err(|error| error.to_string())?;
+    if status.success() {
+        return Ok(());
     }
+    let said: String = String::from_utf8_lossy(&said).split_whitespace().collect::<Vec<_>>().join(" ");
+    Err(format!("ended with {status}: {said}"))
+}
+
+async fn read(complaints: Option<ChildStderr>, said: &mut Vec<u8>) {
+    let Some(complaints) = complaints else { return };
+    let mut complaints = complaints.take(COMPLAINT_MAX);
+    complaints.read_to_end(said).await.ok();
+    // Read on, so that a talkative program is not held up.
+    tokio::io::copy(&mut complaints.into_inner(), &mut tokio::io::sink()).await.ok();
 }
 
 #[cfg(test)]
@@ -126,6 +160,23 @@ mod tests {
         assert!(error.len() < 2000, "{}", error.len());
         let error = run(sh("exec sleep 600"), Duration::from_millis(50)).await.unwrap_err();
         assert!(error.contains("did not end"), "{error}");
+        // What it leaves behind holds up nothing, and what it began ends with it.
+        let error = run(sh("sleep 5 & echo 'no such zone' >&2; exit 3"), HOOK_PATIENCE).await.unwrap_err();
+        assert!(error.contains("no such zone"), "{error}");
+        let dir = tempfile::tempdir().unwrap();
+        let number = dir.path().join("number");
+        let script = format!("sleep 600 & echo $! > '{}'; wait", number.display());
+        run(sh(&script), Duration::from_secs(2)).await.unwrap_err();
+        let number = std::fs::read_to_string(&number).unwrap();
+        let status = std::path::PathBuf::from(format!("/proc/{}/stat", number.trim()));
+        let lives = || std::fs::read_to_string(&status).is_ok_and(|stat| !stat.contains(") Z "));
+        for _ in 0..100 {
+            if !lives() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(!lives(), "{number}");
         let error = run(Command::new("/nowhere/hook"), HOOK_PATIENCE).await.unwrap_err();
         assert!(error.contains("cannot be started"), "{error}");
     }

@@ -1,6 +1,6 @@
 //! One order: from the wish to the certificate.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use instant_acme::{
     Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Identifier, NewOrder, Order, OrderStatus,
@@ -14,13 +14,16 @@ use super::{
     Acme, SEALED,
     answers::Laid,
     assemble,
-    dns::Deed,
+    dns::{Deed, Records},
     plan::{Cause, Wish},
 };
 use crate::{config::ChallengeKind, keys::Keys, store::HeldCertificate, tls::named};
 
-/// How long an order may take. Authorities take seconds, some of them minutes.
+/// How long an authority may take to make sure of names and give a certificate: seconds, with some of them minutes. Records
+/// have a time of their own.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// By how much the authority's clock may be ahead.
+const AHEAD: Duration = Duration::from_secs(300);
 /// How often it is asked how far an order is.
 const ASKING: RetryPolicy =
     RetryPolicy::new().initial_delay(Duration::from_millis(500)).backoff(1.5).timeout(Duration::from_secs(120));
@@ -43,10 +46,41 @@ impl Failure {
 }
 
 /// What is laid out for an order.
-#[derive(Default)]
 struct Proof {
     laid: Vec<Laid>,
     records: Vec<(String, String)>,
+    by: Option<Arc<Records>>,
+}
+
+impl Proof {
+    async fn take_away(&mut self) {
+        while let Some((name, value)) = self.records.last() {
+            if let Some(by) = &self.by {
+                remove(by, name, value).await;
+            }
+            self.records.pop();
+        }
+    }
+}
+
+impl Drop for Proof {
+    /// Of an order that was given up, records are still there.
+    fn drop(&mut self) {
+        let (records, by) = (std::mem::take(&mut self.records), self.by.take());
+        if let (Some(by), false, Ok(runtime)) = (by, records.is_empty(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move {
+                for (name, value) in &records {
+                    remove(&by, name, value).await;
+                }
+            });
+        }
+    }
+}
+
+async fn remove(by: &Records, name: &str, value: &str) {
+    if let Err(reason) = by.change(Deed::Remove, name, value).await {
+        tracing::warn!(%name, reason, "a record of an order cannot be removed; remove it by hand");
+    }
 }
 
 impl Acme {
@@ -59,17 +93,10 @@ impl Acme {
         replaced: Option<CertificateIdentifier<'_>>,
         keys: &Keys,
     ) -> Result<HeldCertificate, Failure> {
-        let mut proof = Proof::default();
-        let ordering = self.order(account, wish, how, replaced, &mut proof);
-        let ordered = tokio::time::timeout(PATIENCE, ordering).await;
-        for (name, value) in &proof.records {
-            let Some(records) = &self.records else { continue };
-            if let Err(reason) = records.change(Deed::Remove, name, value).await {
-                tracing::warn!(%name, reason, "a record of an order cannot be removed; remove it by hand");
-            }
-        }
-        let late = || Err(Failure::new(Cause::Unreachable, "the authority did not finish in time"));
-        let (chain, key) = ordered.unwrap_or_else(|_| late())?;
+        let mut proof = Proof { laid: Vec::new(), records: Vec::new(), by: self.records.clone() };
+        let ordered = self.order(account, wish, how, replaced, &mut proof).await;
+        proof.take_away().await;
+        let (chain, key) = ordered?;
         let of_no_use = |reason: String| Failure::new(Cause::Refused, format!("what the authority gave: {reason}"));
         let (names, _) = assemble(&chain, PrivateKeyDer::Pkcs8(key.to_vec().into())).map_err(of_no_use)?;
         if let Some(missing) = wish.names.iter().find(|name| !names.iter().any(|one| one.as_str() == *name)) {
@@ -77,8 +104,13 @@ impl Acme {
         }
         let leaf = CertificateDer::from_pem_slice(chain.as_bytes()).map_err(|error| of_no_use(error.to_string()))?;
         let leaf = named(&leaf).map_err(of_no_use)?;
+        let now = self.clock.now();
+        if leaf.ends <= now || leaf.begins > now.plus(AHEAD) {
+            return Err(of_no_use("it is not good now; is the clock of this machine right?".to_owned()));
+        }
         let sealed = keys.seal(SEALED, wish.name.as_str().as_bytes(), &key);
-        Ok(HeldCertificate { chain, sealed, issued: leaf.begins, expires: leaf.ends })
+        let directory = self.settings.directory.to_string();
+        Ok(HeldCertificate { chain, sealed, directory, issued: leaf.begins, expires: leaf.ends })
     }
 
     async fn order(
@@ -89,17 +121,29 @@ impl Acme {
         replaced: Option<CertificateIdentifier<'_>>,
         proof: &mut Proof,
     ) -> Result<(String, zeroize::Zeroizing<Vec<u8>>), Failure> {
-        let failed = |error| self.accounts.failure(error);
         let identifiers: Vec<_> = wish.names.iter().map(|name| Identifier::Dns(name.clone())).collect();
         let mut new = NewOrder::new(&identifiers);
         if let Some(replaced) = replaced {
             new = new.replaces(replaced);
         }
-        let mut order = account.new_order(&new).await.map_err(failed)?;
+        // Each step up to the wait is bounded on its own.
+        let mut order = account.new_order(&new).await.map_err(|error| self.accounts.failure(error))?;
         self.lay_out(&mut order, how, proof).await?;
         if let (Some(records), false) = (&self.records, proof.records.is_empty()) {
             tokio::time::sleep(records.wait).await;
         }
+        let finished = tokio::time::timeout(PATIENCE, self.finish(order, wish, how)).await;
+        finished.unwrap_or_else(|_| Err(Failure::new(Cause::Unreachable, "the authority did not finish in time")))
+    }
+
+    /// From the answers that are laid out to the certificate.
+    async fn finish(
+        &self,
+        mut order: Order,
+        wish: &Wish,
+        how: ChallengeKind,
+    ) -> Result<(String, zeroize::Zeroizing<Vec<u8>>), Failure> {
+        let failed = |error| self.accounts.failure(error);
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization.map_err(failed)?;
@@ -109,13 +153,15 @@ impl Acme {
                 challenge.set_ready().await.map_err(failed)?;
             }
         }
-        match order.poll_ready(&ASKING).await {
+        let polled = order.poll_ready(&ASKING).await;
+        match polled {
             Ok(OrderStatus::Ready) => {}
-            Ok(_) | Err(instant_acme::Error::Api(_)) => {
+            Err(error) if order.state().status != OrderStatus::Invalid => return Err(failed(error)),
+            // It is over.
+            _ => {
                 let reason = why(&mut order).await.unwrap_or_else(|| "the authority does not say why".to_owned());
                 return Err(Failure::new(Cause::Refused, format!("{}: {reason}", how.as_str())));
             }
-            Err(error) => return Err(failed(error)),
         }
         let ours = |error: rcgen::Error| Failure::new(Cause::Refused, error.to_string());
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(ours)?;
@@ -168,15 +214,14 @@ impl Acme {
         Ok(())
     }
 
-    /// When the authority would have a certificate renewed, and when to ask it again (RFC 9773). `chance` chooses the moment.
-    pub(super) async fn suggested(account: &Account, chain: &str, chance: u64) -> Option<(UnixTime, Duration)> {
+    /// From when until when the authority would have a certificate renewed, and when to ask it again (RFC 9773).
+    pub(super) async fn suggested(account: &Account, chain: &str) -> Option<(UnixTime, UnixTime, Duration)> {
         let leaf = CertificateDer::from_pem_slice(chain.as_bytes()).ok()?;
         let id = CertificateIdentifier::try_from(&leaf).ok()?;
         let (info, again) = account.renewal_info(&id).await.ok()?;
         let second = |at: time::OffsetDateTime| u64::try_from(at.unix_timestamp()).ok();
         let (start, end) = (second(info.suggested_window.start)?, second(info.suggested_window.end)?);
-        let width = end.checked_sub(start)?;
-        Some((UnixTime(start.saturating_add(chance % width.saturating_add(1))), again))
+        (start <= end).then_some((UnixTime(start), UnixTime(end), again))
     }
 }
 

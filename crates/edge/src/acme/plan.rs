@@ -23,8 +23,14 @@ const UNREACHABLE_FIRST: Duration = Duration::from_secs(15);
 const REFUSED_FIRST: Duration = Duration::from_secs(300);
 /// The longest time between tries.
 const BACKOFF_MAX: Duration = Duration::from_secs(6 * 3600);
+/// How long after the first failure it is tried by another kind of challenge.
+const OTHER_WAY: Duration = Duration::from_secs(5);
+/// How long after a success nothing is ordered again, whatever seems to be due.
+const REST_MAX: Duration = Duration::from_secs(3600);
+/// How long a claim holds: an edge that died keeps nobody waiting.
+pub(super) const CLAIM: Duration = Duration::from_secs(90);
 /// The longest that an authority may ask for.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A certificate that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,11 +129,37 @@ pub(crate) fn renews(name: &HostPattern, issued: UnixTime, expires: UnixTime, su
     issued.plus(Duration::from_secs((life / 3).saturating_mul(2).saturating_sub(early)))
 }
 
-/// From when a certificate may be ordered.
-pub(super) fn due(stored: Option<&VisitorCertificate>, suggested: Option<UnixTime>) -> UnixTime {
+/// From when a certificate of the authority with this directory may be ordered.
+pub(super) fn due(
+    stored: Option<&VisitorCertificate>,
+    directory: &str,
+    suggested: Option<UnixTime>,
+    now: UnixTime,
+) -> UnixTime {
     let Some(stored) = stored else { return UnixTime(0) };
     let renewed = |held: &HeldCertificate| renews(&stored.name, held.issued, held.expires, suggested);
-    stored.held.as_ref().map_or(UnixTime(0), renewed).max(stored.next).max(stored.claimed)
+    // What lies farther ahead than anybody waits was written by a clock that was wrong.
+    let within = |moment: UnixTime, most: Duration| if moment.since(now) > most { now } else { moment };
+    of_directory(stored, directory)
+        .map_or(UnixTime(0), renewed)
+        .max(within(stored.next, RETRY_AFTER_MAX))
+        .max(within(stored.claimed, CLAIM.saturating_mul(2)))
+}
+
+/// The certificate that is kept, if it is one of the authority with this directory.
+pub(super) fn of_directory<'a>(stored: &'a VisitorCertificate, directory: &str) -> Option<&'a HeldCertificate> {
+    stored.held.as_ref().filter(|held| held.directory == directory)
+}
+
+/// How long after a success nothing is ordered again: an authority that gives what is due at once is not asked without end.
+pub(super) fn rest(held: &HeldCertificate) -> Duration {
+    REST_MAX.min(held.expires.since(held.issued) / 10)
+}
+
+/// The moment of a renewal in the window that the authority names: the one before, as long as it is inside.
+pub(super) fn moment(before: Option<UnixTime>, start: UnixTime, end: UnixTime, chance: u64) -> UnixTime {
+    let drawn = || UnixTime(start.0.saturating_add(chance % end.since(start).as_secs().saturating_add(1)));
+    before.filter(|before| (start..=end).contains(before)).unwrap_or_else(drawn)
 }
 
 /// Why there is no certificate.
@@ -143,8 +175,14 @@ pub(super) enum Cause {
     NoAccount,
 }
 
+/// How long to wait after so many failures in a row (from 1) where there are `ways` kinds of challenges, which take turns.
+pub(super) fn pause(cause: Cause, failures: u32, ways: usize, chance: u8) -> Duration {
+    let is_another_left = usize::try_from(failures).is_ok_and(|failures| failures < ways);
+    if cause == Cause::Refused && is_another_left { OTHER_WAY } else { backoff(cause, failures, chance) }
+}
+
 /// How long to wait after so many failures in a row (from 1). `chance` spreads it by a fifth to either side.
-pub(super) fn backoff(cause: Cause, failures: u32, chance: u8) -> Duration {
+fn backoff(cause: Cause, failures: u32, chance: u8) -> Duration {
     let first = match cause {
         Cause::Unreachable => UNREACHABLE_FIRST,
         Cause::NoAccount if failures <= 1 => return Duration::from_secs(1),
@@ -257,8 +295,13 @@ mod tests {
     #[test]
     fn what_failed_or_is_ordered_elsewhere_waits() {
         let name: HostPattern = "www.example.test".parse().unwrap();
-        let held =
-            HeldCertificate { chain: String::new(), sealed: Vec::new(), issued: UnixTime(100), expires: UnixTime(130) };
+        let held = HeldCertificate {
+            chain: String::new(),
+            sealed: Vec::new(),
+            directory: "https://ca.test/".to_owned(),
+            issued: UnixTime(100),
+            expires: UnixTime(130),
+        };
         let one = |held: Option<&HeldCertificate>, next, claimed| VisitorCertificate {
             name: name.clone(),
             held: held.cloned(),
@@ -267,11 +310,35 @@ mod tests {
             error: None,
             claimed: UnixTime(claimed),
         };
-        assert_eq!(due(None, None), UnixTime(0));
-        assert_eq!(due(Some(&one(None, 0, 0)), None), UnixTime(0));
-        assert_eq!(due(Some(&one(None, 50, 60)), None), UnixTime(60));
-        assert_eq!(due(Some(&one(Some(&held), 0, 0)), None), UnixTime(120));
-        assert_eq!(due(Some(&one(Some(&held), 125, 0)), None), UnixTime(125));
+        let at = |stored: Option<&VisitorCertificate>| due(stored, "https://ca.test/", None, UnixTime(40)).0;
+        assert_eq!(at(None), 0);
+        assert_eq!(at(Some(&one(None, 0, 0))), 0);
+        assert_eq!(at(Some(&one(None, 50, 60))), 60);
+        assert_eq!(at(Some(&one(Some(&held), 0, 0))), 120);
+        assert_eq!(at(Some(&one(Some(&held), 125, 0))), 125);
+        let of_another = due(Some(&one(Some(&held), 50, 0)), "https://other.test/", None, UnixTime(40));
+        assert_eq!(of_another, UnixTime(50), "another authority's is replaced");
+        // What a clock that was wrong has written keeps nobody waiting.
+        assert_eq!(at(Some(&one(None, 4_000_000_000, 0))), 40);
+        assert_eq!(at(Some(&one(None, 0, 4_000_000_000))), 40);
+    }
+
+    #[test]
+    fn the_moment_of_a_renewal_stays_while_it_is_in_the_window() {
+        let at = |before| moment(before, UnixTime(100), UnixTime(200), 250).0;
+        assert_eq!(at(None), 100 + 250 % 101);
+        assert_eq!(at(Some(UnixTime(100))), 100);
+        assert_eq!(at(Some(UnixTime(200))), 200);
+        assert_eq!(at(Some(UnixTime(99))), 100 + 250 % 101);
+        assert_eq!(at(Some(UnixTime(201))), 100 + 250 % 101);
+    }
+
+    #[test]
+    fn kinds_of_challenges_take_turns_soon_and_only_then_is_waited() {
+        assert_eq!(pause(Cause::Refused, 1, 2, 0), OTHER_WAY);
+        assert_eq!(pause(Cause::Refused, 2, 2, 0), backoff(Cause::Refused, 2, 0));
+        assert_eq!(pause(Cause::Refused, 1, 1, 0), backoff(Cause::Refused, 1, 0));
+        assert_eq!(pause(Cause::Unreachable, 1, 2, 0), backoff(Cause::Unreachable, 1, 0));
     }
 
     #[test]

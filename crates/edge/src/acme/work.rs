@@ -14,11 +14,11 @@ use tunnel_proto::{HostPattern, UnixTime};
 use super::{
     Acme,
     order::Failure,
-    plan::{self, Cause, Wish, Wishes},
+    plan::{self, CLAIM, Cause, Wish, Wishes},
 };
 use crate::{
     State,
-    store::{AuditEvent, AuditRecord, HeldCertificate, OrderFailed, VisitorCertificate},
+    store::{AuditEvent, AuditRecord, HeldCertificate, OrderFailed, StoreError, VisitorCertificate},
 };
 
 /// Orders under way at a time.
@@ -27,8 +27,7 @@ const ORDERS_MAX: usize = 2;
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How soon again at the earliest.
 const LOOK_SOONEST: Duration = Duration::from_millis(500);
-/// How long a claim holds, and how often it is made again while an order lasts: an edge that died keeps nobody waiting.
-const CLAIM: Duration = Duration::from_secs(90);
+/// How often a claim is made again while an order lasts.
 const CLAIM_EVERY: Duration = Duration::from_secs(30);
 /// How often at most and at least an authority is asked when it would have a certificate renewed.
 const SUGGESTED_MIN: Duration = Duration::from_secs(3600);
@@ -75,6 +74,7 @@ async fn look(state: &Arc<State>, acme: &Arc<Acme>, orders: &mut JoinSet<()>, me
         acme.wishes(snapshot.policies.applications().flat_map(|app| &app.targets).map(|target| &target.host))
     };
     tell_beyond(acme, &wishes, memory);
+    acme.wanted.store(Arc::new(wishes.wanted.keys().cloned().collect()));
     let stored = match state.store.visitor_certificates().await {
         Ok(stored) => stored,
         Err(error) => {
@@ -92,15 +92,27 @@ async fn look(state: &Arc<State>, acme: &Arc<Acme>, orders: &mut JoinSet<()>, me
     let asking = ask_suggestions(state, acme, &wishes, &stored, memory, now);
     tokio::time::timeout(QUESTIONS_PATIENCE, asking).await.ok();
     let mut pause = LOOK_EVERY;
+    let mut all = Vec::new();
     for wish in wishes.wanted.values() {
         let kept = stored.iter().find(|one| one.name == wish.name);
-        let due = plan::due(kept, kept.and_then(|kept| suggested(kept, memory)));
+        let suggested = kept.and_then(|kept| suggested(kept, memory));
+        let due = plan::due(kept, acme.directory(), suggested.map(|(_, moment)| moment), now);
         if due > now {
             pause = pause.min(due.since(now));
-        } else if orders.len() < ORDERS_MAX && !acme.ordering.borrow().contains(&wish.name) {
+        } else {
+            all.push((wish, kept.is_some_and(|kept| kept.held.is_some()), suggested));
+        }
+    }
+    // Where nobody can log in, nothing else is of use; where nobody can connect, that is worse than what ends some day.
+    all.sort_by_key(|(wish, has_one, _)| (!plan::covers(&wish.name, &acme.login_host), *has_one));
+    if let (false, Some(hold)) = (all.is_empty(), acme.accounts.hold()) {
+        return pause.min(hold).max(LOOK_SOONEST);
+    }
+    for (wish, _, suggested) in all {
+        if orders.len() < ORDERS_MAX && !acme.ordering.borrow().contains(&wish.name) {
             let ordering = Ordering::begin(acme.clone(), wish.name.clone());
             tracing::debug!(name = %wish.name, "a certificate is ordered");
-            orders.spawn(carry_out(state.clone(), ordering, wish.clone(), kept.cloned()));
+            orders.spawn(carry_out(state.clone(), ordering, wish.clone(), suggested));
         }
     }
     pause.max(LOOK_SOONEST)
@@ -119,9 +131,11 @@ fn tell_beyond(acme: &Acme, wishes: &Wishes, memory: &mut Memory) {
     memory.beyond.clone_from(&wishes.beyond);
 }
 
-fn suggested(kept: &VisitorCertificate, memory: &Memory) -> Option<UnixTime> {
+/// The beginning of a certificate, and when the authority would have it renewed.
+fn suggested(kept: &VisitorCertificate, memory: &Memory) -> Option<(UnixTime, UnixTime)> {
     let held = kept.held.as_ref()?;
-    memory.suggested.get(&(kept.name.clone(), held.issued)).and_then(|(moment, _)| *moment)
+    let (moment, _) = memory.suggested.get(&(kept.name.clone(), held.issued))?;
+    moment.map(|moment| (held.issued, moment))
 }
 
 /// Asks the authority when it would have certificates renewed, where that is not known, or not any more.
@@ -136,7 +150,7 @@ async fn ask_suggestions(
     let held: Vec<(HostPattern, &HeldCertificate)> = stored
         .iter()
         .filter(|one| wishes.wanted.contains_key(&one.name))
-        .filter_map(|one| Some((one.name.clone(), one.held.as_ref()?)))
+        .filter_map(|one| Some((one.name.clone(), plan::of_directory(one, acme.directory())?)))
         .collect();
     memory.suggested.retain(|(name, issued), _| held.iter().any(|(one, held)| one == name && held.issued == *issued));
     let due: Vec<_> = held
@@ -157,14 +171,15 @@ async fn ask_suggestions(
     let account = acme.accounts.account(&*state.store, &state.keys).await.ok();
     for (name, held) in due {
         let told = match &account {
-            Some(account) => Acme::suggested(account, &held.chain, u64::from_le_bytes(crate::random())).await,
+            Some(account) => Acme::suggested(account, &held.chain).await,
             None => None,
         };
         let key = (name, held.issued);
         let before = memory.suggested.get(&key).and_then(|(moment, _)| *moment);
         let (moment, again) = match told {
-            // The moment that was chosen stays, as long as it is in the window.
-            Some((moment, again)) => (Some(before.map_or(moment, |before| before.min(moment))), again),
+            Some((start, end, again)) => {
+                (Some(plan::moment(before, start, end, u64::from_le_bytes(crate::random()))), again)
+            }
             None => (before, SUGGESTED_MAX),
         };
         memory.suggested.insert(key, (moment, now.plus(again.clamp(SUGGESTED_MIN, SUGGESTED_MAX))));
@@ -195,20 +210,31 @@ impl Drop for Ordering {
 }
 
 /// Orders one certificate and keeps it, or notes why not.
-async fn carry_out(state: Arc<State>, ordering: Ordering, wish: Wish, kept: Option<VisitorCertificate>) {
+async fn carry_out(state: Arc<State>, ordering: Ordering, wish: Wish, suggested: Option<(UnixTime, UnixTime)>) {
     let acme = &ordering.acme;
     let store = &*state.store;
     let claim = || {
         let now = state.now();
         store.claim_visitor_certificate(&wish.name, &acme.claimant, now, now.plus(CLAIM))
     };
-    match claim().await {
-        Ok(true) => {}
-        Ok(false) => return,
+    // As it is now that nobody else orders it: somebody may have done so just before.
+    let claimed = async {
+        let stored = if claim().await? { store.visitor_certificates().await? } else { Vec::new() };
+        Ok::<_, StoreError>(stored.into_iter().find(|one| one.name == wish.name))
+    };
+    let kept = match claimed.await {
+        Ok(Some(kept)) => VisitorCertificate { claimed: UnixTime(0), ..kept },
+        Ok(None) => return,
         Err(error) => {
             tracing::error!(%error, name = %wish.name, "a certificate cannot be ordered");
             return tokio::time::sleep(LOOK_EVERY).await;
         }
+    };
+    let issued = kept.held.as_ref().map(|held| held.issued);
+    let moment = suggested.filter(|(of, _)| issued == Some(*of)).map(|(_, moment)| moment);
+    let now = state.now();
+    if plan::due(Some(&kept), acme.directory(), moment, now) > now {
+        return;
     }
     let claiming = async {
         let mut tick = tokio::time::interval(CLAIM_EVERY);
@@ -221,12 +247,12 @@ async fn carry_out(state: Arc<State>, ordering: Ordering, wish: Wish, kept: Opti
         }
     };
     let had = tokio::select! {
-        had = have(&state, acme, &wish, kept.as_ref()) => had,
+        had = have(&state, acme, &wish, &kept) => had,
         () = claiming => return,
     };
     let noted = match &had {
         Ok(held) => keep(&state, acme, &wish, held).await,
-        Err(failure) => note(&state, acme, &wish, kept.as_ref(), failure).await,
+        Err(failure) => note(&state, acme, &wish, &kept, failure).await,
     };
     if let Err(error) = noted {
         tracing::error!(%error, name = %wish.name, "what became of an order cannot be stored");
@@ -239,42 +265,28 @@ async fn carry_out(state: Arc<State>, ordering: Ordering, wish: Wish, kept: Opti
     }
 }
 
-/// Tries each kind of challenge that can be answered.
-async fn have(
-    state: &State,
-    acme: &Acme,
-    wish: &Wish,
-    kept: Option<&VisitorCertificate>,
-) -> Result<HeldCertificate, Failure> {
+/// Tries one kind of challenge. They take turns, so that each failure counts once at the authority.
+async fn have(state: &State, acme: &Acme, wish: &Wish, kept: &VisitorCertificate) -> Result<HeldCertificate, Failure> {
     let account: Account = acme.accounts.account(&*state.store, &state.keys).await?;
-    let mut last = Failure::new(Cause::Refused, "there is no way to prove that the name is ours");
-    for how in &wish.how {
-        // An authority that knows of renewals wants to know; after a failure it is asked without.
-        let chain = kept.filter(|kept| kept.failures == 0).and_then(|kept| kept.held.as_ref()).map(|held| &held.chain);
-        let leaf = chain.and_then(|chain| CertificateDer::from_pem_slice(chain.as_bytes()).ok());
-        let replaced = leaf.as_ref().and_then(|leaf| CertificateIdentifier::try_from(leaf).ok());
-        let mut had = acme.obtain(&account, wish, *how, replaced, &state.keys).await;
-        if had.as_ref().is_err_and(|failure| failure.text.contains("renewal information")) {
-            had = acme.obtain(&account, wish, *how, None, &state.keys).await;
-        }
-        match had {
-            Ok(held) => return Ok(held),
-            Err(failure) => {
-                if failure.cause == Cause::NoAccount {
-                    acme.accounts.forget().await;
-                }
-                let other = failure.cause == Cause::Refused;
-                last = failure;
-                if !other {
-                    break;
-                }
-            }
-        }
+    let turns = usize::try_from(kept.failures).unwrap_or_default();
+    let turn = turns.checked_rem(wish.how.len()).unwrap_or_default();
+    let how = wish.how.get(turn).copied();
+    let how = how.ok_or_else(|| Failure::new(Cause::Refused, "there is no way to prove that the name is ours"))?;
+    // An authority that knows of renewals wants to know; after a failure it is asked without.
+    let held = plan::of_directory(kept, acme.directory()).filter(|_| kept.failures == 0);
+    let leaf = held.and_then(|held| CertificateDer::from_pem_slice(held.chain.as_bytes()).ok());
+    let replaced = leaf.as_ref().and_then(|leaf| CertificateIdentifier::try_from(leaf).ok());
+    let mut had = acme.obtain(&account, wish, how, replaced, &state.keys).await;
+    if had.as_ref().is_err_and(|failure| failure.text.contains("renewal information")) {
+        had = acme.obtain(&account, wish, how, None, &state.keys).await;
     }
-    Err(last)
+    if had.as_ref().is_err_and(|failure| failure.cause == Cause::NoAccount) {
+        acme.accounts.forget(&account).await;
+    }
+    had
 }
 
-async fn keep(state: &State, acme: &Acme, wish: &Wish, held: &HeldCertificate) -> Result<(), crate::store::StoreError> {
+async fn keep(state: &State, acme: &Acme, wish: &Wish, held: &HeldCertificate) -> Result<(), StoreError> {
     let authority = acme.settings.directory.host_str().unwrap_or_default();
     let record = AuditRecord {
         actor: Some("edge".to_owned()),
@@ -282,7 +294,8 @@ async fn keep(state: &State, acme: &Acme, wish: &Wish, held: &HeldCertificate) -
         detail: Some(format!("for {}, by {authority}", wish.names.join(" and "))),
         ..AuditRecord::new(state.now(), AuditEvent::CertificateIssued)
     };
-    if state.store.put_visitor_certificate(&wish.name, &acme.claimant, held, &[record]).await? {
+    let next = state.now().plus(plan::rest(held));
+    if state.store.put_visitor_certificate(&wish.name, &acme.claimant, held, next, &[record]).await? {
         tracing::info!(name = %wish.name, authority, "a certificate was issued");
     }
     Ok(())
@@ -292,23 +305,23 @@ async fn note(
     state: &State,
     acme: &Acme,
     wish: &Wish,
-    kept: Option<&VisitorCertificate>,
+    kept: &VisitorCertificate,
     failure: &Failure,
-) -> Result<(), crate::store::StoreError> {
+) -> Result<(), StoreError> {
     let now = state.now();
-    let failures = kept.map_or(0, |kept| kept.failures).saturating_add(1);
+    let failures = kept.failures.saturating_add(1);
     let [chance] = crate::random::<1>();
-    let pause = plan::backoff(failure.cause, failures, chance);
+    let pause = plan::pause(failure.cause, failures, wish.how.len(), chance);
     let failed = OrderFailed { failures, next: now.plus(pause), error: &failure.text };
-    // Once for each time that it begins.
-    let record = (failures == 1).then(|| AuditRecord {
+    // Once for each time that it begins: when each kind of challenge has had its turn.
+    let record = usize::try_from(failures).is_ok_and(|failures| failures == wish.how.len()).then(|| AuditRecord {
         actor: Some("edge".to_owned()),
         object: Some(wish.name.to_string()),
         detail: Some(failure.text.clone()),
         ..AuditRecord::new(now, AuditEvent::CertificateFailed)
     });
     state.store.fail_visitor_certificate(&wish.name, &acme.claimant, &failed, record.as_slice()).await?;
-    let good = kept.and_then(|kept| kept.held.as_ref()).map(|held| held.expires).filter(|expires| *expires > now);
+    let good = kept.held.as_ref().map(|held| held.expires).filter(|expires| *expires > now);
     let (name, directory, again) = (&wish.name, &acme.settings.directory, pause.as_secs());
     match good {
         Some(expires) => {

@@ -16,17 +16,27 @@ use crate::acme::ALPN_CHALLENGE;
 /// Time for a TLS handshake (H13).
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 
+/// Why there was no handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failed {
+    /// By whoever connects.
+    Theirs,
+    /// There is no certificate yet for a name that is served.
+    Ours,
+}
+
 /// The configurations for who is not a link of a connector: visitors, access clients, authorities.
 pub(super) type Public = (Arc<ServerConfig>, Arc<ServerConfig>, Option<Challenges>);
 
 /// The TLS handshake: with the configuration for links when the client offers to speak one, with that for access clients
-/// when it offers that, with that for authorities when it offers that and nothing else, else with that for visitors. `None`
-/// when it fails, takes too long, or is none.
+/// when it offers that, with that for authorities when it offers that and nothing else, else with that for visitors. One that
+/// takes too long, or is none, has failed.
 pub(super) async fn handshake(
     socket: TcpStream,
     public: Option<Public>,
     links: Arc<ServerConfig>,
-) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
+) -> Result<tokio_rustls::server::TlsStream<TcpStream>, Failed> {
+    let mut failed = Failed::Theirs;
     let shake = async {
         let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await?;
         let (config, early) = {
@@ -45,16 +55,20 @@ pub(super) async fn handshake(
             let host = start.client_hello().server_name().and_then(|name| Hostname::parse(name).ok());
             if let Some(host) = host {
                 acme.ready(&host).await;
+                if acme.lacks(&host) {
+                    failed = Failed::Ours;
+                }
             }
         }
         start.into_stream(config).await
     };
-    match tokio::time::timeout(HANDSHAKE_TIME, shake).await {
-        Ok(Ok(tls)) => Some(tls),
+    let shaken = tokio::time::timeout(HANDSHAKE_TIME, shake).await;
+    match shaken {
+        Ok(Ok(tls)) => Ok(tls),
         Ok(Err(error)) => {
             tracing::debug!(%error, "a TLS handshake failed");
-            None
+            Err(failed)
         }
-        Err(_) => None,
+        Err(_) => Err(Failed::Theirs),
     }
 }

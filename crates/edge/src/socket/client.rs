@@ -19,8 +19,8 @@ use super::{
     Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CertificateStatus, CreateServiceToken,
     Explain, Explained, Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus, LoginTestBegun, LoginTestQuery,
     LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked,
-    PasskeyList, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay, Replayed, Restarted,
-    RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus,
+    PasskeyList, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, RenewCertificate, Replay, Replayed,
+    Restarted, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus,
     SessionStatus, SessionsEnded, SetupLink, SocketError, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson,
     UserInvited, UserRemoved, UserStatus, WhichSessions, WhosePasskeys, path_in, problem,
 };
@@ -211,6 +211,10 @@ impl Administration for Client {
 
     async fn certificates(&self) -> Answer<Vec<CertificateStatus>> {
         self.get("/v1/certificates").await
+    }
+
+    async fn renew_certificate(&self, request: RenewCertificate) -> Answer<()> {
+        self.post("/v1/certificates/renew", &request).await
     }
 
     async fn keys(&self) -> Answer<Vec<KeyStatus>> {

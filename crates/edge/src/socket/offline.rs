@@ -12,10 +12,10 @@ use super::{
     AUDIT_MAX, Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CertificateStatus,
     CreateServiceToken, Explain, Explained, Exported, InviteUser, KeyStatus, LastLogin, Lock, LoginMethodStatus,
     LoginTestBegun, LoginTestQuery, LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel,
-    NamedUser, OperatorRevoked, PasskeyList, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, Replay,
-    Replayed, Restarted, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued,
-    ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson,
-    UserInvited, UserRemoved, UserStatus, WhichSessions, WhosePasskeys, problem,
+    NamedUser, OperatorRevoked, PasskeyList, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys,
+    RenewCertificate, Replay, Replayed, Restarted, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel,
+    ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes,
+    TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus, WhichSessions, WhosePasskeys, problem,
 };
 use crate::{
     Clock, certificates, declare,
@@ -217,6 +217,10 @@ impl Administration for Offline {
     async fn certificates(&self) -> Answer<Vec<CertificateStatus>> {
         let stored = self.store.visitor_certificates().await.map_err(failed)?;
         Ok(stored.iter().map(certificates::of_store).collect())
+    }
+
+    async fn renew_certificate(&self, request: RenewCertificate) -> Answer<()> {
+        certificates::renew(&self.store, &request).await
     }
 
     async fn keys(&self) -> Answer<Vec<KeyStatus>> {

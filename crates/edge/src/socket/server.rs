@@ -286,6 +286,10 @@ fn router(office: Arc<dyn Administration>) -> Router {
             post(async |State(office): Office, Asked(request)| json(office.delete_service_token(request).await)),
         )
         .route("/v1/certificates", get(async |State(office): Office| json(office.certificates().await)))
+        .route(
+            "/v1/certificates/renew",
+            post(async |State(office): Office, Asked(request)| json(office.renew_certificate(request).await)),
+        )
         .route("/v1/keys", get(async |State(office): Office| json(office.keys().await)))
         .route(
             "/v1/keys/rotate",

@@ -392,15 +392,20 @@ impl Store for SqliteStore {
         name: &HostPattern,
         claimant: &SecretHash,
         held: &HeldCertificate,
+        next: UnixTime,
         records: &[AuditRecord],
     ) -> Result<bool, StoreError> {
         let mut tx = self.write().await?;
-        if !visitor_certificates::put(&mut tx, name, claimant, held).await? {
+        if !visitor_certificates::put(&mut tx, name, claimant, held, next).await? {
             return Ok(false);
         }
         audit::append(&mut tx, records, None).await?;
         tx.commit().await?;
         Ok(true)
+    }
+
+    async fn renew_visitor_certificate(&self, name: &HostPattern) -> Result<bool, StoreError> {
+        visitor_certificates::renew(&self.writer, name).await
     }
 
     async fn fail_visitor_certificate(

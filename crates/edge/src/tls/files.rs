@@ -4,7 +4,7 @@ use std::{
     fs,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -18,11 +18,13 @@ use tokio::time::MissedTickBehavior;
 use tunnel_proto::{HostPattern, Hostname, UnixTime, identity::provider};
 
 use super::{ByName, Named, named};
-use crate::{Clock, config::CertificateFiles};
+use crate::{Clock, config::CertificateFiles, platform};
 
 /// How often files are looked at. What changed counts from the second look that finds it the same: certificate and key are
 /// seldom written in one moment.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often what is of no use is read again: what it lacks may lie elsewhere.
+const AGAIN_EVERY: Duration = Duration::from_secs(60);
 /// How many days before the end of a certificate somebody is told, each once.
 const WARN_DAYS: [u64; 3] = [1, 7, 30];
 const DAY: u64 = 24 * 3600;
@@ -50,18 +52,20 @@ struct Seen {
     last: Stamps,
     /// As they were when they were read.
     read: Stamps,
+    /// Why they were of no use, and when that was found.
+    fault: Option<(String, Instant)>,
     /// Which warning each certificate has had: the days, for the moment of its end.
     warned: Vec<(UnixTime, u64)>,
 }
 
-/// When each file was changed, and how long it is.
-type Stamps = Vec<Option<(SystemTime, u64)>>;
+/// When each file was changed, how long it is, and what else tells its contents apart.
+type Stamps = Vec<Option<(SystemTime, u64, (i64, i64, u64))>>;
 
 impl Files {
     pub(crate) fn load(files: &[CertificateFiles]) -> Result<Self, CertificateError> {
         let stamps = stamps(files);
         let read = ArcSwap::from_pointee(read(files)?);
-        let seen = Mutex::new(Seen { last: stamps.clone(), read: stamps, warned: Vec::new() });
+        let seen = Mutex::new(Seen { last: stamps.clone(), read: stamps, fault: None, warned: Vec::new() });
         Ok(Self { files: files.to_vec(), read, seen })
     }
 
@@ -71,19 +75,32 @@ impl Files {
     }
 
     /// Looks whether the files changed, and reads them then. New handshakes see what was read; connections go on. Files that
-    /// are of no use leave everything as it is, and are told once. True when something else is shown from now on.
+    /// are of no use leave everything as it is, are told once, and are read again from time to time. True when something else
+    /// is shown from now on.
     pub(crate) fn look(&self) -> Result<bool, CertificateError> {
         let now = stamps(&self.files);
         {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             let settled = seen.last == now;
             seen.last.clone_from(&now);
-            if !settled || seen.read == now {
+            let again = seen.fault.as_ref().is_some_and(|(_, since)| since.elapsed() >= AGAIN_EVERY);
+            if !settled || (seen.read == now && !again) {
                 return Ok(false);
             }
             seen.read = now;
         }
-        let read = read(&self.files)?;
+        let read = read(&self.files);
+        {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let fault = read.as_ref().err().map(|error| (error.to_string(), Instant::now()));
+            let before = std::mem::replace(&mut seen.fault, fault);
+            if let (Some((before, _)), Some((now, _))) = (&before, &seen.fault)
+                && before == now
+            {
+                return Ok(false);
+            }
+        }
+        let read = read?;
         if read.digest == self.read.load().digest {
             return Ok(false);
         }
@@ -161,8 +178,11 @@ fn step(ends: UnixTime, now: UnixTime) -> Option<u64> {
 }
 
 fn stamps(files: &[CertificateFiles]) -> Stamps {
-    let stamp = |path: &PathBuf| fs::metadata(path).and_then(|file| Ok((file.modified()?, file.len()))).ok();
-    files.iter().flat_map(|pair| [stamp(&pair.certificate), stamp(&pair.key)]).collect()
+    let stamp = |path: &PathBuf| {
+        let file = fs::metadata(path)?;
+        Ok::<_, std::io::Error>((file.modified()?, file.len(), platform::mark(&file)))
+    };
+    files.iter().flat_map(|pair| [stamp(&pair.certificate).ok(), stamp(&pair.key).ok()]).collect()
 }
 
 fn read(files: &[CertificateFiles]) -> Result<Read, CertificateError> {
@@ -272,6 +292,23 @@ mod tests {
         fs::remove_file(&pair.certificate).unwrap();
         assert!(looks(&files).unwrap_err().to_string().contains("c.pem"));
         assert!(shows(&files, "another.example.test"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_in_the_place_of_another_is_read_whatever_its_time_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let pair = CertificateFiles { certificate: dir.path().join("c.pem"), key: dir.path().join("k.pem") };
+        write(&pair, "one.example.test", UnixTime(4_000_000_000));
+        let files = Files::load(std::slice::from_ref(&pair)).unwrap();
+        let before = fs::metadata(&pair.key).unwrap();
+        let new = dir.path().join("new");
+        fs::write(&new, KeyPair::generate().unwrap().serialize_pem()).unwrap();
+        fs::File::options().write(true).open(&new).unwrap().set_modified(before.modified().unwrap()).unwrap();
+        fs::rename(&new, &pair.key).unwrap();
+        assert_eq!(fs::metadata(&pair.key).unwrap().len(), before.len());
+        assert!(looks(&files).unwrap_err().to_string().contains("not the key"));
+        assert!(shows(&files, "one.example.test"));
     }
 
     // F24

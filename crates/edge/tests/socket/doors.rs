@@ -17,8 +17,8 @@ use tunnel_edge::{
     declare::Request,
     socket::{
         Administration, AuditQuery, BODY_MAX, BanPerson, Client, Explain, InviteUser, NamedOperator, NamedTunnel,
-        NamedUser, RemovePasskeys, Replay, RevokeApplication, RotateKeys, RouteTunnel, Serving, Socket, SocketError,
-        TestPolicy, UnbanPerson, WhichSessions, Who, WhosePasskeys,
+        NamedUser, RemovePasskeys, RenewCertificate, Replay, RevokeApplication, RotateKeys, RouteTunnel, Serving,
+        Socket, SocketError, TestPolicy, UnbanPerson, WhichSessions, Who, WhosePasskeys,
     },
 };
 use tunnel_proto::{
@@ -69,6 +69,8 @@ async fn every_request_arrives_and_every_answer_comes_back() {
     let laptop = NamedOperator { id: OperatorId::from_bytes([5; 16]) };
     assert_eq!(client.revoke_operator(laptop.clone()).await.unwrap().tunnels.len(), 1);
     assert_eq!(client.mail_log(AuditQuery { limit: 5 }).await.unwrap().len(), 1);
+    let renew = RenewCertificate { name: "*.localhost".parse().unwrap() };
+    client.renew_certificate(renew.clone()).await.unwrap();
     let rotate = RotateKeys { revoke_now: true };
     assert_eq!(client.rotate_keys(rotate).await.unwrap().len(), 1);
     assert_eq!(client.people().await, office.people().await);
@@ -108,6 +110,7 @@ async fn every_request_arrives_and_every_answer_comes_back() {
         format!("{office_tunnel:?}"),
         format!("{laptop:?}"),
         format!("{:?}", AuditQuery { limit: 5 }),
+        format!("{renew:?}"),
         format!("{rotate:?}"),
         format!("{ban:?}"),
         format!("{unban:?}"),

@@ -26,6 +26,8 @@ pub struct HeldCertificate {
     pub chain: String,
     /// The private key, sealed by the caller.
     pub sealed: Vec<u8>,
+    /// The directory of the authority that gave it; another authority's is replaced. Empty when it is to be replaced anyway.
+    pub directory: String,
     /// From when it is good.
     pub issued: UnixTime,
     /// Until when.

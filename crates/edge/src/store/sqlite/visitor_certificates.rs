@@ -13,8 +13,8 @@ const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
 
 pub(super) async fn all(pool: &SqlitePool) -> Result<Vec<VisitorCertificate>, StoreError> {
     let rows = sqlx::query(
-        "SELECT name, chain, sealed, issued, expires, failures, next, error, claimed FROM visitor_certificates \
-         ORDER BY name",
+        "SELECT name, chain, sealed, directory, issued, expires, failures, next, error, claimed \
+         FROM visitor_certificates ORDER BY name",
     )
     .fetch_all(pool)
     .await?;
@@ -27,7 +27,8 @@ fn certificate(row: &SqliteRow) -> Result<VisitorCertificate, StoreError> {
     let held = match (chain, sealed) {
         (Some(chain), Some(sealed)) => {
             let (issued, expires) = (time_of(row, "issued")?, time_of(row, "expires")?);
-            Some(HeldCertificate { chain, sealed, issued, expires })
+            let directory: Option<String> = row.try_get("directory")?;
+            Some(HeldCertificate { chain, sealed, directory: directory.unwrap_or_default(), issued, expires })
         }
         _ => None,
     };
@@ -41,7 +42,7 @@ fn certificate(row: &SqliteRow) -> Result<VisitorCertificate, StoreError> {
     })
 }
 
-/// False when somebody else has it.
+/// False when somebody else has it. What lies twice as far ahead as a claim was made by a clock that was wrong.
 pub(super) async fn claim(
     pool: &SqlitePool,
     name: &HostPattern,
@@ -52,12 +53,14 @@ pub(super) async fn claim(
     let done = sqlx::query(
         "INSERT INTO visitor_certificates (name, claimant, claimed) VALUES (?, ?, ?) \
          ON CONFLICT (name) DO UPDATE SET claimant = excluded.claimant, claimed = excluded.claimed \
-         WHERE visitor_certificates.claimed <= ? OR visitor_certificates.claimant = excluded.claimant",
+         WHERE visitor_certificates.claimed <= ? OR visitor_certificates.claimed > ? \
+         OR visitor_certificates.claimant = excluded.claimant",
     )
     .bind(name.as_str())
     .bind(claimant.as_slice())
     .bind(time(until))
     .bind(time(now))
+    .bind(time(until.plus(until.since(now))))
     .execute(pool)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -69,19 +72,31 @@ pub(super) async fn put(
     name: &HostPattern,
     claimant: &SecretHash,
     held: &HeldCertificate,
+    next: UnixTime,
 ) -> Result<bool, StoreError> {
     let done = sqlx::query(
-        "UPDATE visitor_certificates SET chain = ?, sealed = ?, issued = ?, expires = ?, failures = 0, next = 0, \
-         error = NULL, claimant = NULL, claimed = 0 WHERE name = ? AND claimant = ?",
+        "UPDATE visitor_certificates SET chain = ?, sealed = ?, directory = ?, issued = ?, expires = ?, failures = 0, \
+         next = ?, error = NULL, claimant = NULL, claimed = 0 WHERE name = ? AND claimant = ?",
     )
     .bind(held.chain.as_str())
     .bind(held.sealed.as_slice())
+    .bind(held.directory.as_str())
     .bind(time(held.issued))
     .bind(time(held.expires))
+    .bind(time(next))
     .bind(name.as_str())
     .bind(claimant.as_slice())
     .execute(&mut **tx)
     .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// False when there is none.
+pub(super) async fn renew(pool: &SqlitePool, name: &HostPattern) -> Result<bool, StoreError> {
+    let done = sqlx::query("UPDATE visitor_certificates SET directory = NULL, next = 0 WHERE name = ?")
+        .bind(name.as_str())
+        .execute(pool)
+        .await?;
     Ok(done.rows_affected() == 1)
 }
 
