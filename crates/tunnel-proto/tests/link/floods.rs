@@ -72,16 +72,16 @@ async fn whoever_takes_nothing_loses_its_link_whatever_signs_of_life_it_gives() 
     let settings = Settings { write_deadline: Duration::from_secs(20), ..Settings::for_edge() };
     let (welcomed, mut far) = victim(settings).await;
     let begun = tokio::time::Instant::now();
-    for _ in 0..16 {
-        // Full, it takes no openings either, and may end while one waits.
-        let Ok(mut stream) = welcomed.link.open(open(0)).await else { break };
-        tokio::spawn(async move { while stream.write_all(&[7; 16 * 1024]).await.is_ok() {} });
-    }
     let alive = tokio::spawn(async move {
         while far.write_all(&mux(1, 0, 1, 0)).await.is_ok() {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     });
+    for _ in 0..16 {
+        // Full, it takes no openings either, and may end while one waits.
+        let Ok(mut stream) = welcomed.link.open(open(0)).await else { break };
+        tokio::spawn(async move { while stream.write_all(&[7; 16 * 1024]).await.is_ok() {} });
+    }
     let end = ends(&welcomed.link).await;
     assert!(matches!(end, LinkEnd::Protocol(_)), "{end:?}");
     assert!(begun.elapsed() >= Duration::from_secs(20), "{:?}", begun.elapsed());
