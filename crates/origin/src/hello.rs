@@ -106,16 +106,16 @@ fn greeting(headers: &HeaderMap) -> String {
     let japanese = prefers_japanese(text("accept-language"));
     let who = match (email.is_empty(), japanese) {
         (true, false) => "nobody has logged in".to_owned(),
-        (true, true) => "ログインしていません".to_owned(),
+        (true, true) => "サインインしていません".to_owned(),
         (false, false) => format!("you are logged in as <strong>{}</strong>", escape(email)),
-        (false, true) => format!("<strong>{}</strong> としてログインしています", escape(email)),
+        (false, true) => format!("<strong>{}</strong> としてサインインしています", escape(email)),
     };
     let (lang, title, first, second, logout) = if japanese {
         (
             "ja",
             "こんにちは",
             format!("これは <code>{host}</code> です。{who}。"),
-            "このページのサービスはどこでも待ち受けていません。コネクターがエッジへ外向きに接続し、エッジはログインした人の要求だけをここへ届けます。",
+            "このページのサービスはどこでも待ち受けていません。コネクターがエッジへ外向きに接続し、エッジはサインインした人の要求だけをここへ届けます。",
             "ログアウト",
         )
     } else {

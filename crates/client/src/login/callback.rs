@@ -131,13 +131,13 @@ impl Text {
             (Self::Nothing, false) => "There is nothing here.",
             (Self::Nothing, true) => "ここには何もありません。",
             (Self::LoggedIn, false) => "You are logged in. You can close this window.",
-            (Self::LoggedIn, true) => "ログインしました。このウィンドウを閉じてかまいません。",
+            (Self::LoggedIn, true) => "サインインしました。このウィンドウを閉じてかまいません。",
             (Self::Refused, false) => "The login was refused. You can close this window.",
-            (Self::Refused, true) => "ログインは拒否されました。このウィンドウを閉じてかまいません。",
+            (Self::Refused, true) => "サインインは拒否されました。このウィンドウを閉じてかまいません。",
             (Self::Another, false) => "This is not the login that was begun in the terminal.",
-            (Self::Another, true) => "プログラムの画面で開始したログインではありません。",
+            (Self::Another, true) => "プログラムの画面で開始したサインインではありません。",
             (Self::Over, false) => "This login is over already.",
-            (Self::Over, true) => "このログインはすでに終了しています。",
+            (Self::Over, true) => "このサインインはすでに終了しています。",
         }
     }
 }
