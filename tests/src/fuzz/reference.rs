@@ -128,6 +128,9 @@ fn chunked(mut rest: &[u8]) -> Option<(Vec<u8>, &[u8])> {
         let (line, after) = line(rest)?;
         let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
         let (size, extension) = line.split_at(digits);
+        // Padding of a size to a width.
+        let spaces = extension.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        let extension = &extension[spaces..];
         if digits == 0 || !(extension.is_empty() || extension.starts_with(b";")) || line.contains(&b'\n') {
             return None;
         }
