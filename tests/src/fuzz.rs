@@ -2,7 +2,7 @@
 //!
 //! `fuzz/` hands them to libFuzzer. [`replay`] runs them on stable over the committed corpus and over a fixed number of
 //! mutations of it, which is a part of the suite. No function looks at the clock, and chance makes no more than the key
-//! that [`tokens`] are signed with, so that an input which fails once fails always.
+//! that tokens are signed with, so that an input which fails once fails always.
 
 mod bastion;
 mod config;

@@ -3,7 +3,7 @@
 //! A stream carries the requests of many visitors, one after the other, and no identity of its own. It is used again only
 //! when its request was sent whole and its answer read whole and hyper agrees; one that saw NTLM or Negotiate, by which
 //! services authenticate the connection, serves the session that it saw and no other (S1c). Where the service speaks HTTP/2,
-//! a stream carries many requests at a time ([`shared`]).
+//! a stream carries many requests at a time (`upstream/shared.rs`).
 
 mod shared;
 
