@@ -221,17 +221,21 @@ fn a_body_is_as_long_as_was_said_and_trailers_change_nothing() {
             ("3", &[(DATA, 0, b"abc"), (HEADERS, END | END_OF_FIELDS, UPPER)], None),
             ("3", &[(DATA, 0, b"abc"), (HEADERS, END_OF_FIELDS, X)], None),
         ];
-        for (length, rest, is_good) in cases {
-            stage.www.forget();
+        for (n, (length, rest, is_good)) in cases.iter().enumerate() {
+            // Told apart by it: one that was cut may arrive after the next.
+            let target = format!("/c?{n}");
             let mut h2 = Http2::open(&stage.door(WWW)?).await?;
             let mut fields: Fields<'_> = but(":method", "POST");
+            fields.retain(|(name, _)| *name != ":path");
+            fields.insert(0, (":path", target.as_str()));
             fields.extend([("content-length", *length), ("cookie", session.as_str())]);
             let stream = h2.begin(&fields, false).await?;
             for (kind, flags, payload) in *rest {
                 h2.send(*kind, *flags, stream, payload).await?;
             }
             let outcome = h2.outcome(stream).await?;
-            let heads = stage.www.heads();
+            let mut heads = stage.www.heads();
+            heads.retain(|head| head.target() == target);
             if *is_good == Some(true) {
                 assert_eq!((outcome.status(), heads.len()), (200, 1), "{length} {rest:?}");
                 assert_eq!(heads[0].body, b"abc");
