@@ -5,7 +5,7 @@ use http::{StatusCode, header};
 use tunnel_edge::{pages::FORM_TOKEN, store::AuditEvent};
 use tunnel_proto::access::CLI_PATH;
 
-use crate::site::{
+use crate::client_login::site::{
     ELSEWHERE, HOME, LIFE, NOW, REDIRECT, Site, VERIFIER, app, host, issued, query, redeem, refused, state,
 };
 
@@ -159,7 +159,7 @@ async fn a_request_that_makes_no_sense_leads_nowhere() {
             assert!(!page.headers.contains_key(header::LOCATION), "{query}");
         }
         // Nor does a form with it, sent by whoever has a token of another page.
-        let token = site.get(&format!("{CLI_PATH}?{}", crate::site::query("rdp", |_| ())), &cookie).await;
+        let token = site.get(&format!("{CLI_PATH}?{}", crate::client_login::site::query("rdp", |_| ())), &cookie).await;
         let (token, fields) = (token.field(FORM_TOKEN), [("query", query.as_str()), ("answer", "approve")]);
         let answer = site.post(CLI_PATH, &cookie, &[(FORM_TOKEN, &token), fields[0], fields[1]]).await;
         assert_eq!((answer.status, answer.headers.contains_key(header::LOCATION)), (status, false), "{query}");
@@ -182,7 +182,7 @@ async fn whom_no_policy_admits_lets_nobody_in() {
 async fn a_program_at_an_address_from_which_nobody_is_admitted_gets_no_token() {
     let site = Site::open().await;
     let code = site.code("rdp").await;
-    let reason = crate::site::refused(&site.token(ELSEWHERE, &redeem(&code, VERIFIER, REDIRECT)).await);
+    let reason = crate::client_login::site::refused(&site.token(ELSEWHERE, &redeem(&code, VERIFIER, REDIRECT)).await);
     assert!(reason.contains("203.0.113.9") && reason.contains("reference"), "{reason}");
     assert_eq!(site.redeem(&code).await.status, StatusCode::GONE, "it was used up");
     assert_eq!(site.sessions.list(NOW).len(), 1);

@@ -8,7 +8,7 @@ use tunnel_proto::{
     enrol::EnrolProblem,
 };
 
-use crate::site::{HOME, NOW, Site, app, host};
+use crate::client_login::site::{HOME, NOW, Site, app, host};
 
 // C3
 #[tokio::test]

@@ -8,7 +8,7 @@ use tunnel_proto::{
     enrol::EnrolProblem,
 };
 
-use crate::site::{HOME, LOGIN_HOST, NOW, Site, answer, app, host, issued, refused};
+use crate::client_login::site::{HOME, LOGIN_HOST, NOW, Site, answer, app, host, issued, refused};
 
 // C5
 #[tokio::test]

@@ -6,8 +6,8 @@ use tunnel_policy::Selector;
 use tunnel_proto::access::TokenAnswer;
 
 use crate::{
-    evaluator::{Evaluator, Way},
-    site::{NOW, Site, answer, app, issued},
+    client_login::site::{NOW, Site, answer, app, issued},
+    providers::evaluator::{Evaluator, Way},
 };
 
 #[tokio::test]

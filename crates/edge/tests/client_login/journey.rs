@@ -10,7 +10,7 @@ use tunnel_edge::{
 };
 use tunnel_proto::access::CLI_PATH;
 
-use crate::site::{Answer, ELSEWHERE, LOGIN_HOST, Site, host, issued, query};
+use crate::client_login::site::{Answer, ELSEWHERE, LOGIN_HOST, Site, host, issued, query};
 
 /// Logs in by a code in a mail, from wherever `begun` sends the browser; where it comes back to, and with which cookie.
 async fn log_in(site: &Site, begun: &Answer, email: &str) -> Option<(String, String)> {
@@ -88,6 +88,6 @@ async fn where_nobody_is_admitted_from_no_login_is_offered_and_a_program_is_sent
     let request = |mode: &str| Request::get(&target).header("sec-fetch-mode", mode).body(Body::empty()).unwrap();
     let page = site.send(LOGIN_HOST, ELSEWHERE, request("navigate")).await;
     assert_eq!(page.status, StatusCode::FORBIDDEN);
-    let program = site.send(LOGIN_HOST, crate::site::HOME, request("cors")).await;
+    let program = site.send(LOGIN_HOST, crate::client_login::site::HOME, request("cors")).await;
     assert_eq!(program.status, StatusCode::UNAUTHORIZED);
 }

@@ -7,7 +7,7 @@ use tunnel_edge::{
     session::cookie::{LANGUAGE_COOKIE, SESSION_COOKIE},
 };
 
-use crate::site::{Answer, ELSEWHERE, HOME, LOGIN_HOST, NOW, Site};
+use crate::client_login::site::{Answer, ELSEWHERE, HOME, LOGIN_HOST, NOW, Site};
 
 const LAUNCHER: &str = "/";
 

@@ -13,7 +13,7 @@ use tunnel_edge::{
     store::{AuditEvent, ISSUER_MAILBOX, ISSUER_SETUP},
 };
 
-use crate::site::{Answer, LOGIN_HOST, NOW, Site};
+use crate::client_login::site::{Answer, LOGIN_HOST, NOW, Site};
 
 const SETUP: &str = "/.access/setup";
 

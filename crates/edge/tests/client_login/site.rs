@@ -44,10 +44,7 @@ use tunnel_proto::{
     message::ServiceKind,
 };
 
-#[path = "../common/answer.rs"]
-mod answer;
-
-pub(crate) use answer::Answer;
+pub(crate) use crate::common::answer::Answer;
 
 pub(crate) const NOW: UnixTime = UnixTime(1_800_000_000);
 /// Where people are.

@@ -10,7 +10,7 @@ use tunnel_edge::{
 use tunnel_policy::{Evaluation, Selector};
 use tunnel_proto::access::{Reachable, ReachableKind, TokenAnswer, TokenRequest};
 
-use crate::site::{ELSEWHERE, HOME, LIFE, NOW, Site, answer, host, refused};
+use crate::client_login::site::{ELSEWHERE, HOME, LIFE, NOW, Site, answer, host, refused};
 
 // S1
 #[tokio::test]
@@ -49,9 +49,9 @@ async fn a_token_ends_at_its_time() {
 async fn a_logout_ends_the_tokens_that_came_from_the_login() {
     let site = Site::open().await;
     let cookie = site.log_in("ann").await;
-    let back = site.decide(&crate::site::query("rdp", |_| ()), &cookie, "approve").await;
+    let back = site.decide(&crate::client_login::site::query("rdp", |_| ()), &cookie, "approve").await;
     let code = back.location().split_once("?code=").unwrap().1.split('&').next().unwrap();
-    let token = crate::site::issued(&site.redeem(code).await).token;
+    let token = crate::client_login::site::issued(&site.redeem(code).await).token;
     let session = site.opens(&token, "rdp").unwrap();
     let page = site.get("/.access/logout", &cookie).await;
     let gone = site.post("/.access/logout", &cookie, &[(FORM_TOKEN, &page.field(FORM_TOKEN))]).await;

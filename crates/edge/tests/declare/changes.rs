@@ -6,7 +6,7 @@ use tunnel_edge::{
 };
 use tunnel_proto::Revision;
 
-use crate::desk::{ACCESS, Desk};
+use crate::declare::desk::{ACCESS, Desk};
 
 #[tokio::test]
 async fn a_first_file_adds_everything_and_says_so() {

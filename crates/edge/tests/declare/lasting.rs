@@ -6,7 +6,7 @@ use tunnel_edge::store::{SessionSettings, Store};
 use tunnel_policy::AssertionAlgorithm;
 use tunnel_proto::UnixTime;
 
-use crate::desk::{ACCESS, Desk};
+use crate::declare::desk::{ACCESS, Desk};
 
 #[tokio::test]
 async fn a_list_is_told_by_who_comes_and_who_goes() {

@@ -5,7 +5,7 @@ use tunnel_edge::{
     store::{LoginMethodKind, OpenIdMethod, OpenIdPreset},
 };
 
-use crate::desk::{ACCESS, Desk};
+use crate::declare::desk::{ACCESS, Desk};
 
 const TENANT: &str = "8f0b6b1e-5c1d-4c0a-9d39-1f2f3a4b5c6d";
 

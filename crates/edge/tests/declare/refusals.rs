@@ -1,6 +1,6 @@
 //! What is refused, by name and position; after each refusal nothing may have changed.
 
-use crate::desk::{ACCESS, Desk};
+use crate::declare::desk::{ACCESS, Desk};
 
 /// Files with one fault each, and the whole message.
 const TABLE: &[(&str, &str)] = &[

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use tunnel_edge::declare::{ApplyError, check};
 
-use crate::desk::{ACCESS, Desk};
+use crate::declare::desk::{ACCESS, Desk};
 
 #[tokio::test]
 async fn the_export_is_the_file_in_block_style() {

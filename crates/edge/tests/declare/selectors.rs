@@ -1,6 +1,6 @@
 //! Every selector by itself: what was applied is exported as it is read again, and what is wrong is refused where it stands.
 
-use crate::desk::Desk;
+use crate::declare::desk::Desk;
 
 /// What rules refer to.
 const BASE: &str = "\

@@ -3,7 +3,7 @@
 use tunnel_edge::store::{CertificateHolder, CertificateRecord, Store};
 use tunnel_proto::UnixTime;
 
-use crate::desk::Desk;
+use crate::declare::desk::Desk;
 
 const TWO: &str = "\
 tunnels:

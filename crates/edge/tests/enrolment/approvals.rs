@@ -17,7 +17,7 @@ use tunnel_proto::{
     identity::{CertRole, peer_identity},
 };
 
-use crate::desk::{Office, admin, allowed, ask, create};
+use crate::enrolment::desk::{Office, admin, allowed, ask, create};
 
 const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 24));
 

@@ -13,7 +13,7 @@ use tunnel_proto::{
     message::{Delete, Hello, Limits, List, Message, Ping, Role, Rotate, Route},
 };
 
-use crate::desk::{Office, allowed, create, csr, patterns};
+use crate::enrolment::desk::{Office, allowed, create, csr, patterns};
 
 struct Link<'a> {
     office: &'a Office,

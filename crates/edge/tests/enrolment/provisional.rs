@@ -12,7 +12,7 @@ use tunnel_policy::{
 };
 use tunnel_proto::{AppId, Identity, PersonId, Revision, UnixTime};
 
-use crate::desk::{Office, admin, create};
+use crate::enrolment::desk::{Office, admin, create};
 
 const LOCAL: Principal = Principal::Local;
 const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);

@@ -6,7 +6,7 @@ use tunnel_edge::{
     store::AuditEvent,
 };
 
-use crate::desk::{Office, admin};
+use crate::enrolment::desk::{Office, admin};
 
 async fn link(office: &Office, made_by: MadeBy) -> String {
     let url = make_link(&office.desk(), made_by).await.unwrap();

@@ -10,7 +10,7 @@ use tunnel_proto::{
     identity::{CertRole, peer_identity},
 };
 
-use crate::desk::{Office, allowed, create, csr, patterns};
+use crate::enrolment::desk::{Office, allowed, create, csr, patterns};
 
 const LOCAL: Principal = Principal::Local;
 

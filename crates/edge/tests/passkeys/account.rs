@@ -8,7 +8,7 @@ use tunnel_edge::{
     store::{AuditEvent, Ban, PASSKEYS_MAX, SessionKind, SessionRecord},
 };
 
-use crate::{
+use crate::passkeys::{
     scene::{
         ACCOUNT, ADD, REGISTER, REGISTER_OPTIONS, adding, authenticator, begun, code, furnished, log_in_by_pin,
         login_page, open, person, post, read,
@@ -85,7 +85,7 @@ async fn a_person_is_told_of_each_new_passkey_until_there_have_been_many() {
     };
     let first = told(1).await.remove(0);
     assert_eq!((first.to.as_str(), first.label.as_str(), first.added), ("ann@example.com", "Laptop", NOW));
-    assert_eq!(first.source, crate::site::HOME);
+    assert_eq!(first.source, crate::passkeys::site::HOME);
     let cookie = log_in_by_pin(&site, "ann").await;
     let form = adding(&site, &cookie).await;
     for _ in 0..12 {
@@ -123,12 +123,15 @@ async fn a_passkey_is_deleted_by_its_person_after_a_question_and_opens_nothing_a
     assert_eq!(site.post("/.access/account/delete", &bob, &fields).await.status, StatusCode::FORBIDDEN);
     // What was asked before is answered after.
     let form = login_page(&site).await;
-    let asked = read(&form.ask(&site, crate::scene::OPTIONS).await);
+    let asked = read(&form.ask(&site, crate::passkeys::scene::OPTIONS).await);
     let body = form.answer(&asked, key.get(&asked["options"]));
     let done = site.post("/.access/account/delete", &cookie, &fields).await;
     assert_eq!((done.status, done.location()), (StatusCode::SEE_OTHER, "https://access.example.com/.access/account"));
     assert!(numbers(&site, "ann").await.is_empty());
-    assert_eq!(code(&post(&site, crate::scene::CALLBACK, &form.cookie, &form.token, &body).await), "passkey_refused");
+    assert_eq!(
+        code(&post(&site, crate::passkeys::scene::CALLBACK, &form.cookie, &form.token, &body).await),
+        "passkey_refused"
+    );
     let removed = site.audited(AuditEvent::PasskeyRemoved).await;
     assert_eq!((removed.len(), removed[0].detail.as_deref()), (1, Some("`Laptop`, by the person")));
 }
@@ -271,7 +274,7 @@ async fn the_page_is_for_whoever_is_logged_in_at_the_login_host_and_not_banned()
     for path in [ACCOUNT, ADD, "/.access/account/delete?id=00"] {
         assert_eq!(site.get(path, "").await.status, StatusCode::SEE_OTHER, "{path}");
         let elsewhere = http::Request::get(path).header("accept", "text/html").body(axum::body::Body::empty()).unwrap();
-        let elsewhere = site.send("rdp.example.com", crate::site::HOME, elsewhere).await;
+        let elsewhere = site.send("rdp.example.com", crate::passkeys::site::HOME, elsewhere).await;
         assert_eq!(elsewhere.status, StatusCode::NOT_FOUND, "{path} is at the login host alone");
     }
     let ban = Ban { email: "ann@example.com".parse().unwrap(), people: vec![], since: NOW, reason: None };

@@ -5,7 +5,7 @@ use http::{Request, StatusCode};
 use serde_json::json;
 use tunnel_edge::store::AuditEvent;
 
-use crate::{
+use crate::passkeys::{
     scene::{
         CALLBACK, OPTIONS, REGISTER, REGISTER_OPTIONS, adding, code, furnished, invite, invited, log_in_by_pin,
         login_page, open, post,
@@ -64,7 +64,7 @@ async fn what_cannot_be_read_or_is_too_long_is_refused_and_uses_nothing_up() {
     let site = open().await;
     let mut key = furnished(&site, "ann").await;
     let form = login_page(&site).await;
-    let asked = crate::scene::read(&form.ask(&site, OPTIONS).await);
+    let asked = crate::passkeys::scene::read(&form.ask(&site, OPTIONS).await);
     let good = form.answer(&asked, key.get(&asked["options"]));
     let mut more = good.clone();
     more["admin"] = json!(true);

@@ -7,7 +7,7 @@ use tunnel_edge::{
     store::{AuditEvent, LoginMethod, LoginMethodKind, PasskeyMethod},
 };
 
-use crate::{
+use crate::passkeys::{
     scene::{
         ACCOUNT, REGISTER, REGISTER_OPTIONS, adding, authenticator, begun, code, invite, invited, log_in_by_pin,
         method, open, person, post, read,

@@ -13,7 +13,7 @@ use tunnel_edge::{
     store::{AuditEvent, Ban, ISSUER_INVITED, ISSUER_MAILBOX},
 };
 
-use crate::{
+use crate::passkeys::{
     authenticator::Authenticator,
     scene::{
         ACCOUNT, CALLBACK, OPTIONS, PROVIDER, RENEW, adding, authenticator, begun, code, furnished, furnished_by,

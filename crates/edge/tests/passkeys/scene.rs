@@ -19,7 +19,7 @@ use tunnel_edge::{
 use tunnel_policy::Attributes;
 use tunnel_proto::{Name, PersonId};
 
-use crate::{
+use crate::passkeys::{
     authenticator::Authenticator,
     site::{Answer, HOME, LOGIN_HOST, Site, query},
 };

@@ -2,7 +2,7 @@
 
 use tunnel_edge::snapshot::BuiltIn;
 
-use crate::{
+use crate::providers::{
     provider::Provider,
     site::{Browser, Site, openid, pin},
 };

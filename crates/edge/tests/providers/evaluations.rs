@@ -10,7 +10,7 @@ use tunnel_edge::{
 };
 use tunnel_policy::{Circumstances, Selector, Subject};
 
-use crate::{
+use crate::providers::{
     evaluator::{Evaluator, Way},
     provider::Provider,
     site::{Browser, NOW, Site, WWW, app, openid},
@@ -26,7 +26,7 @@ async fn site(provider: &Provider, evaluators: &[&Evaluator]) -> Site {
 }
 
 /// The session that somebody has at `www` who was handed over.
-async fn session(site: &Site, browser: &mut Browser, handed: &crate::site::Answer) -> Arc<Session> {
+async fn session(site: &Site, browser: &mut Browser, handed: &crate::providers::site::Answer) -> Arc<Session> {
     assert_eq!(handed.status, 303, "{}", handed.body);
     site.get(browser, handed.location()).await;
     let cookie = format!("{SESSION_COOKIE}={}", browser.cookie(WWW, SESSION_COOKIE).unwrap());
@@ -35,7 +35,7 @@ async fn session(site: &Site, browser: &mut Browser, handed: &crate::site::Answe
 }
 
 /// Opens the application again, with the login that there is.
-async fn again(site: &Site, browser: &mut Browser) -> crate::site::Answer {
+async fn again(site: &Site, browser: &mut Browser) -> crate::providers::site::Answer {
     let url = site.begin(browser);
     site.get(browser, &url).await
 }

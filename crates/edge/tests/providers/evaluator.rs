@@ -21,7 +21,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
 use tunnel_policy::Evaluation;
 
-use crate::site::NOW;
+use crate::providers::site::NOW;
 
 /// What it does from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

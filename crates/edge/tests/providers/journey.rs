@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tunnel_edge::{pages::FORM_TOKEN, session::cookie::SESSION_COOKIE, store::AuditEvent};
 
-use crate::{
+use crate::providers::{
     provider::Provider,
     site::{Browser, Site, WWW, openid, pin},
 };

@@ -2,7 +2,7 @@ use axum::body::Body;
 use http::Request;
 use tunnel_edge::pages::FORM_TOKEN;
 
-use crate::{
+use crate::providers::{
     provider::Provider,
     site::{Browser, LOGIN_HOST, Site, openid, pin},
 };

@@ -21,7 +21,7 @@ use data_encoding::{BASE64, BASE64URL_NOPAD};
 use serde_json::{Value, json};
 use tunnel_edge::Clock;
 
-use crate::site::NOW;
+use crate::providers::site::NOW;
 
 pub(crate) const CLIENT_ID: &str = "edge-client";
 pub(crate) const SECRET: &str = "s3cret +/=%:&~";

@@ -11,7 +11,7 @@ use tunnel_edge::{
 use tunnel_policy::{ProviderGroup, Selector};
 use tunnel_proto::{PersonId, UnixTime};
 
-use crate::{
+use crate::providers::{
     provider::Provider,
     site::{Browser, LOGIN_HOST, Site, openid},
 };

@@ -34,12 +34,9 @@ use tunnel_edge::{
 use tunnel_policy::{Action, Application, Policy, Rules, Selector, Target};
 use tunnel_proto::{AppId, Hostname, Revision, UnixTime, identity::Ca};
 
-use crate::provider::{CLIENT_ID, Provider, SECRET};
+use crate::providers::provider::{CLIENT_ID, Provider, SECRET};
 
-#[path = "../common/answer.rs"]
-mod answer;
-
-pub(crate) use answer::Answer;
+pub(crate) use crate::common::answer::Answer;
 
 pub(crate) const NOW: UnixTime = UnixTime(1_800_000_000);
 pub(crate) const LOGIN_HOST: &str = "access.example.com";

@@ -8,7 +8,7 @@ use axum::body::Body;
 use http::Request;
 use tunnel_edge::session::cookie::SESSION_COOKIE;
 
-use crate::{
+use crate::providers::{
     provider::Provider,
     site::{Browser, LOGIN_HOST, Site, WWW, openid, pin},
 };

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
 
-use crate::{
+use crate::providers::{
     provider::Provider,
     site::{Browser, Site, openid, pin},
 };

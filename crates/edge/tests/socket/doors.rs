@@ -26,7 +26,7 @@ use tunnel_proto::{
     enrol::{CreateTunnel, SOCKET_NAME},
 };
 
-use crate::office::{Office, info, invited, passkey};
+use crate::socket::office::{Office, info, invited, passkey};
 
 async fn serving() -> (TempDir, Arc<Office>, Serving) {
     let dir = tempfile::tempdir().unwrap();

@@ -15,7 +15,7 @@ use tunnel_policy::{
 };
 use tunnel_proto::{AppId, Identity, OperatorId, PersonId, Revision, TunnelId, UnixTime};
 
-pub(crate) use crate::{passkeys::*, visitor_certificates::*};
+pub(crate) use crate::store::{passkeys::*, visitor_certificates::*};
 
 /// Makes one test of each sentence below.
 #[macro_export]
@@ -71,7 +71,7 @@ macro_rules! store_conformance {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
                 let (store, _keep) = $fresh().await;
-                $crate::conformance::$name(std::sync::Arc::new(store)).await;
+                $crate::store::conformance::$name(std::sync::Arc::new(store)).await;
             }
         )*
     };

@@ -14,7 +14,7 @@ use tunnel_edge::store::{
 };
 use tunnel_proto::{AppId, Revision, UnixTime};
 
-use crate::conformance::declared;
+use crate::store::conformance::declared;
 
 async fn fresh() -> (SqliteStore, TempDir) {
     let dir = tempfile::tempdir().unwrap();

@@ -16,7 +16,7 @@ use tunnel_auth::{
 use tunnel_edge::store::{InvitationRecord, OnceKind, OneTime, PinRecord, SecretHash};
 use tunnel_proto::{PersonId, UnixTime};
 
-use crate::{
+use crate::gate::{
     methods::PARTNERS,
     scene::{HERE, Person, Scene},
 };

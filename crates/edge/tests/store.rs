@@ -1,7 +1,5 @@
 //! What every store must do, and what the one on SQLite must survive.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // what fails here fails a test
-
 mod conformance;
 mod keys;
 mod passkeys;
