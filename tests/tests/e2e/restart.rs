@@ -257,6 +257,7 @@ async fn by_http2(visitor: &Visitor, kept: &mut Option<Sender>) -> Result<()> {
             Ok(answer) => answer,
             Err(mut error) => match error.take_message() {
                 Some(_) => continue,
+                None if unsent(error.error()) => continue,
                 None => return Err(error.into_error().into()),
             },
         };
@@ -267,6 +268,13 @@ async fn by_http2(visitor: &Visitor, kept: &mut Option<Sender>) -> Result<()> {
         return Ok(());
     }
     bail!("three connections in a row take no request")
+}
+
+/// Whether the edge said with its farewell that it never looked at the request (RFC 9113 §6.8): it is sent again elsewhere, as browsers do.
+fn unsent(error: &hyper::Error) -> bool {
+    let farewell =
+        |error: &h2::Error| error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR);
+    std::error::Error::source(error).and_then(|source| source.downcast_ref()).is_some_and(farewell)
 }
 
 /// A big body that is taken little by little.
