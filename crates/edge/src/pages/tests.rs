@@ -6,6 +6,7 @@ use super::*;
 use crate::Response;
 
 mod answers;
+mod contrast;
 mod grpc;
 mod look;
 mod providers;
