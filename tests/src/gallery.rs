@@ -42,6 +42,10 @@ fn staff() -> EmailAddress {
     "staff@example.com".parse().expect("an address")
 }
 
+fn guest() -> EmailAddress {
+    "guest@example.com".parse().expect("an address")
+}
+
 fn name(text: &str) -> Name {
     text.parse().expect("a name")
 }
@@ -328,14 +332,18 @@ fn own() -> Vec<Page> {
 
 fn renewal() -> Vec<Page> {
     let sign_in = || "/".to_owned();
-    let kept = FormKept {
+    let kept = |writer, other| FormKept {
         host: host("www"),
         target: "/".into(),
         fields: vec![("title".into(), "Minutes".into()), ("text".into(), "…".into())],
         sign_in: sign_in(),
+        writer,
+        other,
     };
     vec![
-        page!("form-kept", true, kept),
+        page!("form-kept", true, kept(Some(staff()), None)),
+        page!("form-kept-unknown", false, kept(None, None)),
+        page!("form-other", false, kept(Some(staff()), Some(guest()))),
         page!("form-lost", true, FormLost { host: host("www"), sign_in: sign_in() }),
         page!("signed-in", false, SignedIn { host: host("www") }),
     ]

@@ -192,7 +192,7 @@ async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming
                 let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
                 let kept = parts.method == Method::POST && !context.json;
                 if kept && renewal::is_own_form(&visit, &parts.headers) {
-                    return renewal::keep(&context, &visit, &parts.headers, target, Body::new(body)).await;
+                    return renewal::keep(&context, &state.keys, &visit, &parts.headers, target, Body::new(body)).await;
                 }
                 desk.begin(&ask, app, target)
             }
