@@ -223,17 +223,17 @@ fn login() -> Vec<Page> {
         page!("leaving", false, Leaving { label: "Microsoft Entra".into(), url: "/".into() }),
         page!("denied", true, denied(Some(staff()))),
         page!("denied-by-provider", false, by_provider).variant(),
-        page!("denied-early", false, denied(None)),
+        page!("denied-early", true, denied(None)),
         page!("start-again", true, again(Some(host("www")), Some("/"))),
         page!("start-again-elsewhere", false, again(Some(host("www")), None)),
         page!("start-again-anywhere", false, again(None, None)).variant(),
-        page!("trial-ask", false, TrialAsk { method: name("entra"), label: "Microsoft Entra".into(), form: form() }),
+        page!("trial-ask", true, TrialAsk { method: name("entra"), label: "Microsoft Entra".into(), form: form() }),
         page!("trial-lapsed", false, TrialLapsed),
-        page!("trial-works", false, trial(works)),
+        page!("trial-works", true, trial(works)),
         page!("trial-refused", false, trial(says_nothing)),
         page!("logout", true, LogoutAsk { signed_in: Some(staff()), form: form() }),
         page!("logout-nobody", false, LogoutAsk { signed_in: None, form: form() }).variant(),
-        page!("logged-out", false, LoggedOut { again: Some("/".into()) }),
+        page!("logged-out", true, LoggedOut { again: Some("/".into()) }),
         page!("language-set", false, LanguageSet),
     ];
     pages.extend(troubles);
@@ -258,7 +258,7 @@ fn errors() -> Vec<Page> {
         page!("loop", false, Looped { host: host("www"), reference: reference(), at: AT }),
         page!("method-not-allowed", false, MethodNotAllowed { allow: "GET", reference: reference(), at: AT }),
         page!("target-too-long", false, TooLong { of_target: true, reference: reference(), at: AT }),
-        page!("head-too-large", false, TooLong { of_target: false, reference: reference(), at: AT }),
+        page!("head-too-large", true, TooLong { of_target: false, reference: reference(), at: AT }),
         page!("bad-request", false, BadRequest { reference: reference(), at: AT }),
         page!("form-refused", false, ForgedForm { link: "/".into(), reference: reference(), at: AT }),
         page!("too-many", false, TooManyRequests { retry_after: 30, reference: reference(), at: AT }),
@@ -339,13 +339,13 @@ fn first_run() -> Vec<Page> {
     vec![
         page!("setup-email", true, SetupEmail { form: form(), email: String::new(), problem: None }),
         page!("setup-email-error", false, not_an_address).variant(),
-        page!("setup-pin", false, pin(true, None)),
+        page!("setup-pin", true, pin(true, None)),
         page!("setup-pin-mail", false, pin(false, None)),
         page!("setup-pin-error", false, pin(false, Some(PinProblem::Wrong { left: 4 }))),
         page!("setup-pin-void", false, pin(true, Some(PinProblem::Void))),
         page!("setup-done", true, SetupDone { email: staff(), commands }),
         page!("setup-lapsed", false, SetupLapsed),
-        page!("no-administrator", false, NoAdministrator { quick_start: false }),
+        page!("no-administrator", true, NoAdministrator { quick_start: false }),
         page!("no-administrator-quick", false, NoAdministrator { quick_start: true }),
         page!(
             "invitation",
@@ -461,9 +461,9 @@ fn renewal() -> Vec<Page> {
     vec![
         page!("form-kept", true, kept(Some(staff()), None)),
         page!("form-kept-unknown", false, kept(None, None)).variant(),
-        page!("form-other", false, kept(Some(staff()), Some(guest()))),
+        page!("form-other", true, kept(Some(staff()), Some(guest()))),
         page!("form-lost", true, FormLost { host: host("www"), sign_in: sign_in() }),
-        page!("signed-in", false, SignedIn { host: host("www") }),
+        page!("signed-in", true, SignedIn { host: host("www") }),
     ]
 }
 
