@@ -247,7 +247,9 @@ impl Seen {
             ensure!(!name.is_empty() && !name.contains([' ', '\t']), "no name: {line}");
             let name = name.to_ascii_lowercase();
             let mut cookies = value.split(';').filter(|_| name == "cookie").filter_map(|pair| pair.split('=').next());
-            let is_ours = |cookie: &str| ["__host-access", "__host-access-login"].contains(&cookie.trim());
+            let is_ours = |cookie: &str| {
+                ["__host-access", "__host-access-login", "__host-access-writer"].contains(&cookie.trim())
+            };
             ensure!(!cookies.any(|cookie| is_ours(&cookie.to_ascii_lowercase())), "a cookie of ours: {value}");
             fields.push((name, value.trim().to_owned()));
         }

@@ -192,7 +192,7 @@ async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming
                 let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
                 let kept = parts.method == Method::POST && !context.json;
                 if kept && renewal::is_own_form(&visit, &parts.headers) {
-                    return renewal::keep(&context, &visit, &parts.headers, target, Body::new(body)).await;
+                    return renewal::keep(&context, &state.keys, &visit, &parts.headers, target, Body::new(body)).await;
                 }
                 desk.begin(&ask, app, target)
             }
@@ -287,7 +287,9 @@ fn context(state: &State, parts: &Parts, lang: Lang) -> PageContext {
     context.look = state.look.clone();
     context.grpc = is_grpc(&parts.headers);
     context.json = context.grpc || wants_json(&parts.headers);
-    context.no_administrator_yet = !state.snapshot.load().has_administrator();
+    let snapshot = state.snapshot.load();
+    context.admin_contact = snapshot.declared.administrators.first().cloned();
+    context.no_administrator_yet = !snapshot.has_administrator();
     context
 }
 

@@ -2,27 +2,36 @@
 //! has logged in again, in another window.
 //!
 //! Only what a page of the application itself sends is kept. The page that keeps it is of the application's origin, so what
-//! is sent from there counts as the application's own: anybody else's form would be turned into one.
+//! is sent from there counts as the application's own: anybody else's form would be turned into one. And it is sent only as
+//! the person who filled it in ([`writer`]): whoever logs in meanwhile in the same browser is somebody else's hand.
+
+pub(crate) mod writer;
 
 use std::borrow::Cow;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
 
+use tunnel_proto::EmailAddress;
+
+use self::writer::Kept;
 use crate::{
     Response, Visit,
     gate::granted,
+    keys::Keys,
     login::{
         Answer, Ask, Desk,
-        form::{BODY_MAX, BODY_PATIENCE, is_navigation, is_same_origin},
+        form::{self, BODY_MAX, BODY_PATIENCE, is_navigation, is_same_origin},
     },
     pages::{FormKept, FormLost, Missing, NotFound, PageContext, SignedIn, way_back},
 };
 
 /// Where one logs in to an application in a window of its own, on every host.
 pub(crate) const SIGNED_IN_PATH: &str = "/.access/signed-in";
+/// Where a kept form is sent from its page, on every host.
+pub(crate) const SEND_PATH: &str = "/.access/form";
 /// The most fields of a form that is kept: each costs more in the page than in the form.
 const FIELDS_MAX: usize = 1000;
 /// How much of a form that cannot be kept is read, to nobody's use: a browser shows no answer before it has sent its form.
@@ -62,19 +71,71 @@ pub(crate) fn is_own_form(visit: &Visit, headers: &HeaderMap) -> bool {
 /// The page for such a form, sent to `target` (path and query).
 pub(crate) async fn keep(
     context: &PageContext,
+    keys: &Keys,
     visit: &Visit,
     headers: &HeaderMap,
     target: &str,
     body: Body,
 ) -> Response {
-    let read = tokio::time::timeout(BODY_PATIENCE, read(body)).await.ok().flatten();
-    let fields = read.filter(|_| is_plain_form(headers)).and_then(|body| fields(&body));
-    let (host, sign_in) = (visit.host.clone(), sign_in(target));
-    match fields {
-        // With scheme and host: a path may begin with `//`, which alone names another host.
-        Some(fields) => FormKept { target: visit.url(&host, target), host, fields, sign_in }.render(context),
+    let kept = Kept { writer: writer::last(keys, &visit.host, headers), target: target.to_owned() };
+    page(context, keys, visit, kept, sent(headers, body).await, None)
+}
+
+/// `POST /.access/form?kept=…`: what was kept goes on to where it was sent first, if whoever filled it in is logged in again.
+/// Anybody else reads whose it is, and it stays where it is.
+pub(crate) async fn send(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer<Response> {
+    let visit = ask.visit;
+    let kept = Kept::open(desk.keys, &visit.host, &ask.parameter("kept"));
+    let Some(kept) = kept.filter(|_| is_own_form(visit, ask.headers)) else {
+        return Err(Box::new(form::refused(desk, ask, "/")));
+    };
+    let here = desk.session(ask).map(|session| session.identity().email.clone());
+    if here.is_some() && here == kept.writer {
+        // To nobody's use: the browser sends it once more.
+        tokio::time::timeout(BODY_PATIENCE, read(body)).await.ok();
+        return Ok(same_again(&visit.url(&visit.host, &kept.target)));
+    }
+    let fields = sent(ask.headers, body).await;
+    Ok(page(&desk.context(ask), desk.keys, visit, kept, fields, here))
+}
+
+/// The page for a form with these fields, if it can be kept; `other` is logged in and did not fill it in.
+fn page(
+    context: &PageContext,
+    keys: &Keys,
+    visit: &Visit,
+    kept: Kept,
+    fields: Option<Vec<(String, String)>>,
+    other: Option<EmailAddress>,
+) -> Response {
+    let (host, sign_in) = (visit.host.clone(), sign_in(&kept.target));
+    match fields.zip(kept.path(keys, &host)) {
+        Some((fields, path)) => {
+            // With scheme and host: a path may begin with `//`, which alone names another host.
+            let target = visit.url(&host, &path);
+            FormKept { target, host, fields, sign_in, writer: kept.writer, other }.render(context)
+        }
         None => FormLost { host, sign_in }.render(context),
     }
+}
+
+/// The same request again, there (RFC 9110 §15.4.8). As from the page: many ask forms where they come from.
+fn same_again(url: &str) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    let headers = response.headers_mut();
+    if let Ok(url) = HeaderValue::from_str(url) {
+        headers.insert(header::LOCATION, url);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    response
+}
+
+/// The fields of a form that was sent, if a page can repeat them.
+async fn sent(headers: &HeaderMap, body: Body) -> Option<Vec<(String, String)>> {
+    let read = tokio::time::timeout(BODY_PATIENCE, read(body)).await.ok().flatten();
+    read.filter(|_| is_plain_form(headers)).and_then(|body| fields(&body))
 }
 
 /// The body, unless it is larger than a page should repeat.

@@ -53,6 +53,7 @@ enum Endpoint<'p> {
     Language,
     Launcher,
     SignedIn,
+    KeptForm,
     Login,
     PinCallback,
     Callback(&'p str),
@@ -87,6 +88,7 @@ impl<'p> Endpoint<'p> {
             "/cdn-cgi/access/certs" => Self::Certs(Audience::Compatible),
             LANGUAGE_PATH => Self::Language,
             renewal::SIGNED_IN_PATH => Self::SignedIn,
+            renewal::SEND_PATH => Self::KeptForm,
             APP_PATH => Self::App,
             launcher::PATH if at_login_host => Self::Launcher,
             CLI_PATH if at_login_host => Self::Client,
@@ -134,7 +136,8 @@ impl<'p> Endpoint<'p> {
             | Self::App
             | Self::AccountPasskey
             | Self::Invite => "GET, HEAD",
-            Self::ClientDevice
+            Self::KeptForm
+            | Self::ClientDevice
             | Self::ClientToken
             | Self::PasskeyOptions
             | Self::PasskeyCallback
@@ -181,6 +184,7 @@ async fn dispatch(reserved: &Reserved<'_>, ask: &Ask<'_>, parts: &Parts, body: B
         Endpoint::Language => language::choose(desk, ask),
         Endpoint::Launcher => launcher::show(desk, ask, reserved.kind_at).await,
         Endpoint::SignedIn => renewal::signed_in(desk, ask),
+        Endpoint::KeptForm => renewal::send(desk, ask, body).await,
         Endpoint::Login if post => page::submit(desk, ask, body).await,
         Endpoint::PinCallback if post => pin::answer_code(desk, ask, body).await,
         // Somebody must be there to be sent elsewhere: no scanner's HEAD, no page in another language.

@@ -88,11 +88,11 @@ impl Inspector {
                     let end = match search.end(rest) {
                         Ok(None) => return at,
                         Ok(Some(end)) => end,
-                        Err(fault) => return self.refuse(at, Reading::RefusedHead, fault),
+                        Err(fault) => return self.refuse_head(at, rest, fault),
                     };
                     let framing = match head::judge(rest.get(..end).unwrap_or_default()) {
                         Ok(framing) => framing,
-                        Err(fault) => return self.refuse(at, Reading::RefusedHead, fault),
+                        Err(fault) => return self.refuse_head(at, rest, fault),
                     };
                     self.pace.ask();
                     at = at.saturating_add(end);
@@ -131,6 +131,12 @@ impl Inspector {
                 Reading::RefusedHead | Reading::RefusedBody => return at,
             }
         }
+    }
+
+    /// Refuses a head that begins with `head`; what it says of its reader is kept for the answer.
+    fn refuse_head(&mut self, at: usize, head: &[u8], fault: Malformed) -> usize {
+        self.pace.is_asked_by(head::asker(head));
+        self.refuse(at, Reading::RefusedHead, fault)
     }
 
     fn refuse(&mut self, at: usize, reading: Reading, fault: Malformed) -> usize {

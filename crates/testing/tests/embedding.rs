@@ -12,6 +12,8 @@ mod identities;
 mod keys;
 #[path = "embedding/publishing.rs"]
 mod publishing;
+#[path = "embedding/renewal.rs"]
+mod renewal;
 #[path = "embedding/reqwest.rs"]
 mod reqwest;
 #[path = "embedding/verifying.rs"]

@@ -3,11 +3,11 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tunnel_edge::{
     fuzzing,
-    session::cookie::{LANGUAGE_COOKIE, LOGIN_COOKIE, OUT_COOKIE, SESSION_COOKIE, values},
+    session::cookie::{LANGUAGE_COOKIE, LOGIN_COOKIE, OUT_COOKIE, SESSION_COOKIE, WRITER_COOKIE, values},
 };
 
 /// Every cookie of ours; from the documentation.
-const OURS: [&str; 4] = [SESSION_COOKIE, LOGIN_COOKIE, OUT_COOKIE, LANGUAGE_COOKIE];
+const OURS: [&str; 5] = [SESSION_COOKIE, LOGIN_COOKIE, OUT_COOKIE, LANGUAGE_COOKIE, WRITER_COOKIE];
 /// The most values of one name that are looked at.
 const VALUES_MAX: usize = 4;
 

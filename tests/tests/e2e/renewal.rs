@@ -87,7 +87,8 @@ fn a_form_of_the_applications_own_page_is_kept_and_no_other() {
     });
 }
 
-/// The whole way in a browser: the session ends while a form is filled in, the person logs in again beside it and sends it.
+/// A1, A3: the whole way in a browser: the session ends while a form is filled in, the person logs in again beside it and sends
+/// it. When somebody else logs in there, it is not sent.
 #[test]
 fn a_person_logs_in_again_beside_a_form_and_sends_it() {
     run("renew", async |lab| {
@@ -110,31 +111,24 @@ fn a_person_logs_in_again_beside_a_form_and_sends_it() {
         browser.arrives(&format!("https://{WWW}/edit")).await?;
         browser.fill("title", "Minutes \"<b>").await?;
         browser.fill("text", "one\ntwo").await?;
-        let revoked = stage.edge.run(&["admin", "session", "revoke", STAFF]).await?;
-        assert_eq!(revoked.code, 0, "{}", revoked.said());
+        // The session here is over, the login is not.
+        let over = "await context.clearCookies({ name: '__Host-access', domain: args.host })";
+        browser.script(over, json!({"host": WWW})).await?;
         stage.www.forget();
         browser.press("form button").await?;
         assert!(browser.text().await?.contains("your form is kept"), "{}", browser.text().await?);
+        assert!(browser.text().await?.contains(STAFF), "{}", browser.text().await?);
         stage.www.assert_heard_nothing("the session has ended");
         // In a tab of its own, which is closed again; the page with the form stays.
-        let log_in = "globalThis.kept = page;
-            const [tab] = await Promise.all([context.waitForEvent('page'), page.locator('main a[target=_blank]').click()]);
-            await tab.locator('[name=email]').fill(args.email);
-            await tab.locator('button[value=pin]').click();
-            await tab.waitForURL('**challenge=*');
-            globalThis.tab = tab";
-        // By another address: nobody is sent two codes within half a minute.
-        browser.script(log_in, json!({"email": "again@example.test"})).await?;
-        let code = stage.smtp.mail_to("again@example.test", 1).await?.pin()?;
-        let enter = "const tab = globalThis.tab;
-            await tab.locator('[name=code]').fill(args.code);
-            await tab.locator('form:has([name=code]) button').click();
+        let beside = "const [tab] = await Promise.all([
+                context.waitForEvent('page'), page.locator('main a[target=_blank]').click()
+            ]);
             await tab.waitForURL(args.url);
             const text = await tab.locator('body').innerText();
             await tab.close();
             return text";
         let url = format!("https://{WWW}/.access/signed-in?path=%2Fsave");
-        let said = browser.script(enter, json!({"code": code, "url": url})).await?;
+        let said = browser.script(beside, json!({"url": url})).await?;
         assert!(said.as_str().unwrap_or_default().contains("You can close this tab"), "{said}");
         stage.www.assert_heard_nothing("nobody has sent the form again");
         browser.press("form button").await?;
@@ -149,6 +143,38 @@ fn a_person_logs_in_again_beside_a_form_and_sends_it() {
         assert_eq!(heard.matches("POST /save ").count(), 1, "{heard}");
         browser.arrives(&format!("https://{WWW}/save")).await?;
         assert_eq!(browser.text().await?, SONG);
+        // Another one, and this time the login is over, too.
+        browser.open(&format!("https://{WWW}/edit")).await?;
+        browser.fill("title", "Minutes").await?;
+        let revoked = stage.edge.run(&["admin", "session", "revoke", STAFF]).await?;
+        assert_eq!(revoked.code, 0, "{}", revoked.said());
+        stage.www.forget();
+        browser.press("form button").await?;
+        assert!(browser.text().await?.contains("your form is kept"), "{}", browser.text().await?);
+        stage.www.assert_heard_nothing("the session has ended");
+        let log_in = "const [tab] = await Promise.all([context.waitForEvent('page'), page.locator('main a[target=_blank]').click()]);
+            await tab.locator('[name=email]').fill(args.email);
+            await tab.locator('button[value=pin]').click();
+            await tab.waitForURL('**challenge=*');
+            globalThis.tab = tab";
+        // As somebody else.
+        browser.script(log_in, json!({"email": "again@example.test"})).await?;
+        let code = stage.smtp.mail_to("again@example.test", 1).await?.pin()?;
+        let enter = "const tab = globalThis.tab;
+            await tab.locator('[name=code]').fill(args.code);
+            await tab.locator('form:has([name=code]) button').click();
+            await tab.waitForURL(args.url);
+            const text = await tab.locator('body').innerText();
+            await tab.close();
+            return text";
+        let said = browser.script(enter, json!({"code": code, "url": url})).await?;
+        assert!(said.as_str().unwrap_or_default().contains("You can close this tab"), "{said}");
+        stage.www.assert_heard_nothing("nobody has sent the form again");
+        browser.press("form button").await?;
+        let text = browser.text().await?;
+        assert!(text.contains("Somebody else filled this form in"), "{text}");
+        assert!(text.contains(STAFF) && text.contains("again@example.test"), "{text}");
+        stage.www.assert_heard_nothing("nothing is sent in the wrong name");
         Ok(())
     });
 }

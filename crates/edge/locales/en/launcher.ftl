@@ -32,13 +32,18 @@ signed-in-next = You can close this tab, and go on in the one that { $short } is
 
 # A form whose session has ended
 session-over = session over
+session-other = somebody else
 new-tab = in a new tab
 form-kept-title = Your session has ended, and your form is kept
 form-kept-text = Nothing was sent to <span class="mono">{ $host }</span> yet. What you filled in is in this page.
+form-kept-by = You filled it in as <b>{ $email }</b>; please sign in as the same person.
 form-kept-first = 1. Sign in again. It opens in a new tab, and this page stays.
 form-kept-then = 2. Come back to this page, and send the form again.
 form-kept-send = Send again
 form-kept-leave = Closing this page throws the form away.
+form-other-title = Somebody else filled this form in
+form-other-text = It was filled in as <b>{ $writer }</b>, and you are signed in as <b>{ $other }</b>. Nothing was sent to <span class="mono">{ $host }</span>, so that nothing arrives in the wrong name.
+form-other-first = 1. Sign out, and sign in as <b>{ $writer }</b>. It opens in a new tab, and this page stays.
 form-lost-title = Your session ended before your form arrived
 form-lost-text = Nothing was sent to <span class="mono">{ $host }</span>. The form has a file, or more than can be kept here.
 form-lost-then = 2. Come back to this page, and go back in your browser: most keep what was typed. Choose files anew, then send the form.

@@ -32,13 +32,18 @@ signed-in-next = このタブを閉じて、{ $short }を開いているタブ�
 
 # A form whose session has ended
 session-over = 期限切れ
+session-other = 別の方
 new-tab = 新しいタブで開きます
 form-kept-title = セッションが終了しましたが、フォームの内容は残っています
 form-kept-text = <span class="mono">{ $host }</span>にはまだ何も送られていません。入力した内容は、このページに残っています。
+form-kept-by = <b>{ $email }</b>として入力された内容です。同じアドレスでサインインしてください。
 form-kept-first = 1. もう一度サインインしてください。新しいタブで開き、このページはそのまま残ります。
 form-kept-then = 2. このページに戻り、フォームをもう一度送ってください。
 form-kept-send = もう一度送る
 form-kept-leave = このページを閉じると、フォームの内容は失われます。
+form-other-title = 別の方が入力したフォームです
+form-other-text = このフォームは<b>{ $writer }</b>として入力されましたが、現在は<b>{ $other }</b>でサインインしています。別の方の名前で届かないように、<span class="mono">{ $host }</span>には何も送っていません。
+form-other-first = 1. サインアウトして、<b>{ $writer }</b>でサインインしてください。新しいタブで開き、このページはそのまま残ります。
 form-lost-title = フォームが届く前にセッションが終了しました
 form-lost-text = <span class="mono">{ $host }</span>には何も送られていません。フォームにファイルがあるか、内容が多いため、ここには残せません。
 form-lost-then = 2. このページに戻り、ブラウザーの「戻る」で前のページに戻ってください。多くの場合、入力した内容は残っています。ファイルを選び直してから、フォームを送ってください。

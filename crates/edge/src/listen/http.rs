@@ -35,8 +35,9 @@ const H2_STREAMS: u32 = 100;
 /// a connection may have on its way in all bounds the memory, whatever a stream may.
 const H2_STREAM_WINDOW: u32 = 256 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// The same as [`HEAD_MAX`]: which version of HTTP a browser speaks must not decide whether its cookies fit.
-const H2_HEADER_LIST: u32 = 32 * 1024;
+/// Twice of [`HEAD_MAX`], by which heads are judged when they have come: what is larger than this the library refuses by
+/// itself, without a page.
+const H2_HEADER_LIST: u32 = 64 * 1024;
 /// What waits for a visitor who reads slowly, for each stream (F22).
 const H2_SEND_BUFFER: usize = 128 * 1024;
 const H2_RESETS: usize = 20;
@@ -67,6 +68,8 @@ impl Connections {
             request.extensions_mut().insert(place.clone());
             if let Some(fault) = paced.refused() {
                 request.extensions_mut().insert(fault);
+                // The head that stands for it says nothing of whoever reads the answer.
+                request.headers_mut().extend(paced.asker());
             }
             let (busy, paced) = (active.begin(), paced.clone());
             let serving = front::serve(state.clone(), door, request);

@@ -12,6 +12,7 @@ use crate::{
     Response,
     mail::software,
     pages::{Onward, StartAgain},
+    renewal::writer,
     session::{
         Session, StartError,
         cookie::{self, SESSION_COOKIE},
@@ -124,6 +125,7 @@ pub(crate) async fn redeem(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
     let mut response = see_other(&ask.visit.url(&ask.visit.host, &hand_over.target));
     let life = session.expires().since(ask.visit.now).as_secs();
     cookie::set(response.headers_mut(), SESSION_COOKIE, &id.reveal(), life);
+    writer::remember(response.headers_mut(), desk.keys, session.host(), &session.identity().email, life);
     Ok(response)
 }
 

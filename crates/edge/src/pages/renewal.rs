@@ -2,7 +2,7 @@
 
 use askama::Template;
 use http::StatusCode;
-use tunnel_proto::Hostname;
+use tunnel_proto::{EmailAddress, Hostname};
 
 use super::{PageContext, reply, short};
 use crate::Response;
@@ -12,19 +12,24 @@ use crate::Response;
 pub struct FormKept {
     /// The application's host.
     pub host: Hostname,
-    /// The address that the form was sent to, scheme and host included.
+    /// The address that the form is sent to, scheme and host included.
     pub target: String,
     /// Its fields, in order.
     pub fields: Vec<(String, String)>,
     /// The path at which one logs in, in a window of its own.
     pub sign_in: String,
+    /// Who filled it in, where that is known.
+    pub writer: Option<EmailAddress>,
+    /// Who is logged in meanwhile, and did not.
+    pub other: Option<EmailAddress>,
 }
 
 impl FormKept {
-    /// The page: 401. Nothing is sent before somebody presses the button.
+    /// The page: 401, or 403 for somebody else. Nothing is sent before somebody presses the button.
     pub fn render(&self, context: &PageContext) -> Response {
+        let status = if self.other.is_some() { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
         let template = KeptPage { c: context, p: self, short: short(&self.host, &context.zone) };
-        reply::with_form_of_application(reply::page(context, StatusCode::UNAUTHORIZED, template.render()))
+        reply::with_form_of_application(reply::page(context, status, template.render()))
     }
 }
 

@@ -16,8 +16,10 @@ pub const OUT_COOKIE: &str = "__Host-access-out";
 pub(crate) const OUT_LIFE: u64 = 10 * 60;
 /// The language that was chosen by a link of a page at this host. No secret: one of a closed list.
 pub const LANGUAGE_COOKIE: &str = "__Host-access-language";
+/// The cookie that says whose the last session at this host was, sealed: for a form that arrives when it has ended.
+pub const WRITER_COOKIE: &str = "__Host-access-writer";
 /// Every cookie of ours. None goes on to an origin, and no origin sets one.
-pub(crate) const OURS: [&str; 4] = [SESSION_COOKIE, LOGIN_COOKIE, OUT_COOKIE, LANGUAGE_COOKIE];
+pub(crate) const OURS: [&str; 5] = [SESSION_COOKIE, LOGIN_COOKIE, OUT_COOKIE, LANGUAGE_COOKIE, WRITER_COOKIE];
 /// How long a language is remembered, in seconds: a year.
 pub(crate) const LANGUAGE_LIFE: u64 = 365 * 24 * 3600;
 /// How long a login may take from its first step, in seconds.

@@ -1,6 +1,6 @@
 //! One head, judged to the letter of RFC 9112 before any library reads it.
 
-use http::Uri;
+use http::{HeaderMap, HeaderValue, Uri, header};
 
 use crate::request::{METHOD_MAX, Malformed};
 
@@ -120,6 +120,31 @@ fn request_line(line: &[u8]) -> Result<bool, Malformed> {
         _ => Err(Malformed::Syntax),
     }
 }
+
+/// Who reads the answer to a head that is refused, as far as it came: whether a person does, and in which language. It is all
+/// that a page needs, and decides nothing else.
+pub(super) fn asker(head: &[u8]) -> HeaderMap {
+    let mut found = HeaderMap::new();
+    let mut lines = head.split(|b| *b == b'\n');
+    let line = lines.next().unwrap_or_default();
+    for line in lines.take(FIELDS_MAX) {
+        let Some((name, value)) = field(line.strip_suffix(b"\r").unwrap_or(line)) else { continue };
+        let said = ASKER.into_iter().find(|said| name.eq_ignore_ascii_case(said.as_bytes()));
+        let value = HeaderValue::from_bytes(value).ok().filter(|value| value.len() <= ASKER_MAX);
+        if let (Some(said), Some(value)) = (said, value) {
+            found.insert(said, value);
+        }
+    }
+    // A target that was too long for anything behind it: to be opened is what most of them are for.
+    if line.len() > HEAD_MAX && line.starts_with(b"GET ") {
+        found.insert(header::ACCEPT, HeaderValue::from_static("text/html"));
+    }
+    found
+}
+
+/// What [`asker`] looks for, and the longest that it takes.
+const ASKER: [&str; 4] = ["accept", "accept-language", "sec-fetch-mode", "x-requested-with"];
+const ASKER_MAX: usize = 1024;
 
 /// Name and value of a field's line, without space around the value; `None` if it is none.
 pub(super) fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderMap;
 use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
@@ -26,6 +27,8 @@ struct Turn {
     /// How the last request was answered; `None` while it is not.
     answered: Option<Answered>,
     refused: Option<Malformed>,
+    /// Who reads that it is.
+    asker: HeaderMap,
     /// Since when a head comes in pieces.
     head_since: Option<Instant>,
     reader: Option<Waker>,
@@ -43,6 +46,11 @@ impl Pace {
     /// Why the request that is now asked is refused, if it is.
     pub(crate) fn refused(&self) -> Option<Malformed> {
         self.turn().refused
+    }
+
+    /// Who reads the answer to what is refused, in the fields by which a request says so.
+    pub(crate) fn asker(&self) -> HeaderMap {
+        self.turn().asker.clone()
     }
 
     /// The request that was asked has its answer.
@@ -89,6 +97,11 @@ impl Pace {
     /// What is asked next is refused.
     pub(super) fn refuse(&self, fault: Malformed) {
         self.turn().refused = Some(fault);
+    }
+
+    /// Who asks what is refused.
+    pub(super) fn is_asked_by(&self, asker: HeaderMap) {
+        self.turn().asker = asker;
     }
 
     /// How the last request was answered, if it was.
