@@ -71,7 +71,7 @@ pub(crate) async fn forward(
         if candidates.is_empty() {
             return failed(Failure::BadAnswer);
         }
-        let asked = upgrade::Asked::new(parts, head, protocol);
+        let asked = upgrade::Asked::new(&parts, head, protocol);
         return match upgrade::forward(state, &visit, permit, &candidates, asked).await {
             Ok(response) => response,
             Err(failure) => failed(failure),

@@ -162,6 +162,14 @@ impl<S> Strict<S> {
         Self { io, inspector, held: BytesMut::new(), good: 0, stood_in: false, lingers: None }
     }
 
+    /// Takes back what was read and not used; it is read again before anything else.
+    pub(crate) fn put_back(&mut self, bytes: &[u8]) {
+        let mut held = BytesMut::from(bytes);
+        held.extend_from_slice(&self.held);
+        self.held = held;
+        self.good = self.good.saturating_add(bytes.len());
+    }
+
     /// What follows from the last look: what is refused is never read.
     fn settle(&mut self) {
         match self.inspector.reading {

@@ -19,6 +19,7 @@ use super::{
     activity::{Counted, HEAD_TIME},
     answers::{Answer, Streams},
     frames::{self, Watch, Watched},
+    switch::{Switch, ToItsEnd},
 };
 use crate::{
     front::{self, Door},
@@ -63,8 +64,13 @@ impl Connections {
         let activity = place.activity();
         let (active, paced) = (activity.clone(), pace.clone());
         let seat = place.clone();
+        let switch = Arc::<Switch>::default();
+        let noted = switch.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(place.clone());
+            if !h2 {
+                noted.note(&mut request);
+            }
             if let Some(fault) = paced.refused() {
                 request.extensions_mut().insert(fault);
             }
@@ -85,7 +91,7 @@ impl Connections {
         // By what TLS agreed on and nothing else: whoever agreed on HTTP/2 and spoke HTTP/1.1 would be read by no `Strict`.
         let mut connection = match h2 {
             true => Either::Right(Box::pin(http2().serve_connection(io, service))),
-            false => Either::Left(Box::pin(http1().serve_connection(io, service).with_upgrades())),
+            false => Either::Left(ToItsEnd::new(http1().serve_connection(io, service), switch)),
         };
         // A request that has begun to come is still taken, for as long as a head may take.
         let stop = async {
@@ -150,7 +156,7 @@ impl Connections {
             };
             match &mut connection {
                 _ if !leave => {}
-                Either::Left(one) => one.as_mut().graceful_shutdown(),
+                Either::Left(one) => one.graceful_shutdown(),
                 Either::Right(two) => two.as_mut().graceful_shutdown(),
             }
         }
