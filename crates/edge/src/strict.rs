@@ -88,11 +88,11 @@ impl Inspector {
                     let end = match search.end(rest) {
                         Ok(None) => return at,
                         Ok(Some(end)) => end,
-                        Err(fault) => return self.refuse(at, Reading::RefusedHead, fault),
+                        Err(fault) => return self.refuse_head(at, rest, fault),
                     };
                     let framing = match head::judge(rest.get(..end).unwrap_or_default()) {
                         Ok(framing) => framing,
-                        Err(fault) => return self.refuse(at, Reading::RefusedHead, fault),
+                        Err(fault) => return self.refuse_head(at, rest.get(..end).unwrap_or_default(), fault),
                     };
                     self.pace.ask();
                     at = at.saturating_add(end);
@@ -131,6 +131,14 @@ impl Inspector {
                 Reading::RefusedHead | Reading::RefusedBody => return at,
             }
         }
+    }
+
+    /// Whoever sent one that is too large is to be helped, in the form and the language that it asked for.
+    fn refuse_head(&mut self, at: usize, head: &[u8], fault: Malformed) -> usize {
+        if fault == Malformed::HeadTooLarge {
+            self.pace.keep(head::kept(head));
+        }
+        self.refuse(at, Reading::RefusedHead, fault)
     }
 
     fn refuse(&mut self, at: usize, reading: Reading, fault: Malformed) -> usize {

@@ -1,6 +1,6 @@
 //! One head, judged to the letter of RFC 9112 before any library reads it.
 
-use http::Uri;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
 use crate::request::{METHOD_MAX, Malformed};
 
@@ -12,6 +12,16 @@ const LENGTH_DIGITS: usize = 18;
 
 const LENGTH: &[u8] = b"content-length";
 const CODING: &[u8] = b"transfer-encoding";
+
+/// What is kept of a head that is too large.
+static KEPT: [HeaderName; 6] = [
+    header::HOST,
+    header::COOKIE,
+    header::ACCEPT,
+    header::ACCEPT_LANGUAGE,
+    HeaderName::from_static("sec-fetch-mode"),
+    HeaderName::from_static("x-requested-with"),
+];
 
 /// How long the body is that follows a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +103,20 @@ pub(super) fn judge(head: &[u8]) -> Result<Framing, Malformed> {
         (true, Some(_)) => Err(Malformed::Framing),
         (false, length) => Ok(Framing::Length(length.unwrap_or(0))),
     }
+}
+
+/// What is kept of a head that is too large, as far as it has come: what the answer depends on.
+pub(super) fn kept(head: &[u8]) -> HeaderMap {
+    let head = head.get(..HEAD_MAX).unwrap_or(head);
+    let lines = head.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut kept = HeaderMap::new();
+    for (name, value) in lines.filter_map(field) {
+        let known = KEPT.iter().find(|known| name.eq_ignore_ascii_case(known.as_str().as_bytes()));
+        if let (Some(name), Ok(value)) = (known, HeaderValue::from_bytes(value)) {
+            kept.append(name, value);
+        }
+    }
+    kept
 }
 
 /// `METHOD target HTTP/1.x` with one space in each place; whether it is HTTP/1.1.

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderMap;
 use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
@@ -26,6 +27,8 @@ struct Turn {
     /// How the last request was answered; `None` while it is not.
     answered: Option<Answered>,
     refused: Option<Malformed>,
+    /// What was kept of the head that is refused.
+    kept: HeaderMap,
     /// Since when a head comes in pieces.
     head_since: Option<Instant>,
     reader: Option<Waker>,
@@ -43,6 +46,11 @@ impl Pace {
     /// Why the request that is now asked is refused, if it is.
     pub(crate) fn refused(&self) -> Option<Malformed> {
         self.turn().refused
+    }
+
+    /// What was kept of the head in whose place the request came that is now asked.
+    pub(crate) fn kept(&self) -> HeaderMap {
+        std::mem::take(&mut self.turn().kept)
     }
 
     /// The request that was asked has its answer.
@@ -89,6 +97,11 @@ impl Pace {
     /// What is asked next is refused.
     pub(super) fn refuse(&self, fault: Malformed) {
         self.turn().refused = Some(fault);
+    }
+
+    /// Of the head that is refused, this is kept.
+    pub(super) fn keep(&self, kept: HeaderMap) {
+        self.turn().kept = kept;
     }
 
     /// How the last request was answered, if it was.
