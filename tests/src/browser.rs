@@ -146,7 +146,7 @@ impl Browser {
         Ok(serde_json::from_value(complaints)?)
     }
 
-    /// What axe-core finds wrong with the page as it is shown now.
+    /// What axe-core finds wrong with the page as it is shown now, and what it leaves open of contrasts, measured.
     ///
     /// # Errors
     /// It could not look.
@@ -169,8 +169,12 @@ impl Browser {
     /// # Errors
     /// It could not be written.
     pub async fn picture(&mut self, file: &std::path::Path) -> Result<()> {
-        let script =
-            "await page.screenshot({ path: args.file, fullPage: true, animations: 'disabled', caret: 'hide' })";
+        // From its top, and once it is drawn in its new size: else parts that were out of sight are missing.
+        let script = "await page.evaluate(() => new Promise((drawn) => {
+                scrollTo(0, 0);
+                requestAnimationFrame(() => requestAnimationFrame(drawn));
+            }));
+            await page.screenshot({ path: args.file, fullPage: true, animations: 'disabled', caret: 'hide' })";
         self.script(script, json!({"file": file})).await.map(drop)
     }
 

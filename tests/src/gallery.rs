@@ -268,7 +268,7 @@ fn own() -> Vec<Page> {
         device: Some(device.into()),
         client,
         hosts: hosts.iter().map(|one| host(one)).collect(),
-        method: name("pin"),
+        by: None,
         source: "198.51.100.7".parse().ok(),
         created: AT,
         seen: later(3600),
@@ -280,7 +280,7 @@ fn own() -> Vec<Page> {
     let passkey = || PasskeyLine { id: "ab".into(), label: "Ann’s laptop".into(), created: AT, used: None };
     let account = |passkeys| Account {
         email: staff(),
-        method: name("pin"),
+        by: None,
         since: AT,
         passkeys,
         may_add: true,

@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::header;
-use tunnel_proto::{PersonId, UnixTime};
+use tunnel_proto::{Name, PersonId, UnixTime};
 
 use crate::{
     Response, launcher,
-    login::{Answer, Ask, Desk, form, see_other},
-    pages::{Account, AccountSession, Form, LoggedOut, PasskeyLine},
+    login::{Answer, Ask, Desk, form, offer, see_other},
+    pages::{Account, AccountSession, Form, LoggedOut, PasskeyLine, words::plain},
     session::{Session, cookie},
-    store::{AuditEvent, AuditRecord, PasskeyRecord, SecretHash, SessionKind},
+    store::{AuditEvent, AuditRecord, LoginMethodKind, PasskeyRecord, SecretHash, SessionKind},
 };
 
 /// Where the page is.
@@ -34,7 +34,7 @@ pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
     let held = desk.store.passkeys(identity.person).await.map_err(|error| desk.fault(ask, &error))?;
     let page = Account {
         email: identity.email.clone(),
-        method: identity.method.clone(),
+        by: by(desk, ask, &identity.method),
         since: identity.authenticated,
         passkeys: held.iter().map(line).collect(),
         may_add: passkeys::method(desk).is_some(),
@@ -52,7 +52,22 @@ pub(crate) fn form(desk: &Desk<'_>, session: &Session) -> Form {
 
 /// Where a person is logged in, this browser first.
 pub(crate) fn sessions(desk: &Desk<'_>, ask: &Ask<'_>, session: &Session) -> Vec<AccountSession> {
-    lines(&of_person(desk, session.identity().person, ask.visit.now), session)
+    let by = |name: &Name| by(desk, ask, name);
+    lines(&of_person(desk, session.identity().person, ask.visit.now), session, &by)
+}
+
+/// What people read of the method that they logged in by; nothing of codes from mails, which pages have words for.
+fn by(desk: &Desk<'_>, ask: &Ask<'_>, name: &Name) -> Option<String> {
+    let all = &desk.snapshot.declared.login_methods;
+    match all.iter().find(|method| method.name == *name) {
+        Some(method) => match method.kind {
+            LoginMethodKind::OneTimePin => None,
+            LoginMethodKind::Passkey(_) => Some(plain(ask.visit.lang, "passkey", &[])),
+            _ => Some(offer::label(method, all)),
+        },
+        // It is not declared any more.
+        None => Some(name.to_string()),
+    }
 }
 
 /// `POST /.access/account`: ends one session (`session`), or all (`all`).
@@ -113,7 +128,7 @@ fn of_person(desk: &Desk<'_>, person: PersonId, now: UnixTime) -> Vec<Arc<Sessio
 
 /// A line for each login, with the hosts that were opened from it, and for each program that was let in; `here` is this
 /// browser's login.
-fn lines(mine: &[Arc<Session>], here: &Session) -> Vec<AccountSession> {
+fn lines(mine: &[Arc<Session>], here: &Session, by: &dyn Fn(&Name) -> Option<String>) -> Vec<AccountSession> {
     let is_login = |id: &SecretHash| mine.iter().any(|one| one.id() == id && one.parent().is_none());
     // A browser's session at an application ends with its login, and is shown with it.
     let has_own_line = |one: &&Arc<Session>| {
@@ -129,7 +144,7 @@ fn lines(mine: &[Arc<Session>], here: &Session) -> Vec<AccountSession> {
             device: record.device.clone(),
             client: record.kind == SessionKind::Client,
             hosts: own.into_iter().chain(browsers).map(|session| session.host().clone()).collect(),
-            method: record.identity.method.clone(),
+            by: by(&record.identity.method),
             source: record.source,
             created: one.created(),
             seen: one.seen(),

@@ -294,7 +294,9 @@ fn context(state: &State, parts: &Parts, lang: Lang) -> PageContext {
     context.look = state.look.clone();
     context.grpc = is_grpc(&parts.headers);
     context.json = context.grpc || wants_json(&parts.headers);
-    context.no_administrator_yet = !state.snapshot.load().has_administrator();
+    let snapshot = state.snapshot.load();
+    context.admin_contact = snapshot.declared.administrators.first().cloned();
+    context.no_administrator_yet = !snapshot.has_administrator();
     context
 }
 

@@ -7,6 +7,8 @@
 use http::{HeaderMap, Method, Uri, Version, header, request::Parts, uri::Scheme};
 use tunnel_proto::{Hostname, hostname::HostnameError};
 
+use crate::strict::HEAD_MAX;
+
 /// The longest method, in bytes.
 pub const METHOD_MAX: usize = 32;
 /// The longest authority, in bytes: a hostname, its dot, a colon and a port.
@@ -86,10 +88,30 @@ pub enum Malformed {
 
 /// Checks a request's head; answers its one authority.
 pub fn check(parts: &Parts, https: bool) -> Result<Authority, Malformed> {
+    check_size(parts)?;
     check_method(&parts.method)?;
     check_target(parts, https)?;
     check_framing(&parts.headers, parts.version)?;
     authority(parts, if https { 443 } else { 80 })
+}
+
+/// That a head of HTTP/2 is no larger than one of HTTP/1.1 may be, which was measured as it came: which version a browser
+/// speaks must not decide whether its cookies fit. Counted as RFC 9113 §6.5.2 has it.
+fn check_size(parts: &Parts) -> Result<(), Malformed> {
+    if parts.version < Version::HTTP_2 {
+        return Ok(());
+    }
+    let uri = &parts.uri;
+    let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if target > HEAD_MAX {
+        return Err(Malformed::TargetTooLong);
+    }
+    let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
+    let scheme = uri.scheme_str().map_or(0, str::len);
+    let pseudo = [(7, parts.method.as_str().len()), (7, scheme), (10, authority), (5, target)].into_iter();
+    let fields = parts.headers.iter().map(|(name, value)| (name.as_str().len(), value.len()));
+    let size = pseudo.chain(fields).fold(0_usize, |size, (name, value)| size.saturating_add(name + value + 32));
+    if size > HEAD_MAX { Err(Malformed::HeadTooLarge) } else { Ok(()) }
 }
 
 fn check_method(method: &Method) -> Result<(), Malformed> {
@@ -189,6 +211,20 @@ mod tests {
             request = request.header("host", *host);
         }
         check(&request.body(()).unwrap().into_parts().0, false)
+    }
+
+    #[test]
+    fn a_head_of_http_2_is_no_larger_than_one_of_http_1() {
+        // H15
+        let sized = |version, target: usize, field: usize| {
+            let uri = format!("http://a.test/{}", "x".repeat(target));
+            let request = http::Request::builder().version(version).uri(uri).header("cookie", "x".repeat(field));
+            check(&request.body(()).unwrap().into_parts().0, false).map(drop)
+        };
+        assert_eq!(sized(Version::HTTP_2, 10, HEAD_MAX - 1024), Ok(()));
+        assert_eq!(sized(Version::HTTP_2, 10, HEAD_MAX), Err(Malformed::HeadTooLarge));
+        assert_eq!(sized(Version::HTTP_2, HEAD_MAX / 2, HEAD_MAX / 2), Err(Malformed::HeadTooLarge));
+        assert_eq!(sized(Version::HTTP_2, HEAD_MAX, 0), Err(Malformed::TargetTooLong));
     }
 
     #[test]

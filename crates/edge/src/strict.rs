@@ -133,11 +133,13 @@ impl Inspector {
         }
     }
 
-    /// Whoever sent one that is too large is to be helped, in the form and the language that it asked for.
+    /// Refuses a head that begins with `head`; what it says of its reader is kept for the answer.
     fn refuse_head(&mut self, at: usize, head: &[u8], fault: Malformed) -> usize {
+        let mut asker = head::asker(head);
         if fault == Malformed::HeadTooLarge {
-            self.pace.keep(head::kept(head));
+            asker.extend(head::cookies(head));
         }
+        self.pace.is_asked_by(asker);
         self.refuse(at, Reading::RefusedHead, fault)
     }
 

@@ -20,9 +20,18 @@ const PHONE: (u32, u32) = (390, 844);
 /// The narrowest window in which nothing is cut off (WCAG 2.2, 1.4.10).
 const NARROW: (u32, u32) = (320, 640);
 const WIDTHS: &str = "return await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth])";
+/// What is pressed and lower than 44 pixels (WCAG 2.2, 2.5.5, which leaves links in sentences alone), or not all in sight.
+const TARGETS: &str = "return await page.evaluate(() => {
+    const pressed = 'a, button, input:not([type=hidden], [type=checkbox], [type=radio])';
+    return [...document.querySelectorAll(pressed)].filter((one) => {
+        const { height, left, right } = one.getBoundingClientRect();
+        return !one.closest('p, .skip') && height > 0 && (height < 43.5 || left < 0 || right > window.innerWidth);
+    }).map((one) => one.outerHTML);
+})";
 
-/// Light and dark, phone and desktop, English and Japanese: axe-core finds nothing, nothing is cut off, and no policy is
-/// violated. With `TUNNEL_SCREENSHOTS` it also keeps the pictures of docs/pages.md.
+/// Light and dark, phone and desktop, English and Japanese: axe-core finds nothing, the contrasts that it leaves open are
+/// enough, nothing is cut off or too small to be pressed, and no policy is violated. With `TUNNEL_SCREENSHOTS` it also keeps
+/// the pictures of docs/pages.md.
 #[test]
 fn every_page_is_a_product() {
     run("appearance", async |lab| {
@@ -52,6 +61,10 @@ fn every_page_is_a_product() {
                 if widths.0 > widths.1 {
                     found.push(format!("{} in {} scrolls sideways: {widths:?}", page.name, lang.tag()));
                 }
+                let targets: Vec<String> = serde_json::from_value(browser.script(TARGETS, json!(null)).await?)?;
+                found.extend(
+                    targets.into_iter().map(|one| format!("{} in {} on a phone: {one}", page.name, lang.tag())),
+                );
                 if let Some(folder) = pictures.as_deref().filter(|_| page.shown) {
                     keep(&mut browser, folder, page.name, lang).await?;
                 }

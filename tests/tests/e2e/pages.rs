@@ -57,6 +57,17 @@ fn strangers_and_unknown_hosts_get_a_clear_page() {
             (style.status(), style.header("content-type").map(|t| t.starts_with("text/css"))),
             (200, Some(true))
         );
+        // Whose cookies are too large reads so, in their language, though no application is known yet; a program reads JSON.
+        for (asker, begins) in [("Accept: text/html\r\nAccept-Language: ja\r\n", "<!doctype html>"), ("", "{")] {
+            let head = format!("GET / HTTP/1.1\r\nHost: {WWW}\r\n{asker}Cookie: a={}", "x".repeat(40_000));
+            let mut raw = stage.door(WWW)?.open().await?;
+            // No more than the edge reads, so that its system has no reason to cut what it answers.
+            raw.send(&head.as_bytes()[..32 * 1024 + 1]).await?;
+            let reply = tunnel_tests::Reply { url: format!("https://{WWW}/"), answer: raw.answer(true).await? };
+            assert_eq!(reply.status(), 431);
+            assert!(reply.text().starts_with(begins), "{asker:?}: {}", reply.text());
+            assert_eq!(reply.text().contains("<html lang=\"ja\""), !asker.is_empty());
+        }
         stage.assert_silence("nobody logged in");
         Ok(())
     });

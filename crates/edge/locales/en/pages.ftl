@@ -34,6 +34,7 @@ time = Time
 reference = Reference
 what-you-can-do = What you can do
 if-it-lasts = If it lasts
+if-it-should = If it should be there
 tell-contact = Please tell <a href="{ $mailto }">{ $contact }</a> the reference.
 tell-administrator = Please tell your administrator the reference.
 try-again = Try again
@@ -141,7 +142,7 @@ busy-error = 503, tunnel at its limit
 busy-station = at its limit
 tcp-name = Not a web page
 tcp-title = This is not a web page
-tcp-text = { $host } is opened with the access client, in a terminal on your computer:
+tcp-text = <span class="mono">{ $host }</span> is opened with the access client, in a terminal on your computer:
 
 # Sign out
 logout-name = Sign out
@@ -172,7 +173,7 @@ asked-at = { $minutes ->
     [one] <time datetime="{ $machine }">{ $time }, 1 minute ago</time>
    *[other] <time datetime="{ $machine }">{ $time }, { $minutes } minutes ago</time>
 }
-lapses-at = ; lapses at { $time }
+lapses-at = ; <span class="whole">lapses at { $time }</span>
 approve-warning = Approve only if you started this yourself, or are speaking with the person who did. A link that arrived by mail or chat is not a reason.
 approve-choose = 3. Choose what it may publish
 served-by = Served by { $tunnel }
@@ -203,7 +204,7 @@ client-program = access client
 client-as-you = as you
 client-title = Let the access client reach { $short } as you?
 client-text = A program asks to open <span class="mono">{ $host }</span> in the name of <b>{ $email }</b>. Its terminal must show this code:
-client-text-elsewhere = A program on another device asks to open <span class="mono">{ $host }</span> in the name of <b>{ $email }</b>. Its terminal shows a code such as KXBT-3MRQ.
+client-text-elsewhere = A program on another device asks to open <span class="mono">{ $host }</span> in the name of <b>{ $email }</b>. Its terminal shows a code such as <span class="mono whole">KXBT-3MRQ</span>.
 client-code-label = Code from the terminal
 client-code-hint = Eight letters and digits. Only the terminal of the program shows them.
 client-code-wrong = This is not the code in the terminal. After three tries the program has to ask anew.

@@ -19,7 +19,7 @@ passkey-again = Your last sign-in was some time ago. Please sign in again before
 # The own account
 account-name = Your account
 account-title = Your account
-account-text = <b>{ $email }</b>, signed in by { $method } since <time datetime="{ $machine }">{ $time }</time>.
+account-text = <b>{ $email }</b>, signed in since <time datetime="{ $machine }">{ $time }</time> ({ $method }).
 account-back = Back to your account
 action = Action
 delete = Delete
@@ -50,6 +50,7 @@ sessions = Sessions
 sessions-end-all = End all sessions
 session-device = Device
 session-by = Signed in by
+session-code = E-mail code
 session-begun = Since
 session-used = Last used
 session-ends = ends { $time }

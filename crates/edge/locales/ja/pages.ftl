@@ -34,6 +34,7 @@ time = 日時
 reference = 参照番号
 what-you-can-do = 次にできること
 if-it-lasts = しばらく続く場合
+if-it-should = ページがあるはずの場合
 tell-contact = 参照番号を<a href="{ $mailto }">{ $contact }</a>にお知らせください。
 tell-administrator = 参照番号を管理者にお知らせください。
 try-again = もう一度試す
@@ -55,7 +56,7 @@ pin-text = <b>{ $email }</b>に<span class="mono">{ $host }</span>の利用が�
 code-label = メールに記載の確認コード
 code-hint = 10分以内に、このブラウザーで1回だけ使えます。
 code-not-digits = 確認コードは8桁の数字です。メールに記載のとおりに入力してください。
-code-wrong = コードが一致しません。あと{ $left }回入力できます。新しいコードを送ることもできます。
+code-wrong = コードが一致しません。<span class="whole">あと{ $left }回</span>入力できます。新しいコードを送ることもできます。
 code-void = このコードはもう使えません。新しいコードを送ってください。
 code-expired = このコードの有効時間が過ぎました。新しいコードを送ってください。
 open = { $short }を開く
@@ -67,8 +68,8 @@ other-address = 別のアドレスや方法を使う
 # Start again
 again-name = サインインのやり直し
 again-title = このサインインは続けられません
-again-text = 別のブラウザーや画面で始めたか、始めてから時間がたっています。何も開かれていませんので、最初からやり直してください。
-again-open-text = 別のブラウザーや画面で始めたか、始めてから時間がたっています。何も開かれていません。開きたかったページをもう一度開いて、最初からやり直してください。
+again-text = 別のブラウザーやウィンドウで始めたか、始めてから時間がたっています。何も開かれていませんので、最初からやり直してください。
+again-open-text = 別のブラウザーやウィンドウで始めたか、始めてから時間がたっています。何も開かれていません。開きたかったページをもう一度開いて、最初からやり直してください。
 start-again = 最初からやり直す
 
 # Turned away
@@ -80,7 +81,7 @@ denied-early-title = ここからは{ $short }を開けません
 denied-early-text = 現在、<span class="mono">{ $host }</span>には、このネットワークからの利用を許可するポリシーがありません。サインインしても開けないため、ここで止めています。お使いのパソコンに問題はありません。
 denied-next = 別のアドレスをお持ちの場合は、そのアドレスでサインインしてください。業務で{ $short }が必要な場合は、参照番号を管理者にお伝えください。管理者は理由を確認し、設定を変更できます。
 denied-early-next = 業務で{ $short }が必要な場合は、いつものネットワークからお試しいただくか、参照番号を管理者にお伝えください。管理者は理由を確認し、設定を変更できます。
-signed-in-as = サインイン中
+signed-in-as = サインイン中のアドレス
 use-another = 別のアドレスを使う
 write-to = { $contact }に連絡する
 
@@ -102,7 +103,7 @@ method-title = このページでは使えない方法です
 method-text = このページにないメソッドのリクエストが届きました。何も変更されていません。
 method-error = 405（メソッドなし）
 form-title = このフォームは受け付けられません
-form-text = フォームを開いてから時間がたっているか、別の画面または別のサイトから送られたものです。何も変更されていませんので、もう一度開いてください。
+form-text = フォームを開いてから時間がたっているか、別のウィンドウまたは別のサイトから送られたものです。何も変更されていませんので、もう一度開いてください。
 form-error = 403（フォームの確認）
 form-next = フォームを開き直す
 loop-title = このアドレスは自分自身に戻ります
@@ -138,7 +139,7 @@ busy-error = 503（トンネルの上限）
 busy-station = 上限に到達
 tcp-name = ウェブページではありません
 tcp-title = これはウェブページではありません
-tcp-text = { $host }は、お使いのパソコンの端末で、アクセスクライアントを使って開きます。
+tcp-text = <span class="mono">{ $host }</span>は、お使いのパソコンの端末で、アクセスクライアントを使って開きます。
 
 # Sign out
 logout-name = サインアウト
@@ -168,7 +169,7 @@ asked-at = { $minutes ->
     [0] <time datetime="{ $machine }">{ $time }、たった今</time>
    *[other] <time datetime="{ $machine }">{ $time }、{ $minutes }分前</time>
 }
-lapses-at = 、{ $time }に失効します
+lapses-at = 。{ $time }に失効します
 approve-warning = ご自身で始めた場合か、始めた方といま話している場合にだけ承認してください。メールやチャットでリンクが届いただけのときは、承認しないでください。
 approve-choose = 3. 公開を許可するホスト名を選んでください
 served-by = { $tunnel }が使用中
@@ -195,11 +196,11 @@ client-name = プログラムから{ $short }を開く
 client-result-name = プログラムから非公開ページを開く
 client-way = 許可する経路
 client-computer = パソコン
-client-program = アクセスクライアント
+client-program = アクセス<wbr>クライアント
 client-as-you = あなたとして
-client-title = アクセスクライアントが、あなたとして{ $short }に接続することを許可しますか
+client-title = アクセスクライアントに、あなたとしての{ $short }への接続を許可しますか
 client-text = プログラムが<b>{ $email }</b>として<span class="mono">{ $host }</span>を開こうとしています。そのプログラムの画面に、次と同じコードが表示されている必要があります。
-client-text-elsewhere = 別の機器のプログラムが<b>{ $email }</b>として<span class="mono">{ $host }</span>を開こうとしています。そのプログラムの画面に、KXBT-3MRQのようなコードが表示されています。
+client-text-elsewhere = 別の機器のプログラムが<b>{ $email }</b>として<span class="mono">{ $host }</span>を開こうとしています。そのプログラムの画面に、<span class="mono whole">KXBT-3MRQ</span>のようなコードが表示されています。
 client-code-label = プログラムの画面のコード
 client-code-hint = 8文字の英数字です。プログラムの画面にだけ表示されます。
 client-code-wrong = プログラムの画面のコードと一致しません。3回間違えると、プログラムから申請し直す必要があります。
@@ -217,7 +218,7 @@ client-not-you = 心当たりがない場合は、「拒否する」を選んで
 client-allowed-title = プログラムを許可しました
 client-allowed-text = <span class="mono">{ $computer }</span>のアクセスクライアントは、サインアウトするまで、あなたとして<span class="mono">{ $host }</span>を開くことができます。
 client-refused-title = プログラムを拒否しました
-client-guessed-title = コードを何度も間違えました
+client-guessed-title = コードを入力できる回数を超えました
 client-guessed-text = 何も開かれていません。アクセスクライアントをもう一度起動し、その画面に表示されるコードを入力してください。
 client-lapsed-title = 許可を待つ申請はありません
 client-lapsed-text = この申請はすでに回答済みか、失効しています。新しく申請するには、アクセスクライアントをもう一度起動してください。

@@ -19,7 +19,7 @@ passkey-again = 前回のサインインから時間がたっています。パ�
 # 自分のアカウント
 account-name = アカウント
 account-title = アカウント
-account-text = <b>{ $email }</b>（サインイン方法{ $method }、<time datetime="{ $machine }">{ $time }</time>から）
+account-text = <b>{ $email }</b>（<time datetime="{ $machine }">{ $time }</time>からサインイン中、{ $method }）
 account-back = アカウントに戻る
 action = 操作
 delete = 削除する
@@ -50,6 +50,7 @@ sessions = セッション
 sessions-end-all = すべて終了する
 session-device = 機器
 session-by = サインイン方法
+session-code = メールの確認コード
 session-begun = 開始
 session-used = 最終使用
 session-ends = { $time }まで
@@ -62,7 +63,7 @@ session-browser = ブラウザー
 
 # 招待
 invitation-name = 招待
-invitation-title = { $zone }へようこそ
+invitation-title = { $zone }へ<wbr>ようこそ
 invitation-text = <b>{ $email }</b>として招待されています。この機器でパスキーを作成すると、今後はそれでサインインできます。
 invitation-text-name = { $name }さん、<b>{ $email }</b>として招待されています。この機器でパスキーを作成すると、今後はそれでサインインできます。
 invitation-until = この招待は<time datetime="{ $machine }">{ $time }</time>まで、1回だけ使えます。

@@ -23,7 +23,6 @@ use super::{
 };
 use crate::{
     front::{self, Door},
-    request::Malformed,
     strict::{FIELDS_MAX, HEAD_MAX, Pace, Strict},
 };
 
@@ -37,13 +36,9 @@ const H2_STREAMS: u32 = 100;
 /// a connection may have on its way in all bounds the memory, whatever a stream may.
 const H2_STREAM_WINDOW: u32 = 256 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// The same as [`HEAD_MAX`]: which version of HTTP a browser speaks must not decide whether its cookies fit.
-const H2_HEADER_LIST: usize = 32 * 1024;
-/// What is read of it, to be refused by us: the library's own refusal is an empty answer, by which no browser loses the cookies
-/// that are too many. What is larger than this gets that one.
-const H2_HEADER_LIST_READ: u32 = 128 * 1024;
-/// What a field counts for beside its name and value (RFC 9113 §6.5.2).
-const H2_FIELD: usize = 32;
+/// Four times [`HEAD_MAX`], by which heads are judged when they have come: what is larger than this the library refuses by
+/// itself, without a page, and without a way for browsers to lose the cookies that are too many.
+const H2_HEADER_LIST: u32 = 128 * 1024;
 /// What waits for a visitor who reads slowly, for each stream (F22).
 const H2_SEND_BUFFER: usize = 128 * 1024;
 const H2_RESETS: usize = 20;
@@ -77,9 +72,10 @@ impl Connections {
             if !h2 {
                 noted.note(&mut request);
             }
-            if let Some(fault) = if h2 { too_large(&request) } else { paced.refused() } {
+            if let Some(fault) = paced.refused() {
                 request.extensions_mut().insert(fault);
-                request.headers_mut().extend(paced.kept());
+                // The head that stands for it says nothing of whoever reads the answer.
+                request.headers_mut().extend(paced.asker());
             }
             let (busy, paced) = (active.begin(), paced.clone());
             let serving = front::serve(state.clone(), door, request);
@@ -170,21 +166,6 @@ impl Connections {
     }
 }
 
-/// Why a request by HTTP/2 is refused, if more came with it than is taken.
-fn too_large<B>(request: &Request<B>) -> Option<Malformed> {
-    let uri = request.uri();
-    let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
-    let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
-    // With `:method`, `:scheme`, `:authority` and `:path`.
-    let pseudo = [request.method().as_str().len(), 7, 7, 5, authority, 10, target, 5, 4 * H2_FIELD];
-    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + H2_FIELD);
-    let size: usize = pseudo.into_iter().chain(fields).sum();
-    if size < H2_HEADER_LIST {
-        return None;
-    }
-    Some(if target < H2_HEADER_LIST { Malformed::HeadTooLarge } else { Malformed::TargetTooLong })
-}
-
 fn http1() -> http1::Builder {
     let mut builder = http1::Builder::new();
     // The library's own limit runs on idle connections, too; a head that has begun is timed by [`Pace`].
@@ -200,7 +181,7 @@ fn http2() -> http2::Builder<Streams> {
         .max_concurrent_streams(H2_STREAMS)
         .initial_stream_window_size(H2_STREAM_WINDOW)
         .initial_connection_window_size(H2_CONNECTION_WINDOW)
-        .max_header_list_size(H2_HEADER_LIST_READ)
+        .max_header_list_size(H2_HEADER_LIST)
         .max_send_buf_size(H2_SEND_BUFFER)
         .max_pending_accept_reset_streams(H2_RESETS)
         .max_local_error_reset_streams(H2_LOCAL_RESETS);

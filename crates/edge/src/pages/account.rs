@@ -4,9 +4,12 @@ use std::net::IpAddr;
 
 use askama::Template;
 use http::StatusCode;
-use tunnel_proto::{EmailAddress, Hostname, Name, UnixTime};
+use tunnel_proto::{EmailAddress, Hostname, UnixTime};
 
-use super::{Form, Moment, PageContext, reply, words::plain};
+use super::{
+    Form, Moment, PageContext, reply,
+    words::{Phrase, plain},
+};
 use crate::Response;
 
 /// A person's own page.
@@ -14,8 +17,8 @@ use crate::Response;
 pub struct Account {
     /// Who is logged in.
     pub email: EmailAddress,
-    /// By which method.
-    pub method: Name,
+    /// By what, as people read it; by a code from a mail when nothing is said.
+    pub by: Option<String>,
     /// Since when.
     pub since: UnixTime,
     /// Their passkeys.
@@ -54,8 +57,8 @@ pub struct AccountSession {
     pub client: bool,
     /// What is open there.
     pub hosts: Vec<Hostname>,
-    /// By which method the person logged in.
-    pub method: Name,
+    /// By what the person logged in, as people read it; by a code from a mail when nothing is said.
+    pub by: Option<String>,
     /// Where it was begun from.
     pub source: Option<IpAddr>,
     /// When it began.
@@ -123,6 +126,14 @@ struct AccountPage<'a> {
     since: Moment,
     passkeys: Vec<(&'a PasskeyLine, Moment, Option<Moment>)>,
     sessions: Vec<SessionLine<'a>>,
+}
+
+impl AccountPage<'_> {
+    /// Who it is, since when, and by what.
+    fn who(&self, by: impl std::fmt::Display) -> Phrase {
+        let phrase = self.c.say("account-text").with("email", &self.p.email).with("method", by);
+        phrase.with("time", self.since.minute()).with("machine", self.since.machine())
+    }
 }
 
 /// Add a passkey, after a login from a moment ago.

@@ -20,6 +20,8 @@ struct ProblemPage<'a> {
     /// The address of the primary button, with its words.
     next: Option<(&'a str, &'static str)>,
     facts: Option<Facts<'a>>,
+    /// The words above the facts.
+    lasts: &'static str,
 }
 
 /// What to quote to an administrator.
@@ -59,7 +61,9 @@ impl Simple<'_> {
             at: Moment::new(at, context.lang),
         });
         let (title, text) = (say(title).to_string(), say(text).to_string());
-        let template = ProblemPage { c: context, title, text, next: self.next, facts };
+        // What is not there does not come by waiting.
+        let lasts = if self.status == StatusCode::NOT_FOUND { "if-it-should" } else { "if-it-lasts" };
+        let template = ProblemPage { c: context, title, text, next: self.next, facts, lasts };
         reply::page(context, self.status, template.render())
     }
 }

@@ -42,12 +42,22 @@ impl Moment {
         self.full(false)
     }
 
+    /// The same where many stand in a table: Japanese readers take their own zone for granted.
+    pub fn brief(&self) -> String {
+        without_zone(self.minute())
+    }
+
+    /// The time of day after one that says its zone.
+    pub fn brief_time(&self) -> String {
+        without_zone(self.time())
+    }
+
     /// The time of day to the minute, with the zone.
     pub fn time(&self) -> String {
         let (hour, minute) = (self.at.hour(), self.at.minute());
         match self.lang {
             Lang::En => format!("{hour:02}:{minute:02} UTC"),
-            Lang::Ja => format!("{hour:02}:{minute:02}（日本時間）"),
+            Lang::Ja => format!("{hour:02}:{minute:02}{JAPAN}"),
         }
     }
 
@@ -61,10 +71,20 @@ impl Moment {
                 format!("{} {month} {}, {clock} UTC", at.day(), at.year())
             }
             Lang::Ja => {
-                format!("{}年{}月{}日 {clock}（日本時間）", at.year(), u8::from(at.month()), at.day())
+                format!("{}年{}月{}日 {clock}{JAPAN}", at.year(), u8::from(at.month()), at.day())
             }
         }
     }
+}
+
+/// What Japanese says of the zone.
+const JAPAN: &str = "（日本時間）";
+
+fn without_zone(mut text: String) -> String {
+    if let Some(length) = text.strip_suffix(JAPAN).map(str::len) {
+        text.truncate(length);
+    }
+    text
 }
 
 struct HourMinute {

@@ -6,6 +6,7 @@ use super::*;
 use crate::Response;
 
 mod answers;
+mod contrast;
 mod grpc;
 mod look;
 mod providers;
@@ -61,7 +62,7 @@ fn every_page(hostile: &str) -> Vec<Case> {
         device: Some(format!("ann-laptop{text}")),
         client,
         hosts: vec![www.clone()],
-        method: "pin".parse().unwrap(),
+        by: client.then(|| format!("Corp{text}")),
         source: Some("198.51.100.7".parse().unwrap()),
         created: AT,
         seen: AT,
@@ -70,7 +71,7 @@ fn every_page(hostile: &str) -> Vec<Case> {
     };
     let account = |passkeys, may_add| Account {
         email: email("staff@tnkeng.work"),
-        method: "pin".parse().unwrap(),
+        by: may_add.then(|| format!("Corp{text}")),
         since: AT,
         passkeys,
         may_add,
@@ -214,6 +215,7 @@ fn every_page(hostile: &str) -> Vec<Case> {
                 "ann-laptop",
                 "198.51.100.7",
                 "www.tnkeng.work",
+                "Corp",
                 "tag ok"
             ]
         ),
@@ -583,5 +585,7 @@ fn moments_carry_their_zone_in_both_languages() {
     assert_eq!(ja.exact(), "2025年11月23日 14:02:51（日本時間）");
     assert_eq!(ja.machine(), "2025-11-23T14:02:51+09:00");
     assert_eq!(ja.time(), "14:02（日本時間）");
+    assert_eq!((en.brief(), en.brief_time()), ("23 Nov 2025, 05:02 UTC".into(), "05:02 UTC".into()));
+    assert_eq!((ja.brief(), ja.brief_time()), ("2025年11月23日 14:02".into(), "14:02".into()));
     assert_eq!(Moment::new(UnixTime(u64::MAX), Lang::En).exact(), "1 Jan 1970, 00:00:00 UTC");
 }

@@ -1,6 +1,6 @@
 //! One head, judged to the letter of RFC 9112 before any library reads it.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderValue, Uri, header};
 
 use crate::request::{METHOD_MAX, Malformed};
 
@@ -12,16 +12,6 @@ const LENGTH_DIGITS: usize = 18;
 
 const LENGTH: &[u8] = b"content-length";
 const CODING: &[u8] = b"transfer-encoding";
-
-/// What is kept of a head that is too large.
-static KEPT: [HeaderName; 6] = [
-    header::HOST,
-    header::COOKIE,
-    header::ACCEPT,
-    header::ACCEPT_LANGUAGE,
-    HeaderName::from_static("sec-fetch-mode"),
-    HeaderName::from_static("x-requested-with"),
-];
 
 /// How long the body is that follows a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,20 +95,6 @@ pub(super) fn judge(head: &[u8]) -> Result<Framing, Malformed> {
     }
 }
 
-/// What is kept of a head that is too large, as far as it has come: what the answer depends on.
-pub(super) fn kept(head: &[u8]) -> HeaderMap {
-    let head = head.get(..HEAD_MAX).unwrap_or(head);
-    let lines = head.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let mut kept = HeaderMap::new();
-    for (name, value) in lines.filter_map(field) {
-        let known = KEPT.iter().find(|known| name.eq_ignore_ascii_case(known.as_str().as_bytes()));
-        if let (Some(name), Ok(value)) = (known, HeaderValue::from_bytes(value)) {
-            kept.append(name, value);
-        }
-    }
-    kept
-}
-
 /// `METHOD target HTTP/1.x` with one space in each place; whether it is HTTP/1.1.
 fn request_line(line: &[u8]) -> Result<bool, Malformed> {
     let mut words = line.split(|b| *b == b' ');
@@ -144,6 +120,46 @@ fn request_line(line: &[u8]) -> Result<bool, Malformed> {
         _ => Err(Malformed::Syntax),
     }
 }
+
+/// Who reads the answer to a head that is refused, as far as it came: whether a person does, and in which language. It is all
+/// that a page needs, and decides nothing else.
+pub(super) fn asker(head: &[u8]) -> HeaderMap {
+    let mut found = HeaderMap::new();
+    let mut lines = head.split(|b| *b == b'\n');
+    let line = lines.next().unwrap_or_default();
+    for line in lines.take(FIELDS_MAX) {
+        let Some((name, value)) = field(line.strip_suffix(b"\r").unwrap_or(line)) else { continue };
+        let said = ASKER.into_iter().find(|said| name.eq_ignore_ascii_case(said.as_bytes()));
+        let value = HeaderValue::from_bytes(value).ok().filter(|value| value.len() <= ASKER_MAX);
+        if let (Some(said), Some(value)) = (said, value) {
+            found.insert(said, value);
+        }
+    }
+    // A target that was too long for anything behind it: to be opened is what most of them are for.
+    if line.len() > HEAD_MAX && line.starts_with(b"GET ") {
+        found.insert(header::ACCEPT, HeaderValue::from_static("text/html"));
+    }
+    found
+}
+
+/// The cookies of a head that is too large, as far as it came, and the host that they are for.
+pub(super) fn cookies(head: &[u8]) -> HeaderMap {
+    let mut found = HeaderMap::new();
+    let lines = head.get(..HEAD_MAX).unwrap_or(head).split(|b| *b == b'\n');
+    for (name, value) in lines.filter_map(|line| field(line.strip_suffix(b"\r").unwrap_or(line))) {
+        let known = [header::HOST, header::COOKIE]
+            .into_iter()
+            .find(|known| name.eq_ignore_ascii_case(known.as_str().as_bytes()));
+        if let (Some(name), Ok(value)) = (known, HeaderValue::from_bytes(value)) {
+            found.append(name, value);
+        }
+    }
+    found
+}
+
+/// What [`asker`] looks for, and the longest that it takes.
+const ASKER: [&str; 4] = ["accept", "accept-language", "sec-fetch-mode", "x-requested-with"];
+const ASKER_MAX: usize = 1024;
 
 /// Name and value of a field's line, without space around the value; `None` if it is none.
 pub(super) fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {

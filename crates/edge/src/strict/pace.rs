@@ -27,8 +27,8 @@ struct Turn {
     /// How the last request was answered; `None` while it is not.
     answered: Option<Answered>,
     refused: Option<Malformed>,
-    /// What was kept of the head that is refused.
-    kept: HeaderMap,
+    /// Who reads that it is.
+    asker: HeaderMap,
     /// Since when a head comes in pieces.
     head_since: Option<Instant>,
     reader: Option<Waker>,
@@ -48,9 +48,9 @@ impl Pace {
         self.turn().refused
     }
 
-    /// What was kept of the head in whose place the request came that is now asked.
-    pub(crate) fn kept(&self) -> HeaderMap {
-        std::mem::take(&mut self.turn().kept)
+    /// Who reads the answer to what is refused, in the fields by which a request says so.
+    pub(crate) fn asker(&self) -> HeaderMap {
+        self.turn().asker.clone()
     }
 
     /// The request that was asked has its answer.
@@ -99,9 +99,9 @@ impl Pace {
         self.turn().refused = Some(fault);
     }
 
-    /// Of the head that is refused, this is kept.
-    pub(super) fn keep(&self, kept: HeaderMap) {
-        self.turn().kept = kept;
+    /// Who asks what is refused.
+    pub(super) fn is_asked_by(&self, asker: HeaderMap) {
+        self.turn().asker = asker;
     }
 
     /// How the last request was answered, if it was.

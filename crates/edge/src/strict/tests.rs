@@ -310,6 +310,37 @@ async fn in_the_place_of_a_refused_head_comes_one_that_nobody_admits() {
 }
 
 #[tokio::test]
+async fn who_reads_the_answer_to_a_refused_head_is_known_as_far_as_it_came() {
+    let browser = "Accept: text/html,*/*\r\nSec-Fetch-Mode: navigate\r\nACCEPT-language: ja,en;q=0.5\r\n";
+    let said = |accept: Option<&'static str>, language: Option<&'static str>| (accept, language);
+    for (head, expected) in [
+        (
+            format!("GET / HTTP/1.1\r\n{browser}Cookie: {}", "x".repeat(HEAD_MAX)),
+            said(Some("text/html,*/*"), Some("ja,en;q=0.5")),
+        ),
+        (format!("GET /#x HTTP/1.1\r\n{browser}\r\n"), said(Some("text/html,*/*"), Some("ja,en;q=0.5"))),
+        (format!("GET /#x HTTP/1.1\r\nAccept: {}\r\n\r\n", "x".repeat(2000)), said(None, None)),
+        ("GET /#x HTTP/1.1\r\nX: y\r\nAccept : text/html\r\n accept: text/html\r\n\r\n".to_owned(), said(None, None)),
+        (format!("GET /{}", "x".repeat(HEAD_MAX)), said(Some("text/html"), None)),
+        (format!("POST /{}", "x".repeat(HEAD_MAX)), said(None, None)),
+    ] {
+        let (mut visitor, mut strict, pace) = connection();
+        let sending = tokio::spawn(async move {
+            let _ = visitor.write_all(head.as_bytes()).await;
+            visitor
+        });
+        let mut stand_in = vec![0; STAND_IN.len()];
+        strict.read_exact(&mut stand_in).await.unwrap();
+        assert_eq!(stand_in, STAND_IN, "nothing of it is read by anybody else");
+        assert!(pace.refused().is_some());
+        let asker = pace.asker();
+        let found = |name: &str| asker.get(name).map(|value| value.to_str().unwrap());
+        assert_eq!((found("accept"), found("accept-language")), expected);
+        sending.abort();
+    }
+}
+
+#[tokio::test]
 async fn a_broken_body_ends_before_the_byte_that_breaks_it() {
     // H4
     let (mut visitor, mut strict, pace) = connection();
