@@ -193,6 +193,16 @@ impl Raw {
         }
     }
 
+    /// Reads until the connection's end, which has to be said: by TLS with a `close_notify`.
+    ///
+    /// # Errors
+    /// The end did not come in time, or the connection was cut.
+    pub async fn to_its_end(&mut self) -> Result<Vec<u8>> {
+        let mut all = std::mem::take(&mut self.kept);
+        timeout(PATIENCE, self.stream.read_to_end(&mut all)).await.context("the end did not come")??;
+        Ok(all)
+    }
+
     /// Reads one final answer; 1xx other than 101 are passed over. What follows it stays for the next call.
     ///
     /// # Errors

@@ -220,7 +220,11 @@ impl Edge {
         let doors = [&*listeners, &*plain, &*links_only].concat();
         let everything = Takes::Everything { visitors, links: link_tls.clone(), access, challenges };
         let (mut accepting, mut tasks) = (Vec::new(), Vec::new());
-        state.registry.await_arrivals();
+        // Without a certificate nobody can come.
+        let certified: HashSet<_> = state.store.certified_tunnels(state.now()).await?.into_iter().collect();
+        let tunnels = state.snapshot.load_full();
+        let absent = tunnels.declared.tunnels.iter().map(|tunnel| tunnel.id).filter(|id| !certified.contains(id));
+        state.registry.await_arrivals(absent.collect());
         let all = listeners
             .into_iter()
             .map(|one| (one, everything.clone()))

@@ -71,7 +71,7 @@ pub(crate) async fn forward(
         if candidates.is_empty() {
             return failed(Failure::BadAnswer);
         }
-        let asked = upgrade::Asked::new(parts, head, protocol);
+        let asked = upgrade::Asked::new(&parts, head, protocol);
         return match upgrade::forward(state, &visit, permit, &candidates, asked).await {
             Ok(response) => response,
             Err(failure) => failed(failure),
@@ -94,7 +94,7 @@ pub(crate) async fn forward(
     let held_up = place.map(|place| place.held_up()).unwrap_or_default();
     let body = RequestBody::new(body, progress.clone(), sent_after, held_up, paced);
     let request = head.into_request(body);
-    let sending = Sending { visit: &visit, permit: &permit, candidates: &candidates, personal, bodiless, grpc };
+    let sending = Sending { visit: &visit, permit: &permit, candidates: &candidates, personal, place, bodiless, grpc };
     let sent = tokio::select! {
         sent = sending.send(state, request, &progress) => sent,
         // Dropping what was sent resets its stream: the service gets no more of it, and nobody its answer.
@@ -111,8 +111,10 @@ pub(crate) async fn forward(
         // An answer that may end in two places is none: neither the visitor nor whoever has the stream next would know.
         Ok((response, _)) if !head::is_framed_once(response.headers()) => failed(Failure::BadAnswer),
         Ok((response, mut lease)) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
-            if personal || ties_the_stream(response.headers(), &header::WWW_AUTHENTICATE) {
-                lease.own(permit.holder().owner());
+            let challenged = ties_the_stream(response.headers(), &header::WWW_AUTHENTICATE);
+            if personal || challenged {
+                let unanswered = challenged && response.status() == StatusCode::UNAUTHORIZED;
+                lease.own(permit.holder().owner(), place.filter(|_| unanswered));
             }
             answer(state, permit, response, lease, progress, taken)
         }

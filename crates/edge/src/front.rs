@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use tunnel_proto::{Hostname, access::LINK_PATH, message::ServiceKind};
 
 use crate::{
-    Lang, Reference, Response, State, Visit, forward,
+    Lang, Reference, Response, State, Visit, cookie_glut, forward,
     gate::{self, Asked, Permit, Presented, Turnaway},
     listen::{Glitch, Place},
     login::Ask,
@@ -264,8 +264,15 @@ fn malformed(state: &State, door: Door, parts: &Parts, fault: Malformed) -> Resp
     let context = context(state, parts, lang(state, parts));
     let mut response = match fault {
         Malformed::Address => NotFound { missing: Missing::Page, reference, at }.render(&context),
-        Malformed::HeadTooLarge | Malformed::TargetTooLong => {
-            TooLong { of_target: fault == Malformed::TargetTooLong, reference, at }.render(&context)
+        Malformed::TargetTooLong => TooLong { of_target: true, reference, at }.render(&context),
+        Malformed::HeadTooLarge => {
+            let mut response = TooLong { of_target: false, reference, at }.render(&context);
+            let named = parts.headers.get(header::HOST).map(HeaderValue::as_bytes);
+            let named = named.or_else(|| parts.uri.authority().map(|authority| authority.as_str().as_bytes()));
+            if let Some(authority) = named.and_then(Authority::parse) {
+                cookie_glut::forget(response.headers_mut(), &parts.headers, &authority.host, door.https);
+            }
+            response
         }
         _ => BadRequest { reference, at }.render(&context),
     };

@@ -12,6 +12,7 @@ mod clients;
 pub mod clock;
 pub mod config;
 mod connectors;
+mod cookie_glut;
 pub mod countries;
 pub mod declare;
 pub mod edge;

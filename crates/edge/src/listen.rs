@@ -10,6 +10,7 @@ mod notice;
 mod place;
 mod shelf;
 mod sources;
+mod switch;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -37,6 +38,7 @@ use self::{
 pub(crate) use self::{
     place::{HeldUp, OneHeldUp, Place},
     sources::{Glitch, Origin},
+    switch::{Switch, Switched},
 };
 use crate::{
     State,

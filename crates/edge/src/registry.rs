@@ -1,7 +1,7 @@
 //! Which links are up, and what they announced.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
@@ -39,8 +39,8 @@ pub struct Registry {
     tunnels: Mutex<HashMap<TunnelId, Vec<Arc<Uplink>>>>,
     /// Told of every table that is announced.
     announced: watch::Sender<()>,
-    /// Until when connectors are waited for.
-    awaited: OnceLock<Instant>,
+    /// Until when connectors are waited for, and of which tunnels none can come.
+    awaited: OnceLock<(Instant, HashSet<TunnelId>)>,
 }
 
 /// A link to a connector, as the edge uses it.
@@ -177,10 +177,10 @@ impl Registry {
         found
     }
 
-    /// From now on for a while, connectors are waited for.
-    pub(crate) fn await_arrivals(&self) {
+    /// From now on for a while, connectors are waited for, but not those of tunnels that are `absent`.
+    pub(crate) fn await_arrivals(&self, absent: HashSet<TunnelId>) {
         // Once; the edge starts once.
-        let _ = self.awaited.set(Instant::now() + ARRIVAL_TIME);
+        let _ = self.awaited.set((Instant::now() + ARRIVAL_TIME, absent));
     }
 
     /// A link has announced something.
@@ -188,12 +188,16 @@ impl Registry {
         self.announced.send_replace(());
     }
 
-    /// Waits for a link of `tunnel` that serves `host` and `path`, if the edge has just started; else not at all.
+    /// Waits for a link of `tunnel` that serves `host` and `path`, if the edge has just started and one can be on its way;
+    /// else not at all.
     pub(crate) async fn arrival(&self, tunnel: TunnelId, host: &Hostname, path: &str) {
-        let Some(until) = self.awaited.get().copied().filter(|until| Instant::now() < *until) else { return };
+        let Some((until, absent)) = self.awaited.get() else { return };
+        if Instant::now() >= *until || absent.contains(&tunnel) {
+            return;
+        }
         let mut announced = self.announced.subscribe();
         while self.candidates(tunnel, host, path).is_empty() {
-            if !matches!(timeout_at(until, announced.changed()).await, Ok(Ok(()))) {
+            if !matches!(timeout_at(*until, announced.changed()).await, Ok(Ok(()))) {
                 return;
             }
         }
@@ -268,5 +272,26 @@ impl Drop for Registered {
                 tunnels.remove(&self.uplink.tunnel);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // F3
+    #[tokio::test(start_paused = true)]
+    async fn a_connector_is_waited_for_only_after_a_start_and_only_if_one_can_come() {
+        let (registry, host) = (Registry::default(), Hostname::parse("www.example.test").unwrap());
+        let waited = async |tunnel: u8| {
+            let begun = Instant::now();
+            registry.arrival(TunnelId::from_bytes([tunnel; 16]), &host, "/").await;
+            begun.elapsed()
+        };
+        assert_eq!(waited(1).await, Duration::ZERO, "no edge has started");
+        registry.await_arrivals(HashSet::from([TunnelId::from_bytes([2; 16])]));
+        assert_eq!(waited(2).await, Duration::ZERO, "none can be on its way");
+        assert!(waited(1).await >= ARRIVAL_TIME);
+        assert_eq!(waited(1).await, Duration::ZERO, "nor after that time");
     }
 }

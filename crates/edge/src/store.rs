@@ -179,6 +179,8 @@ pub trait Store: Send + Sync + 'static {
     async fn put_certificate(&self, certificate: &CertificateRecord) -> Result<(), StoreError>;
     /// Revokes every certificate of a tunnel or an operator.
     async fn revoke_certificates(&self, holder: &CertificateHolder, now: UnixTime) -> Result<(), StoreError>;
+    /// The tunnels that have a certificate which is neither revoked nor expired at `now`.
+    async fn certified_tunnels(&self, now: UnixTime) -> Result<Vec<TunnelId>, StoreError>;
     /// Serial numbers (hexadecimal) of revoked certificates that have not expired at `now`.
     async fn revoked_serials(&self, now: UnixTime) -> Result<Vec<String>, StoreError>;
 

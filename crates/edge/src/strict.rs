@@ -92,7 +92,7 @@ impl Inspector {
                     };
                     let framing = match head::judge(rest.get(..end).unwrap_or_default()) {
                         Ok(framing) => framing,
-                        Err(fault) => return self.refuse_head(at, rest, fault),
+                        Err(fault) => return self.refuse_head(at, rest.get(..end).unwrap_or_default(), fault),
                     };
                     self.pace.ask();
                     at = at.saturating_add(end);
@@ -135,7 +135,11 @@ impl Inspector {
 
     /// Refuses a head that begins with `head`; what it says of its reader is kept for the answer.
     fn refuse_head(&mut self, at: usize, head: &[u8], fault: Malformed) -> usize {
-        self.pace.is_asked_by(head::asker(head));
+        let mut asker = head::asker(head);
+        if fault == Malformed::HeadTooLarge {
+            asker.extend(head::cookies(head));
+        }
+        self.pace.is_asked_by(asker);
         self.refuse(at, Reading::RefusedHead, fault)
     }
 
@@ -166,6 +170,14 @@ impl<S> Strict<S> {
         let reading = if pace.is_some() { Reading::Head(Search::default()) } else { Reading::Raw };
         let inspector = Inspector { reading, pace: pace.unwrap_or_default() };
         Self { io, inspector, held: BytesMut::new(), good: 0, stood_in: false, lingers: None }
+    }
+
+    /// Takes back what was read and not used; it is read again before anything else.
+    pub(crate) fn put_back(&mut self, bytes: &[u8]) {
+        let mut held = BytesMut::from(bytes);
+        held.extend_from_slice(&self.held);
+        self.held = held;
+        self.good = self.good.saturating_add(bytes.len());
     }
 
     /// What follows from the last look: what is refused is never read.

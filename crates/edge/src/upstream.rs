@@ -2,14 +2,15 @@
 //!
 //! A stream carries the requests of many visitors, one after the other, and no identity of its own. It is used again only
 //! when its request was sent whole and its answer read whole and hyper agrees; one that saw NTLM or Negotiate, by which
-//! services authenticate the connection, serves the session that it saw and no other (S1c). Where the service speaks HTTP/2,
+//! services authenticate the connection, serves the session that it saw and no other (S1c); while the service waits for the answer
+//! to a challenge, only the visitor's connection that got it. Where the service speaks HTTP/2,
 //! a stream carries many requests at a time (`upstream/shared.rs`).
 
 mod shared;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -29,7 +30,7 @@ use tunnel_proto::{
     message::{Open, ServiceKind, StreamRefusal, StreamRefused},
 };
 
-use crate::{Visit, pages::Failure, registry::Candidate, store::SecretHash};
+use crate::{Visit, listen::Place, pages::Failure, registry::Candidate, store::SecretHash};
 
 use self::shared::{Seat, Shared};
 use super::forward::RequestBody;
@@ -64,8 +65,40 @@ type Sender = SendRequest<RequestBody>;
 /// Streams that can be used again: idle ones that speak HTTP/1.1, and all that speak HTTP/2.
 #[derive(Default)]
 pub struct Pool {
-    idle: Mutex<HashMap<Key, Vec<(Sender, Instant)>>>,
+    idle: Mutex<HashMap<Key, Vec<Idle<Sender, Place>>>>,
     shared: Mutex<HashMap<Key, Vec<Arc<Shared>>>>,
+}
+
+/// A stream that nobody uses.
+struct Idle<S, P> {
+    stream: S,
+    since: Instant,
+    /// The visitor's connection that a service has challenged by it: it knows the answer by nothing but the stream.
+    awaits: Option<Weak<P>>,
+}
+
+impl<S, P> Idle<S, P> {
+    fn awaited(&self) -> Option<Arc<P>> {
+        self.awaits.as_ref().and_then(Weak::upgrade)
+    }
+
+    /// Whether it waits for the answer of this very connection.
+    fn awaits(&self, visitor: Option<&Arc<P>>) -> bool {
+        self.awaited().is_some_and(|awaited| visitor.is_some_and(|visitor| Arc::ptr_eq(visitor, &awaited)))
+    }
+
+    /// Whether a request of this connection disturbs nobody on it.
+    fn is_for(&self, visitor: Option<&Arc<P>>) -> bool {
+        self.awaited().is_none() || self.awaits(visitor)
+    }
+}
+
+/// Takes the stream that was used last of those that fit, if it has not been idle for too long.
+fn pick<S, P>(kept: &mut Vec<Idle<S, P>>, idle_max: Duration, fits: impl Fn(&Idle<S, P>) -> bool) -> Option<S> {
+    let (at, newest) = kept.iter().enumerate().rev().find(|(_, idle)| fits(idle))?;
+    // Those before it have been idle for longer.
+    let is_fresh = newest.since.elapsed() < idle_max;
+    is_fresh.then(|| kept.remove(at).stream)
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -86,6 +119,8 @@ pub(crate) struct Lease {
     tls: bool,
     /// Nobody has it after this request.
     is_last: bool,
+    /// Whose next request it has to carry first.
+    awaits: Option<Weak<Place>>,
 }
 
 /// Whose a fresh stream is.
@@ -116,7 +151,7 @@ impl Lease {
     fn new(pool: &Arc<Pool>, candidate: &Candidate, key: Key, speaks: Speaks) -> Self {
         let (link, http) = (candidate.uplink.link.clone(), &candidate.rule.http);
         let (host_header, tls) = (http.host_header.clone(), http.tls);
-        Self { pool: pool.clone(), key, speaks, link, host_header, tls, is_last: false }
+        Self { pool: pool.clone(), key, speaks, link, host_header, tls, is_last: false, awaits: None }
     }
 
     /// Sends a request. Dropping what this gives resets it.
@@ -146,10 +181,13 @@ impl Lease {
     }
 
     /// Ties the stream to a session for good; one that others are using, or that is tied to nobody in particular, takes no more
-    /// requests instead.
-    pub(crate) fn own(&mut self, session: Option<SecretHash>) {
+    /// requests instead. Where the service has `challenged` a connection of the visitor's, that one's answer comes first.
+    pub(crate) fn own(&mut self, session: Option<SecretHash>, challenged: Option<&Arc<Place>>) {
         match (&self.speaks, session) {
-            (Speaks::Http1(_), Some(_)) => self.key.owner = session,
+            (Speaks::Http1(_), Some(_)) => {
+                self.key.owner = session;
+                self.awaits = challenged.map(Arc::downgrade);
+            }
             (Speaks::Http1(_), None) => self.is_last = true,
             (Speaks::Http2(seat), _) if session.is_none() || self.key.owner.is_none() => seat.retire(),
             (Speaks::Http2(_), _) => {}
@@ -158,7 +196,7 @@ impl Lease {
 
     /// Gives the stream back once it is ready for another request; closes it when it is not soon.
     pub(crate) fn release(self) {
-        let Self { pool, key, speaks, link, is_last, .. } = self;
+        let Self { pool, key, speaks, link, is_last, awaits, .. } = self;
         let Speaks::Http1(mut sender) = speaks else { return };
         if is_last {
             return;
@@ -166,34 +204,44 @@ impl Lease {
         tokio::spawn(async move {
             let ready = tokio::time::timeout(READY_PATIENCE, sender.ready()).await;
             if matches!(ready, Ok(Ok(()))) && !link.is_draining() {
-                pool.put(key, sender);
+                pool.put(key, sender, awaits);
             }
         });
     }
 }
 
 impl Pool {
-    /// A stream that can be used again: the session's own if there is one on any link, else a common one. What is `personal`
-    /// goes on no connection that others use at the same time; what can be `repeated` may meet a stream's end.
+    /// A stream that can be used again: one that waits for this very connection of the `visitor`, else the session's own if there
+    /// is one on any link, else a common one. What is `personal` goes on no connection that others use at the same time; what can
+    /// be `repeated` may meet a stream's end.
     pub(crate) fn take(
         self: &Arc<Self>,
         candidates: &[Candidate],
         session: Option<SecretHash>,
         personal: bool,
         repeated: bool,
+        visitor: Option<&Arc<Place>>,
     ) -> Option<Lease> {
-        let own = |candidate| {
-            let key = Key { owner: Some(session?), ..Key::of(candidate) };
-            self.take_by(candidate, key, repeated)
-        };
+        let own = |candidate: &Candidate| Some(Key { owner: Some(session?), ..Key::of(candidate) });
+        let awaiting =
+            |candidate: &Candidate| self.take_by(candidate, own(candidate)?, repeated, |idle| idle.awaits(visitor));
+        let owned =
+            |candidate: &Candidate| self.take_by(candidate, own(candidate)?, repeated, |idle| idle.is_for(visitor));
         let common = |candidate: &Candidate| {
             let alone = candidate.rule.kind != ServiceKind::H2c || !personal;
-            if alone { self.take_by(candidate, Key::of(candidate), repeated) } else { None }
+            if alone { self.take_by(candidate, Key::of(candidate), repeated, |_| true) } else { None }
         };
-        candidates.iter().find_map(own).or_else(|| candidates.iter().find_map(common))
+        let awaiting = candidates.iter().find_map(awaiting);
+        awaiting.or_else(|| candidates.iter().find_map(owned)).or_else(|| candidates.iter().find_map(common))
     }
 
-    fn take_by(self: &Arc<Self>, candidate: &Candidate, key: Key, repeated: bool) -> Option<Lease> {
+    fn take_by(
+        self: &Arc<Self>,
+        candidate: &Candidate,
+        key: Key,
+        repeated: bool,
+        fits: impl Fn(&Idle<Sender, Place>) -> bool,
+    ) -> Option<Lease> {
         if candidate.rule.kind == ServiceKind::H2c {
             let seat = self.shared().get(&key)?.iter().find_map(Shared::seat)?;
             return Some(Lease::new(self, candidate, key, Speaks::Http2(seat)));
@@ -201,27 +249,21 @@ impl Pool {
         let idle_max = if repeated { IDLE_MAX } else { IDLE_MAX_ONCE };
         let mut idle = self.idle();
         let kept = idle.get_mut(&key)?;
-        while let Some((sender, since)) = kept.pop() {
-            if sender.is_ready() && since.elapsed() < IDLE_MAX {
-                if since.elapsed() >= idle_max {
-                    // Those below have been idle for longer.
-                    kept.push((sender, since));
-                    return None;
-                }
-                return Some(Lease::new(self, candidate, key, Speaks::Http1(sender)));
-            }
+        kept.retain(|idle| idle.stream.is_ready() && idle.since.elapsed() < IDLE_MAX);
+        let taken = pick(kept, idle_max, fits);
+        if kept.is_empty() {
+            idle.remove(&key);
         }
-        idle.remove(&key);
-        None
+        Some(Lease::new(self, candidate, key, Speaks::Http1(taken?)))
     }
 
-    fn put(&self, key: Key, sender: Sender) {
+    fn put(&self, key: Key, stream: Sender, awaits: Option<Weak<Place>>) {
         let mut idle = self.idle();
         let has_room = has_room(&idle, key.link);
         let kept = idle.entry(key).or_default();
-        kept.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < IDLE_MAX);
+        kept.retain(|idle| !idle.stream.is_closed() && idle.since.elapsed() < IDLE_MAX);
         if has_room && kept.len() < IDLE_PER_RULE {
-            kept.push((sender, Instant::now()));
+            kept.push(Idle { stream, since: Instant::now(), awaits });
         }
     }
 
@@ -245,7 +287,7 @@ impl Pool {
     /// Closes streams that have been idle for long. Called now and then.
     pub(crate) fn sweep(&self) {
         self.idle().retain(|_, kept| {
-            kept.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < IDLE_MAX);
+            kept.retain(|idle| !idle.stream.is_closed() && idle.since.elapsed() < IDLE_MAX);
             !kept.is_empty()
         });
         self.shared().retain(|_, kept| {
@@ -258,7 +300,7 @@ impl Pool {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn idle(&self) -> MutexGuard<'_, HashMap<Key, Vec<(Sender, Instant)>>> {
+    fn idle(&self) -> MutexGuard<'_, HashMap<Key, Vec<Idle<Sender, Place>>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -388,6 +430,27 @@ fn refusal(error: &std::io::Error) -> Option<&StreamRefused> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_for_an_answer_is_for_the_connection_that_was_challenged_while_that_lasts() {
+        // S1c
+        let (one, other) = (Arc::new(()), Arc::new(()));
+        let idle = |stream, awaits: Option<&Arc<()>>| Idle {
+            stream,
+            since: Instant::now(),
+            awaits: awaits.map(Arc::downgrade),
+        };
+        let mut kept = vec![idle("free", None), idle("one's", Some(&one)), idle("the other's", Some(&other))];
+        let long = Duration::from_secs(600);
+        assert_eq!(pick(&mut kept, long, |idle| idle.awaits(None)), None);
+        assert_eq!(pick(&mut kept, long, |idle| idle.awaits(Some(&one))), Some("one's"));
+        assert_eq!(pick(&mut kept, long, |idle| idle.awaits(Some(&one))), None);
+        assert_eq!(pick(&mut kept, Duration::ZERO, |idle| idle.is_for(Some(&one))), None, "idle for too long");
+        assert_eq!(pick(&mut kept, long, |idle| idle.is_for(Some(&one))), Some("free"));
+        assert_eq!(pick(&mut kept, long, |idle| idle.is_for(Some(&one))), None);
+        drop(other);
+        assert_eq!(pick(&mut kept, long, |idle| idle.is_for(Some(&one))), Some("the other's"), "nobody will answer");
+    }
 
     #[test]
     fn what_is_kept_leaves_a_link_room_for_requests() {

@@ -6,10 +6,10 @@ use std::{io, sync::Arc, time::Duration};
 use axum::body::Body;
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt, TryStreamExt, future::ready};
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header, request::Parts};
-use hyper_util::rt::TokioIo;
+use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::oneshot,
     time::{MissedTickBehavior, interval},
 };
 use tokio_tungstenite::{
@@ -27,7 +27,7 @@ use crate::{
     Response, State, Visit,
     clients::{self, turned_away},
     forward,
-    listen::Place,
+    listen::{Place, Switch, Switched},
     tcp::Opened,
 };
 
@@ -51,10 +51,13 @@ fn config() -> WebSocketConfig {
 }
 
 /// Answers a well-formed handshake, and hands over what the connection becomes. `None` when it is no connection of ours.
-fn upgrade(parts: Parts, protocol: Option<&'static str>) -> (Response, hyper::upgrade::OnUpgrade, Option<Arc<Place>>) {
+fn upgrade(
+    parts: &Parts,
+    protocol: Option<&'static str>,
+) -> (Response, oneshot::Receiver<Switched>, Option<Arc<Place>>) {
     let key = parts.headers.get(header::SEC_WEBSOCKET_KEY).map(|key| forward::accept_of(key.as_bytes()));
     let place = parts.extensions.get::<Arc<Place>>().cloned();
-    let visitor = hyper::upgrade::on(Request::from_parts(parts, ()));
+    let visitor = Switch::taken(parts.extensions.get());
     let mut answer = Response::new(Body::empty());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = answer.headers_mut();
@@ -79,11 +82,11 @@ pub(crate) fn wants_link(headers: &HeaderMap) -> bool {
 
 /// A link of an access client, inside a WebSocket.
 pub(crate) fn link(state: &Arc<State>, visit: &Visit, parts: Parts) -> Response {
-    let (answer, visitor, place) = upgrade(parts, Some(LINK_PROTOCOL));
+    let (answer, visitor, place) = upgrade(&parts, Some(LINK_PROTOCOL));
     let (state, source) = (state.clone(), visit.source);
     tokio::spawn(async move {
         let Ok(io) = visitor.await else { return };
-        let socket = WebSocketStream::from_raw_socket(TokioIo::new(io), Role::Server, Some(config())).await;
+        let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config())).await;
         let (cut, stopping) = match &place {
             Some(place) => (Some(place.clone()), place.stopping()),
             None => (None, Default::default()),
@@ -141,14 +144,14 @@ fn broken(error: WsError) -> io::Error {
 
 /// A stream to a TCP service, inside a WebSocket of a client that opens one for each connection.
 pub(crate) fn carry(state: &Arc<State>, parts: Parts, opened: Opened) -> Response {
-    let (answer, visitor, place) = upgrade(parts, None);
+    let (answer, visitor, place) = upgrade(&parts, None);
     if let Some(place) = &place {
         place.keep();
     }
     let state = state.clone();
     tokio::spawn(async move {
         let Ok(io) = visitor.await else { return };
-        let socket = WebSocketStream::from_raw_socket(TokioIo::new(io), Role::Server, Some(config())).await;
+        let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config())).await;
         let Opened { stream, permit, .. } = opened;
         tokio::select! {
             () = relay(socket, stream, turned_away(&state, &permit)) => {}

@@ -138,6 +138,13 @@ impl Connection {
     }
 }
 
+/// Whether a service has ended a connection of TLS without saying so. What came before was carried; whether it was all that there
+/// is, nobody knows.
+pub(crate) fn ended_unsaid(error: &io::Error) -> bool {
+    let relayed = error.get_ref().and_then(|inner| inner.downcast_ref::<RelayError>());
+    matches!(relayed, Some(RelayError::Service(error)) if error.kind() == io::ErrorKind::UnexpectedEof)
+}
+
 /// When the visitor's side was cut, the service must not take it for an orderly end. A Unix socket has no reset; closing it is
 /// all that can be said.
 fn break_also(ended: &Result<(), RelayError>, socket: &Socket) {
@@ -149,6 +156,16 @@ fn break_also(ended: &Result<(), RelayError>, socket: &Socket) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_services_own_end_without_a_word_is_one() {
+        // F5
+        let ended = |error: RelayError| ended_unsaid(&io::Error::other(error));
+        assert!(ended(RelayError::Service(io::ErrorKind::UnexpectedEof.into())));
+        assert!(!ended(RelayError::Service(io::ErrorKind::ConnectionReset.into())));
+        assert!(!ended(RelayError::Edge(io::ErrorKind::UnexpectedEof.into())));
+        assert!(!ended_unsaid(&io::ErrorKind::UnexpectedEof.into()), "a handler's own");
+    }
 
     #[test]
     fn each_failure_to_connect_has_its_code() {

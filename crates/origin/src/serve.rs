@@ -2,7 +2,10 @@
 
 use std::{
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,7 +20,7 @@ use tunnel_proto::{
 use crate::{
     bastion::{self, Refused, Resolver, Verdict},
     options::{OptionsError, ServiceOptions},
-    reach::{Unreached, Way},
+    reach::{Unreached, Way, ended_unsaid},
     service::{self, Service},
     status::Meters,
     tls::{Tls, client_config},
@@ -39,6 +42,8 @@ struct Ingress {
     http: HttpOptions,
     way: Way,
     trouble: Trouble,
+    /// It was said that the service ends TLS without saying so.
+    unsaid: AtomicBool,
 }
 
 impl Rules {
@@ -74,6 +79,7 @@ impl Rules {
                 hostname,
                 service,
                 trouble: Trouble::default(),
+                unsaid: AtomicBool::new(false),
             });
         }
         Ok(Self { revision: Revision(1), rules, resolver: Resolver::default() })
@@ -180,7 +186,12 @@ pub(crate) async fn serve(pending: Pending, rules: Arc<Rules>, meters: Arc<Meter
     drop(counted);
     match ended {
         Ok(()) => debug!(%hostname, trace = format_args!("{trace:032x}"), "stream ended"),
-        Err(error) => debug!(%hostname, trace = format_args!("{trace:032x}"), %error, "stream was cut"),
+        Err(error) => {
+            debug!(%hostname, trace = format_args!("{trace:032x}"), %error, "stream was cut");
+            if rule.kind == ServiceKind::Http && ended_unsaid(&error) {
+                rule.tell_unsaid(&service);
+            }
+        }
     }
 }
 
@@ -193,6 +204,18 @@ impl Ingress {
             warn!(%hostname, %service, %error, help = error.help(), "the service cannot be reached");
         } else {
             debug!(%hostname, %service, %error, "the service cannot be reached");
+        }
+    }
+
+    /// Writes into the log, once, that an answer of the service may look cut. Where HTTP says how long an answer is, it does not.
+    fn tell_unsaid(&self, service: &Service) {
+        if !self.unsaid.swap(true, Ordering::Relaxed) {
+            warn!(
+                hostname = %self.hostname,
+                %service,
+                help = "if its answers arrive whole, nothing is wrong; if not, have it send Content-Length or chunks, or end TLS in order",
+                "the service ends TLS connections without saying so (no close_notify): its answers without a length are broken off"
+            );
         }
     }
 }

@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::{net::TcpStream, time::timeout};
+use anyhow::Result;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
 use tokio_rustls::TlsConnector;
 use tunnel_proto::{
     GrantId, InstanceId,
@@ -11,13 +16,13 @@ use tunnel_proto::{
     message::{CREDENTIAL_MAX, Credential, GrantRefusal, Hello, Message, OpenGrant, Present, Role},
 };
 use tunnel_tests::{
-    Canary, Connector, PATIENCE, Stage,
+    Canary, Connector, Edge, EdgeConfig, PATIENCE, Raw, Smtp, Stage,
     canary::{After, page},
     edge::{ACCESS, LOGIN_HOST},
-    raw::{find, trusting},
+    raw::{Answer, find, trusting},
     run,
     stage::{APP, STAFF, WWW},
-    visitor::SESSION_COOKIE,
+    visitor::{SESSION_COOKIE, login},
 };
 
 fn get(host: &str, fields: &str) -> String {
@@ -244,6 +249,69 @@ fn a_connection_that_is_authenticated_is_one_persons() {
             assert_eq!(of(target) == of("/bob"), is_shared, "round {round}: Ann's {target} and Bob");
             assert!(is_shared || of(target) == of("/again"), "round {round}: Ann keeps her own");
         }
+        Ok(())
+    });
+}
+
+/// A connection of a service that authenticates it as NTLM does: who begins is challenged with the connection's number, who
+/// answers with another one than that is refused, and whoever else comes in between spoils it.
+async fn challenge(mut tcp: TcpStream, number: usize) -> Result<()> {
+    let (mut challenged, mut known) = (false, false);
+    loop {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(tcp.read_u8().await?);
+        }
+        let head = String::from_utf8(head)?.to_lowercase();
+        let said = head.lines().find_map(|line| line.strip_prefix("authorization: ntlm "));
+        known |= challenged && said == Some(number.to_string().as_str());
+        challenged = said == Some("begin");
+        let (status, field) = match challenged {
+            true => ("401 Unauthorized", format!("WWW-Authenticate: NTLM {number}\r\n")),
+            false if known || head.starts_with("get / ") => ("200 OK", String::new()),
+            false => ("401 Unauthorized", "WWW-Authenticate: NTLM\r\n".to_owned()),
+        };
+        let answer = format!("HTTP/1.1 {status}\r\n{field}Content-Length: 0\r\n\r\n");
+        tcp.write_all(answer.as_bytes()).await?;
+    }
+}
+
+/// S1c: two connections of one visitor authenticate at the same time, and a third one asks for something else meanwhile. Each
+/// answer goes where its challenge came from.
+#[test]
+fn who_authenticates_by_two_connections_at_once_does_so_by_two_of_the_service() {
+    run("ntlm-twice", async |lab| {
+        let service = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", service.local_addr()?);
+        tokio::spawn(async move {
+            for number in 1.. {
+                let Ok((tcp, _)) = service.accept().await else { return };
+                tokio::spawn(challenge(tcp, number));
+            }
+        });
+        let smtp = Smtp::start(&lab).await?;
+        let edge = Edge::with_access(&lab, EdgeConfig::with_mail(&smtp), ACCESS).await?;
+        let _connector = Connector::publish(&lab, WWW, &url).await?;
+        let visitor = login(&edge.ca().await?, &smtp, WWW, STAFF).await?;
+        let (session, door) = (visitor.session(WWW)?, visitor.door("https", WWW)?);
+        let ask = async |raw: &mut Raw, authorization: &str| -> Result<Answer> {
+            let request = format!("GET /x HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\n{authorization}\r\n");
+            raw.send(request.as_bytes()).await?;
+            raw.answer(true).await
+        };
+        let (mut one, mut other, mut third) = (door.open().await?, door.open().await?, door.open().await?);
+        let challenged = async |raw: &mut Raw| -> Result<String> {
+            let answer = ask(raw, "Authorization: NTLM begin\r\n").await?;
+            let number = answer.header("www-authenticate").and_then(|value| value.strip_prefix("NTLM "));
+            Ok(format!("Authorization: NTLM {}\r\n", number.unwrap_or("nothing")))
+        };
+        let (to_one, to_other) = (challenged(&mut one).await?, challenged(&mut other).await?);
+        assert_ne!(to_one, to_other, "the second one did not begin on the connection of the first");
+        assert_eq!(ask(&mut third, "").await?.status, 401, "not authenticated, and nobody's challenge is lost by it");
+        assert_eq!(ask(&mut one, &to_one).await?.status, 200, "{to_one}");
+        assert_eq!(ask(&mut other, &to_other).await?.status, 200, "{to_other}");
+        // What is authenticated is the session's, and goes on.
+        assert_eq!(ask(&mut one, "").await?.status, 200);
         Ok(())
     });
 }

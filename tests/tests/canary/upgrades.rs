@@ -151,6 +151,38 @@ fn an_h2c_upgrade_is_never_passed_on() {
     });
 }
 
+/// H8: what is answered without the switch that was asked for is answered whole, and its end is said, also where the connection
+/// ends with it.
+#[test]
+fn an_answer_in_the_place_of_a_switch_is_whole_and_its_end_is_said() {
+    const LARGE: usize = 4 * 1024 * 1024;
+    run("no-switch", async |lab| {
+        let manners = |head: &Head| {
+            if !matches!(head.target(), "/ws" | "/large") {
+                return (page(SONG), After::KeepAlive);
+            }
+            let head = format!("HTTP/1.1 403 Forbidden\r\nContent-Length: {LARGE}\r\n\r\n");
+            ([head.into_bytes(), vec![b'x'; LARGE]].concat(), After::KeepAlive)
+        };
+        let stage = Stage::with(&lab, ACCESS, Canary::answering(Arc::new(manners)).await?).await?;
+        let session = stage.somebody(WWW, STAFF).await?.session(WWW)?;
+        let websocket = upgrade(&format!("Cookie: {session}\r\nOrigin: https://{WWW}\r\nConnection: close\r\n"));
+        let h2c = format!(
+            "GET /large HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\nConnection: Upgrade, HTTP2-Settings, close\r\n\
+             Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n"
+        );
+        for request in [websocket, h2c] {
+            let mut raw = stage.door(WWW)?.open().await?;
+            raw.send(request.as_bytes()).await?;
+            let all = raw.to_its_end().await?;
+            assert!(all.starts_with(b"HTTP/1.1 403"), "{request}");
+            let head = tunnel_tests::raw::find(&all, b"\r\n\r\n").expect("a head");
+            assert_eq!(all.len() - head - 4, LARGE, "{request}");
+        }
+        Ok(())
+    });
+}
+
 /// H4, H5: what TLS agreed on is what is spoken. HTTP/1.1 where HTTP/2 was agreed on would be read by another reader than the
 /// one that is strict about it, and HTTP/2 where HTTP/1.1 was is no request.
 #[test]

@@ -1,6 +1,6 @@
 //! Applications are carried as they are: whatever HTTP allows a service and a visitor to do arrives at the other one.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, StreamBody};
@@ -191,6 +191,64 @@ fn heads_pass_up_to_the_limit_and_are_refused_beyond() {
             assert!(matches!(answer.status, 414 | 431), "{}", answer.status);
         }
         stage.assert_silence("too long");
+        Ok(())
+    });
+}
+
+/// S9, H15: whose browser has more cookies than fit, which any application of the zone can see to, gets the way out of it with
+/// the refusal, in either version of HTTP, and stays logged in.
+#[test]
+fn cookies_that_are_too_many_are_forgotten_until_they_fit() {
+    run("cookie-glut", async |lab| {
+        let stage = Stage::set(&lab).await?;
+        let visitor = stage.somebody(WWW, STAFF).await?;
+        let session = visitor.session(WWW)?;
+        let by_http1 = async |cookies: &str| {
+            let request = format!("GET / HTTP/1.1\r\nHost: {WWW}\r\nAccept: text/html\r\nCookie: {cookies}\r\n\r\n");
+            let answer = stage.door(WWW)?.ask(request.as_bytes()).await?;
+            let named = |wanted: &str| {
+                let fields = answer.headers.iter().filter(|(name, _)| name == wanted);
+                fields.map(|(_, value)| value.clone()).collect::<Vec<_>>()
+            };
+            anyhow::Ok((answer.status, named("content-type").concat(), named("set-cookie")))
+        };
+        let by_http2 = async |cookies: &str| {
+            let io = TokioIo::new(tls(&visitor, "h2").await?);
+            let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await?;
+            tokio::spawn(connection);
+            let request =
+                Request::get(format!("https://{WWW}/")).header("accept", "text/html").header("cookie", cookies);
+            let answer = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
+            let named = |wanted: &str| {
+                let fields = answer.headers().get_all(wanted).iter();
+                fields.map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+            };
+            anyhow::Ok((answer.status().as_u16(), named("content-type").concat(), named("set-cookie")))
+        };
+        for http2 in [false, true] {
+            let mut jar: BTreeMap<_, _> = (0..15).map(|n| (format!("bomb{n}"), "x".repeat(4_000))).collect();
+            let mut refused = 0;
+            loop {
+                let bombs: String = jar.iter().map(|(name, value)| format!("; {name}={value}")).collect();
+                let cookies = format!("{session}{bombs}");
+                let (status, kind, lines) = if http2 { by_http2(&cookies).await? } else { by_http1(&cookies).await? };
+                if status == 200 {
+                    break;
+                }
+                refused += 1;
+                assert!(status == 431 && kind.starts_with("text/html"), "{status} {kind}");
+                let had = jar.len();
+                for line in lines {
+                    assert!(!line.contains("__Host-"), "{line}");
+                    let (name, rest) = line.split_once('=').unwrap();
+                    if rest == "0; Path=/; Max-Age=0; Secure; Domain=example.test" {
+                        jar.remove(name);
+                    }
+                }
+                assert!(jar.len() < had && refused < 5, "{had} cookies after {refused} refusals");
+            }
+            assert!(refused > 0 && !jar.is_empty(), "{refused} refusals, {} cookies left", jar.len());
+        }
         Ok(())
     });
 }

@@ -1,8 +1,19 @@
 //! Services that are more than a web server in clear: TLS of their own, at a port or a socket; fixed answers.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Result;
+use rustls::{
+    ServerConfig,
+    crypto::aws_lc_rs::default_provider,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    task::JoinHandle,
+};
+use tokio_rustls::TlsAcceptor;
 use tunnel_tests::{
     Connector, Edge, EdgeConfig, Lab, Process, Smtp,
     edge::{ACCESS, listens},
@@ -56,6 +67,70 @@ async fn publish(lab: &Lab, hostname: &str, url: &str, more: &[&str]) -> Result<
     let mut command = Connector::command(lab)?;
     command.args(["--hostname", hostname, "--url", url]).args(more);
     Connector::start(&format!("connector {hostname}"), command).await
+}
+
+/// A web server with the certificate of `name` at [`SECURE`] that ends every answer with its connection, and says so by TLS only
+/// when it is asked for `/` or `/said`.
+async fn abrupt(lab: &Lab, name: &str) -> Result<JoinHandle<Result<()>>> {
+    let certificate = CertificateDer::from_pem_file(lab.path(format!("{name}.pem")))?;
+    let key = PrivateKeyDer::from_pem_file(lab.path(format!("{name}.key")))?;
+    let config =
+        ServerConfig::builder_with_provider(Arc::new(default_provider())).with_safe_default_protocol_versions()?;
+    let config = config.with_no_client_auth().with_single_cert(vec![certificate], key)?;
+    let (acceptor, listener) = (TlsAcceptor::from(Arc::new(config)), TcpListener::bind(SECURE).await?);
+    Ok(tokio::spawn(async move { sing(&acceptor, &listener).await }))
+}
+
+async fn sing(acceptor: &TlsAcceptor, listener: &TcpListener) -> Result<()> {
+    loop {
+        let Ok(mut tls) = acceptor.accept(listener.accept().await?.0).await else { continue };
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(tls.read_u8().await?);
+        }
+        let target = String::from_utf8_lossy(&head).split(' ').nth(1).unwrap_or_default().to_owned();
+        let answer = match target.as_str() {
+            "/sized" => "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nsong",
+            "/chunked" => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nsong\r\n0\r\n\r\n",
+            _ => "HTTP/1.1 200 OK\r\n\r\nsong",
+        };
+        tls.write_all(answer.as_bytes()).await?;
+        tls.flush().await?;
+        // Where a login ends as well.
+        if matches!(target.as_str(), "/" | "/said") {
+            tls.shutdown().await?;
+        } else {
+            tls.get_mut().0.shutdown().await?;
+        }
+    }
+}
+
+/// F5: an answer whose end nobody has said looks cut to its visitor, with all that came of it, and the connector's log says why.
+/// Where HTTP says how long an answer is, it is whole.
+#[test]
+fn an_answer_that_ends_with_tls_but_without_its_word_is_cut_and_the_log_says_why() {
+    run("origin-unsaid", async |lab| {
+        let own = certificate(&lab, "nas.internal").await?;
+        let _abrupt = abrupt(&lab, "nas.internal").await?;
+        let smtp = Smtp::start(&lab).await?;
+        let edge = Edge::with_access(&lab, EdgeConfig::with_mail(&smtp), ACCESS).await?;
+        let more = ["--origin-ca-pool", own.to_str().unwrap(), "--origin-server-name", "nas.internal"];
+        let connector = publish(&lab, WWW, &format!("https://{SECURE}"), &more).await?;
+        let visitor = login(&edge.ca().await?, &smtp, WWW, STAFF).await?;
+        let session = visitor.session(WWW)?;
+        let request =
+            |target: &str| format!("GET {target} HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\n\r\n").into_bytes();
+        for target in ["/said", "/sized", "/chunked"] {
+            let answer = visitor.door("https", WWW)?.ask(&request(target)).await?;
+            assert_eq!((answer.status, answer.text().as_str()), (200, "song"), "{target}");
+        }
+        let mut raw = visitor.door("https", WWW)?.open().await?;
+        raw.send(&request("/unsaid")).await?;
+        let said = String::from_utf8(raw.rest().await?)?;
+        assert!(said.starts_with("HTTP/1.1 200") && said.contains("song") && !said.ends_with("0\r\n\r\n"), "{said}");
+        connector.process.log.wait_for(r"WARN.*no close_notify.*https://127\.0\.0\.1:8443.*Content-Length").await?;
+        Ok(())
+    });
 }
 
 #[test]

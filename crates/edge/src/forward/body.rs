@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -227,7 +228,12 @@ pub(super) struct AnswerBody {
     trailers: Trailers,
     looked: Instant,
     look: Option<Pin<Box<Sleep>>>,
+    /// Why the service's answer broke off, and until when that is kept back.
+    broken: Option<(hyper::Error, Pin<Box<Sleep>>)>,
 }
+
+/// How long the end of an answer that broke off is kept back: whoever sends it drops with the error what it has not sent.
+const BROKEN_TIME: Duration = Duration::from_millis(50);
 
 impl AnswerBody {
     pub(super) fn new(
@@ -238,7 +244,7 @@ impl AnswerBody {
         trailers: Trailers,
     ) -> Self {
         let (looked, lease) = (Instant::now(), Some(lease));
-        let mut answer = Self { body, lease, progress, watch, trailers, looked, look: None };
+        let mut answer = Self { body, lease, progress, watch, trailers, looked, look: None, broken: None };
         if answer.body.is_end_stream() {
             answer.release();
         }
@@ -276,6 +282,12 @@ impl Body for AnswerBody {
                 this.lease = None;
                 return Poll::Ready(Some(Err(AnswerError::Revoked)));
             }
+            if let Some((_, until)) = &mut this.broken {
+                std::task::ready!(until.as_mut().poll(cx));
+            }
+            if let Some((error, _)) = this.broken.take() {
+                return Poll::Ready(Some(Err(AnswerError::Service(error))));
+            }
             match Pin::new(&mut this.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let data = match frame.into_data() {
@@ -294,7 +306,8 @@ impl Body for AnswerBody {
                 }
                 Poll::Ready(Some(Err(error))) => {
                     this.lease = None;
-                    return Poll::Ready(Some(Err(AnswerError::Service(error))));
+                    this.broken = Some((error, Box::pin(tokio::time::sleep(BROKEN_TIME))));
+                    continue;
                 }
                 Poll::Ready(None) => {
                     this.release();

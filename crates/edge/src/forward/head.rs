@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::{request::normal, session::cookie::OURS};
+use crate::{request::normal, session::cookie::is_ours};
 
 /// Fields that concern one connection only (RFC 9110 §7.6.1), and what frames a body. Never forwarded; framing is set anew.
 const HOP_BY_HOP: [&str; 12] = [
@@ -122,10 +122,6 @@ fn cookies(headers: &HeaderMap) -> Option<HeaderValue> {
         kept.extend_from_slice(pair);
     }
     (!kept.is_empty()).then(|| HeaderValue::from_bytes(&kept).ok()).flatten()
-}
-
-fn is_ours(cookie: &[u8]) -> bool {
-    OURS.iter().any(|ours| cookie.eq_ignore_ascii_case(ours.as_bytes()))
 }
 
 /// What of an origin's answer goes on to the visitor.

@@ -9,6 +9,7 @@ use super::{Head, RequestBody, body::Progress, informational};
 use crate::{
     State, Visit,
     gate::Permit,
+    listen::Place,
     pages::Failure,
     registry::Candidate,
     upstream::{self, Lease, Whose},
@@ -21,6 +22,8 @@ pub(super) struct Sending<'a> {
     pub(super) candidates: &'a [Candidate],
     /// Whether its service may authenticate the connection by it.
     pub(super) personal: bool,
+    /// The visitor's connection.
+    pub(super) place: Option<&'a Arc<Place>>,
     /// Whether it has no body, so that it can be made once more.
     pub(super) bodiless: bool,
     /// Whether it is a call of gRPC, whose answer may begin at any time.
@@ -38,7 +41,8 @@ impl Sending<'_> {
     ) -> Result<(http::Response<Incoming>, Lease), Failure> {
         let owner = self.permit.holder().owner();
         let repeated = self.bodiless && request.method().is_safe();
-        if let Some(mut lease) = state.pool.take(self.candidates, owner, self.personal, repeated) {
+        let taken = state.pool.take(self.candidates, owner, self.personal, repeated, self.place);
+        if let Some(mut lease) = taken {
             let again = self.bodiless.then(|| repeat(&request)).flatten();
             let again_at_will = again.as_ref().is_some_and(|again| again.method().is_safe());
             match exchange(self.limit(state, &lease), &mut lease, request, progress).await {

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request::Parts};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::sync::oneshot;
 
 use super::{
     Head, RequestBody, WATCH_EVERY, Watch,
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     Response, State, Visit,
     gate::Permit,
-    listen::Place,
+    listen::{Place, Switch, Switched},
     pages::Failure,
     registry::Candidate,
     request::carries_requests,
@@ -112,7 +113,7 @@ fn lists(headers: &HeaderMap, name: &header::HeaderName, token: &[u8]) -> bool {
 
 /// An upgrade that was asked for.
 pub(super) struct Asked {
-    visitor: OnUpgrade,
+    switch: Option<Arc<Switch>>,
     protocol: Protocol,
     key: Option<HeaderValue>,
     head: Head,
@@ -122,13 +123,13 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn new(parts: Parts, mut head: Head, protocol: Protocol) -> Self {
+    pub(super) fn new(parts: &Parts, mut head: Head, protocol: Protocol) -> Self {
         head.headers.remove(header::TE);
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         head.headers.insert(header::UPGRADE, protocol.value());
         let key = parts.headers.get(header::SEC_WEBSOCKET_KEY).cloned();
         let place = parts.extensions.get::<Arc<Place>>().cloned();
-        Self { visitor: hyper::upgrade::on(Request::from_parts(parts, ())), protocol, key, head, place }
+        Self { switch: parts.extensions.get().cloned(), protocol, key, head, place }
     }
 }
 
@@ -142,7 +143,7 @@ pub(super) async fn forward(
     asked: Asked,
 ) -> Result<Response, Failure> {
     let mut lease = upstream::connect(&state.pool, candidates, visit, Whose::Everybodys).await?;
-    let Asked { visitor, protocol, key, head, place } = asked;
+    let Asked { switch, protocol, key, head, place } = asked;
     let mut request = head.into_request(RequestBody::empty());
     super::send::address(&mut request, &lease).map_err(|_| Failure::BadAnswer)?;
     let too_many = informational::too_many(&mut request);
@@ -174,6 +175,7 @@ pub(super) async fn forward(
     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     answer.headers_mut().insert(header::UPGRADE, protocol.value());
     let service = hyper::upgrade::on(&mut response);
+    let visitor = Switch::taken(switch.as_ref());
     tokio::spawn(carry((visitor, service), protocol, Watch::new(state, permit), place));
     Ok(answer)
 }
@@ -196,13 +198,13 @@ fn is_fitting(protocol: &Protocol, key: Option<&HeaderValue>, answer: &HeaderMap
 
 /// Carries bytes both ways until either side ends, or the visitor is not admitted any more.
 async fn carry(
-    (visitor, service): (OnUpgrade, OnUpgrade),
+    (visitor, service): (oneshot::Receiver<Switched>, OnUpgrade),
     protocol: Protocol,
     watch: Watch,
     place: Option<Arc<Place>>,
 ) {
     let (Ok(visitor), Ok(service)) = tokio::join!(visitor, service) else { return };
-    let visitor = Followed::new(TokioIo::new(visitor), &protocol);
+    let visitor = Followed::new(visitor, &protocol);
     let revoked = async {
         let mut tick = tokio::time::interval(WATCH_EVERY);
         loop {
@@ -237,6 +239,8 @@ pub(crate) fn accept(key: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
 
     fn request(method: Method, lines: &[(&'static str, &'static str)]) -> Parts {

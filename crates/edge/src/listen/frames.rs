@@ -40,7 +40,7 @@ const WINDOW_UPDATES_MAX: u32 = 2_000;
 const BYTES_PER_WINDOW_UPDATE: u64 = 1024;
 /// Frames that no specification in use knows, which are to be ignored (RFC 9113 §5.5). Browsers send a few, for practice.
 const UNKNOWN_MAX: u32 = 1_000;
-/// CONTINUATION frames of one header block: the largest block that is taken fits five frames.
+/// CONTINUATION frames of one header block: the largest block that is read fits nine frames, the first one included.
 const CONTINUATIONS_MAX: u32 = 8;
 
 const PREFACE: usize = 24;

@@ -19,6 +19,7 @@ use super::{
     activity::{Counted, HEAD_TIME},
     answers::{Answer, Streams},
     frames::{self, Watch, Watched},
+    switch::{Switch, ToItsEnd},
 };
 use crate::{
     front::{self, Door},
@@ -35,9 +36,9 @@ const H2_STREAMS: u32 = 100;
 /// a connection may have on its way in all bounds the memory, whatever a stream may.
 const H2_STREAM_WINDOW: u32 = 256 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Twice of [`HEAD_MAX`], by which heads are judged when they have come: what is larger than this the library refuses by
-/// itself, without a page.
-const H2_HEADER_LIST: u32 = 64 * 1024;
+/// Four times [`HEAD_MAX`], by which heads are judged when they have come: what is larger than this the library refuses by
+/// itself, without a page, and without a way for browsers to lose the cookies that are too many.
+const H2_HEADER_LIST: u32 = 128 * 1024;
 /// What waits for a visitor who reads slowly, for each stream (F22).
 const H2_SEND_BUFFER: usize = 128 * 1024;
 const H2_RESETS: usize = 20;
@@ -64,8 +65,13 @@ impl Connections {
         let activity = place.activity();
         let (active, paced) = (activity.clone(), pace.clone());
         let seat = place.clone();
+        let switch = Arc::<Switch>::default();
+        let noted = switch.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(place.clone());
+            if !h2 {
+                noted.note(&mut request);
+            }
             if let Some(fault) = paced.refused() {
                 request.extensions_mut().insert(fault);
                 // The head that stands for it says nothing of whoever reads the answer.
@@ -88,7 +94,7 @@ impl Connections {
         // By what TLS agreed on and nothing else: whoever agreed on HTTP/2 and spoke HTTP/1.1 would be read by no `Strict`.
         let mut connection = match h2 {
             true => Either::Right(Box::pin(http2().serve_connection(io, service))),
-            false => Either::Left(Box::pin(http1().serve_connection(io, service).with_upgrades())),
+            false => Either::Left(ToItsEnd::new(http1().serve_connection(io, service), switch)),
         };
         // A request that has begun to come is still taken, for as long as a head may take.
         let stop = async {
@@ -153,7 +159,7 @@ impl Connections {
             };
             match &mut connection {
                 _ if !leave => {}
-                Either::Left(one) => one.as_mut().graceful_shutdown(),
+                Either::Left(one) => one.graceful_shutdown(),
                 Either::Right(two) => two.as_mut().graceful_shutdown(),
             }
         }

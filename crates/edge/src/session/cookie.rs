@@ -19,7 +19,7 @@ pub const LANGUAGE_COOKIE: &str = "__Host-access-language";
 /// The cookie that says whose the last session at this host was, sealed: for a form that arrives when it has ended.
 pub const WRITER_COOKIE: &str = "__Host-access-writer";
 /// Every cookie of ours. None goes on to an origin, and no origin sets one.
-pub(crate) const OURS: [&str; 5] = [SESSION_COOKIE, LOGIN_COOKIE, OUT_COOKIE, LANGUAGE_COOKIE, WRITER_COOKIE];
+const OURS: [&str; 5] = [SESSION_COOKIE, LOGIN_COOKIE, OUT_COOKIE, LANGUAGE_COOKIE, WRITER_COOKIE];
 /// How long a language is remembered, in seconds: a year.
 pub(crate) const LANGUAGE_LIFE: u64 = 365 * 24 * 3600;
 /// How long a login may take from its first step, in seconds.
@@ -29,6 +29,11 @@ pub const LOGIN_LIFE: u64 = 40 * 60;
 const COOKIES_MAX: usize = 4;
 /// The longest value that is looked at.
 const VALUE_MAX: usize = 4096;
+
+/// Whether a cookie is one of ours, by its name in any case.
+pub(crate) fn is_ours(name: &[u8]) -> bool {
+    OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours.as_bytes()))
+}
 
 /// The values of our cookie `name` in the `Cookie` headers, in order. None when there are more than four or one is longer
 /// than 4 KiB: no browser that is treated well sends that.

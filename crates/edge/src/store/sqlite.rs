@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use sqlx::{Sqlite, SqlitePool, Transaction};
-use tunnel_proto::{EmailAddress, HostPattern, OperatorId, PersonId, Revision, UnixTime};
+use tunnel_proto::{EmailAddress, HostPattern, OperatorId, PersonId, Revision, TunnelId, UnixTime};
 
 use super::{
     AuditRecord, CertificateHolder, CertificateRecord, Declared, HeldCertificate, HeldPasskey, InvitationRecord,
@@ -367,6 +367,10 @@ impl Store for SqliteStore {
 
     async fn revoke_certificates(&self, holder: &CertificateHolder, now: UnixTime) -> Result<(), StoreError> {
         certificates::revoke(&self.writer, holder, now).await
+    }
+
+    async fn certified_tunnels(&self, now: UnixTime) -> Result<Vec<TunnelId>, StoreError> {
+        certificates::certified(&self.readers, now).await
     }
 
     async fn revoked_serials(&self, now: UnixTime) -> Result<Vec<String>, StoreError> {

@@ -142,6 +142,21 @@ pub(super) fn asker(head: &[u8]) -> HeaderMap {
     found
 }
 
+/// The cookies of a head that is too large, as far as it came, and the host that they are for.
+pub(super) fn cookies(head: &[u8]) -> HeaderMap {
+    let mut found = HeaderMap::new();
+    let lines = head.get(..HEAD_MAX).unwrap_or(head).split(|b| *b == b'\n');
+    for (name, value) in lines.filter_map(|line| field(line.strip_suffix(b"\r").unwrap_or(line))) {
+        let known = [header::HOST, header::COOKIE]
+            .into_iter()
+            .find(|known| name.eq_ignore_ascii_case(known.as_str().as_bytes()));
+        if let (Some(name), Ok(value)) = (known, HeaderValue::from_bytes(value)) {
+            found.append(name, value);
+        }
+    }
+    found
+}
+
 /// What [`asker`] looks for, and the longest that it takes.
 const ASKER: [&str; 4] = ["accept", "accept-language", "sec-fetch-mode", "x-requested-with"];
 const ASKER_MAX: usize = 1024;

@@ -614,11 +614,16 @@ pub(crate) async fn revocation_lists_what_has_not_expired(store: Arc<impl Store>
         store.put_certificate(&certificate).await.unwrap();
     }
     assert!(store.revoked_serials(T0).await.unwrap().is_empty());
+    let id = TunnelId::from_bytes([1; 16]);
+    assert_eq!(store.certified_tunnels(at(98)).await.unwrap(), [id], "once, and no operator");
+    assert!(store.certified_tunnels(at(99)).await.unwrap().is_empty(), "they have expired");
     store.revoke_certificates(&tunnel, at(1)).await.unwrap();
+    assert!(store.certified_tunnels(at(2)).await.unwrap().is_empty(), "they are revoked");
     assert_eq!(store.revoked_serials(at(9)).await.unwrap(), ["0a", "0b"]);
     assert_eq!(store.revoked_serials(at(10)).await.unwrap(), ["0b"]);
     store.put_certificate(&put("0d", &tunnel, at(99))).await.unwrap();
     assert_eq!(store.revoked_serials(at(10)).await.unwrap(), ["0b"], "what is issued later is good");
+    assert_eq!(store.certified_tunnels(at(10)).await.unwrap(), [id]);
 }
 
 pub(crate) async fn an_operator_is_kept(store: Arc<impl Store>) {

@@ -279,6 +279,26 @@ async fn a_tls_stream_that_ends_without_saying_so_is_a_stream_cut_and_not_ended(
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }
 
+// F5
+#[tokio::test]
+async fn all_that_came_before_a_tls_stream_ended_without_saying_so_is_carried() {
+    let ca = Authority::new();
+    let place = Place::new(ca.acceptor(&["127.0.0.1"], &[]), ca.options()).await;
+    let (mut visitor, service) = place.visited().await;
+    let mut service = service.unwrap();
+    let ending = tokio::spawn(async move {
+        service.write_all(&vec![b'x'; 1 << 20]).await.unwrap();
+        service.flush().await.unwrap();
+        let (mut tcp, _) = service.into_inner();
+        tcp.shutdown().await.unwrap();
+        tcp
+    });
+    let mut answered = Vec::new();
+    let error = visitor.read_to_end(&mut answered).await.unwrap_err();
+    assert_eq!((error.kind(), answered.len()), (ErrorKind::ConnectionReset, 1 << 20));
+    drop(ending.await.unwrap());
+}
+
 #[tokio::test]
 async fn a_stream_that_the_edge_cuts_is_no_end_of_tls_either() {
     let ca = Authority::new();

@@ -1,7 +1,7 @@
 //! Certificates that were issued, and the operators that hold some of them.
 
 use sqlx::{Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
-use tunnel_proto::{OperatorId, UnixTime};
+use tunnel_proto::{OperatorId, TunnelId, UnixTime};
 
 use super::values::{bytes_of, json, json_of, text_of, time, time_of};
 use crate::store::{CertificateHolder, CertificateRecord, OperatorRecord, StoreError};
@@ -36,6 +36,16 @@ pub(super) async fn revoke(pool: &SqlitePool, holder: &CertificateHolder, now: U
         .execute(pool)
         .await?;
     Ok(())
+}
+
+pub(super) async fn certified(pool: &SqlitePool, now: UnixTime) -> Result<Vec<TunnelId>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT DISTINCT holder FROM certificates WHERE holder_kind = 'tunnel' AND revoked IS NULL AND expires > ?",
+    )
+    .bind(time(now))
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(|row| bytes_of(row, "holder").map(TunnelId::from_bytes)).collect()
 }
 
 pub(super) async fn revoked(pool: &SqlitePool, now: UnixTime) -> Result<Vec<String>, StoreError> {
