@@ -63,6 +63,9 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 /// How long a process that was replaced serves on what it has without following: what ends in the one that serves would go
 /// on here.
 const FOLLOW_PATIENCE: Duration = Duration::from_secs(5);
+/// What to do about a clock that is wrong.
+const CLOCK_HINT: &str = "logins, PINs and tokens are judged by it, but nothing that has expired comes back; see that \
+                          something keeps it right; `edge admin health` shows what the edge goes by";
 /// How long streams may go on when the edge stops.
 pub const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -123,6 +126,13 @@ impl Edge {
         let store: Arc<dyn Store> = Arc::new(store);
         // Whatever is written from here on by another process is followed.
         let mut known = store.data_version().await?;
+        let clock = clock.lasting(store.passed().await?);
+        if let Some(behind) = clock.status().behind() {
+            tracing::error!(
+                "the clock of this machine is {} seconds behind the time at which the edge was here last: {CLOCK_HINT}",
+                behind.as_secs()
+            );
+        }
         let keys = Keys::load(&dir, &*store, clock.now()).await?;
         let ca = keys.authority(&*store, &config.zone, clock.now()).await?;
         let built_in = BuiltIn {
@@ -318,6 +328,7 @@ impl Edge {
         if let Err(error) = self.state.sessions.write_uses().await {
             tracing::error!(%error, "when sessions were last used is not written down");
         }
+        self.state.note_time().await;
         if let Err(error) = self.state.audit.flush().await {
             tracing::error!(%error, "audit records are lost");
         }
@@ -433,14 +444,12 @@ async fn sweep(state: Weak<State>, links: Arc<tls::Fixed>) {
     loop {
         tick.tick().await;
         let Some(state) = state.upgrade() else { return };
-        let (wall, steady) = (state.now(), Instant::now());
+        let (wall, steady) = (state.clock.shown(), Instant::now());
         if let Some((seconds, forward)) = watch.get_or_insert(ClockWatch::new(wall, steady)).look(wall, steady) {
-            let direction = if forward { "forward" } else { "back" };
-            tracing::error!(
-                "the clock of this machine has leapt {direction} by {seconds} seconds, or the machine slept: logins, PINs \
-                 and tokens are judged by it; see that something keeps it right"
-            );
+            let direction = if forward { "forward, or the machine slept," } else { "back, or stands still," };
+            tracing::error!("the clock of this machine has leapt {direction} by {seconds} seconds: {CLOCK_HINT}");
         }
+        state.note_time().await;
         // Also what was stored by somebody who went away before it was read; and it ends logins that were on their way while
         // their method went ([`State::end_unvouched`]).
         state.reload_or_log().await;

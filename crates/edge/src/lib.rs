@@ -22,6 +22,7 @@ mod front;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gate;
+pub mod health;
 pub mod holder;
 pub mod identity;
 pub mod keys;

@@ -249,6 +249,17 @@ impl State {
         }
     }
 
+    /// Notes the time that has passed for certain, for the next process.
+    pub(crate) async fn note_time(&self) {
+        // What an administrator says of the clock is said to the process that serves.
+        if self.replaced.is_cancelled() {
+            return;
+        }
+        if let Err(error) = self.store.note_passed(self.clock.status().passed).await {
+            tracing::error!(%error, "the time that has passed cannot be noted");
+        }
+    }
+
     /// Now.
     pub fn now(&self) -> UnixTime {
         self.clock.now()

@@ -10,6 +10,7 @@ mod configuration;
 mod mails;
 mod once;
 mod open;
+mod passed;
 mod passkeys;
 mod pins;
 mod revalidations;
@@ -452,6 +453,14 @@ impl Store for SqliteStore {
 
     async fn audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
         audit::newest(&self.readers, limit).await
+    }
+
+    async fn passed(&self) -> Result<Option<UnixTime>, StoreError> {
+        passed::passed(&self.readers).await
+    }
+
+    async fn note_passed(&self, at: UnixTime) -> Result<(), StoreError> {
+        passed::note(&self.writer, at).await
     }
 
     async fn sweep(&self, now: UnixTime) -> Result<(), StoreError> {

@@ -11,7 +11,7 @@ use super::SqliteStore;
 use crate::{platform, store::StoreError};
 
 /// The schema, one step per version; step `n` (from 1) leads to version `n` and is never edited once released.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("../../../migrations/0001_first.sql"),
     include_str!("../../../migrations/0002_client_sessions.sql"),
     include_str!("../../../migrations/0003_people.sql"),
@@ -19,6 +19,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("../../../migrations/0005_revalidations.sql"),
     include_str!("../../../migrations/0006_session_issuer.sql"),
     include_str!("../../../migrations/0007_visitor_certificates.sql"),
+    include_str!("../../../migrations/0008_clock.sql"),
 ];
 /// The first SQLite without the write-ahead-log corruption of 3.7.0 to 3.51.2 (<https://sqlite.org/wal.html#walresetbug>).
 const SQLITE_OLDEST: (u32, u32, u32) = (3, 51, 3);
