@@ -68,7 +68,7 @@ pub(crate) enum AdminCommand {
     /// Tokens by which machines are admitted
     #[command(subcommand)]
     ServiceToken(ServiceTokenCommand),
-    /// How the machine of the edge does: its clock
+    /// How the machine of the edge does: its clock, and backups
     Health,
     /// The clock of the edge's machine
     #[command(subcommand)]

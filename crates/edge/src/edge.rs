@@ -18,13 +18,17 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
-use tunnel_proto::identity::{CaError, TlsError, link_server_config};
+use tunnel_proto::{
+    Revision,
+    identity::{CaError, TlsError, link_server_config},
+};
 
 use crate::{
     Clock, Config, State,
     acme::{self, AcmeError},
     assertions::Assertions,
     audit::Audit,
+    backup::Backups,
     certificates::{Certificates, Source},
     clock::ClockWatch,
     config::Smtp,
@@ -48,13 +52,17 @@ use crate::{
     session::Sessions,
     snapshot::{BuiltIn, Snapshot, SnapshotError},
     socket::{Serving, Socket, SocketError},
-    store::{AuditEvent, AuditRecord, DATABASE_NAME, LoginMethodKind, Store, StoreError, sqlite::SqliteStore},
+    store::{
+        AuditEvent, AuditRecord, DATABASE_NAME, Declared, LoginMethodKind, Store, StoreError, sqlite::SqliteStore,
+    },
     task,
     tls::{self, CertificateError},
 };
 
 /// How often expired things are removed, and what is stored is read again.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked whether a backup is due. The first time is that long after the start, which has enough to do.
+const BACKUP_LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How often revoked certificates are read again, beside every change made through this edge.
 const REVOKED_EVERY: Duration = Duration::from_secs(5);
 /// How often what another process of this edge wrote is taken over: while one takes the other's place, a session that ends in
@@ -115,15 +123,28 @@ impl Edge {
         let owners = socket.handles().ok();
         let (listeners, plain, links_only) = bind_all(&mut config, listeners).await?;
         let database = dir.join(DATABASE_NAME);
+        let built_in = BuiltIn {
+            administrators: config.administrators.clone(),
+            quick_start: config.quick_start,
+            login_host: Some(config.login_host.clone()),
+            administrator_methods: config.administrator_methods.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
+        };
         let store = match &predecessor {
             Some(_) => {
                 // Before a step of the schema is taken, which stays if this process does not serve after all.
                 check_files(&config)?;
+                // What cannot be read so is read when the step is taken.
+                if let Ok(Some((revision, declared))) = SqliteStore::declared_before(&database).await {
+                    servable(&config, &built_in, revision, declared)?;
+                }
                 SqliteStore::open_beside(&database).await?
             }
             None => SqliteStore::open(&database).await?,
         };
-        let store: Arc<dyn Store> = Arc::new(store);
+        let store = Arc::new(store);
+        let backups = Backups::new(store.clone(), &dir, config.backups);
+        let store: Arc<dyn Store> = store;
         // Whatever is written from here on by another process is followed.
         let mut known = store.data_version().await?;
         let clock = clock.lasting(store.passed().await?);
@@ -135,22 +156,8 @@ impl Edge {
         }
         let keys = Keys::load(&dir, &*store, clock.now()).await?;
         let ca = keys.authority(&*store, &config.zone, clock.now()).await?;
-        let built_in = BuiltIn {
-            administrators: config.administrators.clone(),
-            quick_start: config.quick_start,
-            login_host: Some(config.login_host.clone()),
-            administrator_methods: config.administrator_methods.clone(),
-            trusted_proxies: config.trusted_proxies.clone(),
-        };
         let (revision, declared) = store.declared().await?;
-        let pin = declared.login_methods.iter().any(|method| matches!(method.kind, LoginMethodKind::OneTimePin));
-        if pin && config.smtp.is_none() && !config.quick_start {
-            return Err(StartError::NoMail);
-        }
-        if !config.has_countries() && declared.named_country().is_some() {
-            return Err(StartError::NoCountries);
-        }
-        let snapshot = Snapshot::new(revision, declared, &built_in)?;
+        let snapshot = servable(&config, &built_in, revision, declared)?;
         for warning in built_in.warnings(&snapshot.declared) {
             tracing::warn!("{warning}");
         }
@@ -190,6 +197,7 @@ impl Edge {
             config,
             clock,
             store,
+            backups,
             keys,
             ca,
             built_in,
@@ -243,6 +251,8 @@ impl Edge {
         let weak = Arc::downgrade(&state);
         let own = weak.clone();
         tasks.push(task::keep("sweep", move || sweep(own.clone(), fixed.clone())));
+        let own = weak.clone();
+        tasks.push(task::keep("backup", move || back_up(own.clone())));
         let own = weak.clone();
         tasks.push(task::keep("revoked", move || follow_revoked(own.clone())));
         let rounds = Arc::<Rounds>::default();
@@ -355,6 +365,23 @@ pub fn check_files(config: &Config) -> Result<(), StartError> {
     Countries::load(config.country_file.as_deref())?;
     Look::load(&config.brand)?;
     config.smtp.as_ref().map_or(Ok(()), |smtp| smtp_delivery(smtp).map(drop))
+}
+
+/// What is declared, as far as it can be served with what the process was started with.
+fn servable(
+    config: &Config,
+    built_in: &BuiltIn,
+    revision: Revision,
+    declared: Declared,
+) -> Result<Snapshot, StartError> {
+    let pin = declared.login_methods.iter().any(|method| matches!(method.kind, LoginMethodKind::OneTimePin));
+    if pin && config.smtp.is_none() && !config.quick_start {
+        return Err(StartError::NoMail);
+    }
+    if !config.has_countries() && declared.named_country().is_some() {
+        return Err(StartError::NoCountries);
+    }
+    Ok(Snapshot::new(revision, declared, built_in)?)
 }
 
 /// A listener, and the address that it was asked for by.
@@ -474,6 +501,17 @@ async fn sweep(state: Weak<State>, links: Arc<tls::Fixed>) {
         if let Err(error) = state.store.sweep(state.now()).await {
             tracing::error!(%error, "what has expired cannot be removed");
         }
+    }
+}
+
+/// Backs the database up when that is due.
+async fn back_up(state: Weak<State>) {
+    let begin = tokio::time::Instant::now() + BACKUP_LOOK_EVERY;
+    let mut tick = tokio::time::interval_at(begin, BACKUP_LOOK_EVERY);
+    loop {
+        tick.tick().await;
+        let Some(state) = state.upgrade() else { return };
+        state.backups.make_if_due(state.now()).await;
     }
 }
 

@@ -3,14 +3,16 @@
 use serde::{Deserialize, Serialize};
 use tunnel_proto::UnixTime;
 
-pub use crate::clock::ClockStatus;
 use crate::store::{AuditEvent, AuditRecord};
+pub use crate::{backup::BackupStatus, clock::ClockStatus};
 
 /// How the machine of an edge does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// Its clock.
     pub clock: ClockStatus,
+    /// Copies of its database.
+    pub backups: BackupStatus,
 }
 
 /// The record of an administrator who goes by what the clock shows, `before` the edge did.

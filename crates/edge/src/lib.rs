@@ -4,6 +4,7 @@ mod account;
 mod acme;
 mod assertions;
 pub mod audit;
+pub mod backup;
 pub mod certificates;
 mod certs;
 mod change;

@@ -338,7 +338,7 @@ impl Administration for Office {
     }
 
     async fn health(&self) -> Answer<Health> {
-        Ok(Health { clock: self.state.clock.status() })
+        Ok(Health { clock: self.state.clock.status(), backups: self.state.backups.status() })
     }
 
     async fn accept_clock(&self) -> Answer<Health> {

@@ -30,7 +30,7 @@ use crate::{
 };
 
 pub use crate::certificates::{CertificateStatus, RenewCertificate};
-pub use crate::health::{ClockStatus, Health};
+pub use crate::health::{BackupStatus, ClockStatus, Health};
 pub use crate::users::{InviteUser, NamedUser, UserInvited, UserRemoved, UserStatus};
 pub use crate::{
     keys::{KeyStatus, RotateKeys},

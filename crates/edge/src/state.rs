@@ -12,6 +12,7 @@ use crate::{
     Clock, Config,
     assertions::Assertions,
     audit::Audit,
+    backup::Backups,
     certificates::Certificates,
     clients::ClientLinks,
     countries::Countries,
@@ -44,6 +45,8 @@ pub struct State {
     pub clock: Clock,
     /// What is kept on disk.
     pub store: Arc<dyn Store>,
+    /// Copies of it.
+    pub backups: Backups,
     /// Sealing, hashing and signing keys.
     pub keys: Keys,
     /// The edge's own certificate authority.

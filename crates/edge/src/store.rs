@@ -269,6 +269,9 @@ pub enum StoreError {
         /// Why not.
         reason: String,
     },
+    /// The schema is an older one, and no copy could be kept of it.
+    #[error("the database is not brought up to date without a copy of it as it is, and none can be made: {0}")]
+    NotKept(#[source] Box<StoreError>),
     /// The database itself failed.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),

@@ -1,9 +1,12 @@
 //! `edge admin health` and `edge admin clock …`.
 
 use clap::Subcommand;
-use tunnel_edge::socket::{Administration, Answer, ClockStatus, Health};
+use tunnel_edge::socket::{Administration, Answer, BackupStatus, ClockStatus, Health};
 
-use super::{output::when, show};
+use super::{
+    output::{clean, when},
+    show,
+};
 
 /// What `edge admin clock` can do.
 #[derive(Debug, Subcommand)]
@@ -28,7 +31,16 @@ pub(super) async fn clock(command: ClockCommand, office: &dyn Administration, js
 }
 
 fn words(health: &Health) -> String {
-    clock_words(&health.clock)
+    format!("{}\n{}", clock_words(&health.clock), backup_words(&health.backups))
+}
+
+fn backup_words(backups: &BackupStatus) -> String {
+    let newest = match (&backups.newest, backups.made) {
+        (Some(path), Some(made)) => format!("{}; the newest is of {}: {}", backups.count, when(made), path.display()),
+        _ => "none yet".to_owned(),
+    };
+    let failed = backups.failed.as_ref().map(|why| format!("\n  The last one FAILED: {}", clean(why)));
+    format!("backups: {newest}{}", failed.unwrap_or_default())
 }
 
 fn clock_words(clock: &ClockStatus) -> String {
@@ -55,6 +67,15 @@ mod tests {
     use tunnel_proto::UnixTime;
 
     use super::*;
+
+    // F18
+    #[test]
+    fn a_backup_that_failed_is_told_beside_the_newest_one() {
+        let backups = BackupStatus { count: 3, newest: Some("/b/x.db".into()), made: Some(UnixTime(0)), failed: None };
+        assert_eq!(backup_words(&backups), "backups: 3; the newest is of 1970-01-01T00:00:00Z: /b/x.db");
+        let failed = BackupStatus { failed: Some("no room".into()), ..BackupStatus::default() };
+        assert_eq!(backup_words(&failed), "backups: none yet\n  The last one FAILED: no room");
+    }
 
     // F16
     #[test]

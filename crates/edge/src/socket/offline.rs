@@ -19,7 +19,7 @@ use super::{
     WhosePasskeys, problem,
 };
 use crate::{
-    Clock, certificates, declare,
+    Clock, backup, certificates, declare,
     health::accepted,
     keys::Keys,
     passkeys, people, platform, service_tokens,
@@ -301,7 +301,8 @@ impl Administration for Offline {
     }
 
     async fn health(&self) -> Answer<Health> {
-        Ok(Health { clock: self.clock.status() })
+        let backups = backup::status(&self.data_dir.join(backup::FOLDER));
+        Ok(Health { clock: self.clock.status(), backups })
     }
 
     async fn accept_clock(&self) -> Answer<Health> {

@@ -7,6 +7,7 @@
 mod audit;
 mod certificates;
 mod configuration;
+mod copy;
 mod mails;
 mod once;
 mod open;
@@ -44,7 +45,7 @@ pub struct SqliteStore {
 
 impl SqliteStore {
     /// Opens the database at `path`, creating it (readable by its owner only) when there is none, and brings its schema
-    /// up to date. Refuses a file that is damaged, belongs to something else, or was written by a newer program.
+    /// up to date, after a copy of it was kept in `backups` beside it. Refuses a file that is damaged, belongs to something else, or was written by a newer program.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         open::open(path.as_ref(), open::Users::Unknown).await
     }
@@ -68,7 +69,17 @@ impl SqliteStore {
 
     /// Writes a consistent copy of the whole database to a new file at `path`, owner-only, while the store is in use.
     pub async fn backup(&self, path: &Path) -> Result<(), StoreError> {
-        open::backup(&self.writer, path).await
+        copy::make(&self.path, path).await
+    }
+
+    /// Looks at all of a copy that [`SqliteStore::backup`] made; says which schema it has.
+    pub async fn check_backup(path: &Path) -> Result<i64, StoreError> {
+        copy::check(path).await
+    }
+
+    /// What is declared in the database at `path` if its schema is an older one, which it stays.
+    pub(crate) async fn declared_before(path: &Path) -> Result<Option<(Revision, Declared)>, StoreError> {
+        open::declared_before(path).await
     }
 
     /// A transaction that holds the write lock from its first statement, so that what it reads cannot change before it

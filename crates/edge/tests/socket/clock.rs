@@ -19,7 +19,7 @@ use tunnel_edge::{
 };
 use tunnel_proto::UnixTime;
 
-use crate::offline::{NOW, session};
+use super::offline::{NOW, session};
 
 async fn edge(dir: &Path, wall: &Arc<AtomicU64>) -> Edge {
     let mut config = Config::quick_start(dir.to_owned(), vec!["a@example.com".parse().unwrap()]);

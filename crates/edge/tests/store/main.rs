@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // what fails here fails a test
 
+mod backups;
 mod conformance;
 mod keys;
 mod passkeys;
