@@ -208,7 +208,12 @@ impl Predecessor {
 }
 
 async fn hear(channel: &mut Channel) -> Result<Option<Word>, ReplaceError> {
-    let Some((line, _)) = channel.receive().await? else { return Ok(None) };
+    let received = match channel.receive().await {
+        // It ended with something unread.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
+        received => received?,
+    };
+    let Some((line, _)) = received else { return Ok(None) };
     serde_json::from_slice(&line).map(Some).map_err(|_| ReplaceError::Confused)
 }
 
