@@ -697,11 +697,15 @@ pub(crate) async fn time_that_has_passed_is_kept_and_what_is_of_the_future_goes(
     store.put_once(&OneTime { expires: at(3600), ..thing(OnceKind::Setup, 1) }).await.unwrap();
     store.put_once(&OneTime { expires: at(years), ..thing(OnceKind::Setup, 2) }).await.unwrap();
     store.open_pin(&PinRecord { created: at(years), expires: at(years + 600), ..challenge(1) }).await.unwrap();
+    store.queue_mail(&MailRecord { queued: at(years), expires: at(years + 600), ..mail(T0) }).await.unwrap();
+    assert!(store.count(&h(1), at(years), &[limit(1, 60)]).await.unwrap());
     store.sweep(at(0)).await.unwrap();
     assert_eq!(session_ids(&*store, at(0)).await, [1]);
     assert!(store.peek_once(OnceKind::Setup, &h(1), at(0)).await.unwrap().is_some());
     assert_eq!(store.peek_once(OnceKind::Setup, &h(2), at(0)).await.unwrap(), None);
     assert_eq!(store.try_pin(&attempt(1, 100)).await.unwrap(), PinOutcome::Unknown);
+    assert_eq!(store.due_mails(T0, 10).await.unwrap().len(), 0);
+    assert!(store.count(&h(1), at(0), &[limit(1, 60)]).await.unwrap(), "nobody is kept out for ten years");
 }
 
 // A4

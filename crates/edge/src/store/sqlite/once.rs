@@ -110,6 +110,11 @@ pub(super) async fn sweep(tx: &mut Transaction<'_, Sqlite>, now: UnixTime) -> Re
         .bind(time(now.plus(LONGEST).plus(FUTURE)))
         .execute(&mut **tx)
         .await?;
-    sqlx::query("DELETE FROM events WHERE expires <= ?").bind(time(now)).execute(&mut **tx).await?;
+    // Those of the future would count until then.
+    sqlx::query("DELETE FROM events WHERE expires <= ? OR at > ?")
+        .bind(time(now))
+        .bind(time(now.plus(FUTURE)))
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }
