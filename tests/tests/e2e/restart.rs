@@ -324,7 +324,7 @@ impl Upload {
     async fn send(&mut self, until: u64) -> Result<()> {
         let block = block();
         while self.count < until {
-            self.raw.send(&[format!("{:x}\r\n", block.len()).as_bytes(), &block, b"\r\n"].concat()).await?;
+            self.raw.send(&[format!("{:x}\r\n", block.len()).as_bytes(), &block[..], &b"\r\n"[..]].concat()).await?;
             self.count += block.len() as u64;
             self.hash = checksum(self.hash, &block);
         }

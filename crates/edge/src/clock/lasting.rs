@@ -2,7 +2,7 @@
 //!
 //! How much has passed is known by a clock that cannot be set. When the wall clock is set back, the edge goes on from where it
 //! was, at half the pace, until the two meet: what has expired stays so, and what is to expire still does. A leap forward
-//! counts at once, for whatever it ends; but it is held for time that has passed only once it has stood for [`BELIEVED`].
+//! counts at once, for whatever it ends; but it is held for time that has passed only once it has stood for a day.
 //! Until then it can be taken back: otherwise a clock that was wrong for a minute would be wrong for ever.
 
 use std::{

@@ -40,7 +40,9 @@ pub(super) async fn check(path: &Path) -> Result<i64, StoreError> {
         if health != "ok" {
             return Err(StoreError::Corrupt { what: "copy", reason: health });
         }
-        Ok(sqlx::query_scalar("SELECT version FROM schema_version WHERE id = 1").fetch_one(&mut own).await?)
+        let version: i64 =
+            sqlx::query_scalar("SELECT version FROM schema_version WHERE id = 1").fetch_one(&mut own).await?;
+        Ok(version)
     };
     let checked = checked.await;
     own.close().await?;
