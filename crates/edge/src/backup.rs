@@ -6,7 +6,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tunnel_proto::UnixTime;
 
 use crate::{
-    platform,
+    State, platform,
     store::{StoreError, sqlite::SqliteStore},
 };
 
@@ -29,6 +29,8 @@ pub const KEPT_MAX: usize = 1000;
 /// How old the newest copy may become.
 pub const EVERY: Duration = Duration::from_secs(3600);
 
+/// How often it is looked whether one is due. The first time is that long after the start, which has enough to do.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// A copy's name says when it was begun (UTC), and sorts by it.
 const NAME: &[BorrowedFormatItem<'_>] = format_description!("edge-[year][month][day]T[hour][minute][second]Z.db");
 /// A copy that nobody may count on yet.
@@ -153,6 +155,16 @@ impl Backups {
     pub fn status(&self) -> BackupStatus {
         let failed = self.tried.lock().unwrap_or_else(PoisonError::into_inner).failed.clone();
         BackupStatus { failed, ..status(&self.folder) }
+    }
+}
+
+/// Makes copies as they fall due, for as long as the edge runs.
+pub(crate) async fn run(state: Weak<State>) {
+    let mut tick = tokio::time::interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
+    loop {
+        tick.tick().await;
+        let Some(state) = state.upgrade() else { return };
+        state.backups.make_if_due(state.now()).await;
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{
     acme::{self, AcmeError},
     assertions::Assertions,
     audit::Audit,
-    backup::Backups,
+    backup::{self, Backups},
     certificates::{Certificates, Source},
     clock::ClockWatch,
     config::Smtp,
@@ -61,8 +61,6 @@ use crate::{
 
 /// How often expired things are removed, and what is stored is read again.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
-/// How often it is looked whether a backup is due. The first time is that long after the start, which has enough to do.
-const BACKUP_LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How often revoked certificates are read again, beside every change made through this edge.
 const REVOKED_EVERY: Duration = Duration::from_secs(5);
 /// How often what another process of this edge wrote is taken over: while one takes the other's place, a session that ends in
@@ -252,7 +250,7 @@ impl Edge {
         let own = weak.clone();
         tasks.push(task::keep("sweep", move || sweep(own.clone(), fixed.clone())));
         let own = weak.clone();
-        tasks.push(task::keep("backup", move || back_up(own.clone())));
+        tasks.push(task::keep("backup", move || backup::run(own.clone())));
         let own = weak.clone();
         tasks.push(task::keep("revoked", move || follow_revoked(own.clone())));
         let rounds = Arc::<Rounds>::default();
@@ -501,17 +499,6 @@ async fn sweep(state: Weak<State>, links: Arc<tls::Fixed>) {
         if let Err(error) = state.store.sweep(state.now()).await {
             tracing::error!(%error, "what has expired cannot be removed");
         }
-    }
-}
-
-/// Backs the database up when that is due.
-async fn back_up(state: Weak<State>) {
-    let begin = tokio::time::Instant::now() + BACKUP_LOOK_EVERY;
-    let mut tick = tokio::time::interval_at(begin, BACKUP_LOOK_EVERY);
-    loop {
-        tick.tick().await;
-        let Some(state) = state.upgrade() else { return };
-        state.backups.make_if_due(state.now()).await;
     }
 }
 
