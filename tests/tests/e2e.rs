@@ -18,6 +18,7 @@ mod e2e {
     mod faults;
     mod grpc;
     mod guides;
+    mod handovers;
     mod hot_changes;
     mod login;
     mod machines;

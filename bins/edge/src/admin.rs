@@ -1,6 +1,7 @@
 //! `edge admin …`: asks the edge that runs on the data directory; without one, its store, as far as that makes sense.
 
 mod certificate;
+mod health;
 mod keys;
 mod login_method;
 pub(crate) mod output;
@@ -25,6 +26,7 @@ use tunnel_edge::{
 use tunnel_proto::{EmailAddress, Name, OperatorId};
 
 use certificate::CertificateCommand;
+use health::ClockCommand;
 use keys::KeysCommand;
 use login_method::LoginMethodCommand;
 use output::{clean, table, when};
@@ -66,6 +68,11 @@ pub(crate) enum AdminCommand {
     /// Tokens by which machines are admitted
     #[command(subcommand)]
     ServiceToken(ServiceTokenCommand),
+    /// How the machine of the edge does: its clock, and backups
+    Health,
+    /// The clock of the edge's machine
+    #[command(subcommand)]
+    Clock(ClockCommand),
     /// What is protected, and the audience of its assertions
     #[command(subcommand)]
     Application(ApplicationCommand),
@@ -197,6 +204,8 @@ async fn perform(command: AdminCommand, data_dir: &Path, json: bool) -> Answer<(
             Ok(())
         }
         AdminCommand::Audit { limit } => audit(&*office, limit, json).await,
+        AdminCommand::Health => health::show_health(&*office, json).await,
+        AdminCommand::Clock(command) => health::clock(command, &*office, json).await,
         AdminCommand::ServiceToken(command) => service_token::perform(command, &*office, json).await,
         AdminCommand::Application(ApplicationCommand::List) => applications(&*office, json).await,
         AdminCommand::Certificate(command) => certificate::perform(command, &*office, json).await,

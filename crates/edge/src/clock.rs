@@ -1,4 +1,6 @@
-//! The wall clock, which tests may hold in their hands.
+//! The wall clock, which tests may hold in their hands, and what becomes of it when it leaps.
+
+mod lasting;
 
 use std::{
     sync::{
@@ -10,6 +12,8 @@ use std::{
 
 use tunnel_proto::UnixTime;
 
+pub use self::lasting::{ClockStatus, Lasting};
+
 /// Where the edge reads the time that it stores, sends and compares with what is stored. Waiting does not use it.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
@@ -18,6 +22,8 @@ pub enum Clock {
     System,
     /// A clock that stands still until it is moved.
     Manual(Arc<AtomicU64>),
+    /// One of these that does not go back behind time that has passed: an edge makes it of the one that it is given.
+    Lasting(Arc<Lasting>),
 }
 
 impl Clock {
@@ -26,21 +32,62 @@ impl Clock {
         Self::Manual(Arc::new(AtomicU64::new(start.0)))
     }
 
+    /// The same for a process that knows, from one before it, that it is not before `passed`.
+    pub(crate) fn lasting(self, passed: Option<UnixTime>) -> Self {
+        match self {
+            lasting @ Self::Lasting(_) => lasting,
+            source => Self::Lasting(Arc::new(Lasting::new(source, passed))),
+        }
+    }
+
     /// Now.
     pub fn now(&self) -> UnixTime {
         match self {
-            Self::System => {
-                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                UnixTime(since.as_secs())
+            Self::Lasting(lasting) => lasting.now(),
+            Self::System | Self::Manual(_) => self.shown(),
+        }
+    }
+
+    /// What the clock shows, also when that cannot be.
+    pub fn shown(&self) -> UnixTime {
+        UnixTime(self.since_1970().as_secs())
+    }
+
+    fn since_1970(&self) -> Duration {
+        match self {
+            Self::System => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            Self::Manual(now) => Duration::from_secs(now.load(Ordering::SeqCst)),
+            Self::Lasting(lasting) => lasting.source().since_1970(),
+        }
+    }
+
+    /// How this machine's clock does.
+    pub fn status(&self) -> ClockStatus {
+        match self {
+            Self::Lasting(lasting) => lasting.status(),
+            Self::System | Self::Manual(_) => {
+                let now = self.shown();
+                ClockStatus { shown: now, now, passed: now }
             }
-            Self::Manual(now) => UnixTime(now.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Goes by what the clock shows, whatever has passed; says what that is.
+    pub(crate) fn believe(&self) -> UnixTime {
+        match self {
+            Self::Lasting(lasting) => lasting.believe(),
+            Self::System | Self::Manual(_) => self.shown(),
         }
     }
 
     /// Moves a manual clock on; the system's clock stays as it is.
     pub fn advance(&self, by: Duration) {
-        if let Self::Manual(now) = self {
-            now.fetch_add(by.as_secs(), Ordering::SeqCst);
+        match self {
+            Self::System => {}
+            Self::Manual(now) => {
+                now.fetch_add(by.as_secs(), Ordering::SeqCst);
+            }
+            Self::Lasting(lasting) => lasting.source().advance(by),
         }
     }
 }
@@ -49,6 +96,7 @@ impl Clock {
 const LEAP: u64 = 60;
 
 /// Watches the wall clock beside one that never leaps: sessions, PINs and certificates are judged by the wall clock.
+/// One that stands still is told at every look.
 #[derive(Debug)]
 pub(crate) struct ClockWatch {
     wall: UnixTime,
@@ -63,9 +111,10 @@ impl ClockWatch {
     /// By how many seconds the wall clock has leapt since the last look, forward (`true`) or back, if it has.
     pub(crate) fn look(&mut self, wall: UnixTime, steady: Instant) -> Option<(u64, bool)> {
         let expected = self.wall.plus(steady.saturating_duration_since(self.steady));
-        *self = Self::new(wall, steady);
+        let before = std::mem::replace(self, Self::new(wall, steady));
         let leap = wall.0.abs_diff(expected.0);
-        (leap > LEAP).then_some((leap, wall > expected))
+        let stands = wall == before.wall && leap > LEAP / 2;
+        (leap > LEAP || stands).then_some((leap, wall > expected))
     }
 }
 
@@ -86,5 +135,17 @@ mod tests {
         assert_eq!(at(300, 10_361), Some((3600, false)));
         assert_eq!(at(360, 10_421), None);
         assert_eq!(at(420, 0), Some((10_481, false)));
+    }
+
+    // F16
+    #[test]
+    fn a_clock_that_stands_still_is_told_again_and_again() {
+        let began = Instant::now();
+        let mut watch = ClockWatch::new(UnixTime(10_000), began);
+        let mut at = |seconds: u64, wall: u64| watch.look(UnixTime(wall), began + Duration::from_secs(seconds));
+        assert_eq!(at(60, 10_060), None);
+        assert_eq!(at(120, 10_060), Some((60, false)));
+        assert_eq!(at(180, 10_060), Some((60, false)));
+        assert_eq!(at(240, 10_120), None);
     }
 }

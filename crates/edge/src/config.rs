@@ -14,6 +14,8 @@ use ipnet::IpNet;
 use tunnel_proto::{EmailAddress, Hostname, Name};
 use url::Url;
 
+use crate::backup::KEPT;
+
 pub use self::brand::Brand;
 use self::raw::RawConfig;
 
@@ -38,6 +40,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Where state is kept.
     pub data_dir: PathBuf,
+    /// How many hourly copies of the database are kept; none are made when it is 0.
+    pub backups: usize,
     /// Where certificates for visitors come from.
     pub tls: Tls,
     /// The mail server.
@@ -123,6 +127,7 @@ impl Config {
             tunnel_listen: Vec::new(),
             trusted_proxies: Vec::new(),
             data_dir,
+            backups: KEPT,
             tls: Tls::Internal,
             smtp: None,
             administrators,
@@ -283,6 +288,17 @@ mod tests {
             let error = parse(&GOOD.replace("[tls]", &format!("{wrong}\n[tls]"))).unwrap_err();
             assert!(error.contains("from 1 to 604800"), "{error}");
         }
+    }
+
+    // F18
+    #[test]
+    fn how_many_backups_are_kept_is_configured_in_bounds() {
+        assert_eq!(parse(GOOD).unwrap().backups, 24);
+        for (written, kept) in [("backups = 0", 0), ("backups = 168", 168)] {
+            assert_eq!(parse(&GOOD.replace("[tls]", &format!("{written}\n[tls]"))).unwrap().backups, kept);
+        }
+        let error = parse(&GOOD.replace("[tls]", "backups = 1001\n[tls]")).unwrap_err();
+        assert!(error.contains("from 0 to 1000"), "{error}");
     }
 
     #[test]

@@ -18,13 +18,17 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
-use tunnel_proto::identity::{CaError, TlsError, link_server_config};
+use tunnel_proto::{
+    Revision,
+    identity::{CaError, TlsError, link_server_config},
+};
 
 use crate::{
     Clock, Config, State,
     acme::{self, AcmeError},
     assertions::Assertions,
     audit::Audit,
+    backup::{self, Backups},
     certificates::{Certificates, Source},
     clock::ClockWatch,
     config::Smtp,
@@ -48,7 +52,9 @@ use crate::{
     session::Sessions,
     snapshot::{BuiltIn, Snapshot, SnapshotError},
     socket::{Serving, Socket, SocketError},
-    store::{AuditEvent, AuditRecord, DATABASE_NAME, LoginMethodKind, Store, StoreError, sqlite::SqliteStore},
+    store::{
+        AuditEvent, AuditRecord, DATABASE_NAME, Declared, LoginMethodKind, Store, StoreError, sqlite::SqliteStore,
+    },
     task,
     tls::{self, CertificateError},
 };
@@ -63,6 +69,9 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 /// How long a process that was replaced serves on what it has without following: what ends in the one that serves would go
 /// on here.
 const FOLLOW_PATIENCE: Duration = Duration::from_secs(5);
+/// What to do about a clock that is wrong.
+const CLOCK_HINT: &str = "logins, PINs and tokens are judged by it, but nothing that has expired comes back; see that \
+                          something keeps it right; `edge admin health` shows what the edge goes by";
 /// How long streams may go on when the edge stops.
 pub const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -112,19 +121,6 @@ impl Edge {
         let owners = socket.handles().ok();
         let (listeners, plain, links_only) = bind_all(&mut config, listeners).await?;
         let database = dir.join(DATABASE_NAME);
-        let store = match &predecessor {
-            Some(_) => {
-                // Before a step of the schema is taken, which stays if this process does not serve after all.
-                check_files(&config)?;
-                SqliteStore::open_beside(&database).await?
-            }
-            None => SqliteStore::open(&database).await?,
-        };
-        let store: Arc<dyn Store> = Arc::new(store);
-        // Whatever is written from here on by another process is followed.
-        let mut known = store.data_version().await?;
-        let keys = Keys::load(&dir, &*store, clock.now()).await?;
-        let ca = keys.authority(&*store, &config.zone, clock.now()).await?;
         let built_in = BuiltIn {
             administrators: config.administrators.clone(),
             quick_start: config.quick_start,
@@ -132,15 +128,34 @@ impl Edge {
             administrator_methods: config.administrator_methods.clone(),
             trusted_proxies: config.trusted_proxies.clone(),
         };
+        let store = match &predecessor {
+            Some(_) => {
+                // Before a step of the schema is taken, which stays if this process does not serve after all.
+                check_files(&config)?;
+                // What cannot be read so is read when the step is taken.
+                if let Ok(Some((revision, declared))) = SqliteStore::declared_before(&database).await {
+                    servable(&config, &built_in, revision, declared)?;
+                }
+                SqliteStore::open_beside(&database).await?
+            }
+            None => SqliteStore::open(&database).await?,
+        };
+        let store = Arc::new(store);
+        let backups = Backups::new(store.clone(), &dir, config.backups);
+        let store: Arc<dyn Store> = store;
+        // Whatever is written from here on by another process is followed.
+        let mut known = store.data_version().await?;
+        let clock = clock.lasting(store.passed().await?);
+        if let Some(behind) = clock.status().behind() {
+            tracing::error!(
+                "the clock of this machine is {} seconds behind the time at which the edge was here last: {CLOCK_HINT}",
+                behind.as_secs()
+            );
+        }
+        let keys = Keys::load(&dir, &*store, clock.now()).await?;
+        let ca = keys.authority(&*store, &config.zone, clock.now()).await?;
         let (revision, declared) = store.declared().await?;
-        let pin = declared.login_methods.iter().any(|method| matches!(method.kind, LoginMethodKind::OneTimePin));
-        if pin && config.smtp.is_none() && !config.quick_start {
-            return Err(StartError::NoMail);
-        }
-        if !config.has_countries() && declared.named_country().is_some() {
-            return Err(StartError::NoCountries);
-        }
-        let snapshot = Snapshot::new(revision, declared, &built_in)?;
+        let snapshot = servable(&config, &built_in, revision, declared)?;
         for warning in built_in.warnings(&snapshot.declared) {
             tracing::warn!("{warning}");
         }
@@ -180,6 +195,7 @@ impl Edge {
             config,
             clock,
             store,
+            backups,
             keys,
             ca,
             built_in,
@@ -237,6 +253,8 @@ impl Edge {
         let weak = Arc::downgrade(&state);
         let own = weak.clone();
         tasks.push(task::keep("sweep", move || sweep(own.clone(), fixed.clone())));
+        let own = weak.clone();
+        tasks.push(task::keep("backup", move || backup::run(own.clone())));
         let own = weak.clone();
         tasks.push(task::keep("revoked", move || follow_revoked(own.clone())));
         let rounds = Arc::<Rounds>::default();
@@ -322,6 +340,7 @@ impl Edge {
         if let Err(error) = self.state.sessions.write_uses().await {
             tracing::error!(%error, "when sessions were last used is not written down");
         }
+        self.state.note_time().await;
         if let Err(error) = self.state.audit.flush().await {
             tracing::error!(%error, "audit records are lost");
         }
@@ -348,6 +367,23 @@ pub fn check_files(config: &Config) -> Result<(), StartError> {
     Countries::load(config.country_file.as_deref())?;
     Look::load(&config.brand)?;
     config.smtp.as_ref().map_or(Ok(()), |smtp| smtp_delivery(smtp).map(drop))
+}
+
+/// What is declared, as far as it can be served with what the process was started with.
+fn servable(
+    config: &Config,
+    built_in: &BuiltIn,
+    revision: Revision,
+    declared: Declared,
+) -> Result<Snapshot, StartError> {
+    let pin = declared.login_methods.iter().any(|method| matches!(method.kind, LoginMethodKind::OneTimePin));
+    if pin && config.smtp.is_none() && !config.quick_start {
+        return Err(StartError::NoMail);
+    }
+    if !config.has_countries() && declared.named_country().is_some() {
+        return Err(StartError::NoCountries);
+    }
+    Ok(Snapshot::new(revision, declared, built_in)?)
 }
 
 /// A listener, and the address that it was asked for by.
@@ -437,14 +473,12 @@ async fn sweep(state: Weak<State>, links: Arc<tls::Fixed>) {
     loop {
         tick.tick().await;
         let Some(state) = state.upgrade() else { return };
-        let (wall, steady) = (state.now(), Instant::now());
+        let (wall, steady) = (state.clock.shown(), Instant::now());
         if let Some((seconds, forward)) = watch.get_or_insert(ClockWatch::new(wall, steady)).look(wall, steady) {
-            let direction = if forward { "forward" } else { "back" };
-            tracing::error!(
-                "the clock of this machine has leapt {direction} by {seconds} seconds, or the machine slept: logins, PINs \
-                 and tokens are judged by it; see that something keeps it right"
-            );
+            let direction = if forward { "forward, or the machine slept," } else { "back, or stands still," };
+            tracing::error!("the clock of this machine has leapt {direction} by {seconds} seconds: {CLOCK_HINT}");
         }
+        state.note_time().await;
         // Also what was stored by somebody who went away before it was read; and it ends logins that were on their way while
         // their method went ([`State::end_unvouched`]).
         state.reload_or_log().await;

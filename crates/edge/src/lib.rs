@@ -4,6 +4,7 @@ mod account;
 mod acme;
 mod assertions;
 pub mod audit;
+pub mod backup;
 pub mod certificates;
 mod certs;
 mod change;
@@ -23,6 +24,7 @@ mod front;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gate;
+pub mod health;
 pub mod holder;
 pub mod identity;
 pub mod keys;

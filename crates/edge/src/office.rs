@@ -9,12 +9,14 @@ use tunnel_proto::{
 };
 
 use crate::{
-    State, certificates, declare, login_methods, passkeys, people, service_tokens,
+    State, certificates, declare,
+    health::accepted,
+    login_methods, passkeys, people, service_tokens,
     session::Session,
     setup::{self, MadeBy},
     socket::{
         AUDIT_MAX, Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CertificateStatus,
-        CreateServiceToken, Explain, Explained, Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus,
+        CreateServiceToken, Explain, Explained, Exported, Health, InviteUser, KeyStatus, LastLogin, LoginMethodStatus,
         LoginTestBegun, LoginTestQuery, LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken,
         NamedTunnel, NamedUser, OperatorRevoked, PasskeyList, PasskeysRemoved, PersonStatus, PolicyTested,
         RemovePasskeys, RenewCertificate, Replay, Replayed, Restarted, RevokeApplication, RotateKeys,
@@ -333,6 +335,20 @@ impl Administration for Office {
 
     async fn restart(&self) -> Answer<Restarted> {
         self.state.asks.ask().await
+    }
+
+    async fn health(&self) -> Answer<Health> {
+        Ok(Health { clock: self.state.clock.status(), backups: self.state.backups.status() })
+    }
+
+    async fn accept_clock(&self) -> Answer<Health> {
+        let before = self.state.now();
+        let shown = self.state.clock.believe();
+        self.state.store.append_audit(&[accepted(before, shown)]).await.map_err(failed)?;
+        self.state.store.note_passed(shown).await.map_err(failed)?;
+        self.state.sessions.sweep(shown);
+        self.state.store.sweep(shown).await.map_err(failed)?;
+        self.health().await
     }
 
     async fn apply(&self, request: declare::Request) -> Answer<declare::Report> {

@@ -94,6 +94,11 @@ pub(crate) fn mark(file: &std::fs::Metadata) -> (i64, i64, u64) {
     imp::mark(file)
 }
 
+/// How many bytes an owner may still write where `path` is, where the system says so.
+pub(crate) fn free_space(path: &Path) -> Option<u64> {
+    imp::free_space(path)
+}
+
 /// Resident memory of this process in KiB, where the system says it.
 pub fn resident_kib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
@@ -199,6 +204,11 @@ mod imp {
         }
     }
 
+    pub(super) fn free_space(path: &Path) -> Option<u64> {
+        let found = rustix::fs::statvfs(path).ok()?;
+        Some(found.f_bavail.saturating_mul(found.f_frsize))
+    }
+
     pub(super) fn mark(file: &fs::Metadata) -> (i64, i64, u64) {
         (file.ctime(), file.ctime_nsec(), file.ino())
     }
@@ -251,6 +261,10 @@ mod imp {
     pub(super) fn own_group(_: &mut tokio::process::Command) {}
 
     pub(super) fn kill_group(_: u32) {}
+
+    pub(super) fn free_space(_: &Path) -> Option<u64> {
+        None
+    }
 
     pub(super) fn mark(_: &fs::Metadata) -> (i64, i64, u64) {
         (0, 0, 0)

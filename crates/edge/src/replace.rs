@@ -208,7 +208,12 @@ impl Predecessor {
 }
 
 async fn hear(channel: &mut Channel) -> Result<Option<Word>, ReplaceError> {
-    let Some((line, _)) = channel.receive().await? else { return Ok(None) };
+    let received = match channel.receive().await {
+        // It ended with something unread.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
+        received => received?,
+    };
+    let Some((line, _)) = received else { return Ok(None) };
     serde_json::from_slice(&line).map(Some).map_err(|_| ReplaceError::Confused)
 }
 
@@ -281,7 +286,15 @@ impl Successor {
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
+    use tunnel_proto::Revision;
+
     use super::*;
+    use crate::{
+        Clock, Config, Edge,
+        backup::FOLDER,
+        edge::{Screen, StartError},
+        store::{DATABASE_NAME, Declared, LoginMethod, LoginMethodKind, Store as _, sqlite::SqliteStore},
+    };
 
     async fn offered(dir: &Path) -> (Channel, Predecessor, SocketAddr, Socket) {
         let (near, far) = Channel::pair().unwrap();
@@ -325,6 +338,32 @@ mod tests {
         // The one before went while it was waited for.
         drop(near);
         assert!(matches!(predecessor.ready().await, Err(ReplaceError::Alone | ReplaceError::Io(_))));
+    }
+
+    // F3, F19, F30
+    #[tokio::test]
+    async fn one_that_cannot_serve_what_is_declared_leaves_the_schema_to_the_one_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(DATABASE_NAME);
+        let store = SqliteStore::open(&path).await.unwrap();
+        let pin = LoginMethod { name: "pin".parse().unwrap(), kind: LoginMethodKind::OneTimePin };
+        let declared = Declared { login_methods: vec![pin], ..Declared::default() };
+        store.replace_declared(Revision(0), &declared, &[]).await.unwrap();
+        store.close().await;
+        // As an older program has it.
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+        let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+        sqlx::raw_sql("DROP TABLE clock; UPDATE schema_version SET version = 7").execute(&pool).await.unwrap();
+        pool.close().await;
+
+        let (_near, mut predecessor, _, _socket) = offered(dir.path()).await;
+        let text = "zone = \"example.test\"\nlisten = [\"127.0.0.1:0\"]\n[tls]\nmode = \"internal\"\n";
+        let config = Config::parse(text, Path::new("edge.toml"), Some(dir.path().to_owned())).unwrap();
+        let screen = Screen::new(io::sink());
+        let started = Edge::start_after(Some(&mut predecessor), config, Clock::System, screen).await;
+        assert!(matches!(started.err(), Some(StartError::NoMail)));
+        assert_eq!(SqliteStore::check_backup(&path).await.unwrap(), 7);
+        assert!(!dir.path().join(FOLDER).exists());
     }
 
     #[tokio::test(start_paused = true)]

@@ -26,7 +26,7 @@ use tunnel_auth::ClientToken;
 use tunnel_policy::Attributes;
 use tunnel_proto::{AppId, Hostname, Identity, PersonId, UnixTime};
 
-use crate::store::{SecretHash, SessionKind, SessionRecord, Store, StoreError};
+use crate::store::{FUTURE, SecretHash, SessionKind, SessionRecord, Store, StoreError};
 
 pub(crate) use self::{
     confirmed::{Anew, Standing, Vouched},
@@ -401,10 +401,11 @@ impl Sessions {
         Ok(())
     }
 
-    /// Forgets what has expired at `now`; the store sweeps its own.
+    /// Forgets what has expired at `now`, and what a clock that was wrong began after it; the store sweeps its own.
     pub fn sweep(&self, now: UnixTime) {
         let mut table = self.write();
-        table.remove(|session| session.expires() <= now);
+        let latest = now.plus(FUTURE);
+        table.remove(|session| session.expires() <= now || session.created() > latest);
         // What nobody shares any more.
         table.logins.retain(|_, login| Arc::strong_count(login) > 1);
     }

@@ -12,6 +12,7 @@ use crate::{
     Clock, Config,
     assertions::Assertions,
     audit::Audit,
+    backup::Backups,
     certificates::Certificates,
     clients::ClientLinks,
     countries::Countries,
@@ -44,6 +45,8 @@ pub struct State {
     pub clock: Clock,
     /// What is kept on disk.
     pub store: Arc<dyn Store>,
+    /// Copies of it.
+    pub backups: Backups,
     /// Sealing, hashing and signing keys.
     pub keys: Keys,
     /// The edge's own certificate authority.
@@ -246,6 +249,17 @@ impl State {
     pub async fn reload_or_log(&self) {
         if let Err(error) = self.reload().await {
             tracing::error!(%error, "the configuration cannot be reloaded; the last good one is served");
+        }
+    }
+
+    /// Notes the time that has passed for certain, for the next process.
+    pub(crate) async fn note_time(&self) {
+        // What an administrator says of the clock is said to the process that serves.
+        if self.replaced.is_cancelled() {
+            return;
+        }
+        if let Err(error) = self.store.note_passed(self.clock.status().passed).await {
+            tracing::error!(%error, "the time that has passed cannot be noted");
         }
     }
 

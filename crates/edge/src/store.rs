@@ -18,6 +18,10 @@ pub use records::*;
 /// The name of the database in the data directory.
 pub const DATABASE_NAME: &str = "edge.db";
 
+/// How far ahead of now what is stored may have begun: an hour, for a leap of the clock that is taken back logs nobody out who
+/// came meanwhile unless it was worse than that.
+pub const FUTURE: Duration = Duration::from_secs(3600);
+
 /// Durable state. Every method is one transaction: it happens whole or not at all.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -234,7 +238,13 @@ pub trait Store: Send + Sync + 'static {
     /// The records of decisions since `since`, newest first, at most `limit`.
     async fn decisions(&self, since: UnixTime, limit: u32) -> Result<Vec<AuditRecord>, StoreError>;
 
-    /// Removes what has expired at `now` (sessions, one-time things, challenges, counters, mails, invitations).
+    /// The time that had passed for certain when that was last noted.
+    async fn passed(&self) -> Result<Option<UnixTime>, StoreError>;
+    /// Notes the time that has passed for certain.
+    async fn note_passed(&self, at: UnixTime) -> Result<(), StoreError>;
+
+    /// Removes what has expired at `now` (sessions, one-time things, challenges, counters, mails, invitations), and what a clock
+    /// that was wrong made more than [`FUTURE`] after it: that would count for too long.
     async fn sweep(&self, now: UnixTime) -> Result<(), StoreError>;
 }
 
@@ -261,6 +271,9 @@ pub enum StoreError {
         /// Why not.
         reason: String,
     },
+    /// The schema is an older one, and no copy could be kept of it.
+    #[error("the database is not brought up to date without a copy of it as it is, and none can be made: {0}")]
+    NotKept(#[source] Box<StoreError>),
     /// The database itself failed.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),

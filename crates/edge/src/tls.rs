@@ -34,6 +34,9 @@ const READY_MAX: u64 = 4096;
 /// How long one is used; it is good for 90 days.
 const READY_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// How far ahead of now one may have been made.
+const AHEAD: Duration = Duration::from_secs(60);
+
 /// The configuration for visitors: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1, no early data.
 pub(crate) fn for_visitors(certificates: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(provider())
@@ -67,6 +70,11 @@ pub(crate) fn for_challenges(answers: Arc<dyn ResolvesServerCert>) -> Result<Ser
     Ok(config)
 }
 
+/// Whether a certificate that was made then still serves; to everybody else one of the future is not good yet.
+fn is_ready(made: UnixTime, now: UnixTime) -> bool {
+    now.since(made) < READY_LIFE && made.since(now) < AHEAD
+}
+
 /// One certificate, whatever the name: the login host's, for links. Renewed long before it ends.
 #[derive(Debug)]
 pub(crate) struct Fixed {
@@ -80,9 +88,9 @@ impl Fixed {
         Ok(Self { certificate, made: AtomicU64::new(now.0) })
     }
 
-    /// Makes the next certificate when this one has been used for [`READY_LIFE`].
+    /// Makes the next certificate when this one has been used for [`READY_LIFE`], or was made by a clock that was wrong.
     pub(crate) fn refresh(&self, ca: &Ca, host: &Hostname, now: UnixTime) -> Result<(), CaError> {
-        if now.since(UnixTime(self.made.load(Relaxed))) < READY_LIFE {
+        if is_ready(UnixTime(self.made.load(Relaxed)), now) {
             return Ok(());
         }
         self.certificate.store(Arc::new(ca.server_certificate(&[host.clone().into()], now)?));
@@ -102,7 +110,8 @@ impl ResolvesServerCert for Fixed {
 /// application has. Other names get no handshake.
 pub(crate) struct Internal {
     state: Weak<State>,
-    ready: Cache<Hostname, Arc<CertifiedKey>>,
+    /// With when they were made.
+    ready: Cache<Hostname, (UnixTime, Arc<CertifiedKey>)>,
 }
 
 impl std::fmt::Debug for Internal {
@@ -124,16 +133,17 @@ impl ResolvesServerCert for Internal {
             Some(name) => Hostname::parse(name).ok()?,
             None => state.config.login_host.clone(),
         };
-        if let Some(ready) = self.ready.get(&host) {
+        let now = state.now();
+        if let Some((_, ready)) = self.ready.get(&host).filter(|(made, _)| is_ready(*made, now)) {
             return Some(ready);
         }
         if !serves(&state, &host) {
             return None;
         }
-        let made = state.ca.server_certificate(&[host.clone().into()], state.now());
+        let made = state.ca.server_certificate(&[host.clone().into()], now);
         let made = made.inspect_err(|error| tracing::error!(%error, %host, "a certificate cannot be made")).ok()?;
         let made = Arc::new(made);
-        self.ready.insert(host, made.clone());
+        self.ready.insert(host, (now, made.clone()));
         Some(made)
     }
 }
@@ -215,6 +225,21 @@ pub(crate) fn named(leaf: &CertificateDer<'_>) -> Result<Named, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // F16
+    #[test]
+    fn a_certificate_of_a_clock_that_was_wrong_is_made_anew() {
+        let host = Hostname::parse("access.example.com").unwrap();
+        let now = UnixTime(1_800_000_000);
+        let ca = Ca::generate(&Hostname::parse("example.com").unwrap(), now).unwrap();
+        let later = now.plus(READY_LIFE);
+        let fixed = Fixed::new(&ca, &host, later).unwrap();
+        let first = fixed.certificate.load_full();
+        fixed.refresh(&ca, &host, later).unwrap();
+        assert!(Arc::ptr_eq(&first, &fixed.certificate.load_full()));
+        fixed.refresh(&ca, &host, now).unwrap();
+        assert!(!Arc::ptr_eq(&first, &fixed.certificate.load_full()), "nobody believes the first one yet");
+    }
 
     // R23
     #[test]

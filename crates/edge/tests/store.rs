@@ -1,5 +1,6 @@
 //! What every store must do, and what the one on SQLite must survive.
 
+mod backups;
 mod conformance;
 mod keys;
 mod passkeys;

@@ -34,7 +34,7 @@ applications:
 
 struct Site {
     smtp: Smtp,
-    _edge: Edge,
+    edge: Edge,
     home: Home,
     visitor: Visitor,
 }
@@ -54,7 +54,7 @@ async fn site(lab: &Lab) -> Result<Site> {
     edge.apply(ACCESS).await?;
     let ca = edge.ca().await?;
     let (home, visitor) = (Home::new(lab, "laptop", &ca)?, Visitor::new(&ca)?);
-    Ok(Site { smtp, _edge: edge, home, visitor })
+    Ok(Site { smtp, edge, home, visitor })
 }
 
 impl Site {
@@ -119,6 +119,41 @@ fn when_the_time_of_a_session_is_over_its_connections_end_and_the_reason_is_told
         });
         site.let_in(2).await.with_context(|| client.log.text())?;
         next.await?
+    });
+}
+
+// F16, S8
+#[test]
+fn a_clock_that_is_set_back_does_not_revive_a_session_that_is_over() {
+    run("set-back", async |lab| {
+        let mut site = site(&lab).await?;
+        let opens = async |site: &Site| -> Result<bool> {
+            let listed = site.edge.run(&["admin", "session", "list", "--json"]).await?.ok()?;
+            let listed: Vec<serde_json::Value> = serde_json::from_str(&listed)?;
+            Ok(listed.iter().any(|session| session["host"] == OTHER))
+        };
+        site.visitor.login(&site.smtp, &format!("https://{OTHER}/"), STAFF).await?;
+        anyhow::ensure!(opens(&site).await?, "nobody is logged in");
+        fs::write(lab.path("ahead"), "+59\n")?;
+        let over = async {
+            while opens(&site).await? {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            anyhow::Ok(())
+        };
+        timeout(PATIENCE, over).await.context("the session is not over after a minute")??;
+
+        fs::write(lab.path("ahead"), "-3600\n")?;
+        anyhow::ensure!(!opens(&site).await?, "the session is back");
+        let health = site.edge.run(&["admin", "health"]).await?.ok()?;
+        anyhow::ensure!(health.contains("before time that has passed already"), "{health}");
+        // Whoever comes now is served, and set right the clock is as ever.
+        let page = site.visitor.get(&format!("https://{OTHER}/")).await?;
+        anyhow::ensure!(page.status() < 500 || page.status() == 530, "{}", page.status());
+        fs::write(lab.path("ahead"), "+60\n")?;
+        let health = site.edge.run(&["admin", "health"]).await?.ok()?;
+        anyhow::ensure!(health.contains("as it should"), "{health}");
+        Ok(())
     });
 }
 

@@ -301,6 +301,30 @@ fn on_a_full_disk_whoever_is_logged_in_works_on_and_changes_are_refused() {
     });
 }
 
+/// F18: a damaged database is not served; what to do is said, with the newest backup.
+#[test]
+fn an_edge_with_a_damaged_database_does_not_start_and_names_the_newest_backup() {
+    run("damaged", async |lab| {
+        let smtp = Smtp::start(&lab).await?;
+        let edge = Edge::start(&lab, EdgeConfig::with_mail(&smtp)).await?;
+        let health = edge.run(&["admin", "health"]).await?.ok()?;
+        ensure!(health.contains("as it should") && health.contains("backups: none yet"), "{health}");
+        ensure!(edge.process.terminate().await?.success());
+        let database = lab.path("edge/edge.db");
+        let mut bytes = fs::read(&database)?;
+        bytes[4096..8192].fill(0xa5);
+        fs::write(&database, &bytes)?;
+        for name in ["edge-20260102T030405Z.db", "edge-20260102T020405Z.db", "other.db"] {
+            lab.write(&format!("edge/backups/{name}"), "")?;
+        }
+        let mut refused = Process::start("damaged", Edge::command(&lab, &["run"])?)?;
+        assert_eq!(refused.wait().await?.code(), Some(1), "{}", refused.log.text());
+        refused.log.wait_for("backups/edge-20260102T030405Z.db").await?;
+        ensure!(fs::read(&database)? == bytes, "it is left as it is");
+        Ok(())
+    });
+}
+
 /// F18: another program holds the database. What is read is in memory, so visitors notice nothing; a change waits for some
 /// seconds and is refused in words.
 #[test]

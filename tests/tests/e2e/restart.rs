@@ -312,9 +312,52 @@ impl Download {
     }
 }
 
+/// A big body that is sent little by little, in chunks and without a length.
+struct Upload {
+    raw: Raw,
+    count: u64,
+    hash: u64,
+}
+
+impl Upload {
+    async fn begin(site: &Site) -> Result<Self> {
+        let mut raw = site.visitor.door("https", WWW)?.open().await?;
+        let session = site.visitor.session(WWW)?;
+        let head =
+            format!("POST /upload HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        raw.send(head.as_bytes()).await?;
+        Ok(Self { raw, count: 0, hash: CHECKSUM_START })
+    }
+
+    async fn send(&mut self, until: u64) -> Result<()> {
+        let block = block();
+        while self.count < until {
+            self.raw.send(&[format!("{:x}\r\n", block.len()).as_bytes(), &block[..], &b"\r\n"[..]].concat()).await?;
+            self.count += block.len() as u64;
+            self.hash = checksum(self.hash, &block);
+        }
+        Ok(())
+    }
+
+    /// Ends it; it arrived whole.
+    async fn finish(mut self) -> Result<()> {
+        self.raw.send(b"0\r\n\r\n").await?;
+        let answer = self.raw.answer(true).await?;
+        let expected = format!("{} {:016x}", self.count, self.hash);
+        ensure!(
+            answer.status == 200 && answer.text() == expected,
+            "{} {}, not {expected}",
+            answer.status,
+            answer.text()
+        );
+        Ok(())
+    }
+}
+
 /// What was begun before the first restart, and has to live.
 struct Living {
     download: Download,
+    upload: Upload,
     events: Raw,
     websocket: WebSocketStream<TlsStream<TcpStream>>,
     tcp: TcpStream,
@@ -333,8 +376,9 @@ impl Living {
             opened.extend(events.read().await?);
         }
         let download = Download::begin(site).await?;
+        let upload = Upload::begin(site).await?;
         let tcp = TcpStream::connect(("127.0.0.1", port)).await?;
-        Ok(Self { download, events, websocket, tcp })
+        Ok(Self { download, upload, events, websocket, tcp })
     }
 
     /// Each still carries.
@@ -354,6 +398,7 @@ impl Living {
             ensure!(!some.is_empty(), "the events ended: {}", String::from_utf8_lossy(&heard));
             heard.extend(some);
         }
+        self.upload.send(u64::from(round.saturating_add(1)) * SIP).await?;
         self.download.take(u64::from(round) * SIP).await
     }
 }
@@ -381,6 +426,7 @@ fn nobody_is_refused_and_nothing_is_cut_while_the_edge_is_replaced_again_and_aga
         }
         println!("{} requests were answered", load.end().await?);
         living.download.finish().await?;
+        living.upload.finish().await?;
         let bytes = carried.await??;
         ensure!(bytes > u64::from(plan().streams) * plan().bytes, "{bytes}");
         Ok(())

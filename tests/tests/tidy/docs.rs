@@ -51,6 +51,7 @@ const OTHERS: &[&str] = &[
     "useradd",
     "iperf3",
     "mount",
+    "mv",
     "pg_dump",
     "psql",
     "redis-cli",

@@ -16,6 +16,7 @@ use super::{
     CertificateFiles, Config, DRAIN_HTTP, DRAIN_MAX, DRAIN_TCP, RESPONSE_TIMEOUT, RESPONSE_TIMEOUT_MAX, Smtp, Tls,
     acme::RawAcme, brand::RawBrand,
 };
+use crate::backup::{KEPT, KEPT_MAX};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,6 +31,7 @@ pub(super) struct RawConfig {
     #[serde(default)]
     trusted_proxies: Vec<Network>,
     data_dir: Option<PathBuf>,
+    backups: Option<usize>,
     database: Option<String>,
     response_timeout: Option<u64>,
     drain_http: Option<u64>,
@@ -98,13 +100,14 @@ fn https() -> Vec<SocketAddr> {
 }
 
 /// Every key there is, for the suggestion.
-const KEYS: [&str; 42] = [
+const KEYS: [&str; 43] = [
     "zone",
     "listen",
     "http_listen",
     "tunnel_listen",
     "trusted_proxies",
     "data_dir",
+    "backups",
     "database",
     "response_timeout",
     "drain_http",
@@ -177,6 +180,10 @@ impl RawConfig {
             Some(seconds @ 1..=RESPONSE_TIMEOUT_MAX) => Duration::from_secs(seconds),
             Some(_) => return Err(("response_timeout", format!("write seconds, from 1 to {RESPONSE_TIMEOUT_MAX}"))),
         };
+        let backups = self.backups.unwrap_or(KEPT);
+        if backups > KEPT_MAX {
+            return Err(("backups", format!("write how many hourly copies are kept, from 0 to {KEPT_MAX}")));
+        }
         let data_dir = data_dir.or(self.data_dir);
         let data_dir = data_dir.ok_or(("data_dir", "missing: name a directory, or give `--data-dir`".to_owned()))?;
         let tls = self.tls.check(&self.zone, !self.http_listen.is_empty())?;
@@ -189,6 +196,7 @@ impl RawConfig {
             tunnel_listen: self.tunnel_listen,
             trusted_proxies: self.trusted_proxies.into_iter().map(|network| network.0).collect(),
             data_dir,
+            backups,
             tls,
             smtp: self.smtp.map(RawSmtp::check).transpose()?,
             administrators: self.admin.emails,

@@ -39,6 +39,7 @@ impl Edge {
         if let Err(error) = self.state.sessions.write_uses().await {
             tracing::error!(%error, "when sessions were last used cannot be written down");
         }
+        self.state.note_time().await;
         let owners = self.owners.as_ref().ok_or(ReplaceError::Alone)?;
         let [socket, lock] = owners;
         let owners = [socket.again()?, lock.again()?];

@@ -17,12 +17,12 @@ use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
 
 use super::{
     Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CertificateStatus, CreateServiceToken,
-    Explain, Explained, Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus, LoginTestBegun, LoginTestQuery,
-    LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked,
-    PasskeyList, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, RenewCertificate, Replay, Replayed,
-    Restarted, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus,
-    SessionStatus, SessionsEnded, SetupLink, SocketError, TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson,
-    UserInvited, UserRemoved, UserStatus, WhichSessions, WhosePasskeys, path_in, problem,
+    Explain, Explained, Exported, Health, InviteUser, KeyStatus, LastLogin, LoginMethodStatus, LoginTestBegun,
+    LoginTestQuery, LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel, NamedUser,
+    OperatorRevoked, PasskeyList, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys, RenewCertificate,
+    Replay, Replayed, Restarted, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued,
+    ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, SocketError, TestPolicy, TunnelRoutes, TunnelStatus,
+    UnbanPerson, UserInvited, UserRemoved, UserStatus, WhichSessions, WhosePasskeys, path_in, problem,
 };
 use crate::{
     declare,
@@ -275,6 +275,14 @@ impl Administration for Client {
 
     async fn restart(&self) -> Answer<Restarted> {
         self.post("/v1/restart", &()).await
+    }
+
+    async fn health(&self) -> Answer<Health> {
+        self.get("/v1/health").await
+    }
+
+    async fn accept_clock(&self) -> Answer<Health> {
+        self.post("/v1/clock/accept", &()).await
     }
 
     async fn apply(&self, request: declare::Request) -> Answer<declare::Report> {

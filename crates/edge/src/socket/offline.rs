@@ -10,15 +10,17 @@ use tunnel_proto::enrol::{CreateTunnel, EdgeInfo, EnrolProblem, TunnelCreated};
 
 use super::{
     AUDIT_MAX, Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CertificateStatus,
-    CreateServiceToken, Explain, Explained, Exported, InviteUser, KeyStatus, LastLogin, Lock, LoginMethodStatus,
-    LoginTestBegun, LoginTestQuery, LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken, NamedTunnel,
-    NamedUser, OperatorRevoked, PasskeyList, PasskeysRemoved, PersonStatus, PolicyTested, RemovePasskeys,
-    RenewCertificate, Replay, Replayed, Restarted, RevokeApplication, RotateKeys, RotateServiceToken, RouteTunnel,
-    ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink, TestPolicy, TunnelRoutes,
-    TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus, WhichSessions, WhosePasskeys, problem,
+    CreateServiceToken, Explain, Explained, Exported, Health, InviteUser, KeyStatus, LastLogin, Lock,
+    LoginMethodStatus, LoginTestBegun, LoginTestQuery, LoginTestResult, NamedLoginMethod, NamedOperator,
+    NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked, PasskeyList, PasskeysRemoved, PersonStatus,
+    PolicyTested, RemovePasskeys, RenewCertificate, Replay, Replayed, Restarted, RevokeApplication, RotateKeys,
+    RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded, SetupLink,
+    TestPolicy, TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus, WhichSessions,
+    WhosePasskeys, problem,
 };
 use crate::{
-    Clock, certificates, declare,
+    Clock, backup, certificates, declare,
+    health::accepted,
     keys::Keys,
     passkeys, people, platform, service_tokens,
     store::{
@@ -61,6 +63,8 @@ impl Offline {
             )
         })?;
         let store = SqliteStore::open(&path).await.map_err(|error| problem("no_edge", error.to_string()))?;
+        let passed = store.passed().await.map_err(|error| problem("no_edge", error.to_string()))?;
+        let clock = clock.lasting(passed);
         Ok(Self { store, clock, data_dir: data_dir.to_owned(), _lock: lock })
     }
 
@@ -294,6 +298,20 @@ impl Administration for Offline {
 
     async fn restart(&self) -> Answer<Restarted> {
         needs_edge("a restart")
+    }
+
+    async fn health(&self) -> Answer<Health> {
+        let backups = backup::status(&self.data_dir.join(backup::FOLDER));
+        Ok(Health { clock: self.clock.status(), backups })
+    }
+
+    async fn accept_clock(&self) -> Answer<Health> {
+        let before = self.clock.now();
+        let shown = self.clock.believe();
+        self.store.append_audit(&[accepted(before, shown)]).await.map_err(failed)?;
+        self.store.note_passed(shown).await.map_err(failed)?;
+        self.store.sweep(shown).await.map_err(failed)?;
+        self.health().await
     }
 
     async fn apply(&self, _: declare::Request) -> Answer<declare::Report> {

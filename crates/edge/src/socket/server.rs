@@ -330,6 +330,8 @@ fn router(office: Arc<dyn Administration>) -> Router {
         .route("/v1/setup-link", post(async |State(office): Office| json(office.setup_link().await)))
         .route("/v1/apply", post(async |State(office): Office, Asked(request)| json(office.apply(request).await)))
         .route("/v1/restart", post(async |State(office): Office| json(office.restart().await)))
+        .route("/v1/health", get(async |State(office): Office| json(office.health().await)))
+        .route("/v1/clock/accept", post(async |State(office): Office| json(office.accept_clock().await)))
         .route("/v1/export", get(async |State(office): Office| json(office.export().await)))
         .route(
             "/v1/audit",

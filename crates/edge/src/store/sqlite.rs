@@ -7,9 +7,11 @@
 mod audit;
 mod certificates;
 mod configuration;
+mod copy;
 mod mails;
 mod once;
 mod open;
+mod passed;
 mod passkeys;
 mod pins;
 mod revalidations;
@@ -43,7 +45,7 @@ pub struct SqliteStore {
 
 impl SqliteStore {
     /// Opens the database at `path`, creating it (readable by its owner only) when there is none, and brings its schema
-    /// up to date. Refuses a file that is damaged, belongs to something else, or was written by a newer program.
+    /// up to date, after a copy of it was kept in `backups` beside it. Refuses a file that is damaged, belongs to something else, or was written by a newer program.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         open::open(path.as_ref(), open::Users::Unknown).await
     }
@@ -67,7 +69,17 @@ impl SqliteStore {
 
     /// Writes a consistent copy of the whole database to a new file at `path`, owner-only, while the store is in use.
     pub async fn backup(&self, path: &Path) -> Result<(), StoreError> {
-        open::backup(&self.writer, path).await
+        copy::make(&self.path, path).await
+    }
+
+    /// Looks at all of a copy that [`SqliteStore::backup`] made; says which schema it has.
+    pub async fn check_backup(path: &Path) -> Result<i64, StoreError> {
+        copy::check(path).await
+    }
+
+    /// What is declared in the database at `path` if its schema is an older one, which it stays.
+    pub(crate) async fn declared_before(path: &Path) -> Result<Option<(Revision, Declared)>, StoreError> {
+        open::declared_before(path).await
     }
 
     /// A transaction that holds the write lock from its first statement, so that what it reads cannot change before it
@@ -456,6 +468,14 @@ impl Store for SqliteStore {
 
     async fn audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
         audit::newest(&self.readers, limit).await
+    }
+
+    async fn passed(&self) -> Result<Option<UnixTime>, StoreError> {
+        passed::passed(&self.readers).await
+    }
+
+    async fn note_passed(&self, at: UnixTime) -> Result<(), StoreError> {
+        passed::note(&self.writer, at).await
     }
 
     async fn sweep(&self, now: UnixTime) -> Result<(), StoreError> {

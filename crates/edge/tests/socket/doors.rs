@@ -51,6 +51,7 @@ async fn every_request_arrives_and_every_answer_comes_back() {
     assert_eq!(client.applications().await, office.applications().await);
     assert_eq!(client.setup_link().await, office.setup_link().await);
     assert_eq!(client.restart().await, office.restart().await);
+    assert_eq!(client.health().await, office.health().await);
     assert_eq!(client.users().await, office.users().await);
     assert_eq!(client.export().await, office.export().await, "an answer may be longer than a request");
 

@@ -8,14 +8,14 @@ use tunnel_edge::{
     declare::{Report, Request},
     keys::KeyState,
     socket::{
-        Administration, Answer, ApplicationStatus, AuditQuery, BanPerson, Banned, CertificateStatus,
-        CreateServiceToken, Explain, Explained, Exported, InviteUser, KeyStatus, LastLogin, LoginMethodStatus,
-        LoginTestBegun, LoginTestQuery, LoginTestResult, NamedLoginMethod, NamedOperator, NamedServiceToken,
-        NamedTunnel, NamedUser, OperatorRevoked, PasskeyList, PasskeyStatus, PasskeysRemoved, PersonStatus,
-        PolicyTested, RemovePasskeys, RenewCertificate, Replay, Replayed, Restarted, RevokeApplication, RotateKeys,
-        RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus, SessionStatus, SessionsEnded,
-        SetupLink, TestPolicy, Tested, TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited, UserRemoved, UserStatus,
-        WhichSessions, WhosePasskeys, problem,
+        Administration, Answer, ApplicationStatus, AuditQuery, BackupStatus, BanPerson, Banned, CertificateStatus,
+        ClockStatus, CreateServiceToken, Explain, Explained, Exported, Health, InviteUser, KeyStatus, LastLogin,
+        LoginMethodStatus, LoginTestBegun, LoginTestQuery, LoginTestResult, NamedLoginMethod, NamedOperator,
+        NamedServiceToken, NamedTunnel, NamedUser, OperatorRevoked, PasskeyList, PasskeyStatus, PasskeysRemoved,
+        PersonStatus, PolicyTested, RemovePasskeys, RenewCertificate, Replay, Replayed, Restarted, RevokeApplication,
+        RotateKeys, RotateServiceToken, RouteTunnel, ServiceTokenIssued, ServiceTokenStatus, SessionStatus,
+        SessionsEnded, SetupLink, TestPolicy, Tested, TunnelRoutes, TunnelStatus, UnbanPerson, UserInvited,
+        UserRemoved, UserStatus, WhichSessions, WhosePasskeys, problem,
     },
     store::{AuditEvent, AuditRecord, MailLogEntry, OperatorRecord, SessionKind},
 };
@@ -328,6 +328,16 @@ impl Administration for Office {
 
     async fn restart(&self) -> Answer<Restarted> {
         Ok(Restarted { process: 2, before: 1, connections: 3, memory_kib: None })
+    }
+
+    async fn health(&self) -> Answer<Health> {
+        let (shown, now, passed) = (UnixTime(1), UnixTime(2), UnixTime(3));
+        Ok(Health { clock: ClockStatus { shown, now, passed }, backups: BackupStatus::default() })
+    }
+
+    async fn accept_clock(&self) -> Answer<Health> {
+        self.note("clock");
+        self.health().await
     }
 
     async fn apply(&self, request: Request) -> Answer<Report> {

@@ -19,9 +19,9 @@ use tunnel_edge::{
 use tunnel_policy::Attributes;
 use tunnel_proto::{EmailAddress, Identity, PersonId, Revision, TunnelId, UnixTime, enrol::SOCKET_NAME};
 
-const NOW: UnixTime = UnixTime(1_800_000_000);
+pub(crate) const NOW: UnixTime = UnixTime(1_800_000_000);
 
-fn session(id: u8, email: &str) -> SessionRecord {
+pub(crate) fn session(id: u8, email: &str) -> SessionRecord {
     SessionRecord {
         id: [id; 32],
         kind: SessionKind::Browser,

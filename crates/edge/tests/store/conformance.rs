@@ -52,6 +52,7 @@ macro_rules! store_conformance {
             an_operator_is_kept
             the_audit_record_comes_back_newest_first
             sweeping_removes_what_has_expired_and_nothing_else
+            time_that_has_passed_is_kept_and_what_is_of_the_future_goes
             quotes_and_markup_are_only_text
             a_passkey_is_its_persons_and_nobody_elses
             passkeys_are_listed_with_whose_they_are
@@ -684,6 +685,32 @@ pub(crate) async fn sweeping_removes_what_has_expired_and_nothing_else(store: Ar
     assert_eq!(store.mail_log(1).await.unwrap()[0].state, "lapsed");
     assert!(!store.count(&h(1), at(2000), &[limit(1, 9000)]).await.unwrap());
     assert_eq!(store.audit(10).await.unwrap(), [changed("kept")]);
+}
+
+// F16
+pub(crate) async fn time_that_has_passed_is_kept_and_what_is_of_the_future_goes(store: Arc<impl Store>) {
+    assert_eq!(store.passed().await.unwrap(), None);
+    for passed in [at(60), at(0)] {
+        store.note_passed(passed).await.unwrap();
+        assert_eq!(store.passed().await.unwrap(), Some(passed));
+    }
+    // Begun within the hour, and by a clock that was ten years ahead.
+    let years = 10 * 365 * 24 * 3600;
+    let of = |id, from| SessionRecord { created: at(from), ..session(id, None, at(from + 9999)) };
+    store.put_session(&of(1, 3600)).await.unwrap();
+    store.put_session(&of(2, years)).await.unwrap();
+    store.put_once(&OneTime { expires: at(3600), ..thing(OnceKind::Setup, 1) }).await.unwrap();
+    store.put_once(&OneTime { expires: at(years), ..thing(OnceKind::Setup, 2) }).await.unwrap();
+    store.open_pin(&PinRecord { created: at(years), expires: at(years + 600), ..challenge(1) }).await.unwrap();
+    store.queue_mail(&MailRecord { queued: at(years), expires: at(years + 600), ..mail(T0) }).await.unwrap();
+    assert!(store.count(&h(1), at(years), &[limit(1, 60)]).await.unwrap());
+    store.sweep(at(0)).await.unwrap();
+    assert_eq!(session_ids(&*store, at(0)).await, [1]);
+    assert!(store.peek_once(OnceKind::Setup, &h(1), at(0)).await.unwrap().is_some());
+    assert_eq!(store.peek_once(OnceKind::Setup, &h(2), at(0)).await.unwrap(), None);
+    assert_eq!(store.try_pin(&attempt(1, 100)).await.unwrap(), PinOutcome::Unknown);
+    assert_eq!(store.due_mails(T0, 10).await.unwrap().len(), 0);
+    assert!(store.count(&h(1), at(0), &[limit(1, 60)]).await.unwrap(), "nobody is kept out for ten years");
 }
 
 // A4

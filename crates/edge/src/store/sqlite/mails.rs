@@ -6,7 +6,7 @@ use sqlx::{Row as _, Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
 use tunnel_proto::UnixTime;
 
 use super::values::{bytes_of, number_of, time, time_of};
-use crate::store::{MailLogEntry, MailOutcome, MailRecord, StoreError};
+use crate::store::{FUTURE, MailLogEntry, MailOutcome, MailRecord, StoreError};
 
 /// How long the delivery log is kept.
 const LOG_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -123,13 +123,19 @@ pub(super) async fn log(pool: &SqlitePool, limit: u32) -> Result<Vec<MailLogEntr
 
 pub(super) async fn sweep(tx: &mut Transaction<'_, Sqlite>, now: UnixTime) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO mail_log (id, state, at, domain) SELECT id, 'lapsed', ?, domain FROM mails WHERE expires <= ?",
+        "INSERT INTO mail_log (id, state, at, domain) \
+         SELECT id, 'lapsed', ?, domain FROM mails WHERE expires <= ? OR queued > ?",
     )
     .bind(time(now))
     .bind(time(now))
+    .bind(time(now.plus(FUTURE)))
     .execute(&mut **tx)
     .await?;
-    sqlx::query("DELETE FROM mails WHERE expires <= ?").bind(time(now)).execute(&mut **tx).await?;
+    sqlx::query("DELETE FROM mails WHERE expires <= ? OR queued > ?")
+        .bind(time(now))
+        .bind(time(now.plus(FUTURE)))
+        .execute(&mut **tx)
+        .await?;
     let oldest = time(now).saturating_sub(i64::try_from(LOG_KEPT.as_secs()).unwrap_or(i64::MAX));
     sqlx::query("DELETE FROM mail_log WHERE at < ?").bind(oldest).execute(&mut **tx).await?;
     Ok(())

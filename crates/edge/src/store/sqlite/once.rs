@@ -1,10 +1,15 @@
 //! One-time things, and how often things happen.
 
+use std::time::Duration;
+
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tunnel_proto::UnixTime;
 
 use super::values::time;
-use crate::store::{OnceKind, OneTime, RateLimit, SecretHash, StoreError};
+use crate::store::{FUTURE, OnceKind, OneTime, RateLimit, SecretHash, StoreError};
+
+/// No one-time thing is kept for so long.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) async fn put(tx: &mut Transaction<'_, Sqlite>, thing: &OneTime) -> Result<(), StoreError> {
     sqlx::query(
@@ -100,7 +105,16 @@ pub(super) async fn count(
 }
 
 pub(super) async fn sweep(tx: &mut Transaction<'_, Sqlite>, now: UnixTime) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM once WHERE expires <= ?").bind(time(now)).execute(&mut **tx).await?;
-    sqlx::query("DELETE FROM events WHERE expires <= ?").bind(time(now)).execute(&mut **tx).await?;
+    sqlx::query("DELETE FROM once WHERE expires <= ? OR expires > ?")
+        .bind(time(now))
+        .bind(time(now.plus(LONGEST).plus(FUTURE)))
+        .execute(&mut **tx)
+        .await?;
+    // Those of the future would count until then.
+    sqlx::query("DELETE FROM events WHERE expires <= ? OR at > ?")
+        .bind(time(now))
+        .bind(time(now.plus(FUTURE)))
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }

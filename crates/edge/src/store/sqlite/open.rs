@@ -7,11 +7,16 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::SqliteStore;
-use crate::{platform, store::StoreError};
+use tunnel_proto::Revision;
+
+use super::{SqliteStore, configuration, copy};
+use crate::{
+    platform,
+    store::{Declared, StoreError},
+};
 
 /// The schema, one step per version; step `n` (from 1) leads to version `n` and is never edited once released.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("../../../migrations/0001_first.sql"),
     include_str!("../../../migrations/0002_client_sessions.sql"),
     include_str!("../../../migrations/0003_people.sql"),
@@ -19,11 +24,12 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("../../../migrations/0005_revalidations.sql"),
     include_str!("../../../migrations/0006_session_issuer.sql"),
     include_str!("../../../migrations/0007_visitor_certificates.sql"),
+    include_str!("../../../migrations/0008_clock.sql"),
 ];
 /// The first SQLite without the write-ahead-log corruption of 3.7.0 to 3.51.2 (<https://sqlite.org/wal.html#walresetbug>).
 const SQLITE_OLDEST: (u32, u32, u32) = (3, 51, 3);
 /// How long a writer waits for another process that holds the file, and a caller for a connection.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Connections that read.
 const READERS: u32 = 4;
 
@@ -44,34 +50,16 @@ pub(super) async fn open(path: &Path, users: Users) -> Result<SqliteStore, Store
     // SQLite gives the log and the shared index beside the file the rights of the file.
     platform::ensure_private(path).map_err(file)?;
 
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(false)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(PATIENCE)
-        .foreign_keys(true)
-        // What was deleted (a sealed mail, a code's hash) does not stay readable in free pages.
-        .pragma("secure_delete", "ON")
-        // Without it `INSERT OR REPLACE` would delete rows unseen by the audit record's triggers.
-        .pragma("recursive_triggers", "ON")
-        .pragma("trusted_schema", "OFF")
-        .pragma("cell_size_check", "ON");
-    let pool = |most| {
-        SqlitePoolOptions::new()
-            .max_connections(most)
-            .acquire_timeout(PATIENCE)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            // On a full disk SQLite ends a transaction by itself. The connection's own count still has it, and would begin no
-            // other one ever again (F17).
-            .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
-    };
+    let options = options(path);
     let writer = pool(1).connect_with(options.clone()).await.map_err(|error| damaged(path, error))?;
     let opened = async {
         recent(&writer).await?;
         if users == Users::Unknown {
-            healthy(&writer).await?;
+            healthy(path, &writer).await?;
+        }
+        if let Some(older) = older(&writer).await? {
+            let kept = copy::before_migration(path, older).await;
+            kept.map_err(|error| StoreError::NotKept(Box::new(error)))?;
         }
         prepare(&writer, &MIGRATIONS).await
     };
@@ -87,6 +75,48 @@ pub(super) async fn open(path: &Path, users: Users) -> Result<SqliteStore, Store
     Ok(SqliteStore { path: path.to_owned(), writer, readers })
 }
 
+/// What is declared in a database of an older schema, which stays as it is; `None` when it is not older. What has become of
+/// the document since may keep it from being read.
+pub(super) async fn declared_before(path: &Path) -> Result<Option<(Revision, Declared)>, StoreError> {
+    let reader = pool(1).connect_with(options(path).pragma("query_only", "ON")).await?;
+    let found = async {
+        match older(&reader).await? {
+            Some(_) => configuration::declared(&reader).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let found = found.await;
+    reader.close().await;
+    found
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(PATIENCE)
+        .foreign_keys(true)
+        // What was deleted (a sealed mail, a code's hash) does not stay readable in free pages.
+        .pragma("secure_delete", "ON")
+        // Without it `INSERT OR REPLACE` would delete rows unseen by the audit record's triggers.
+        .pragma("recursive_triggers", "ON")
+        .pragma("trusted_schema", "OFF")
+        .pragma("cell_size_check", "ON")
+}
+
+fn pool(most: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(most)
+        .acquire_timeout(PATIENCE)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        // On a full disk SQLite ends a transaction by itself. The connection's own count still has it, and would begin no
+        // other one ever again (F17).
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+}
+
 /// Checks the program.
 async fn recent(writer: &SqlitePool) -> Result<(), StoreError> {
     let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(writer).await?;
@@ -98,12 +128,25 @@ async fn recent(writer: &SqlitePool) -> Result<(), StoreError> {
 }
 
 /// Checks the file, before anything is written. Reads all of it.
-async fn healthy(writer: &SqlitePool) -> Result<(), StoreError> {
+async fn healthy(path: &Path, writer: &SqlitePool) -> Result<(), StoreError> {
     let health: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(writer).await?;
     if health != "ok" {
-        return Err(StoreError::Corrupt { what: "database", reason: format!("{health}; {RESTORE}") });
+        let reason = format!("{health}; {}", copy::restore(path));
+        return Err(StoreError::Corrupt { what: "database", reason });
     }
     Ok(())
+}
+
+/// The schema of a database that has an older one than ours.
+async fn older(pool: &SqlitePool) -> Result<Option<i64>, StoreError> {
+    let ours: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = 'schema_version'").fetch_one(pool).await?;
+    if ours == 0 {
+        return Ok(None);
+    }
+    let found: i64 = sqlx::query_scalar("SELECT version FROM schema_version WHERE id = 1").fetch_one(pool).await?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    Ok(Some(found).filter(|found| *found < known))
 }
 
 /// Checks the schema, and brings it up to date.
@@ -146,15 +189,6 @@ async fn migrate(tx: &mut Transaction<'_, Sqlite>, migrations: &[&'static str]) 
     Ok(())
 }
 
-/// A whole copy, written by SQLite itself; the file is made first so that it is never open to others.
-pub(super) async fn backup(writer: &SqlitePool, path: &Path) -> Result<(), StoreError> {
-    let file = |source| StoreError::File { path: path.to_owned(), source };
-    platform::create_private(path, b"").map_err(file)?;
-    let target = path.to_str().ok_or_else(|| file(std::io::ErrorKind::InvalidInput.into()))?;
-    sqlx::query("VACUUM INTO ?").bind(target).execute(writer).await?;
-    Ok(())
-}
-
 fn recent_enough(version: &str) -> bool {
     let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     let mut next = || numbers.next().unwrap_or(0);
@@ -170,13 +204,15 @@ fn damaged(path: &Path, error: sqlx::Error) -> StoreError {
     // SQLITE_CORRUPT and SQLITE_NOTADB, with or without their extended codes.
     match code.map(|code| code & 0xff) {
         Some(11 | 26) => {
-            StoreError::Corrupt { what: "database", reason: format!("`{}`: {error}; {RESTORE}", path.display()) }
+            let reason = format!("`{}`: {error}; {}", path.display(), copy::restore(path));
+            StoreError::Corrupt { what: "database", reason }
         }
         _ => StoreError::Database(error),
     }
 }
 
-const RESTORE: &str = "put a backup in its place, or move it away to begin anew";
+/// What to do with a database that is damaged.
+pub(super) const RESTORE: &str = "put a backup in its place, or move it away to begin anew";
 
 #[cfg(test)]
 mod tests {

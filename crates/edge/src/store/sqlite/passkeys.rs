@@ -5,7 +5,7 @@ use tunnel_proto::{EmailAddress, PersonId, UnixTime};
 
 use super::values::{bytes_of, text_of, time, time_of};
 use crate::store::{
-    HeldPasskey, ISSUER_INVITED, InvitationRecord, Joined, Joining, PASSKEYS_MAX, PasskeyKept, PasskeyRecord,
+    FUTURE, HeldPasskey, ISSUER_INVITED, InvitationRecord, Joined, Joining, PASSKEYS_MAX, PasskeyKept, PasskeyRecord,
     SecretHash, StoreError,
 };
 
@@ -267,6 +267,10 @@ pub(super) async fn forget(tx: &mut Transaction<'_, Sqlite>, person: PersonId) -
 }
 
 pub(super) async fn sweep(tx: &mut Transaction<'_, Sqlite>, now: UnixTime) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM invitations WHERE expires <= ?").bind(time(now)).execute(&mut **tx).await?;
+    sqlx::query("DELETE FROM invitations WHERE expires <= ? OR created > ?")
+        .bind(time(now))
+        .bind(time(now.plus(FUTURE)))
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use sqlx::{Row as _, Sqlite, SqlitePool, Transaction};
 use tunnel_proto::UnixTime;
 
 use super::values::{number_of, time, time_of};
-use crate::store::{PinAttempt, PinOutcome, PinRecord, SecretHash, StoreError};
+use crate::store::{FUTURE, PinAttempt, PinOutcome, PinRecord, SecretHash, StoreError};
 
 pub(super) async fn open(tx: &mut Transaction<'_, Sqlite>, pin: &PinRecord) -> Result<(), StoreError> {
     sqlx::query("UPDATE pins SET void = 1 WHERE login = ? AND app = ? AND void = 0")
@@ -87,6 +87,10 @@ pub(super) async fn attempt(tx: &mut Transaction<'_, Sqlite>, attempt: &PinAttem
 }
 
 pub(super) async fn sweep(tx: &mut Transaction<'_, Sqlite>, now: UnixTime) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM pins WHERE expires <= ?").bind(time(now)).execute(&mut **tx).await?;
+    sqlx::query("DELETE FROM pins WHERE expires <= ? OR created > ?")
+        .bind(time(now))
+        .bind(time(now.plus(FUTURE)))
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use sqlx::{Row as _, Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
 use tunnel_proto::{EmailAddress, PersonId, UnixTime};
 
 use super::values::{bytes_of, corrupt, json, json_of, text_of, time, time_of};
-use crate::store::{ISSUER_INVITED, Met, PersonRecord, SecretHash, SessionKind, SessionRecord, StoreError};
+use crate::store::{FUTURE, ISSUER_INVITED, Met, PersonRecord, SecretHash, SessionKind, SessionRecord, StoreError};
 
 pub(super) async fn put(pool: &SqlitePool, session: &SessionRecord) -> Result<bool, StoreError> {
     // In one statement: another process may end the login in the same moment.
@@ -198,6 +198,10 @@ fn person_of(row: &SqliteRow) -> Result<PersonRecord, StoreError> {
 }
 
 pub(super) async fn sweep(tx: &mut Transaction<'_, Sqlite>, now: UnixTime) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM sessions WHERE expires <= ?").bind(time(now)).execute(&mut **tx).await?;
+    sqlx::query("DELETE FROM sessions WHERE expires <= ? OR created > ?")
+        .bind(time(now))
+        .bind(time(now.plus(FUTURE)))
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }

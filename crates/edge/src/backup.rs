@@ -1,0 +1,258 @@
+//! Copies of the database, made every hour beside it: `DATA-DIR/backups`.
+//!
+//! A copy counts once it has been looked at as a whole; until then it has another name. Making one holds up nobody who writes, and
+//! a failure concerns nothing else. How a copy is put back stands in docs/administration.md.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use time::{OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description};
+use tokio::time::Instant;
+use tunnel_proto::UnixTime;
+
+use crate::{
+    State, platform,
+    store::{StoreError, sqlite::SqliteStore},
+};
+
+/// The folder of copies in the data directory.
+pub const FOLDER: &str = "backups";
+/// How many copies are kept: those of a day.
+pub const KEPT: usize = 24;
+/// The most that may be kept.
+pub const KEPT_MAX: usize = 1000;
+/// How old the newest copy may become.
+pub const EVERY: Duration = Duration::from_secs(3600);
+
+/// How often it is looked whether one is due. The first time is that long after the start, which has enough to do.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// A copy's name says when it was begun (UTC), and sorts by it.
+const NAME: &[BorrowedFormatItem<'_>] = format_description!("edge-[year][month][day]T[hour][minute][second]Z.db");
+/// A copy that nobody may count on yet.
+const PART: &str = "next.part";
+
+/// How the copies do, as the edge's owner sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupStatus {
+    /// How many there are.
+    pub count: usize,
+    /// The newest.
+    pub newest: Option<PathBuf>,
+    /// When that was made.
+    pub made: Option<UnixTime>,
+    /// Why the last one that was tried failed.
+    pub failed: Option<String>,
+}
+
+/// Why no copy was made.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// The folder, or a file in it.
+    #[error("`{path}`: {source}", path = .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The rest is for the edge itself.
+    #[error("{free} bytes are free and {needed} are needed, so that the edge itself has room after it")]
+    Room {
+        /// What is free.
+        free: u64,
+        /// What is needed.
+        needed: u64,
+    },
+    /// The database, or the copy.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Makes copies of a store, and knows what became of them.
+#[derive(Debug)]
+pub struct Backups {
+    store: Arc<SqliteStore>,
+    folder: PathBuf,
+    /// None are made when it is 0.
+    kept: usize,
+    tried: Mutex<Tried>,
+}
+
+#[derive(Debug, Default)]
+struct Tried {
+    last: Option<Instant>,
+    failed: Option<String>,
+}
+
+impl Backups {
+    /// Copies of `store` in the data directory, of which `kept` are kept.
+    pub fn new(store: Arc<SqliteStore>, data_dir: &Path, kept: usize) -> Self {
+        Self { store, folder: data_dir.join(FOLDER), kept, tried: Mutex::default() }
+    }
+
+    /// Makes one if the last is old enough, or was tried long enough ago.
+    pub(crate) async fn make_if_due(&self, now: UnixTime) {
+        let tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner).last;
+        if self.kept == 0 || tried.is_some_and(|last| last.elapsed() < EVERY) {
+            return;
+        }
+        let newest = found(&self.folder).into_iter().map(|(made, _)| made).filter(|made| *made <= now).max();
+        if newest.is_some_and(|made| now.since(made) < EVERY) {
+            return;
+        }
+        let made = self.make(now).await;
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        tried.last = Some(Instant::now());
+        tried.failed = match made {
+            Ok(path) => {
+                tracing::info!(path = %path.display(), "the database is backed up");
+                None
+            }
+            Err(error) => {
+                tracing::error!(%error, "the database cannot be backed up; the next try is in an hour");
+                Some(error.to_string())
+            }
+        };
+    }
+
+    /// Makes one, and removes the oldest of those that are too many.
+    pub async fn make(&self, now: UnixTime) -> Result<PathBuf, BackupError> {
+        let file = |path: &Path, source| BackupError::File { path: path.to_owned(), source };
+        platform::private_dir(&self.folder).map_err(|source| file(&self.folder, source))?;
+        let part = self.folder.join(PART);
+        match std::fs::remove_file(&part) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(file(&part, error)),
+            _ => {}
+        }
+        let size = std::fs::metadata(self.store.path()).map_err(|source| file(self.store.path(), source))?.len();
+        let needed = size.saturating_mul(2);
+        if let Some(free) = platform::free_space(&self.folder).filter(|free| *free < needed) {
+            return Err(BackupError::Room { free, needed });
+        }
+        let made = async {
+            self.store.backup(&part).await?;
+            SqliteStore::check_backup(&part).await
+        };
+        if let Err(error) = made.await {
+            // Half a copy takes room, and is of no use.
+            let _ = std::fs::remove_file(&part);
+            return Err(error.into());
+        }
+        let path = self.folder.join(name(now));
+        std::fs::rename(&part, &path).map_err(|source| file(&path, source))?;
+        for old in surplus(found(&self.folder), self.kept.max(1), now) {
+            std::fs::remove_file(&old).map_err(|source| file(&old, source))?;
+        }
+        Ok(path)
+    }
+
+    /// What there is, and what went wrong last.
+    pub fn status(&self) -> BackupStatus {
+        let failed = self.tried.lock().unwrap_or_else(PoisonError::into_inner).failed.clone();
+        BackupStatus { failed, ..status(&self.folder) }
+    }
+}
+
+/// Makes copies as they fall due, for as long as the edge runs.
+pub(crate) async fn run(state: Weak<State>) {
+    let mut tick = tokio::time::interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
+    loop {
+        tick.tick().await;
+        let Some(state) = state.upgrade() else { return };
+        state.backups.make_if_due(state.now()).await;
+    }
+}
+
+/// What there is in a folder of copies.
+pub(crate) fn status(folder: &Path) -> BackupStatus {
+    let all = found(folder);
+    let last = all.iter().max().cloned();
+    let (made, newest) = last.unzip();
+    BackupStatus { count: all.len(), newest, made, failed: None }
+}
+
+/// The newest copy in a folder of them.
+pub(crate) fn newest(folder: &Path) -> Option<PathBuf> {
+    status(folder).newest
+}
+
+fn name(at: UnixTime) -> String {
+    let seconds = i64::try_from(at.0).unwrap_or(i64::MAX);
+    let at = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    at.format(NAME).unwrap_or_else(|_| "edge-19700101T000000Z.db".to_owned())
+}
+
+/// Every copy in a folder, with when it was made.
+fn found(folder: &Path) -> Vec<(UnixTime, PathBuf)> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let copy = |entry: std::fs::DirEntry| {
+        let made = PrimitiveDateTime::parse(entry.file_name().to_str()?, NAME).ok()?.assume_utc();
+        Some((UnixTime(u64::try_from(made.unix_timestamp()).ok()?), entry.path()))
+    };
+    entries.filter_map(copy).collect()
+}
+
+/// Which of them go, so that `kept` stay: first those that a clock that was wrong dates after now, then the oldest.
+fn surplus(mut all: Vec<(UnixTime, PathBuf)>, kept: usize, now: UnixTime) -> Vec<PathBuf> {
+    all.sort_by_key(|(made, _)| (*made <= now, *made));
+    let many = all.len().saturating_sub(kept);
+    all.into_iter().take(many).map(|(_, path)| path).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_when_and_those_of_the_future_and_the_oldest_go_first() {
+        let now = UnixTime(1_800_000_000);
+        assert_eq!(name(now), "edge-20270115T080000Z.db");
+        let copy = |at: u64| (UnixTime(at), PathBuf::from(name(UnixTime(at))));
+        let all = vec![copy(now.0), copy(now.0 + 9_000), copy(now.0 - 7_200), copy(now.0 - 3_600)];
+        let gone = |kept| surplus(all.clone(), kept, now);
+        assert!(gone(4).is_empty());
+        assert_eq!(gone(2), [copy(now.0 + 9_000).1, copy(now.0 - 7_200).1]);
+    }
+
+    // F18
+    #[tokio::test]
+    async fn so_many_are_kept_what_is_nobodys_copy_stays_and_a_failure_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::open(dir.path().join("edge.db")).await.unwrap());
+        let backups = Backups::new(store, dir.path(), 2);
+        let folder = dir.path().join(FOLDER);
+        assert_eq!(backups.status(), BackupStatus::default());
+        let at = |hour: u64| UnixTime(1_800_000_000 + hour * 3600);
+        let first = backups.make(at(0)).await.unwrap();
+        // What a process left that died.
+        std::fs::write(folder.join(PART), "half").unwrap();
+        std::fs::write(folder.join("mine.db"), "other").unwrap();
+        for hour in 1..=2 {
+            backups.make(at(hour)).await.unwrap();
+        }
+        assert!(!first.exists() && folder.join("mine.db").exists() && !folder.join(PART).exists());
+        let status = backups.status();
+        assert_eq!((status.count, status.made, status.failed), (2, Some(at(2)), None));
+
+        // None is due within the hour; one that fails is told, and tried again an hour later.
+        backups.make_if_due(UnixTime(at(2).0 + 3599)).await;
+        assert_eq!(backups.status().count, 2);
+        std::fs::remove_dir_all(&folder).unwrap();
+        std::fs::write(&folder, "in the way").unwrap();
+        backups.make_if_due(at(3)).await;
+        assert!(backups.status().failed.is_some());
+        std::fs::remove_file(&folder).unwrap();
+        backups.make_if_due(at(3)).await;
+        assert!(backups.status().failed.is_some() && backups.status().count == 0, "not at once");
+        tokio::time::pause();
+        tokio::time::advance(EVERY).await;
+        tokio::time::resume();
+        backups.make_if_due(at(4)).await;
+        assert_eq!((backups.status().count, backups.status().failed), (1, None));
+    }
+}

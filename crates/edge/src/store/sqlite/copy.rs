@@ -1,0 +1,79 @@
+//! Copies of the database: made while it is used, and looked at before anybody counts on them.
+
+use std::path::{Path, PathBuf};
+
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+
+use super::open::{PATIENCE, RESTORE};
+use crate::{
+    backup::{self, FOLDER},
+    platform,
+    store::StoreError,
+};
+
+/// A whole copy at `path`, written by SQLite itself; the file is made first so that it is never open to others. By a connection
+/// of its own: nobody who writes waits for it.
+pub(super) async fn make(database: &Path, path: &Path) -> Result<(), StoreError> {
+    let file = |source| StoreError::File { path: path.to_owned(), source };
+    platform::create_private(path, b"").map_err(file)?;
+    let target = path.to_str().ok_or_else(|| file(std::io::ErrorKind::InvalidInput.into()))?;
+    let options = SqliteConnectOptions::new()
+        .filename(database)
+        .create_if_missing(false)
+        .busy_timeout(PATIENCE)
+        .pragma("trusted_schema", "OFF")
+        .pragma("cell_size_check", "ON");
+    let mut own = SqliteConnection::connect_with(&options).await?;
+    let made = sqlx::query("VACUUM INTO ?").bind(target).execute(&mut own).await;
+    own.close().await?;
+    made?;
+    Ok(())
+}
+
+/// Looks at all of a copy; says which schema it has.
+pub(super) async fn check(path: &Path) -> Result<i64, StoreError> {
+    // Nothing is written beside it.
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(false).read_only(true).immutable(true);
+    let mut own = SqliteConnection::connect_with(&options.pragma("cell_size_check", "ON")).await?;
+    let checked = async {
+        let health: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut own).await?;
+        if health != "ok" {
+            return Err(StoreError::Corrupt { what: "copy", reason: health });
+        }
+        let version: i64 =
+            sqlx::query_scalar("SELECT version FROM schema_version WHERE id = 1").fetch_one(&mut own).await?;
+        Ok(version)
+    };
+    let checked = checked.await;
+    own.close().await?;
+    checked
+}
+
+/// Keeps the database as it is before its schema becomes another one: a program of before cannot read it afterwards.
+pub(super) async fn before_migration(database: &Path, version: i64) -> Result<(), StoreError> {
+    let file = |path: &Path, source| StoreError::File { path: path.to_owned(), source };
+    let folder = folder(database);
+    platform::private_dir(&folder).map_err(|source| file(&folder, source))?;
+    let (kept, part) = (folder.join(format!("edge-schema-{version}.db")), folder.join("schema.part"));
+    match std::fs::remove_file(&part) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(file(&part, error)),
+        _ => {}
+    }
+    make(database, &part).await?;
+    let copied = check(&part).await?;
+    if copied != version {
+        return Err(StoreError::Corrupt { what: "copy", reason: format!("it has schema {copied}, not {version}") });
+    }
+    std::fs::rename(&part, &kept).map_err(|source| file(&kept, source))
+}
+
+/// Where copies of a database are.
+pub(super) fn folder(database: &Path) -> PathBuf {
+    database.parent().unwrap_or(Path::new("")).join(FOLDER)
+}
+
+/// What to do with a database that is damaged.
+pub(super) fn restore(database: &Path) -> String {
+    let newest = backup::newest(&folder(database));
+    newest.map_or_else(|| RESTORE.to_owned(), |path| format!("{RESTORE}; the newest backup is `{}`", path.display()))
+}
