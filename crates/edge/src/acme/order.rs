@@ -128,7 +128,7 @@ impl Acme {
         }
         // Each step up to the wait is bounded on its own.
         let mut order = account.new_order(&new).await.map_err(|error| self.accounts.failure(error))?;
-        self.lay_out(&mut order, how, proof).await?;
+        self.lay_out(&mut order, wish, how, proof).await?;
         if let (Some(records), false) = (&self.records, proof.records.is_empty()) {
             tokio::time::sleep(records.wait).await;
         }
@@ -174,8 +174,18 @@ impl Acme {
     }
 
     /// Lays out an answer for each name that is still to be proven.
-    async fn lay_out(&self, order: &mut Order, how: ChallengeKind, proof: &mut Proof) -> Result<(), Failure> {
+    async fn lay_out(
+        &self,
+        order: &mut Order,
+        wish: &Wish,
+        how: ChallengeKind,
+        proof: &mut Proof,
+    ) -> Result<(), Failure> {
         let refused = |text: String| Failure::new(Cause::Refused, text);
+        // One for each name (RFC 8555 §7.1.3): otherwise it could have us make records without end.
+        if order.state().authorizations.len() > wish.names.len() {
+            return Err(refused("the authority asks about more names than were ordered".to_owned()));
+        }
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization.map_err(|error| self.accounts.failure(error))?;
@@ -191,6 +201,10 @@ impl Acme {
                 return Err(refused("the authority asks about something that is no name".to_owned()));
             };
             let host = Hostname::parse(name).map_err(|error| refused(format!("`{name}`: {error}")))?;
+            // Nothing is laid out in the name of whatever an authority says.
+            if !wish.is_about(&host) {
+                return Err(refused(format!("the authority asks about `{host}`, which was not ordered")));
+            }
             let answer = challenge.key_authorization();
             match how {
                 ChallengeKind::Http01 => {

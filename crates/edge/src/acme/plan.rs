@@ -43,6 +43,13 @@ pub(super) struct Wish {
     pub(super) how: Vec<ChallengeKind>,
 }
 
+impl Wish {
+    /// Whether a host has to be proven for it: that of a name, or the one above a wildcard.
+    pub(super) fn is_about(&self, host: &Hostname) -> bool {
+        self.names.iter().any(|name| name.strip_prefix("*.").unwrap_or(name) == host.as_str())
+    }
+}
+
 /// What is wanted, by name, and what cannot be had.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Wishes {
@@ -270,6 +277,16 @@ mod tests {
         ] {
             assert_eq!(covers(&name.parse().unwrap(), &Hostname::parse(host).unwrap()), is, "{name} {host}");
         }
+    }
+
+    #[test]
+    fn only_the_hosts_of_an_order_are_proven() {
+        let name: HostPattern = "*.example.test".parse().unwrap();
+        let names = vec!["*.example.test".to_owned(), "example.test".to_owned(), "www.other.test".to_owned()];
+        let wish = Wish { name, names, how: vec![ChallengeKind::Dns01] };
+        let about = |host: &str| wish.is_about(&Hostname::parse(host).unwrap());
+        assert!(about("example.test") && about("www.other.test"));
+        assert!(!about("www.example.test") && !about("other.test") && !about("test") && !about("victim.test"));
     }
 
     // F24
