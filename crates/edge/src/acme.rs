@@ -26,6 +26,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 use tokio::sync::{Semaphore, watch};
+use tokio_util::task::TaskTracker;
 use tunnel_proto::{HostPattern, Hostname, UnixTime, identity::provider};
 
 use crate::{
@@ -47,6 +48,8 @@ pub(crate) const ALPN_CHALLENGE: &[u8] = b"acme-tls/1";
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(3);
 /// Handshakes that wait so at a time; more fail at once.
 const WAITING_MAX: usize = 64;
+/// How long the end of the edge waits until records of orders that were given up are removed.
+const CLEAR_PATIENCE: Duration = Duration::from_secs(10);
 /// The purpose for which keys of certificates are sealed.
 const SEALED: &str = "visitor certificate";
 
@@ -68,6 +71,8 @@ pub(crate) struct Acme {
     /// What is being ordered here.
     ordering: watch::Sender<HashSet<HostPattern>>,
     waiting: Semaphore,
+    /// Orders that may have laid something out, and what takes it away after them.
+    clearing: TaskTracker,
     /// By what the store knows this edge from others.
     claimant: SecretHash,
 }
@@ -88,8 +93,17 @@ impl Acme {
             wanted: ArcSwap::default(),
             ordering: watch::Sender::default(),
             waiting: Semaphore::new(WAITING_MAX),
+            clearing: TaskTracker::new(),
             claimant: crate::random(),
         })
+    }
+
+    /// Waits until nothing is laid out any more, after the task that orders was ended; but not for ever.
+    pub(crate) async fn cleared(&self) {
+        self.clearing.close();
+        if tokio::time::timeout(CLEAR_PATIENCE, self.clearing.wait()).await.is_err() {
+            tracing::warn!("records of an order may be left (`_acme-challenge`): removing them took too long");
+        }
     }
 
     /// Whose certificates are wanted.

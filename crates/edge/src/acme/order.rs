@@ -8,6 +8,8 @@ use instant_acme::{
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use tokio::runtime::Handle;
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 use tunnel_proto::{Hostname, UnixTime};
 
 use super::{
@@ -45,14 +47,23 @@ impl Failure {
     }
 }
 
-/// What is laid out for an order.
+/// What is laid out for an order; taken away when dropped.
 struct Proof {
     laid: Vec<Laid>,
     records: Vec<(String, String)>,
     by: Option<Arc<Records>>,
+    /// Whoever ends the edge waits for what is here.
+    clearing: TaskTracker,
+    /// That there may be something to take away yet.
+    _pending: TaskTrackerToken,
 }
 
 impl Proof {
+    fn new(by: Option<Arc<Records>>, clearing: &TaskTracker) -> Self {
+        let (laid, records) = (Vec::new(), Vec::new());
+        Self { laid, records, by, clearing: clearing.clone(), _pending: clearing.token() }
+    }
+
     async fn take_away(&mut self) {
         while let Some((name, value)) = self.records.last() {
             if let Some(by) = &self.by {
@@ -67,12 +78,17 @@ impl Drop for Proof {
     /// Of an order that was given up, records are still there.
     fn drop(&mut self) {
         let (records, by) = (std::mem::take(&mut self.records), self.by.take());
-        if let (Some(by), false, Ok(runtime)) = (by, records.is_empty(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(async move {
-                for (name, value) in &records {
-                    remove(&by, name, value).await;
-                }
-            });
+        let Some(by) = by.filter(|_| !records.is_empty()) else { return };
+        match Handle::try_current() {
+            Ok(runtime) => {
+                let removing = async move {
+                    for (name, value) in &records {
+                        remove(&by, name, value).await;
+                    }
+                };
+                self.clearing.spawn_on(removing, &runtime);
+            }
+            Err(_) => tracing::warn!(?records, "records of an order are left; remove them by hand"),
         }
     }
 }
@@ -93,7 +109,7 @@ impl Acme {
         replaced: Option<CertificateIdentifier<'_>>,
         keys: &Keys,
     ) -> Result<HeldCertificate, Failure> {
-        let mut proof = Proof { laid: Vec::new(), records: Vec::new(), by: self.records.clone() };
+        let mut proof = Proof::new(self.records.clone(), &self.clearing);
         let ordered = self.order(account, wish, how, replaced, &mut proof).await;
         proof.take_away().await;
         let (chain, key) = ordered?;
