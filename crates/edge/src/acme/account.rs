@@ -61,6 +61,10 @@ impl Accounts {
             let text = read(KEY, &bound.key_file)?;
             let key = BASE64URL_NOPAD.decode(text.trim().trim_end_matches('=').as_bytes());
             let key = key.map_err(|_| useless(KEY, format!("`{}` is not base64url", bound.key_file.display())))?;
+            let key = zeroize::Zeroizing::new(key);
+            if key.is_empty() {
+                return Err(useless(KEY, format!("`{}` is empty", bound.key_file.display())));
+            }
             Ok(ExternalAccountKey::new(bound.key_id.clone(), &key))
         });
         let carrier = Carrier { outbound, clock, told: Arc::default() };
