@@ -33,7 +33,7 @@ use crate::{
     Clock, Config, config,
     keys::Keys,
     store::{SecretHash, VisitorCertificate},
-    tls::{ByName, named},
+    tls::{ByName, Named, named_first},
 };
 use account::Accounts;
 use dns::Records;
@@ -170,17 +170,17 @@ fn open(
 ) -> Result<(Vec<HostPattern>, Arc<CertifiedKey>), String> {
     let key = keys.open(SEALED, name.as_str().as_bytes(), sealed).map_err(|error| error.to_string())?;
     let key = PrivateKeyDer::Pkcs8(key.expose().to_vec().into());
-    assemble(chain, key)
+    assemble(chain, key).map(|(first, key)| (first.names, key))
 }
 
-/// A chain (PEM) with its key, and the names it is for.
-fn assemble(chain: &str, key: PrivateKeyDer<'static>) -> Result<(Vec<HostPattern>, Arc<CertifiedKey>), String> {
+/// A chain (PEM) with its key, and what stands in it.
+fn assemble(chain: &str, key: PrivateKeyDer<'static>) -> Result<(Named, Arc<CertifiedKey>), String> {
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain.as_bytes())
         .collect::<Result<_, _>>()
         .map_err(|error| format!("not a chain of certificates: {error}"))?;
-    let names = named(chain.first().ok_or("no certificate in it")?)?.names;
+    let first = named_first(&chain)?;
     let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| format!("not its key: {error}"))?;
-    Ok((names, Arc::new(key)))
+    Ok((first, Arc::new(key)))
 }
 
 /// Why certificates cannot be ordered as it is configured.

@@ -187,8 +187,23 @@ pub(crate) struct Named {
     pub(crate) issuer: String,
     /// From when it is good.
     pub(crate) begins: UnixTime,
-    /// Until when.
+    /// Until when; as part of a chain, no longer than who signed it.
     pub(crate) ends: UnixTime,
+}
+
+/// Reads a chain, of which the first certificate is the one that counts: it is good for no longer than the one that signed
+/// it. Those above may be there for old visitors only, and have ended.
+pub(crate) fn named_first(chain: &[CertificateDer<'_>]) -> Result<Named, String> {
+    let (leaf, above) = chain.split_first().ok_or("no certificate in it")?;
+    let mut first = named(leaf)?;
+    for (place, one) in above.iter().enumerate() {
+        let what = || format!("what follows at place {} is not a certificate", place.saturating_add(2));
+        let (_, parsed) = parse_x509_certificate(one).map_err(|_| what())?;
+        if place == 0 && parsed.subject().to_string() == first.issuer {
+            first.ends = first.ends.min(moment(parsed.validity().not_after));
+        }
+    }
+    Ok(first)
 }
 
 /// Reads a certificate.
@@ -206,15 +221,59 @@ pub(crate) fn named(leaf: &CertificateDer<'_>) -> Result<Named, String> {
     if names.is_empty() {
         return Err("names no host (subject alternative name)".to_owned());
     }
-    let moment = |at: x509_parser::time::ASN1Time| UnixTime(u64::try_from(at.timestamp()).unwrap_or(0));
     let validity = parsed.validity();
     let (begins, ends) = (moment(validity.not_before), moment(validity.not_after));
     Ok(Named { names, issuer: parsed.issuer().to_string(), begins, ends })
 }
 
+fn moment(at: x509_parser::time::ASN1Time) -> UnixTime {
+    UnixTime(u64::try_from(at.timestamp()).unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
+    use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
     use super::*;
+
+    const ENDS: UnixTime = UnixTime(2_000_000_000);
+
+    fn until(mut params: CertificateParams, ends: UnixTime) -> CertificateParams {
+        params.not_after = time::OffsetDateTime::from_unix_timestamp(ends.0.cast_signed()).unwrap();
+        params
+    }
+
+    /// An authority, and a certificate of it that lasts until [`ENDS`].
+    fn chain(name: &str, ends: UnixTime) -> (Certificate, Certificate) {
+        let mut params = until(CertificateParams::default(), ends);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        let above = params.self_signed(&key).unwrap();
+        let leaf = until(CertificateParams::new(vec!["www.example.test".to_owned()]).unwrap(), ENDS);
+        let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), &Issuer::new(params, key)).unwrap();
+        (leaf, above)
+    }
+
+    // F24
+    #[test]
+    fn a_certificate_is_good_for_no_longer_than_the_one_that_signed_it() {
+        let earlier = UnixTime(ENDS.0 - 100);
+        let (leaf, above) = chain("one", earlier);
+        let (_, other) = chain("other", UnixTime(1_000_000_000));
+        let ends = |chain: &[&Certificate]| {
+            let chain: Vec<_> = chain.iter().map(|one| one.der().clone()).collect();
+            named_first(&chain).map(|first| first.ends)
+        };
+        assert_eq!(ends(&[&leaf]), Ok(ENDS));
+        assert_eq!(ends(&[&leaf, &above]), Ok(earlier));
+        assert_eq!(ends(&[&leaf, &above, &other]), Ok(earlier), "one above that has ended is for old visitors");
+        let (leaf, above) = chain("one", UnixTime(ENDS.0 + 100));
+        assert_eq!(ends(&[&leaf, &above]), Ok(ENDS));
+        let (leaf, broken) = (leaf.der().clone(), CertificateDer::from(vec![1, 2, 3]));
+        assert!(named_first(&[leaf, broken]).unwrap_err().contains("place 2"));
+        assert!(named_first(&[]).is_err());
+    }
 
     // R23
     #[test]

@@ -19,7 +19,7 @@ use super::{
     dns::{Deed, Records},
     plan::{Cause, Wish},
 };
-use crate::{config::ChallengeKind, keys::Keys, store::HeldCertificate, tls::named};
+use crate::{config::ChallengeKind, keys::Keys, store::HeldCertificate};
 
 /// How long an authority may take to make sure of names and give a certificate: seconds, with some of them minutes. Records
 /// have a time of their own.
@@ -114,12 +114,10 @@ impl Acme {
         proof.take_away().await;
         let (chain, key) = ordered?;
         let of_no_use = |reason: String| Failure::new(Cause::Refused, format!("what the authority gave: {reason}"));
-        let (names, _) = assemble(&chain, PrivateKeyDer::Pkcs8(key.to_vec().into())).map_err(of_no_use)?;
-        if let Some(missing) = wish.names.iter().find(|name| !names.iter().any(|one| one.as_str() == *name)) {
+        let (leaf, _) = assemble(&chain, PrivateKeyDer::Pkcs8(key.to_vec().into())).map_err(of_no_use)?;
+        if let Some(missing) = wish.names.iter().find(|name| !leaf.names.iter().any(|one| one.as_str() == *name)) {
             return Err(of_no_use(format!("`{missing}` is not in it")));
         }
-        let leaf = CertificateDer::from_pem_slice(chain.as_bytes()).map_err(|error| of_no_use(error.to_string()))?;
-        let leaf = named(&leaf).map_err(of_no_use)?;
         let now = self.clock.now();
         if leaf.ends <= now || leaf.begins > now.plus(AHEAD) {
             return Err(of_no_use("it is not good now; is the clock of this machine right?".to_owned()));

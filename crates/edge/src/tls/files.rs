@@ -17,7 +17,7 @@ use rustls::{
 use tokio::time::MissedTickBehavior;
 use tunnel_proto::{HostPattern, Hostname, UnixTime, identity::provider};
 
-use super::{ByName, Named, named};
+use super::{ByName, Named, named_first};
 use crate::{Clock, config::CertificateFiles, platform};
 
 /// How often files are looked at. What changed counts from the second look that finds it the same: certificate and key are
@@ -205,8 +205,7 @@ fn load(files: &CertificateFiles, digest: &mut Context) -> Result<(Named, Arc<Ce
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(&files.certificate)?)
         .collect::<Result<_, _>>()
         .map_err(|error| useless(&files.certificate, error.to_string()))?;
-    let leaf = chain.first().ok_or_else(|| useless(&files.certificate, "no certificate in it".to_owned()))?;
-    let certificate = named(leaf).map_err(|reason| useless(&files.certificate, reason))?;
+    let certificate = named_first(&chain).map_err(|reason| useless(&files.certificate, reason))?;
     let key =
         PrivateKeyDer::from_pem_slice(&read(&files.key)?).map_err(|error| useless(&files.key, error.to_string()))?;
     let key = CertifiedKey::from_der(chain, key, &provider())
