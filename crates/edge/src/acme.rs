@@ -111,16 +111,25 @@ impl Acme {
         self.settings.directory.as_str()
     }
 
-    /// Shows visitors what is stored and good at `now`. What cannot be read is left out, and told.
+    /// Shows visitors what is stored and good at `now`. What cannot be read is left out, and told; so is, untold, a name's own
+    /// certificate from before it shared one: nobody renews it.
     pub(crate) fn serve(&self, stored: &[VisitorCertificate], keys: &Keys, now: UnixTime) {
-        let mut all = ByName::default();
+        let mut opened = Vec::new();
         for certificate in stored {
             let Some(held) = certificate.held.as_ref().filter(|held| held.expires > now) else { continue };
             match open(&certificate.name, &held.chain, &held.sealed, keys) {
-                Ok((names, key)) => all.insert(names, key),
+                Ok((names, key)) => opened.push((names, held.expires, key)),
                 Err(reason) => {
                     tracing::error!(name = %certificate.name, reason, "a stored certificate is of no use");
                 }
+            }
+        }
+        let shared = opened.iter().filter(|(names, ..)| names.iter().any(|name| name.exact().is_none()));
+        let shared: Vec<_> = shared.map(|(names, expires, _)| (names.as_slice(), *expires)).collect();
+        let mut all = ByName::default();
+        for (names, expires, key) in &opened {
+            if !is_outlived(names, *expires, &shared) {
+                all.insert(names.clone(), key.clone());
             }
         }
         self.served.store(Arc::new(all));
@@ -159,6 +168,15 @@ impl ResolvesServerCert for Acme {
             None => self.served.load().find(&self.login_host),
         }
     }
+}
+
+/// Whether one of the others is for all of these names, too, and good for longer.
+fn is_outlived(names: &[HostPattern], expires: UnixTime, others: &[(&[HostPattern], UnixTime)]) -> bool {
+    let are_for = |others: &[HostPattern], name: &HostPattern| {
+        let host = name.exact();
+        others.iter().any(|other| other == name || host.as_ref().is_some_and(|host| other.matches(host)))
+    };
+    others.iter().any(|(theirs, ends)| *ends > expires && names.iter().all(|name| are_for(theirs, name)))
 }
 
 /// The certificate that was stored under a name.
@@ -212,3 +230,6 @@ fn read(key: &'static str, path: &Path) -> Result<zeroize::Zeroizing<String>, Ac
     let text = std::fs::read_to_string(path);
     text.map(Into::into).map_err(|source| AcmeError::Unreadable { key, path: path.to_owned(), source })
 }
+
+#[cfg(test)]
+mod tests;
