@@ -147,7 +147,7 @@ pub(crate) fn of_store(stored: &VisitorCertificate) -> CertificateStatus {
         issuer: named.map(|named| named.issuer),
         since: held.map(|held| held.issued),
         until: held.map(|held| held.expires),
-        next: again.max(renewed),
+        next: again.or(renewed),
         error: stored.error.clone(),
     }
 }
