@@ -232,4 +232,6 @@ fn read(key: &'static str, path: &Path) -> Result<zeroize::Zeroizing<String>, Ac
 }
 
 #[cfg(test)]
+mod authority;
+#[cfg(test)]
 mod tests;
