@@ -29,6 +29,8 @@ use crate::{Clock, config, keys::Keys, outbound::Outbound, store::Store};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// For how long at most what the authority asks of one order holds up all of them: some limits are for one name only.
 const HOLD_MAX: Duration = Duration::from_secs(3600);
+/// For how long it is not asked when it says that it was asked too often, and not for how long.
+const UNSAID: Duration = Duration::from_secs(300);
 /// The purpose for which accounts are sealed.
 const SEALED: &str = "acme account";
 
@@ -222,9 +224,14 @@ impl HttpClient for Carrier {
             let url = parts.uri.to_string();
             let fetched = carrier.outbound.exchange(parts.method, &url, kind, body.to_bytes()).await;
             let mut fetched = fetched.map_err(|error| Error::Other(Box::new(error)))?;
-            let pause = plain_retry_after(&mut fetched.headers, carrier.clock.now());
-            let refuses = matches!(fetched.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-            if let Some(pause) = pause.filter(|_| refuses) {
+            let said = plain_retry_after(&mut fetched.headers, carrier.clock.now());
+            let pause = match fetched.status {
+                // Otherwise each of thousands of names would ask by itself.
+                StatusCode::TOO_MANY_REQUESTS => Some(said.unwrap_or(UNSAID)),
+                StatusCode::SERVICE_UNAVAILABLE => said,
+                _ => None,
+            };
+            if let Some(pause) = pause {
                 let told = Told { since: Instant::now(), pause };
                 *carrier.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
             }

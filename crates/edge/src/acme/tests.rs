@@ -203,6 +203,10 @@ async fn who_is_asked_too_often_is_asked_again_when_it_says() {
     scene.authority.instead("/order", 503, Some("120"), "serverInternal");
     let failure = scene.fail().await;
     assert!(limited(&failure, 120), "{failure:?}");
+    scene.authority.instead("/order", 429, None, "rateLimited");
+    let failure = scene.fail().await;
+    assert!(limited(&failure, 300), "{failure:?}");
+    assert!(scene.acme.accounts.hold().is_some(), "thousands of names do not each find it out");
 }
 
 #[tokio::test]
