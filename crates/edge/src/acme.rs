@@ -137,7 +137,7 @@ impl Acme {
 
     /// Whether a certificate for a host is wanted, and not there.
     pub(crate) fn lacks(&self, host: &Hostname) -> bool {
-        self.served.load().find(host).is_none() && self.wanted.load().iter().any(|name| plan::covers(name, host))
+        self.served.load().find(host).is_none() && plan::wants(&self.wanted.load(), host)
     }
 
     /// Waits a short while when the certificate for a host is just being ordered.

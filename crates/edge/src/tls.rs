@@ -5,7 +5,7 @@ mod files;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Weak,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -19,6 +19,7 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
+use tokio::time::Instant;
 use tunnel_proto::{
     HostPattern, Hostname, UnixTime,
     identity::{ALPN_ACCESS, Ca, CaError, provider},
@@ -33,6 +34,12 @@ pub(crate) use files::{CertificateError, Files, watch};
 const READY_MAX: u64 = 4096;
 /// How long one is used; it is good for 90 days.
 const READY_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How many are made in a second for names that no application has by themselves: anybody can make up names of the zone.
+const STRANGERS_MAX: u32 = 100;
+/// What counts as that second.
+const PACE: Duration = Duration::from_secs(1);
+/// How many of those are kept, apart from the others.
+const STRANGERS_READY_MAX: u64 = 1024;
 
 /// The configuration for visitors: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1, no early data.
 pub(crate) fn for_visitors(certificates: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, rustls::Error> {
@@ -103,6 +110,9 @@ impl ResolvesServerCert for Fixed {
 pub(crate) struct Internal {
     state: Weak<State>,
     ready: Cache<Hostname, Arc<CertifiedKey>>,
+    /// For names that no application has by themselves.
+    strangers: Cache<Hostname, Arc<CertifiedKey>>,
+    pace: Pace,
 }
 
 impl std::fmt::Debug for Internal {
@@ -113,7 +123,8 @@ impl std::fmt::Debug for Internal {
 
 impl Internal {
     pub(crate) fn new(state: Weak<State>) -> Self {
-        Self { state, ready: Cache::builder().max_capacity(READY_MAX).time_to_live(READY_LIFE).build() }
+        let keeping = |most| Cache::builder().max_capacity(most).time_to_live(READY_LIFE).build();
+        Self { state, ready: keeping(READY_MAX), strangers: keeping(STRANGERS_READY_MAX), pace: Pace::default() }
     }
 }
 
@@ -124,26 +135,45 @@ impl ResolvesServerCert for Internal {
             Some(name) => Hostname::parse(name).ok()?,
             None => state.config.login_host.clone(),
         };
-        if let Some(ready) = self.ready.get(&host) {
+        if let Some(ready) = self.ready.get(&host).or_else(|| self.strangers.get(&host)) {
             return Some(ready);
         }
-        if !serves(&state, &host) {
+        let is_known = host == state.config.login_host || names(&state, |pattern| pattern.as_str() == host.as_str());
+        if !is_known && (!serves(&state, &host) || !self.pace.takes()) {
             return None;
         }
         let made = state.ca.server_certificate(&[host.clone().into()], state.now());
         let made = made.inspect_err(|error| tracing::error!(%error, %host, "a certificate cannot be made")).ok()?;
         let made = Arc::new(made);
-        self.ready.insert(host, made.clone());
+        let kept = if is_known { &self.ready } else { &self.strangers };
+        kept.insert(host, made.clone());
         Some(made)
     }
 }
 
 /// Whether the edge has anything to say about a host: it is of the zone, or an application names it.
 pub(crate) fn serves(state: &State, host: &Hostname) -> bool {
-    host.is_within(&state.config.zone) || {
-        let snapshot = state.snapshot.load();
-        let mut targets = snapshot.policies.applications().flat_map(|app| &app.targets);
-        targets.any(|target| target.host.matches(host))
+    host.is_within(&state.config.zone) || names(state, |pattern| pattern.matches(host))
+}
+
+/// Whether an application has such a host.
+fn names(state: &State, is: impl Fn(&HostPattern) -> bool) -> bool {
+    let snapshot = state.snapshot.load();
+    let mut targets = snapshot.policies.applications().flat_map(|app| &app.targets);
+    targets.any(|target| is(&target.host))
+}
+
+/// How many certificates were made for strangers, and since when.
+#[derive(Default)]
+struct Pace(Mutex<Option<(Instant, u32)>>);
+
+impl Pace {
+    /// Whether one more may be made in this second.
+    fn takes(&self) -> bool {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, made) = held.filter(|(since, _)| since.elapsed() < PACE).unwrap_or_else(|| (Instant::now(), 0));
+        *held = Some((since, made.saturating_add(1)));
+        made < STRANGERS_MAX
     }
 }
 
@@ -273,6 +303,16 @@ mod tests {
         let (leaf, broken) = (leaf.der().clone(), CertificateDer::from(vec![1, 2, 3]));
         assert!(named_first(&[leaf, broken]).unwrap_err().contains("place 2"));
         assert!(named_first(&[]).is_err());
+    }
+
+    // R32
+    #[tokio::test(start_paused = true)]
+    async fn names_that_anybody_makes_up_cost_a_hundred_certificates_a_second_at_most() {
+        let pace = Pace::default();
+        for _ in 0..3 {
+            assert_eq!((0..10_000).filter(|_| pace.takes()).count(), 100);
+            tokio::time::advance(PACE).await;
+        }
     }
 
     // R23
