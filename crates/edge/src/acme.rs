@@ -15,7 +15,10 @@ mod work;
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -71,6 +74,8 @@ pub(crate) struct Acme {
     /// What is being ordered here.
     ordering: watch::Sender<HashSet<HostPattern>>,
     waiting: Semaphore,
+    /// Nothing more is ordered here: another process is about to.
+    resting: AtomicBool,
     /// Orders that may have laid something out, and what takes it away after them.
     clearing: TaskTracker,
     /// By what the store knows this edge from others.
@@ -93,9 +98,23 @@ impl Acme {
             wanted: ArcSwap::default(),
             ordering: watch::Sender::default(),
             waiting: Semaphore::new(WAITING_MAX),
+            resting: AtomicBool::new(false),
             clearing: TaskTracker::new(),
             claimant: crate::random(),
         })
+    }
+
+    /// Orders nothing more, and waits until what is being ordered is: of two processes with the same listeners, only one has
+    /// what the authority will look for. False when that takes longer than `patience`.
+    pub(crate) async fn rest(&self, patience: Duration) -> bool {
+        self.resting.store(true, Relaxed);
+        let mut ordering = self.ordering.subscribe();
+        tokio::time::timeout(patience, ordering.wait_for(|names| names.is_empty())).await.is_ok()
+    }
+
+    /// Goes on ordering, after [`Acme::rest`].
+    pub(crate) fn work(&self) {
+        self.resting.store(false, Relaxed);
     }
 
     /// Waits until nothing is laid out any more, after the task that orders was ended; but not for ever.

@@ -293,10 +293,17 @@ async fn what_cannot_be_renewed_is_listed_and_tried_later_while_the_present_one_
     let authority = Authority::start(dir.path()).await;
     let edge = edge(&dir, &authority).await;
     let before = known(&edge, |one| one.held.is_some()).await;
-    drop(authority);
     let state = edge.state();
+    let acme = state.certificates.acme().unwrap();
+    // While another process takes this one's place, nothing is begun.
+    assert!(acme.rest(Duration::from_secs(10)).await);
     let request = RenewCertificate { name: before.name.clone() };
     crate::certificates::renew(&*state.store, &request).await.unwrap();
+    state.changed.send_modify(|_| ());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(authority.asked("/order"), 1);
+    drop(authority);
+    acme.work();
     state.changed.send_modify(|_| ());
     let after = known(&edge, |one| one.failures > 0).await;
     let chain = |one: &VisitorCertificate| one.held.as_ref().map(|held| held.chain.clone());
@@ -307,7 +314,7 @@ async fn what_cannot_be_renewed_is_listed_and_tried_later_while_the_present_one_
     let listed = state.certificates.list(std::slice::from_ref(&after)).remove(0);
     assert_eq!((listed.next, &listed.error), (Some(after.next), &after.error));
     assert!(listed.error.is_some_and(|error| error.contains("localhost")) && listed.until.is_some());
-    let served = state.certificates.acme().unwrap().served.load_full();
+    let served = acme.served.load_full();
     assert!(served.find(&state.config.login_host).is_some());
     edge.stop(Duration::ZERO).await;
 }
@@ -380,6 +387,9 @@ async fn a_flood_of_names_that_nobody_has_orders_nothing_and_waits_for_nothing()
     assert_eq!(before.elapsed(), Duration::ZERO, "nobody waited");
     assert_eq!(*acme.ordering.borrow(), HashSet::from([ours]), "nothing was ordered");
     assert_eq!((acme.wanted.load().len(), acme.waiting.available_permits()), (1, WAITING_MAX));
+    // Nor does another process take this one's place in the middle of it, but for a while.
+    assert!(!acme.rest(Duration::from_secs(10)).await);
+    let before = tokio::time::Instant::now();
     // Whoever names what is being ordered does wait, and no longer than it takes.
     let www = Hostname::parse("www.example.test").unwrap();
     assert!(acme.lacks(&www));

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -111,6 +111,9 @@ async fn look(state: &Arc<State>, acme: &Arc<Acme>, orders: &mut JoinSet<()>, me
     all.sort_by_key(|(wish, has_one, _)| (!plan::covers(&wish.name, &acme.login_host), *has_one));
     if let (false, Some(hold)) = (all.is_empty(), acme.accounts.hold()) {
         return pause.min(hold).max(LOOK_SOONEST);
+    }
+    if acme.resting.load(Relaxed) {
+        return pause.max(LOOK_SOONEST);
     }
     for (wish, _, suggested) in all {
         if orders.len() < ORDERS_MAX && !acme.ordering.borrow().contains(&wish.name) {
