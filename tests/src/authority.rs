@@ -30,11 +30,13 @@ pub struct AuthorityConfig {
     pub life: Option<u64>,
     /// Whom it asks for names.
     pub resolver: &'static str,
+    /// The account that one has to have with it already: the id of its key, and the key (base64url).
+    pub bound: Option<(&'static str, &'static str)>,
 }
 
 impl Default for AuthorityConfig {
     fn default() -> Self {
-        Self { tls_port: 443, http_port: 80, life: None, resolver: STAND_IN }
+        Self { tls_port: 443, http_port: 80, life: None, resolver: STAND_IN, bound: None }
     }
 }
 
@@ -57,9 +59,14 @@ impl Authority {
         let mut text = format!(
             "{{\"pebble\":{{\"listenAddress\":\"{API}\",\"managementListenAddress\":\"{MANAGEMENT}\",\"certificate\":{certificate:?},\
              \"privateKey\":{key:?},\"httpPort\":{},\"tlsPort\":{},\"ocspResponderURL\":\"\",\
-             \"externalAccountBindingRequired\":false",
-            config.http_port, config.tls_port
+             \"externalAccountBindingRequired\":{}",
+            config.http_port,
+            config.tls_port,
+            config.bound.is_some()
         );
+        if let Some((id, key)) = config.bound {
+            text += &format!(",\"externalAccountMACKeys\":{{{id:?}:{key:?}}}");
+        }
         if let Some(life) = config.life {
             text += &format!(",\"certificateValidityPeriod\":{life}");
         }

@@ -15,7 +15,10 @@ mod work;
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -26,13 +29,14 @@ use rustls::{
     sign::CertifiedKey,
 };
 use tokio::sync::{Semaphore, watch};
+use tokio_util::task::TaskTracker;
 use tunnel_proto::{HostPattern, Hostname, UnixTime, identity::provider};
 
 use crate::{
     Clock, Config, config,
     keys::Keys,
     store::{SecretHash, VisitorCertificate},
-    tls::{ByName, named},
+    tls::{ByName, Named, named_first},
 };
 use account::Accounts;
 use dns::Records;
@@ -47,6 +51,8 @@ pub(crate) const ALPN_CHALLENGE: &[u8] = b"acme-tls/1";
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(3);
 /// Handshakes that wait so at a time; more fail at once.
 const WAITING_MAX: usize = 64;
+/// How long the end of the edge waits until records of orders that were given up are removed.
+const CLEAR_PATIENCE: Duration = Duration::from_secs(10);
 /// The purpose for which keys of certificates are sealed.
 const SEALED: &str = "visitor certificate";
 
@@ -68,6 +74,10 @@ pub(crate) struct Acme {
     /// What is being ordered here.
     ordering: watch::Sender<HashSet<HostPattern>>,
     waiting: Semaphore,
+    /// Nothing more is ordered here: another process is about to.
+    resting: AtomicBool,
+    /// Orders that may have laid something out, and what takes it away after them.
+    clearing: TaskTracker,
     /// By what the store knows this edge from others.
     claimant: SecretHash,
 }
@@ -88,8 +98,31 @@ impl Acme {
             wanted: ArcSwap::default(),
             ordering: watch::Sender::default(),
             waiting: Semaphore::new(WAITING_MAX),
+            resting: AtomicBool::new(false),
+            clearing: TaskTracker::new(),
             claimant: crate::random(),
         })
+    }
+
+    /// Orders nothing more, and waits until what is being ordered is: of two processes with the same listeners, only one has
+    /// what the authority will look for. False when that takes longer than `patience`.
+    pub(crate) async fn rest(&self, patience: Duration) -> bool {
+        self.resting.store(true, Relaxed);
+        let mut ordering = self.ordering.subscribe();
+        tokio::time::timeout(patience, ordering.wait_for(|names| names.is_empty())).await.is_ok()
+    }
+
+    /// Goes on ordering, after [`Acme::rest`].
+    pub(crate) fn work(&self) {
+        self.resting.store(false, Relaxed);
+    }
+
+    /// Waits until nothing is laid out any more, after the task that orders was ended; but not for ever.
+    pub(crate) async fn cleared(&self) {
+        self.clearing.close();
+        if tokio::time::timeout(CLEAR_PATIENCE, self.clearing.wait()).await.is_err() {
+            tracing::warn!("records of an order may be left (`_acme-challenge`): removing them took too long");
+        }
     }
 
     /// Whose certificates are wanted.
@@ -97,16 +130,25 @@ impl Acme {
         self.settings.directory.as_str()
     }
 
-    /// Shows visitors what is stored and good at `now`. What cannot be read is left out, and told.
+    /// Shows visitors what is stored and good at `now`. What cannot be read is left out, and told; so is, untold, a name's own
+    /// certificate from before it shared one: nobody renews it.
     pub(crate) fn serve(&self, stored: &[VisitorCertificate], keys: &Keys, now: UnixTime) {
-        let mut all = ByName::default();
+        let mut opened = Vec::new();
         for certificate in stored {
             let Some(held) = certificate.held.as_ref().filter(|held| held.expires > now) else { continue };
             match open(&certificate.name, &held.chain, &held.sealed, keys) {
-                Ok((names, key)) => all.insert(names, key),
+                Ok((names, key)) => opened.push((names, held.expires, key)),
                 Err(reason) => {
                     tracing::error!(name = %certificate.name, reason, "a stored certificate is of no use");
                 }
+            }
+        }
+        let shared = opened.iter().filter(|(names, ..)| names.iter().any(|name| name.exact().is_none()));
+        let shared: Vec<_> = shared.map(|(names, expires, _)| (names.as_slice(), *expires)).collect();
+        let mut all = ByName::default();
+        for (names, expires, key) in &opened {
+            if !is_outlived(names, *expires, &shared) {
+                all.insert(names.clone(), key.clone());
             }
         }
         self.served.store(Arc::new(all));
@@ -114,7 +156,7 @@ impl Acme {
 
     /// Whether a certificate for a host is wanted, and not there.
     pub(crate) fn lacks(&self, host: &Hostname) -> bool {
-        self.served.load().find(host).is_none() && self.wanted.load().iter().any(|name| plan::covers(name, host))
+        self.served.load().find(host).is_none() && plan::wants(&self.wanted.load(), host)
     }
 
     /// Waits a short while when the certificate for a host is just being ordered.
@@ -147,6 +189,15 @@ impl ResolvesServerCert for Acme {
     }
 }
 
+/// Whether one of the others is for all of these names, too, and good for longer.
+fn is_outlived(names: &[HostPattern], expires: UnixTime, others: &[(&[HostPattern], UnixTime)]) -> bool {
+    let are_for = |others: &[HostPattern], name: &HostPattern| {
+        let host = name.exact();
+        others.iter().any(|other| other == name || host.as_ref().is_some_and(|host| other.matches(host)))
+    };
+    others.iter().any(|(theirs, ends)| *ends > expires && names.iter().all(|name| are_for(theirs, name)))
+}
+
 /// The certificate that was stored under a name.
 fn open(
     name: &HostPattern,
@@ -156,17 +207,17 @@ fn open(
 ) -> Result<(Vec<HostPattern>, Arc<CertifiedKey>), String> {
     let key = keys.open(SEALED, name.as_str().as_bytes(), sealed).map_err(|error| error.to_string())?;
     let key = PrivateKeyDer::Pkcs8(key.expose().to_vec().into());
-    assemble(chain, key)
+    assemble(chain, key).map(|(first, key)| (first.names, key))
 }
 
-/// A chain (PEM) with its key, and the names it is for.
-fn assemble(chain: &str, key: PrivateKeyDer<'static>) -> Result<(Vec<HostPattern>, Arc<CertifiedKey>), String> {
+/// A chain (PEM) with its key, and what stands in it.
+fn assemble(chain: &str, key: PrivateKeyDer<'static>) -> Result<(Named, Arc<CertifiedKey>), String> {
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain.as_bytes())
         .collect::<Result<_, _>>()
         .map_err(|error| format!("not a chain of certificates: {error}"))?;
-    let names = named(chain.first().ok_or("no certificate in it")?)?.names;
+    let first = named_first(&chain)?;
     let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| format!("not its key: {error}"))?;
-    Ok((names, Arc::new(key)))
+    Ok((first, Arc::new(key)))
 }
 
 /// Why certificates cannot be ordered as it is configured.
@@ -198,3 +249,8 @@ fn read(key: &'static str, path: &Path) -> Result<zeroize::Zeroizing<String>, Ac
     let text = std::fs::read_to_string(path);
     text.map(Into::into).map_err(|source| AcmeError::Unreadable { key, path: path.to_owned(), source })
 }
+
+#[cfg(test)]
+mod authority;
+#[cfg(test)]
+mod tests;

@@ -77,7 +77,9 @@ impl Certificates {
     pub(crate) fn list(&self, stored: &[VisitorCertificate]) -> Vec<CertificateStatus> {
         match &self.0 {
             Source::Internal => Vec::new(),
-            Source::Files(files) => files.each().into_iter().map(of_file).collect(),
+            Source::Files(files) => {
+                files.each().into_iter().zip(files.faults()).map(|(one, fault)| of_file(one, fault)).collect()
+            }
             Source::Acme(_) => stored.iter().map(of_store).collect(),
         }
     }
@@ -109,7 +111,7 @@ pub struct CertificateStatus {
     pub until: Option<UnixTime>,
     /// When it is renewed or, after a failure, tried again. Files are renewed by somebody else.
     pub next: Option<UnixTime>,
-    /// Why it could not be had, the last time.
+    /// Why it could not be had, the last time; of a file, why what lies in its place now is not shown.
     pub error: Option<String>,
 }
 
@@ -145,12 +147,12 @@ pub(crate) fn of_store(stored: &VisitorCertificate) -> CertificateStatus {
         issuer: named.map(|named| named.issuer),
         since: held.map(|held| held.issued),
         until: held.map(|held| held.expires),
-        next: again.max(renewed),
+        next: again.or(renewed),
         error: stored.error.clone(),
     }
 }
 
-fn of_file((path, named): (PathBuf, tls::Named)) -> CertificateStatus {
+fn of_file((path, named): (PathBuf, tls::Named), fault: Option<String>) -> CertificateStatus {
     CertificateStatus {
         names: named.names,
         file: Some(path),
@@ -158,6 +160,6 @@ fn of_file((path, named): (PathBuf, tls::Named)) -> CertificateStatus {
         since: Some(named.begins),
         until: Some(named.ends),
         next: None,
-        error: None,
+        error: fault,
     }
 }

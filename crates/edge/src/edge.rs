@@ -337,6 +337,9 @@ impl Edge {
             socket.stop().await;
         }
         self.abort_tasks();
+        if let Some(acme) = self.state.certificates.acme() {
+            acme.cleared().await;
+        }
         if let Err(error) = self.state.sessions.write_uses().await {
             tracing::error!(%error, "when sessions were last used is not written down");
         }

@@ -5,7 +5,7 @@ mod files;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Weak,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -19,6 +19,7 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
+use tokio::time::Instant;
 use tunnel_proto::{
     HostPattern, Hostname, UnixTime,
     identity::{ALPN_ACCESS, Ca, CaError, provider},
@@ -33,6 +34,12 @@ pub(crate) use files::{CertificateError, Files, watch};
 const READY_MAX: u64 = 4096;
 /// How long one is used; it is good for 90 days.
 const READY_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How many are made in a second for names that no application has by themselves: anybody can make up names of the zone.
+const STRANGERS_MAX: u32 = 100;
+/// What counts as that second.
+const PACE: Duration = Duration::from_secs(1);
+/// How many of those are kept, apart from the others.
+const STRANGERS_READY_MAX: u64 = 1024;
 
 /// How far ahead of now one may have been made.
 const AHEAD: Duration = Duration::from_secs(60);
@@ -106,12 +113,18 @@ impl ResolvesServerCert for Fixed {
     }
 }
 
+/// Certificates that were made, each with when.
+type Ready = Cache<Hostname, (UnixTime, Arc<CertifiedKey>)>;
+
 /// Certificates by the edge's own CA, made when a name is first asked for: names of the zone, and those that an
 /// application has. Other names get no handshake.
 pub(crate) struct Internal {
     state: Weak<State>,
     /// With when they were made.
-    ready: Cache<Hostname, (UnixTime, Arc<CertifiedKey>)>,
+    ready: Ready,
+    /// For names that no application has by themselves.
+    strangers: Ready,
+    pace: Pace,
 }
 
 impl std::fmt::Debug for Internal {
@@ -122,7 +135,8 @@ impl std::fmt::Debug for Internal {
 
 impl Internal {
     pub(crate) fn new(state: Weak<State>) -> Self {
-        Self { state, ready: Cache::builder().max_capacity(READY_MAX).time_to_live(READY_LIFE).build() }
+        let keeping = |most| Cache::builder().max_capacity(most).time_to_live(READY_LIFE).build();
+        Self { state, ready: keeping(READY_MAX), strangers: keeping(STRANGERS_READY_MAX), pace: Pace::default() }
     }
 }
 
@@ -134,26 +148,46 @@ impl ResolvesServerCert for Internal {
             None => state.config.login_host.clone(),
         };
         let now = state.now();
-        if let Some((_, ready)) = self.ready.get(&host).filter(|(made, _)| is_ready(*made, now)) {
+        let ready = self.ready.get(&host).or_else(|| self.strangers.get(&host));
+        if let Some((_, ready)) = ready.filter(|(made, _)| is_ready(*made, now)) {
             return Some(ready);
         }
-        if !serves(&state, &host) {
+        let is_known = host == state.config.login_host || names(&state, |pattern| pattern.as_str() == host.as_str());
+        if !is_known && (!serves(&state, &host) || !self.pace.takes()) {
             return None;
         }
         let made = state.ca.server_certificate(&[host.clone().into()], now);
         let made = made.inspect_err(|error| tracing::error!(%error, %host, "a certificate cannot be made")).ok()?;
         let made = Arc::new(made);
-        self.ready.insert(host, (now, made.clone()));
+        let kept = if is_known { &self.ready } else { &self.strangers };
+        kept.insert(host, (now, made.clone()));
         Some(made)
     }
 }
 
 /// Whether the edge has anything to say about a host: it is of the zone, or an application names it.
 pub(crate) fn serves(state: &State, host: &Hostname) -> bool {
-    host.is_within(&state.config.zone) || {
-        let snapshot = state.snapshot.load();
-        let mut targets = snapshot.policies.applications().flat_map(|app| &app.targets);
-        targets.any(|target| target.host.matches(host))
+    host.is_within(&state.config.zone) || names(state, |pattern| pattern.matches(host))
+}
+
+/// Whether an application has such a host.
+fn names(state: &State, is: impl Fn(&HostPattern) -> bool) -> bool {
+    let snapshot = state.snapshot.load();
+    let mut targets = snapshot.policies.applications().flat_map(|app| &app.targets);
+    targets.any(|target| is(&target.host))
+}
+
+/// How many certificates were made for strangers, and since when.
+#[derive(Default)]
+struct Pace(Mutex<Option<(Instant, u32)>>);
+
+impl Pace {
+    /// Whether one more may be made in this second.
+    fn takes(&self) -> bool {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, made) = held.filter(|(since, _)| since.elapsed() < PACE).unwrap_or_else(|| (Instant::now(), 0));
+        *held = Some((since, made.saturating_add(1)));
+        made < STRANGERS_MAX
     }
 }
 
@@ -197,8 +231,23 @@ pub(crate) struct Named {
     pub(crate) issuer: String,
     /// From when it is good.
     pub(crate) begins: UnixTime,
-    /// Until when.
+    /// Until when; as part of a chain, no longer than who signed it.
     pub(crate) ends: UnixTime,
+}
+
+/// Reads a chain, of which the first certificate is the one that counts: it is good for no longer than the one that signed
+/// it. Those above may be there for old visitors only, and have ended.
+pub(crate) fn named_first(chain: &[CertificateDer<'_>]) -> Result<Named, String> {
+    let (leaf, above) = chain.split_first().ok_or("no certificate in it")?;
+    let mut first = named(leaf)?;
+    for (place, one) in above.iter().enumerate() {
+        let what = || format!("what follows at place {} is not a certificate", place.saturating_add(2));
+        let (_, parsed) = parse_x509_certificate(one).map_err(|_| what())?;
+        if place == 0 && parsed.subject().to_string() == first.issuer {
+            first.ends = first.ends.min(moment(parsed.validity().not_after));
+        }
+    }
+    Ok(first)
 }
 
 /// Reads a certificate.
@@ -216,14 +265,19 @@ pub(crate) fn named(leaf: &CertificateDer<'_>) -> Result<Named, String> {
     if names.is_empty() {
         return Err("names no host (subject alternative name)".to_owned());
     }
-    let moment = |at: x509_parser::time::ASN1Time| UnixTime(u64::try_from(at.timestamp()).unwrap_or(0));
     let validity = parsed.validity();
     let (begins, ends) = (moment(validity.not_before), moment(validity.not_after));
     Ok(Named { names, issuer: parsed.issuer().to_string(), begins, ends })
 }
 
+fn moment(at: x509_parser::time::ASN1Time) -> UnixTime {
+    UnixTime(u64::try_from(at.timestamp()).unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
+    use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
     use super::*;
 
     // F16
@@ -239,6 +293,55 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &fixed.certificate.load_full()));
         fixed.refresh(&ca, &host, now).unwrap();
         assert!(!Arc::ptr_eq(&first, &fixed.certificate.load_full()), "nobody believes the first one yet");
+    }
+
+    const ENDS: UnixTime = UnixTime(2_000_000_000);
+
+    fn until(mut params: CertificateParams, ends: UnixTime) -> CertificateParams {
+        params.not_after = time::OffsetDateTime::from_unix_timestamp(ends.0.cast_signed()).unwrap();
+        params
+    }
+
+    /// An authority, and a certificate of it that lasts until [`ENDS`].
+    fn chain(name: &str, ends: UnixTime) -> (Certificate, Certificate) {
+        let mut params = until(CertificateParams::default(), ends);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        let above = params.self_signed(&key).unwrap();
+        let leaf = until(CertificateParams::new(vec!["www.example.test".to_owned()]).unwrap(), ENDS);
+        let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), &Issuer::new(params, key)).unwrap();
+        (leaf, above)
+    }
+
+    // F24
+    #[test]
+    fn a_certificate_is_good_for_no_longer_than_the_one_that_signed_it() {
+        let earlier = UnixTime(ENDS.0 - 100);
+        let (leaf, above) = chain("one", earlier);
+        let (_, other) = chain("other", UnixTime(1_000_000_000));
+        let ends = |chain: &[&Certificate]| {
+            let chain: Vec<_> = chain.iter().map(|one| one.der().clone()).collect();
+            named_first(&chain).map(|first| first.ends)
+        };
+        assert_eq!(ends(&[&leaf]), Ok(ENDS));
+        assert_eq!(ends(&[&leaf, &above]), Ok(earlier));
+        assert_eq!(ends(&[&leaf, &above, &other]), Ok(earlier), "one above that has ended is for old visitors");
+        let (leaf, above) = chain("one", UnixTime(ENDS.0 + 100));
+        assert_eq!(ends(&[&leaf, &above]), Ok(ENDS));
+        let (leaf, broken) = (leaf.der().clone(), CertificateDer::from(vec![1, 2, 3]));
+        assert!(named_first(&[leaf, broken]).unwrap_err().contains("place 2"));
+        assert!(named_first(&[]).is_err());
+    }
+
+    // R32
+    #[tokio::test(start_paused = true)]
+    async fn names_that_anybody_makes_up_cost_a_hundred_certificates_a_second_at_most() {
+        let pace = Pace::default();
+        for _ in 0..3 {
+            assert_eq!((0..10_000).filter(|_| pace.takes()).count(), 100);
+            tokio::time::advance(PACE).await;
+        }
     }
 
     // R23

@@ -25,6 +25,9 @@ applications:
 /// One more.
 const DB: &str = "  - {name: db, hostnames: [db.example.test], policies: [public]}\n";
 
+/// An account that an authority knows (RFC 8555 §7.3.4).
+const BOUND: (&str, &str) = ("kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W");
+
 /// A request that leaves its connection open.
 fn get(host: &str, path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes()
@@ -101,13 +104,18 @@ fn hostnames_with_an_application_get_certificates_by_tls_alpn_and_strangers_orde
 #[test]
 fn where_the_authority_cannot_come_by_tls_it_comes_by_http() {
     run("acme-http", async |lab| {
-        // Nobody listens where it looks first.
-        let authority = Authority::start(&lab, AuthorityConfig { tls_port: 1, ..AuthorityConfig::default() }).await?;
-        let config = EdgeConfig { tls: authority.tls(""), ..EdgeConfig::default() };
+        // Nobody listens where it looks first, and it knows whom it gives certificates to.
+        let config = AuthorityConfig { tls_port: 1, bound: Some(BOUND), ..AuthorityConfig::default() };
+        let authority = Authority::start(&lab, config).await?;
+        let key = lab.write("eab.key", &format!("{}\n", BOUND.1))?;
+        let bound = format!("[tls.acme.external_account]\nkey_id = \"{}\"\nkey_file = {key:?}\n", BOUND.0);
+        let config = EdgeConfig { tls: authority.tls(&bound), ..EdgeConfig::default() };
         let edge = Edge::with_access(&lab, config, PUBLIC).await?;
         edge.process.log.wait_for(&issued(LOGIN_HOST)).await?;
         edge.process.log.wait_for(&issued(WWW)).await?;
         door(&authority.root().await?, WWW)?.open().await?;
+        let log = edge.process.log.text();
+        assert!(!log.contains(BOUND.1) && !log.contains("PRIVATE KEY"), "no key is logged");
         let plain = Door::plain("127.0.0.1:80".parse()?);
         let path = "/.well-known/acme-challenge/anything";
         let answer = plain.ask(&get(WWW, path)).await?;

@@ -9,11 +9,12 @@ use std::{
 
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
-use http::{HeaderMap, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use instant_acme::{
     Account, AccountCredentials, BodyWrapper, BytesResponse, Error, ExternalAccountKey, HttpClient, NewAccount,
 };
+use tokio::time::Instant;
 use tunnel_proto::UnixTime;
 
 use super::{
@@ -28,6 +29,8 @@ use crate::{Clock, config, keys::Keys, outbound::Outbound, store::Store};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// For how long at most what the authority asks of one order holds up all of them: some limits are for one name only.
 const HOLD_MAX: Duration = Duration::from_secs(3600);
+/// For how long it is not asked when it says that it was asked too often, and not for how long.
+const UNSAID: Duration = Duration::from_secs(300);
 /// The purpose for which accounts are sealed.
 const SEALED: &str = "acme account";
 
@@ -36,7 +39,6 @@ pub(super) struct Accounts {
     settings: config::Acme,
     external: Option<ExternalAccountKey>,
     carrier: Carrier,
-    clock: Clock,
     /// The account with what it is stored as.
     known: tokio::sync::Mutex<Known>,
 }
@@ -61,11 +63,15 @@ impl Accounts {
             let text = read(KEY, &bound.key_file)?;
             let key = BASE64URL_NOPAD.decode(text.trim().trim_end_matches('=').as_bytes());
             let key = key.map_err(|_| useless(KEY, format!("`{}` is not base64url", bound.key_file.display())))?;
+            let key = zeroize::Zeroizing::new(key);
+            if key.is_empty() {
+                return Err(useless(KEY, format!("`{}` is empty", bound.key_file.display())));
+            }
             Ok(ExternalAccountKey::new(bound.key_id.clone(), &key))
         });
-        let carrier = Carrier { outbound, clock: clock.clone(), told: Arc::default() };
+        let carrier = Carrier { outbound, clock, told: Arc::default() };
         let external = external.transpose()?;
-        Ok(Self { settings: settings.clone(), external, carrier, clock, known: tokio::sync::Mutex::default() })
+        Ok(Self { settings: settings.clone(), external, carrier, known: tokio::sync::Mutex::default() })
     }
 
     /// The account: as it is stored, or a new one. Of several edges that make one at once, all use the same.
@@ -121,7 +127,7 @@ impl Accounts {
 
     /// For how long from now nothing may be ordered.
     pub(super) fn hold(&self) -> Option<Duration> {
-        self.carrier.asked(self.clock.now()).map(|asked| asked.min(HOLD_MAX))
+        self.carrier.asked(HOLD_MAX)
     }
 
     /// Tells the authority `tls.email` as it is now: once in the life of the edge, for it may have changed since the last.
@@ -149,22 +155,39 @@ impl Accounts {
 
     /// What an error means.
     pub(super) fn failure(&self, error: Error) -> Failure {
+        let asked = self.carrier.asked(RETRY_AFTER_MAX);
+        let in_trouble = asked.map_or(Cause::Unreachable, |asked| Cause::Limited(Some(asked)));
         let cause = match &error {
             Error::Api(problem) => {
                 match problem.r#type.as_deref().and_then(|kind| kind.strip_prefix("urn:ietf:params:acme:error:")) {
-                    Some("rateLimited") => Cause::Limited(self.carrier.asked(self.clock.now())),
+                    Some("rateLimited") => Cause::Limited(asked),
                     Some("accountDoesNotExist") => Cause::NoAccount,
-                    Some("serverInternal") => Cause::Unreachable,
+                    // It gave the nonces that it does not take: three in a row.
+                    Some("serverInternal" | "badNonce") => in_trouble,
                     _ => Cause::Refused,
                 }
             }
-            Error::Other(_) | Error::Json(_) => match self.carrier.asked(self.clock.now()) {
-                Some(asked) => Cause::Limited(Some(asked)),
-                None => Cause::Unreachable,
-            },
+            Error::Other(_) | Error::Json(_) => in_trouble,
+            // The library's word for an answer that is no nonce.
+            Error::Str(what) if what.contains("newNonce") => in_trouble,
             _ => Cause::Refused,
         };
         Failure::new(cause, error.to_string())
+    }
+}
+
+/// How long the authority wants to hear nothing, and since when.
+#[derive(Clone, Copy)]
+struct Told {
+    since: Instant,
+    pause: Duration,
+}
+
+impl Told {
+    /// What is left of it, of which no more than `most` counts.
+    fn left(self, most: Duration) -> Option<Duration> {
+        let left = self.pause.min(most).saturating_sub(self.since.elapsed());
+        (!left.is_zero()).then_some(left)
     }
 }
 
@@ -173,15 +196,14 @@ impl Accounts {
 struct Carrier {
     outbound: Outbound,
     clock: Clock,
-    /// Before when it wants to hear nothing.
-    told: Arc<Mutex<Option<UnixTime>>>,
+    told: Arc<Mutex<Option<Told>>>,
 }
 
 impl Carrier {
-    /// For how long from now it wants to hear nothing, if it said so.
-    fn asked(&self, now: UnixTime) -> Option<Duration> {
+    /// For how long from now it wants to hear nothing, if it said so; of what it said no more than `most` counts.
+    fn asked(&self, most: Duration) -> Option<Duration> {
         let told = *self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.filter(|until| *until > now).map(|until| until.since(now))
+        told.and_then(|told| told.left(most))
     }
 }
 
@@ -201,11 +223,17 @@ impl HttpClient for Carrier {
             let kind = parts.headers.get(header::CONTENT_TYPE).cloned();
             let url = parts.uri.to_string();
             let fetched = carrier.outbound.exchange(parts.method, &url, kind, body.to_bytes()).await;
-            let fetched = fetched.map_err(|error| Error::Other(Box::new(error)))?;
-            if matches!(fetched.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-                let now = carrier.clock.now();
-                let until = retry_after(&fetched.headers, now).map(|until| until.min(now.plus(RETRY_AFTER_MAX)));
-                *carrier.told.lock().unwrap_or_else(PoisonError::into_inner) = until;
+            let mut fetched = fetched.map_err(|error| Error::Other(Box::new(error)))?;
+            let said = plain_retry_after(&mut fetched.headers, carrier.clock.now());
+            let pause = match fetched.status {
+                // Otherwise each of thousands of names would ask by itself.
+                StatusCode::TOO_MANY_REQUESTS => Some(said.unwrap_or(UNSAID)),
+                StatusCode::SERVICE_UNAVAILABLE => said,
+                _ => None,
+            };
+            if let Some(pause) = pause {
+                let told = Told { since: Instant::now(), pause };
+                *carrier.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
             }
             let mut response = http::Response::new(Full::new(fetched.body));
             *response.status_mut() = fetched.status;
@@ -213,6 +241,17 @@ impl HttpClient for Carrier {
             Ok(BytesResponse::from(response))
         })
     }
+}
+
+/// Takes `Retry-After` for what anybody waits: the library adds it to the time as it is, and panics when that is too far
+/// ahead. What cannot be read is left out.
+fn plain_retry_after(headers: &mut HeaderMap, now: UnixTime) -> Option<Duration> {
+    let pause = retry_after(headers, now).map(|until| until.since(now).min(RETRY_AFTER_MAX));
+    match pause {
+        Some(pause) => headers.insert(header::RETRY_AFTER, HeaderValue::from(pause.as_secs())),
+        None => headers.remove(header::RETRY_AFTER),
+    };
+    pause
 }
 
 /// The moment that `Retry-After` names: in seconds, or as a date (RFC 9110 §10.2.3).
@@ -240,5 +279,34 @@ mod tests {
         assert_eq!(at("soon"), None);
         assert_eq!(at(""), None);
         assert_eq!(retry_after(&HeaderMap::new(), UnixTime(1000)), None);
+    }
+
+    #[test]
+    fn nobody_waits_for_longer_than_a_week_whatever_the_authority_says() {
+        let week = RETRY_AFTER_MAX.as_secs().to_string();
+        for (said, heard) in [
+            ("60", Some("60")),
+            ("18446744073709551615", Some(&*week)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(&*week)),
+            ("Thu, 01 Jan 1970 00:00:01 GMT", Some("0")),
+            ("18446744073709551616", None),
+            ("soon", None),
+        ] {
+            let mut headers: HeaderMap = [(header::RETRY_AFTER, HeaderValue::from_static(said))].into_iter().collect();
+            let pause = plain_retry_after(&mut headers, UnixTime(1000));
+            assert_eq!(headers.get(header::RETRY_AFTER).map(|value| value.to_str().unwrap()), heard, "{said}");
+            assert_eq!(pause.map(|pause| pause.as_secs().to_string()).as_deref(), heard, "{said}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_one_order_is_told_holds_up_all_for_an_hour_and_not_again_and_again() {
+        let told = Told { since: Instant::now(), pause: RETRY_AFTER_MAX };
+        assert_eq!(told.left(HOLD_MAX), Some(HOLD_MAX));
+        tokio::time::advance(HOLD_MAX - Duration::from_secs(1)).await;
+        assert_eq!(told.left(HOLD_MAX), Some(Duration::from_secs(1)));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(told.left(HOLD_MAX), None);
+        assert_eq!(told.left(RETRY_AFTER_MAX), Some(RETRY_AFTER_MAX - HOLD_MAX), "the one order waits on");
     }
 }

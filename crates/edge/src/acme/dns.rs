@@ -117,8 +117,10 @@ async fn run(mut command: Command, patience: Duration) -> Result<(), String> {
     if status.success() {
         return Ok(());
     }
-    let said: String = String::from_utf8_lossy(&said).split_whitespace().collect::<Vec<_>>().join(" ");
-    Err(format!("ended with {status}: {said}"))
+    // Whatever it writes stays one line, and moves nobody's cursor.
+    let said = String::from_utf8_lossy(&said);
+    let words = said.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    Err(format!("ended with {status}: {}", words.collect::<Vec<_>>().join(" ")))
 }
 
 async fn read(complaints: Option<ChildStderr>, said: &mut Vec<u8>) {
@@ -154,6 +156,8 @@ mod tests {
     async fn what_a_program_complains_about_is_told_and_it_may_not_take_for_ever() {
         let error = run(sh("echo 'no such zone' >&2; exit 3"), HOOK_PATIENCE).await.unwrap_err();
         assert!(error.contains('3') && error.contains("no such zone"), "{error}");
+        let error = run(sh("printf 'red\\033[31m\\nand\\a two' >&2; exit 1"), HOOK_PATIENCE).await.unwrap_err();
+        assert!(error.ends_with("red [31m and two"), "{error:?}");
         let talkative =
             "i=0; while [ $i -lt 5000 ]; do echo 'far too many words of this kind' >&2; i=$((i+1)); done; exit 1";
         let error = run(sh(talkative), HOOK_PATIENCE).await.unwrap_err();

@@ -8,6 +8,8 @@ use instant_acme::{
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use tokio::runtime::Handle;
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 use tunnel_proto::{Hostname, UnixTime};
 
 use super::{
@@ -17,7 +19,7 @@ use super::{
     dns::{Deed, Records},
     plan::{Cause, Wish},
 };
-use crate::{config::ChallengeKind, keys::Keys, store::HeldCertificate, tls::named};
+use crate::{config::ChallengeKind, keys::Keys, store::HeldCertificate};
 
 /// How long an authority may take to make sure of names and give a certificate: seconds, with some of them minutes. Records
 /// have a time of their own.
@@ -45,14 +47,23 @@ impl Failure {
     }
 }
 
-/// What is laid out for an order.
+/// What is laid out for an order; taken away when dropped.
 struct Proof {
     laid: Vec<Laid>,
     records: Vec<(String, String)>,
     by: Option<Arc<Records>>,
+    /// Whoever ends the edge waits for what is here.
+    clearing: TaskTracker,
+    /// That there may be something to take away yet.
+    _pending: TaskTrackerToken,
 }
 
 impl Proof {
+    fn new(by: Option<Arc<Records>>, clearing: &TaskTracker) -> Self {
+        let (laid, records) = (Vec::new(), Vec::new());
+        Self { laid, records, by, clearing: clearing.clone(), _pending: clearing.token() }
+    }
+
     async fn take_away(&mut self) {
         while let Some((name, value)) = self.records.last() {
             if let Some(by) = &self.by {
@@ -67,12 +78,17 @@ impl Drop for Proof {
     /// Of an order that was given up, records are still there.
     fn drop(&mut self) {
         let (records, by) = (std::mem::take(&mut self.records), self.by.take());
-        if let (Some(by), false, Ok(runtime)) = (by, records.is_empty(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(async move {
-                for (name, value) in &records {
-                    remove(&by, name, value).await;
-                }
-            });
+        let Some(by) = by.filter(|_| !records.is_empty()) else { return };
+        match Handle::try_current() {
+            Ok(runtime) => {
+                let removing = async move {
+                    for (name, value) in &records {
+                        remove(&by, name, value).await;
+                    }
+                };
+                self.clearing.spawn_on(removing, &runtime);
+            }
+            Err(_) => tracing::warn!(?records, "records of an order are left; remove them by hand"),
         }
     }
 }
@@ -93,17 +109,15 @@ impl Acme {
         replaced: Option<CertificateIdentifier<'_>>,
         keys: &Keys,
     ) -> Result<HeldCertificate, Failure> {
-        let mut proof = Proof { laid: Vec::new(), records: Vec::new(), by: self.records.clone() };
+        let mut proof = Proof::new(self.records.clone(), &self.clearing);
         let ordered = self.order(account, wish, how, replaced, &mut proof).await;
         proof.take_away().await;
         let (chain, key) = ordered?;
         let of_no_use = |reason: String| Failure::new(Cause::Refused, format!("what the authority gave: {reason}"));
-        let (names, _) = assemble(&chain, PrivateKeyDer::Pkcs8(key.to_vec().into())).map_err(of_no_use)?;
-        if let Some(missing) = wish.names.iter().find(|name| !names.iter().any(|one| one.as_str() == *name)) {
+        let (leaf, _) = assemble(&chain, PrivateKeyDer::Pkcs8(key.to_vec().into())).map_err(of_no_use)?;
+        if let Some(missing) = wish.names.iter().find(|name| !leaf.names.iter().any(|one| one.as_str() == *name)) {
             return Err(of_no_use(format!("`{missing}` is not in it")));
         }
-        let leaf = CertificateDer::from_pem_slice(chain.as_bytes()).map_err(|error| of_no_use(error.to_string()))?;
-        let leaf = named(&leaf).map_err(of_no_use)?;
         let now = self.clock.now();
         if leaf.ends <= now || leaf.begins > now.plus(AHEAD) {
             return Err(of_no_use("it is not good now; is the clock of this machine right?".to_owned()));
@@ -128,7 +142,7 @@ impl Acme {
         }
         // Each step up to the wait is bounded on its own.
         let mut order = account.new_order(&new).await.map_err(|error| self.accounts.failure(error))?;
-        self.lay_out(&mut order, how, proof).await?;
+        self.lay_out(&mut order, wish, how, proof).await?;
         if let (Some(records), false) = (&self.records, proof.records.is_empty()) {
             tokio::time::sleep(records.wait).await;
         }
@@ -174,8 +188,18 @@ impl Acme {
     }
 
     /// Lays out an answer for each name that is still to be proven.
-    async fn lay_out(&self, order: &mut Order, how: ChallengeKind, proof: &mut Proof) -> Result<(), Failure> {
+    async fn lay_out(
+        &self,
+        order: &mut Order,
+        wish: &Wish,
+        how: ChallengeKind,
+        proof: &mut Proof,
+    ) -> Result<(), Failure> {
         let refused = |text: String| Failure::new(Cause::Refused, text);
+        // One for each name (RFC 8555 §7.1.3): otherwise it could have us make records without end.
+        if order.state().authorizations.len() > wish.names.len() {
+            return Err(refused("the authority asks about more names than were ordered".to_owned()));
+        }
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization.map_err(|error| self.accounts.failure(error))?;
@@ -191,6 +215,10 @@ impl Acme {
                 return Err(refused("the authority asks about something that is no name".to_owned()));
             };
             let host = Hostname::parse(name).map_err(|error| refused(format!("`{name}`: {error}")))?;
+            // Nothing is laid out in the name of whatever an authority says.
+            if !wish.is_about(&host) {
+                return Err(refused(format!("the authority asks about `{host}`, which was not ordered")));
+            }
             let answer = challenge.key_authorization();
             match how {
                 ChallengeKind::Http01 => {

@@ -1,7 +1,7 @@
 //! What is ordered, how it can be proven, and when: decided without asking anybody.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     time::Duration,
 };
@@ -41,6 +41,13 @@ pub(super) struct Wish {
     pub(super) names: Vec<String>,
     /// The challenges that can be answered, the best first.
     pub(super) how: Vec<ChallengeKind>,
+}
+
+impl Wish {
+    /// Whether a host has to be proven for it: that of a name, or the one above a wildcard.
+    pub(super) fn is_about(&self, host: &Hostname) -> bool {
+        self.names.iter().any(|name| name.strip_prefix("*.").unwrap_or(name) == host.as_str())
+    }
 }
 
 /// What is wanted, by name, and what cannot be had.
@@ -114,6 +121,14 @@ fn parent(host: &HostPattern) -> Option<Hostname> {
 /// Whether the certificate of this name is one for a host.
 pub(super) fn covers(name: &HostPattern, host: &Hostname) -> bool {
     name.matches(host) || name.as_str().strip_prefix("*.") == Some(host.as_str())
+}
+
+/// Whether one of these names is that of a certificate for a host. Asked for each name that a stranger makes up, so that it
+/// must not take longer the more names there are.
+pub(super) fn wants(names: &HashSet<HostPattern>, host: &Hostname) -> bool {
+    let above = host.as_str().split_once('.').map(|(_, above)| format!("*.{above}"));
+    let mut may_be = [Some(host.as_str().to_owned()), above, Some(format!("*.{host}"))].into_iter().flatten();
+    may_be.any(|name| name.parse().is_ok_and(|name: HostPattern| names.contains(&name)))
 }
 
 /// When a certificate is renewed: when two thirds of its life are over, a little earlier for each name, so that not all come
@@ -268,8 +283,21 @@ mod tests {
             ("www.example.test", "www.example.test", true),
             ("www.example.test", "example.test", false),
         ] {
-            assert_eq!(covers(&name.parse().unwrap(), &Hostname::parse(host).unwrap()), is, "{name} {host}");
+            let (one, host) = (name.parse().unwrap(), Hostname::parse(host).unwrap());
+            assert_eq!(covers(&one, &host), is, "{name} {host}");
+            let other = "other.test".parse().unwrap();
+            assert_eq!(wants(&HashSet::from([one, other]), &host), is, "{name} {host}");
         }
+    }
+
+    #[test]
+    fn only_the_hosts_of_an_order_are_proven() {
+        let name: HostPattern = "*.example.test".parse().unwrap();
+        let names = vec!["*.example.test".to_owned(), "example.test".to_owned(), "www.other.test".to_owned()];
+        let wish = Wish { name, names, how: vec![ChallengeKind::Dns01] };
+        let about = |host: &str| wish.is_about(&Hostname::parse(host).unwrap());
+        assert!(about("example.test") && about("www.other.test"));
+        assert!(!about("www.example.test") && !about("other.test") && !about("test") && !about("victim.test"));
     }
 
     // F24

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     State,
     store::{AuditEvent, AuditRecord, HeldCertificate, OrderFailed, StoreError, VisitorCertificate},
+    task,
 };
 
 /// Orders under way at a time.
@@ -90,8 +91,11 @@ async fn look(state: &Arc<State>, acme: &Arc<Acme>, orders: &mut JoinSet<()>, me
         memory.served = good;
     }
     let asking = ask_suggestions(state, acme, &wishes, &stored, memory, now);
-    tokio::time::timeout(QUESTIONS_PATIENCE, asking).await.ok();
-    let mut pause = LOOK_EVERY;
+    // The library trusts what authorities write, and panics now and then: that must not end what is being ordered.
+    tokio::time::timeout(QUESTIONS_PATIENCE, task::contain("renewal information", asking)).await.ok();
+    // What ends is not shown any more from then on; another one may be.
+    let ends = memory.served.iter().map(|(_, expires)| expires.since(now)).min();
+    let mut pause = ends.unwrap_or(LOOK_EVERY).min(LOOK_EVERY);
     let mut all = Vec::new();
     for wish in wishes.wanted.values() {
         let kept = stored.iter().find(|one| one.name == wish.name);
@@ -107,6 +111,9 @@ async fn look(state: &Arc<State>, acme: &Arc<Acme>, orders: &mut JoinSet<()>, me
     all.sort_by_key(|(wish, has_one, _)| (!plan::covers(&wish.name, &acme.login_host), *has_one));
     if let (false, Some(hold)) = (all.is_empty(), acme.accounts.hold()) {
         return pause.min(hold).max(LOOK_SOONEST);
+    }
+    if acme.resting.load(Relaxed) {
+        return pause.max(LOOK_SOONEST);
     }
     for (wish, _, suggested) in all {
         if orders.len() < ORDERS_MAX && !acme.ordering.borrow().contains(&wish.name) {
@@ -156,7 +163,7 @@ async fn ask_suggestions(
     let due: Vec<_> = held
         .into_iter()
         .filter(|(name, held)| {
-            memory.suggested.get(&(name.clone(), held.issued)).is_none_or(|(_, until)| *until <= now)
+            memory.suggested.get(&(name.clone(), held.issued)).is_none_or(|(_, until)| is_over(*until, now))
         })
         .take(QUESTIONS_MAX)
         .collect();
@@ -184,6 +191,11 @@ async fn ask_suggestions(
         };
         memory.suggested.insert(key, (moment, now.plus(again.clamp(SUGGESTED_MIN, SUGGESTED_MAX))));
     }
+}
+
+/// Whether what the authority suggested counts no more. What counts for longer than it ever does is of a clock that was wrong.
+fn is_over(until: UnixTime, now: UnixTime) -> bool {
+    until <= now || until.since(now) > SUGGESTED_MAX
 }
 
 /// That a certificate is being ordered; handshakes wait for its end.
@@ -247,9 +259,11 @@ async fn carry_out(state: Arc<State>, ordering: Ordering, wish: Wish, suggested:
         }
     };
     let had = tokio::select! {
-        had = have(&state, acme, &wish, &kept) => had,
+        had = task::contain("order", have(&state, acme, &wish, &kept)) => had,
         () = claiming => return,
     };
+    // Noted like any other failure: what fails for ever is tried ever more seldom.
+    let had = had.unwrap_or_else(|| Err(Failure::new(Cause::Refused, "a defect of this program; its log says where")));
     let noted = match &had {
         Ok(held) => keep(&state, acme, &wish, held).await,
         Err(failure) => note(&state, acme, &wish, &kept, failure).await,
@@ -337,4 +351,17 @@ async fn note(
         ),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_wrong_keeps_no_suggestion_for_years() {
+        let now = UnixTime(1_800_000_000);
+        assert!(is_over(now, now) && !is_over(now.plus(Duration::from_secs(1)), now));
+        assert!(!is_over(now.plus(SUGGESTED_MAX), now));
+        assert!(is_over(now.plus(SUGGESTED_MAX + Duration::from_secs(1)), now));
+    }
 }

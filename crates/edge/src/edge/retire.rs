@@ -11,7 +11,7 @@ use crate::{
     socket::Restarted,
 };
 
-/// How long mails and rounds that are under way are waited for before the next process takes them over.
+/// How long mails, rounds and orders that are under way are waited for before the next process takes them over.
 const REST_TIME: Duration = Duration::from_secs(10);
 /// How long what was asked at the owner's socket is waited for before the next process is alone with it.
 const LEAVE_TIME: Duration = Duration::from_secs(5);
@@ -65,6 +65,9 @@ impl Edge {
             self.socket.iter().for_each(|socket| socket.lend(false));
             self.rounds.rest.store(false, Relaxed);
             self.state.mail.work();
+            if let Some(acme) = self.state.certificates.acme() {
+                acme.work();
+            }
             return Err(error);
         }
         Ok(Restarted {
@@ -75,12 +78,22 @@ impl Edge {
         })
     }
 
-    /// Two processes must not hand over the same mail, nor ask a provider by the same token.
+    /// Two processes must not hand over the same mail, nor ask a provider by the same token, nor prove a hostname at a time.
     async fn rest(&self) {
         self.rounds.rest.store(true, Relaxed);
         let resting = async { tokio::join!(self.state.mail.rest(REST_TIME), self.rounds.under_way.lock()).0 };
-        if !timeout(REST_TIME, resting).await.unwrap_or(false) {
+        let ordering = async {
+            match self.state.certificates.acme() {
+                Some(acme) => acme.rest(REST_TIME).await,
+                None => true,
+            }
+        };
+        let (rests, is_ordered) = tokio::join!(timeout(REST_TIME, resting), ordering);
+        if !rests.unwrap_or(false) {
             tracing::warn!("mails are being handed over, or providers asked, while the edge is replaced");
+        }
+        if !is_ordered {
+            tracing::info!("a certificate is being ordered while the edge is replaced; it is ordered anew afterwards");
         }
     }
 

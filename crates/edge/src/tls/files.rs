@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
@@ -17,7 +17,7 @@ use rustls::{
 use tokio::time::MissedTickBehavior;
 use tunnel_proto::{HostPattern, Hostname, UnixTime, identity::provider};
 
-use super::{ByName, Named, named};
+use super::{ByName, Named, named_first};
 use crate::{Clock, config::CertificateFiles, platform};
 
 /// How often files are looked at. What changed counts from the second look that finds it the same: certificate and key are
@@ -25,6 +25,8 @@ use crate::{Clock, config::CertificateFiles, platform};
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How often what is of no use is read again: what it lacks may lie elsewhere.
 const AGAIN_EVERY: Duration = Duration::from_secs(60);
+/// By how much the clock of whoever made a certificate may be ahead.
+const AHEAD: Duration = Duration::from_secs(300);
 /// How many days before the end of a certificate somebody is told, each once.
 const WARN_DAYS: [u64; 3] = [1, 7, 30];
 const DAY: u64 = 24 * 3600;
@@ -52,10 +54,19 @@ struct Seen {
     last: Stamps,
     /// As they were when they were read.
     read: Stamps,
-    /// Why they were of no use, and when that was found.
-    fault: Option<(String, Instant)>,
+    /// What was the matter when they were read, if they were of no use.
+    fault: Option<Fault>,
     /// Which warning each certificate has had: the days, for the moment of its end.
     warned: Vec<(UnixTime, u64)>,
+}
+
+/// Why files were of no use.
+#[derive(Debug)]
+struct Fault {
+    /// Which one.
+    path: PathBuf,
+    reason: String,
+    since: Instant,
 }
 
 /// When each file was changed, how long it is, and what else tells its contents apart.
@@ -74,28 +85,42 @@ impl Files {
         self.read.load().each.clone()
     }
 
+    /// Why what lies in the place of each is not shown, where that is so.
+    pub(crate) fn faults(&self) -> Vec<Option<String>> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |pair: &CertificateFiles| {
+            let fault = seen.fault.as_ref()?;
+            (fault.path == pair.certificate || fault.path == pair.key).then(|| fault.reason.clone())
+        };
+        self.files.iter().map(of).collect()
+    }
+
     /// Looks whether the files changed, and reads them then. New handshakes see what was read; connections go on. Files that
-    /// are of no use leave everything as it is, are told once, and are read again from time to time. True when something else
-    /// is shown from now on.
-    pub(crate) fn look(&self) -> Result<bool, CertificateError> {
-        let now = stamps(&self.files);
+    /// are of no use at `now` leave everything as it is, are told once, and are read again from time to time. True when
+    /// something else is shown from now on.
+    pub(crate) fn look(&self, now: UnixTime) -> Result<bool, CertificateError> {
+        let stamps = stamps(&self.files);
         {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            let settled = seen.last == now;
-            seen.last.clone_from(&now);
-            let again = seen.fault.as_ref().is_some_and(|(_, since)| since.elapsed() >= AGAIN_EVERY);
-            if !settled || (seen.read == now && !again) {
+            let settled = seen.last == stamps;
+            seen.last.clone_from(&stamps);
+            let again = seen.fault.as_ref().is_some_and(|fault| fault.since.elapsed() >= AGAIN_EVERY);
+            if !settled || (seen.read == stamps && !again) {
                 return Ok(false);
             }
-            seen.read = now;
+            seen.read = stamps;
         }
-        let read = read(&self.files);
+        let read = read(&self.files).and_then(|read| self.read.load().gives_way(&read, now).map(|()| read));
         {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            let fault = read.as_ref().err().map(|error| (error.to_string(), Instant::now()));
+            let fault = read.as_ref().err().map(|error| Fault {
+                path: error.path().to_owned(),
+                reason: error.to_string(),
+                since: Instant::now(),
+            });
             let before = std::mem::replace(&mut seen.fault, fault);
-            if let (Some((before, _)), Some((now, _))) = (&before, &seen.fault)
-                && before == now
+            if let (Some(before), Some(fault)) = (&before, &seen.fault)
+                && before.reason == fault.reason
             {
                 return Ok(false);
             }
@@ -127,6 +152,28 @@ impl Files {
     }
 }
 
+impl Read {
+    /// Whether it is no loss to show something else in its place: what is good now gives way to nothing that is not.
+    fn gives_way(&self, next: &Self, now: UnixTime) -> Result<(), CertificateError> {
+        for ((_, before), (path, after)) in self.each.iter().zip(&next.each) {
+            let useless = |reason: &str| {
+                let reason = format!("{reason}, and the one before it is good");
+                Err(CertificateError::Useless { path: path.clone(), reason })
+            };
+            if before.ends <= now || before.begins > now {
+                continue;
+            }
+            if after.ends <= now {
+                return useless("the certificate has ended");
+            }
+            if after.begins > now.plus(AHEAD) {
+                return useless("the certificate is not good yet");
+            }
+        }
+        Ok(())
+    }
+}
+
 impl ResolvesServerCert for Files {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let read = self.read.load();
@@ -143,8 +190,8 @@ pub(crate) async fn watch(files: Arc<Files>, clock: Clock) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let looking = files.clone();
-        match tokio::task::spawn_blocking(move || looking.look()).await {
+        let (looking, now) = (files.clone(), clock.now());
+        match tokio::task::spawn_blocking(move || looking.look(now)).await {
             Ok(Ok(true)) => {
                 for (path, certificate) in files.each() {
                     let names: Vec<_> = certificate.names.iter().map(HostPattern::as_str).collect();
@@ -205,8 +252,7 @@ fn load(files: &CertificateFiles, digest: &mut Context) -> Result<(Named, Arc<Ce
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(&files.certificate)?)
         .collect::<Result<_, _>>()
         .map_err(|error| useless(&files.certificate, error.to_string()))?;
-    let leaf = chain.first().ok_or_else(|| useless(&files.certificate, "no certificate in it".to_owned()))?;
-    let certificate = named(leaf).map_err(|reason| useless(&files.certificate, reason))?;
+    let certificate = named_first(&chain).map_err(|reason| useless(&files.certificate, reason))?;
     let key =
         PrivateKeyDer::from_pem_slice(&read(&files.key)?).map_err(|error| useless(&files.key, error.to_string()))?;
     let key = CertifiedKey::from_der(chain, key, &provider())
@@ -236,6 +282,15 @@ pub enum CertificateError {
     },
 }
 
+impl CertificateError {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Unreadable { path, .. } | Self::Useless { path, .. } => path,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -243,6 +298,8 @@ mod tests {
     use rcgen::{CertificateParams, KeyPair};
 
     use super::*;
+
+    const NOW: UnixTime = UnixTime(1_800_000_000);
 
     /// Writes a file with a time of change of its own: the system's may be the same for several milliseconds.
     fn put(path: &std::path::Path, content: impl AsRef<[u8]>) {
@@ -266,8 +323,8 @@ mod tests {
 
     /// Looks until what is on disk has been the same for two looks.
     fn looks(files: &Files) -> Result<bool, CertificateError> {
-        assert!(!files.look().unwrap(), "not at the first look");
-        files.look()
+        assert!(!files.look(NOW).unwrap(), "not at the first look");
+        files.look(NOW)
     }
 
     // F24
@@ -277,7 +334,7 @@ mod tests {
         let pair = CertificateFiles { certificate: dir.path().join("c.pem"), key: dir.path().join("k.pem") };
         write(&pair, "one.example.test", UnixTime(4_000_000_000));
         let files = Files::load(std::slice::from_ref(&pair)).unwrap();
-        assert!(!files.look().unwrap() && !files.look().unwrap());
+        assert!(!files.look(NOW).unwrap() && !files.look(NOW).unwrap());
         write(&pair, "another.example.test", UnixTime(4_000_000_000));
         assert!(looks(&files).unwrap());
         assert!(shows(&files, "another.example.test") && !shows(&files, "one.example.test"));
@@ -285,7 +342,7 @@ mod tests {
         put(&pair.key, "no key at all");
         let error = looks(&files).unwrap_err().to_string();
         assert!(error.contains("k.pem"), "{error}");
-        assert!(!files.look().unwrap(), "told once");
+        assert!(!files.look(NOW).unwrap(), "told once");
         assert!(shows(&files, "another.example.test"));
         put(&pair.key, good);
         assert!(!looks(&files).unwrap(), "the same as before");
@@ -309,6 +366,85 @@ mod tests {
         assert_eq!(fs::metadata(&pair.key).unwrap().len(), before.len());
         assert!(looks(&files).unwrap_err().to_string().contains("not the key"));
         assert!(shows(&files, "one.example.test"));
+    }
+
+    // F24
+    #[test]
+    fn a_good_certificate_gives_way_to_none_that_has_ended_or_is_not_good_yet() {
+        let dir = tempfile::tempdir().unwrap();
+        let pair = CertificateFiles { certificate: dir.path().join("c.pem"), key: dir.path().join("k.pem") };
+        write(&pair, "one.example.test", UnixTime(NOW.0 + 10));
+        let files = Files::load(std::slice::from_ref(&pair)).unwrap();
+        assert_eq!(files.faults(), [None::<String>]);
+        write(&pair, "another.example.test", NOW);
+        let error = looks(&files).unwrap_err().to_string();
+        assert!(error.contains("c.pem") && error.contains("has ended"), "{error}");
+        assert!(shows(&files, "one.example.test") && !shows(&files, "another.example.test"));
+        assert_eq!(files.faults(), [Some(error)], "whoever lists them is told, too");
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["another.example.test".to_owned()]).unwrap();
+        params.not_before = time::OffsetDateTime::from_unix_timestamp(NOW.0.cast_signed() + 3600).unwrap();
+        put(&pair.certificate, params.self_signed(&key).unwrap().pem());
+        put(&pair.key, key.serialize_pem());
+        let error = looks(&files).unwrap_err().to_string();
+        assert!(error.contains("not good yet"), "{error}");
+        assert!(shows(&files, "one.example.test"));
+        // What has ended itself is no better than any other.
+        write(&pair, "another.example.test", UnixTime(NOW.0 + 10));
+        let later = UnixTime(NOW.0 + 10);
+        assert!(!files.look(later).unwrap() && files.look(later).unwrap());
+        assert!(shows(&files, "another.example.test"));
+        assert_eq!(files.faults(), [None::<String>]);
+    }
+
+    #[test]
+    fn a_half_written_chain_is_of_no_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let pair = CertificateFiles { certificate: dir.path().join("c.pem"), key: dir.path().join("k.pem") };
+        write(&pair, "one.example.test", UnixTime(4_000_000_000));
+        let files = Files::load(std::slice::from_ref(&pair)).unwrap();
+        let whole = fs::read_to_string(&pair.certificate).unwrap();
+        for half in [format!("{whole}{}", &whole[..whole.len() / 2]), whole[..whole.len() / 2].to_owned()] {
+            put(&pair.certificate, half);
+            // The second time the same is the matter.
+            looks(&files).ok();
+            assert!(files.faults()[0].as_ref().is_some_and(|fault| fault.contains("c.pem")), "{:?}", files.faults());
+            assert!(shows(&files, "one.example.test"));
+        }
+    }
+
+    // As Kubernetes and certbot change them: the names are links, and a directory behind them is another one at once.
+    #[cfg(unix)]
+    #[test]
+    fn links_that_lead_elsewhere_are_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let pair = |of: &Path| CertificateFiles { certificate: of.join("tls.crt"), key: of.join("tls.key") };
+        for (version, name) in [("1", "one.example.test"), ("2", "another.example.test")] {
+            fs::create_dir(at(version)).unwrap();
+            write(&pair(&at(version)), name, UnixTime(4_000_000_000));
+        }
+        let link = |to: &Path, name: &str| {
+            let made = std::process::Command::new("ln").arg("-s").arg(to).arg(at(name)).status();
+            assert!(made.unwrap().success(), "{name}");
+        };
+        let lead = |to: &str| {
+            link(Path::new(to), "next");
+            fs::rename(at("next"), at("data")).unwrap();
+        };
+        lead("1");
+        for name in ["tls.crt", "tls.key"] {
+            link(&Path::new("data").join(name), name);
+        }
+        let files = Files::load(&[pair(dir.path())]).unwrap();
+        assert!(shows(&files, "one.example.test"));
+        lead("2");
+        assert!(looks(&files).unwrap());
+        assert!(shows(&files, "another.example.test") && !shows(&files, "one.example.test"));
+        // One that leads nowhere changes nothing.
+        lead("3");
+        assert!(looks(&files).unwrap_err().to_string().contains("tls.crt"));
+        assert!(shows(&files, "another.example.test"));
     }
 
     // F24
