@@ -7,6 +7,7 @@
 use regex::bytes::Regex;
 
 mod making;
+pub mod words;
 
 pub use making::{ACCEPT, Recipe, follow_up};
 

@@ -1,6 +1,9 @@
 //! How the requests are made: a good one, to which a few things are done that have opened other doors (H1–H10).
 
-use super::{APP, Credentials, Dice, FORGED, OPEN, WWW, mark};
+use super::{
+    APP, Credentials, Dice, FORGED, OPEN, WWW, mark,
+    words::{DASHES, IDENTITIES, PARTS, SEPARATORS},
+};
 
 /// The key of every WebSocket that is asked for.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -23,31 +26,6 @@ const METHODS: &[&str] = &[
     "PRI",
     "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
 ];
-const PARTS: &[&str] = &[
-    "admin",
-    "ADMIN",
-    "%61dmin",
-    "adm%69n",
-    "%2561dmin",
-    "admin;x",
-    "admin%20",
-    "public",
-    "x",
-    "..",
-    ".",
-    "%2e%2e",
-    ".%2e",
-    "%252e%252e",
-    "..;",
-    "",
-    ";",
-    ".access",
-    "%2eaccess",
-    "cdn-cgi/access",
-    "ad\\min",
-    "%c0%afadmin",
-];
-const SEPARATORS: &[&str] = &["/", "//", "%2f", "%2F", "%5c", "%252f", "/./", "\\"];
 /// What is done to the name of a host; `{}` is the name.
 const HOSTS: &[&str] = &[
     "{}.",
@@ -120,26 +98,6 @@ const BODIES: &[&str] = &[
     "5\r\nabcde0\r\n\r\n{}",
     "0\r\nAccess-User-Email: forged-by-the-visitor\r\n\r\n{}",
     "0\r\nX: y\n\r\n{}",
-];
-const IDENTITIES: &[&str] = &[
-    "access-jwt-assertion",
-    "access-user-email",
-    "cf-access-jwt-assertion",
-    "cf-access-authenticated-user-email",
-    "x-forwarded-for",
-    "x-forwarded-proto",
-    "x-forwarded-host",
-    "forwarded",
-    "x-real-ip",
-    "x-forwarded-port",
-    "x-forwarded-uri",
-    "x-original-url",
-    "x-rewrite-url",
-    "cf-connecting-ip",
-    "x-access-anything",
-    "remote-user",
-    "x-auth-request-email",
-    "true-client-ip",
 ];
 const UPGRADES: &[&str] = &[
     "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nOrigin: https://www.example.test\r\n",
@@ -393,8 +351,9 @@ pub fn follow_up(number: u64, credentials: &Credentials) -> Vec<u8> {
 fn path(dice: &mut Dice, number: u64) -> String {
     let mut path = String::new();
     for _ in 0..=dice.below(5) {
-        path += dice.of(SEPARATORS);
-        path += dice.of(PARTS);
+        // What stands in no path at all comes now and then.
+        path += if dice.percent(12) { "\\" } else { dice.of(SEPARATORS) };
+        path += if dice.percent(5) { "ad\\min" } else { dice.of(PARTS) };
     }
     let root = if path.starts_with('/') { "" } else { "/" };
     format!("{root}{path}?~c{number}~")
@@ -402,10 +361,10 @@ fn path(dice: &mut Dice, number: u64) -> String {
 
 /// The name of an identity or of a forwarding fact, in some spelling.
 fn alias(dice: &mut Dice) -> String {
-    let name = dice.of(IDENTITIES);
+    let name = dice.of(&IDENTITIES);
     name.chars()
         .map(|c| match c {
-            '-' => ['-', '_', '.', '+', '~', '!', '\'', '|'][dice.below(8)],
+            '-' => DASHES[dice.below(DASHES.len())],
             c if dice.percent(30) => c.to_ascii_uppercase(),
             c => c,
         })
