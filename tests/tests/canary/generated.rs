@@ -57,8 +57,7 @@ struct Site {
     given_up: Mutex<HashSet<u64>>,
 }
 
-async fn site(lab: &Lab, seed: u64) -> Result<Site> {
-    let canary = Canary::answering(Arc::new(echo)).await?;
+async fn site(lab: &Lab, seed: u64, canary: Canary) -> Result<Site> {
     let smtp = Smtp::start(lab).await?;
     let edge = Edge::start(lab, EdgeConfig::with_mail(&smtp)).await?;
     let made = edge.run(&["admin", "service-token", "create", "backup", "--json"]).await?.ok()?;
@@ -68,7 +67,7 @@ async fn site(lab: &Lab, seed: u64) -> Result<Site> {
     edge.apply(ACCESS).await?;
     let mut connectors = Vec::new();
     for host in [WWW, APP, OPEN] {
-        connectors.push(Connector::publish(lab, host, &canary.url()).await?);
+        connectors.push(canary.publish(lab, host).await?);
     }
     let ca = edge.ca().await?;
     let ann = login(&ca, &smtp, WWW, ANN).await?;
@@ -106,8 +105,8 @@ impl Site {
     fn look(&self, lanes: u64) -> Result<()> {
         let (connections, heads) = self.canary.take();
         let mut witness = self.witness.lock().unwrap();
-        for (connection, bytes) in connections.iter().enumerate().filter(|(_, bytes)| !bytes.is_empty()) {
-            witness.looks_at(connection, bytes)?;
+        for (connection, bytes) in connections.iter().filter(|(_, bytes)| !bytes.is_empty()) {
+            witness.looks_at(*connection, bytes)?;
         }
         let order: Vec<Mark> = heads.iter().filter_map(|head| marks(head.line.as_bytes()).first().copied()).collect();
         let given_up = std::mem::take(&mut *self.given_up.lock().unwrap());
@@ -229,8 +228,8 @@ async fn lane_h2(site: &Site, numbers: impl Iterator<Item = u64>, open: &mut Opt
     Ok(followed)
 }
 
-async fn generated(lab: Lab, lanes: u64, rounds: u64, seed: u64) -> Result<()> {
-    let site = &site(&lab, seed).await?;
+async fn generated(site: Site, lanes: u64, rounds: u64) -> Result<()> {
+    let site = &site;
     let began = Instant::now();
     let mut tally = Tally::default();
     let mut connections: Vec<(Option<Raw>, Option<Http2>)> = (0..lanes).map(|_| (None, None)).collect();
@@ -266,11 +265,8 @@ async fn generated(lab: Lab, lanes: u64, rounds: u64, seed: u64) -> Result<()> {
     Ok(())
 }
 
-/// I1, H1, H2, H4 to H8, H10, R01 to R04, R07, R15, R20, R21, R24, R31.
-#[test]
-fn whatever_an_origin_sees_was_let_in_for_that_host_path_method_and_person() {
-    let is_long = std::env::var_os("TUNNEL_TESTS_LONG").is_some();
-    let (lanes, requests) = if is_long { (16, 1_000_000) } else { (4, 2_400) };
+/// A seed: the one that was asked for, or any.
+fn seed() -> u64 {
     let given = std::env::var("TUNNEL_TESTS_SEED").ok().map(|seed| seed.parse().unwrap());
     let seed: u64 = given.unwrap_or_else(|| {
         let mut bytes = [0; 8];
@@ -278,8 +274,33 @@ fn whatever_an_origin_sees_was_let_in_for_that_host_path_method_and_person() {
         u64::from_le_bytes(bytes) >> 1
     });
     println!("TUNNEL_TESTS_SEED={seed}");
+    seed
+}
+
+/// Lanes, and requests of all of them.
+fn extent(short: u64, long: u64) -> (u64, u64) {
+    if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { (16, long) } else { (4, short) }
+}
+
+/// I1, H1, H2, H4 to H8, H10, R01 to R04, R07, R15, R20, R21, R24, R31.
+#[test]
+fn whatever_an_origin_sees_was_let_in_for_that_host_path_method_and_person() {
+    let ((lanes, requests), seed) = (extent(2_400, 1_000_000), seed());
     run("generated", async move |lab| {
-        let done = generated(lab, lanes, requests / (ROUND * lanes), seed).await;
+        let site = site(&lab, seed, Canary::answering(Arc::new(echo)).await?).await?;
+        let done = generated(site, lanes, requests / (ROUND * lanes)).await;
+        done.with_context(|| format!("again by TUNNEL_TESTS_SEED={seed}"))
+    });
+}
+
+/// The same where the origin speaks HTTP/2, to which there is another way: I1, H1, H2, H4 to H7, H10.
+#[test]
+fn whatever_an_origin_sees_by_http_2_was_let_in_in_the_same_way() {
+    let ((lanes, requests), seed) = (extent(800, 250_000), seed());
+    run("generated-h2", async move |lab| {
+        let mut site = site(&lab, seed, Canary::answering_http2(Arc::new(echo)).await?).await?;
+        site.witness = Mutex::new(site.witness.into_inner().unwrap().of_http2());
+        let done = generated(site, lanes, requests / (ROUND * lanes)).await;
         done.with_context(|| format!("again by TUNNEL_TESTS_SEED={seed}"))
     });
 }
