@@ -10,7 +10,7 @@ const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// And its answer.
 pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-const METHODS: &[&str] = &[
+pub(super) const METHODS: &[&str] = &[
     "HEAD",
     "POST",
     "PUT",
@@ -27,7 +27,7 @@ const METHODS: &[&str] = &[
     "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
 ];
 /// What is done to the name of a host; `{}` is the name.
-const HOSTS: &[&str] = &[
+pub(super) const HOSTS: &[&str] = &[
     "{}.",
     "{}..",
     "{}:443",
@@ -83,7 +83,7 @@ const FRAMINGS: &[&str] = &[
     "X: y\nTransfer-Encoding: chunked\r\n",
 ];
 /// Bodies for these; `{}` is what is hidden in them.
-const BODIES: &[&str] = &[
+pub(super) const BODIES: &[&str] = &[
     "0\r\n\r\n{}",
     "{}",
     "5\r\nabcde\r\n0\r\n\r\n{}",
@@ -109,7 +109,7 @@ const UPGRADES: &[&str] = &[
     "Upgrade: TLS/1.0\r\nConnection: Upgrade\r\n",
     "Connection: Upgrade\r\n",
 ];
-const CONNECTIONS: &[&str] = &[
+pub(super) const CONNECTIONS: &[&str] = &[
     "close",
     "keep-alive, X-Case",
     "Access-Jwt-Assertion, Access-User-Email, X-Forwarded-For",
@@ -149,13 +149,13 @@ pub struct Recipe {
 }
 
 /// A request, while things are done to it.
-struct Parts {
-    method: String,
+pub(super) struct Parts {
+    pub(super) method: String,
     prefix: String,
-    path: String,
+    pub(super) path: String,
     version: &'static str,
-    hosts: Vec<String>,
-    fields: String,
+    pub(super) hosts: Vec<String>,
+    pub(super) fields: String,
     body: String,
 }
 
@@ -185,59 +185,7 @@ impl Recipe {
         bytes
     }
 
-    /// The fields of the HTTP/2 request of a number.
-    pub fn fields(&self, number: u64) -> Vec<(String, String)> {
-        let mut dice = Dice::new(self.seed, number ^ (1 << 63));
-        let mut parts = self.good(&mut dice, number);
-        let host = parts.hosts.first().cloned().unwrap_or_default();
-        let mut fields: Vec<(String, String)> = Vec::new();
-        let mut push = |name: &str, value: &str| fields.push((name.to_owned(), value.to_owned()));
-        match dice.below(10) {
-            0 => parts.path = path(&mut dice, number),
-            1 => parts.method = dice.of(METHODS).to_owned(),
-            2 => parts.path += "#x",
-            3 => parts.path = format!("https://{host}{}", parts.path),
-            _ => {}
-        }
-        push(":method", &parts.method);
-        push(":scheme", if dice.percent(4) { dice.of(&["http", "ftp", "https://x/"]) } else { "https" });
-        push(":path", &parts.path);
-        match dice.below(12) {
-            0 => push("host", &host),
-            1 => push(":authority", &dice.of(HOSTS).replace("{}", &host)),
-            2 => {
-                push(":authority", &host);
-                push("host", dice.of(&[WWW, APP, OPEN]));
-            }
-            3 => {
-                push(":authority", dice.of(&[WWW, APP, OPEN]));
-                push(":authority", &host);
-            }
-            _ => push(":authority", &host),
-        }
-        // The fields of HTTP/1 in the spelling of HTTP/2.
-        for line in parts.fields.split("\r\n").filter(|line| !line.is_empty()) {
-            let (name, value) = line.split_once(": ").unwrap_or((line, ""));
-            if !["content-length", "transfer-encoding"].contains(&name.to_ascii_lowercase().as_str()) {
-                push(&name.to_ascii_lowercase(), value);
-            }
-        }
-        match dice.below(12) {
-            0 => push("connection", dice.of(CONNECTIONS)),
-            1 => push("transfer-encoding", "chunked"),
-            2 => push("te", dice.of(&["trailers", "gzip", "trailers, gzip"])),
-            3 => push(":protocol", "websocket"),
-            4 => push("X-Upper", "y"),
-            5 => push("x", "a\r\nhost: app.example.test"),
-            6 => push("x\r\ny", "z"),
-            7 => push(":path", "/admin"),
-            8 | 9 => push(&alias(&mut dice), FORGED),
-            _ => {}
-        }
-        fields
-    }
-
-    fn good(&self, dice: &mut Dice, number: u64) -> Parts {
+    pub(super) fn good(&self, dice: &mut Dice, number: u64) -> Parts {
         let host = dice.of(&[WWW, WWW, WWW, APP, OPEN]);
         let mut parts = Parts {
             method: dice.of(&["GET", "GET", "GET", "POST", "PUT", "HEAD", "OPTIONS"]).to_owned(),
@@ -272,10 +220,7 @@ impl Recipe {
 
     fn spoil(&self, dice: &mut Dice, number: u64, parts: &mut Parts) {
         let host = parts.hosts.first().cloned().unwrap_or_else(|| WWW.to_owned());
-        // Where nobody may go without a credential, so that it may arrive nowhere.
-        let closed = if host.contains(OPEN) { APP } else { &host };
-        let hidden =
-            format!("GET /admin/hidden?~s{number}~ HTTP/1.1\r\nHost: {closed}\r\nAccess-User-Email: {FORGED}\r\n\r\n");
+        let hidden = hidden(number, &host);
         match dice.below(14) {
             0 | 1 => parts.path = path(dice, number),
             2 => {
@@ -340,6 +285,13 @@ impl Recipe {
     }
 }
 
+/// A request that is hidden in the one of a number. It is for where nobody may go without a credential, so that it may arrive
+/// nowhere.
+pub(super) fn hidden(number: u64, host: &str) -> String {
+    let closed = if host.contains(OPEN) { APP } else { host };
+    format!("GET /admin/hidden?~s{number}~ HTTP/1.1\r\nHost: {closed}\r\nAccess-User-Email: {FORGED}\r\n\r\n")
+}
+
 /// The honest request of a number, which Ann sends after it on the same connection.
 pub fn follow_up(number: u64, credentials: &Credentials) -> Vec<u8> {
     let ann = &credentials.cookies[0];
@@ -348,7 +300,7 @@ pub fn follow_up(number: u64, credentials: &Credentials) -> Vec<u8> {
 }
 
 /// A path of which somebody might make another.
-fn path(dice: &mut Dice, number: u64) -> String {
+pub(super) fn path(dice: &mut Dice, number: u64) -> String {
     let mut path = String::new();
     for _ in 0..=dice.below(5) {
         // What stands in no path at all comes now and then.
@@ -360,7 +312,7 @@ fn path(dice: &mut Dice, number: u64) -> String {
 }
 
 /// The name of an identity or of a forwarding fact, in some spelling.
-fn alias(dice: &mut Dice) -> String {
+pub(super) fn alias(dice: &mut Dice) -> String {
     let name = dice.of(&IDENTITIES);
     name.chars()
         .map(|c| match c {

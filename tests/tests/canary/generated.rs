@@ -16,8 +16,8 @@ use tunnel_tests::{
     Canary, Certs, Connector, Door, Edge, EdgeConfig, Lab, Raw, Smtp, Visitor,
     canary::{After, Head},
     edge::LOGIN_HOST,
-    http2::Http2,
-    mutants::{ACCEPT, ACCESS, APP, Credentials, Mark, Meaning, OPEN, Recipe, WWW, follow_up, marks},
+    http2::{Http2, Outcome},
+    mutants::{ACCEPT, ACCESS, APP, Credentials, Field, Mark, Meaning, OPEN, Recipe, Streamed, WWW, follow_up, marks},
     raw::find,
     run,
     visitor::login,
@@ -109,7 +109,7 @@ impl Site {
             witness.looks_at(*connection, bytes)?;
         }
         let order: Vec<Mark> = heads.iter().filter_map(|head| marks(head.line.as_bytes()).first().copied()).collect();
-        let given_up = std::mem::take(&mut *self.given_up.lock().unwrap());
+        let given_up = self.given_up.lock().unwrap();
         for lane in 0..lanes {
             let mine = |mark: &&Mark| mark.1 % lanes == lane && !given_up.contains(&mark.1);
             let numbers: Vec<_> = order.iter().filter(mine).map(|(kind, number)| (*number, *kind == 'f')).collect();
@@ -200,7 +200,7 @@ fn check_answers(got: &[u8], number: u64) -> Result<()> {
 async fn lane_h2(site: &Site, numbers: impl Iterator<Item = u64>, open: &mut Option<Http2>) -> Result<u64> {
     let mut followed = 0;
     for number in numbers {
-        let fields = site.recipe.fields(number);
+        let made = site.recipe.streamed(number);
         let ann = site.recipe.credentials.cookies[0].as_str();
         let path = format!("/follow?~f{number}~");
         let honest =
@@ -208,24 +208,57 @@ async fn lane_h2(site: &Site, numbers: impl Iterator<Item = u64>, open: &mut Opt
         {
             let owned = honest.map(|(name, value)| (name.to_owned(), value.to_owned()));
             let mut witness = site.witness.lock().unwrap();
-            witness.expects(('c', number), Meaning::of_fields(&fields, &site.recipe.credentials));
+            witness.expects(('c', number), Meaning::of_fields(&made.fields, &site.recipe.credentials));
             witness.expects(('f', number), Meaning::of_fields(&owned, &site.recipe.credentials));
         }
         let mut h2 = match open.take() {
             Some(h2) => h2,
             None => Http2::open(&site.door()?).await?,
         };
-        let borrowed: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let outcome = h2.ask(&borrowed, None).await.with_context(|| format!("{number}: {fields:?}"))?;
-        ensure!(!(500..600).contains(&outcome.status()), "{outcome:?} for {fields:?}");
-        let honestly = h2.ask(&honest, None).await?;
-        ensure!(matches!(honestly.status(), 0 | 200), "{honestly:?} after {fields:?}");
+        let (outcome, honestly) = both(&mut h2, &made, &honest).await.with_context(|| format!("{number}: {made:?}"))?;
+        ensure!(!(500..600).contains(&outcome.status()), "{outcome:?} for {made:?}");
+        ensure!(matches!(honestly.status(), 0 | 200), "{honestly:?} beside {made:?}");
+        if !made.body.is_empty() && (made.overtaken || outcome.status() != 200) {
+            site.given_up.lock().unwrap().insert(number);
+        }
         if honestly.status() == 200 {
             followed += 1;
             *open = Some(h2);
         }
     }
     Ok(followed)
+}
+
+fn borrowed(fields: &[Field]) -> Vec<(&str, &str)> {
+    fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+}
+
+/// What becomes of a request, and of the honest one beside it.
+async fn both(h2: &mut Http2, made: &Streamed, honest: &[(&str, &str)]) -> Result<(Outcome, Outcome)> {
+    let (fields, trailers) = (borrowed(&made.fields), borrowed(&made.trailers));
+    let stream = h2.begin(&fields, made.body.is_empty()).await?;
+    let mut honestly = None;
+    for (n, piece) in made.body.iter().enumerate() {
+        let is_last = n + 1 == made.body.len();
+        h2.data(stream, piece, is_last && made.ends && trailers.is_empty()).await?;
+        if n == 0 && made.overtaken {
+            honestly = Some(h2.ask(honest, None).await?);
+        }
+    }
+    let outcome = if made.ends {
+        if !trailers.is_empty() {
+            h2.trailers(stream, &trailers).await?;
+        }
+        h2.outcome(stream).await?
+    } else {
+        const CANCEL: u32 = 8;
+        h2.send(3, 0, stream, &CANCEL.to_be_bytes()).await?;
+        Outcome::Reset(CANCEL)
+    };
+    match honestly {
+        Some(honestly) => Ok((outcome, honestly)),
+        None => Ok((outcome, h2.ask(honest, None).await?)),
+    }
 }
 
 async fn generated(site: Site, lanes: u64, rounds: u64) -> Result<()> {
@@ -251,7 +284,9 @@ async fn generated(site: Site, lanes: u64, rounds: u64) -> Result<()> {
         let mut witness = site.witness.lock().unwrap();
         tally.arrived += (first..first + ROUND * lanes).filter(|n| witness.has_seen(('c', *n))).count() as u64;
         // What was cut off may still come, but not for ever.
-        witness.forget_before(first.saturating_sub(40 * ROUND * lanes));
+        let oldest = first.saturating_sub(40 * ROUND * lanes);
+        witness.forget_before(oldest);
+        site.given_up.lock().unwrap().retain(|number| *number >= oldest);
         drop(witness);
         if tally.sent.is_multiple_of(50 * ROUND * lanes) {
             println!("{tally:?}, {:.0} a second", tally.sent as f64 / began.elapsed().as_secs_f64());
