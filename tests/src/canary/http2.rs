@@ -1,7 +1,7 @@
 //! The canary's other voice: HTTP/2 without TLS. What comes on a stream is kept as HTTP/1 would have it, what a DATA frame
 //! brings as a chunk, so that whoever reads it needs one way for both.
 
-use std::future::poll_fn;
+use std::{future::poll_fn, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -97,9 +97,15 @@ async fn hear(
         respond.send_reset(Reason::INTERNAL_ERROR);
         return Ok(());
     };
-    let mut sending = respond.send_response(response, body.is_empty())?;
+    let is_cut = after == After::Close;
+    let mut sending = respond.send_response(response, body.is_empty() && !is_cut)?;
     if !body.is_empty() {
-        sending.send_data(body, true)?;
+        sending.send_data(body, !is_cut)?;
+    }
+    if is_cut {
+        // What still waits to be sent would be dropped, and nothing says when it does no more.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        sending.send_reset(Reason::NO_ERROR);
     }
     Ok(())
 }
