@@ -251,9 +251,10 @@ async fn both(h2: &mut Http2, made: &Streamed, honest: &[(&str, &str)]) -> Resul
         }
         h2.outcome(stream).await?
     } else {
-        const CANCEL: u32 = 8;
-        h2.send(3, 0, stream, &CANCEL.to_be_bytes()).await?;
-        Outcome::Reset(CANCEL)
+        // NO_ERROR or CANCEL: neither is an end.
+        let code: u32 = if made.body.len() > 2 { 0 } else { 8 };
+        h2.send(3, 0, stream, &code.to_be_bytes()).await?;
+        Outcome::Reset(code)
     };
     match honestly {
         Some(honestly) => Ok((outcome, honestly)),
