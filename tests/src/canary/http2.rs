@@ -151,10 +151,10 @@ mod tests {
     use tokio::io::AsyncWriteExt;
 
     use super::*;
-    use crate::canary::{Canary, page};
+    use crate::canary::{Canary, Head, page};
 
     async fn canary() -> Canary {
-        let manners: Manners = Arc::new(|head| {
+        let manners: Manners = Arc::new(|head: &Head| {
             let after = if head.target() == "/silent" { After::Silence } else { After::KeepAlive };
             (page("answer"), after)
         });
