@@ -1,6 +1,6 @@
-"""A client of gRPC at the edge. `client.py all` tries every kind of call; `client.py HOST CODE` wants to be turned away by that
-code; `client.py stay` keeps a call open until it is cut; `client.py silent SECONDS` has calls in which nobody says anything for that
-long. The credential is in the environment, if there is one."""
+"""A client of gRPC at the edge. `client.py all` tries every kind of call; `client.py HOST CODE` wants to be turned away by
+that code; `client.py stay` keeps a call open until it is cut; `client.py silent SECONDS` has calls in which nobody says
+anything for that long. The credential is in the environment, if there is one."""
 
 import concurrent.futures
 import os

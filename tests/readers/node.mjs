@@ -18,7 +18,8 @@ const server = http.createServer((request, response) => {
   request.on("data", (piece) => pieces.push(piece));
   request.on("end", () => {
     answered += 1;
-    const hosts = request.rawHeaders.filter((_, n) => n % 2 === 1 && request.rawHeaders[n - 1].toLowerCase() === "host");
+    const raw = request.rawHeaders;
+    const hosts = raw.filter((_, n) => n % 2 === 1 && raw[n - 1].toLowerCase() === "host");
     const reading = {
       method: request.method,
       target: request.url,
@@ -34,7 +35,8 @@ const server = http.createServer((request, response) => {
 
 // What it cannot read it refuses, and says who it is.
 server.on("clientError", (_, socket) => {
-  if (socket.writable) socket.end("HTTP/1.1 400 Bad Request\r\nServer: reader-node\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+  const fields = "Server: reader-node\r\nContent-Length: 0\r\nConnection: close\r\n";
+  if (socket.writable) socket.end(`HTTP/1.1 400 Bad Request\r\n${fields}\r\n`);
 });
 
 server.listen(Number(process.argv[2]), "127.0.0.1", () => console.log("ready"));

@@ -113,8 +113,8 @@ impl Canary {
         Self::speaking(manners, false).await
     }
 
-    /// A canary that speaks HTTP/2 without TLS, and nothing else. Its manners are those of HTTP/1, each for
-    /// one stream: after [`After::Close`] that is reset, before its end, with no error.
+    /// A canary that speaks HTTP/2 without TLS, and nothing else. Its manners are those of HTTP/1, each for one stream:
+    /// after [`After::Close`] that is reset, before its end, with no error.
     ///
     /// # Errors
     /// No port.

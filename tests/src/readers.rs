@@ -1,5 +1,5 @@
-//! Web servers that people have, each of which says how it read a request: nginx and Apache before a canary, those of Node.js and
-//! Python with a small program.
+//! Web servers that people have, each of which says how it read a request: nginx and Apache before a canary, those of
+//! Node.js and Python with a small program.
 
 use std::sync::{
     Arc,

@@ -1,5 +1,5 @@
-//! The canary's other voice: HTTP/2 without TLS. What comes on a stream is kept as HTTP/1 would have it, what a DATA frame
-//! brings as a chunk, so that whoever reads it needs one way for both.
+//! The canary's other voice: HTTP/2 without TLS. What comes on a stream is kept as HTTP/1 would have it, what a DATA
+//! frame brings as a chunk, so that whoever reads it needs one way for both.
 
 use std::{future::poll_fn, time::Duration};
 

@@ -1,5 +1,5 @@
-//! How the requests of HTTP/2 are made: what HTTP/1 has, said in fields and frames, and what only they can say wrong (H2, H5,
-//! H6).
+//! How the requests of HTTP/2 are made: what HTTP/1 has, said in fields and frames, and what only they can say wrong (H2,
+//! H5, H6).
 
 use super::{
     APP, Dice, FORGED, OPEN, Recipe, WWW,

@@ -1,5 +1,5 @@
-//! What the edge lets through means the same to the servers that people have as it meant to the edge: host, path, method, body and
-//! the end of it.
+//! What the edge lets through means the same to the servers that people have as it meant to the edge: host, path, method,
+//! body and the end of it.
 
 use anyhow::{Context, Result, bail, ensure};
 use futures::future::try_join_all;

@@ -109,8 +109,8 @@ fn every_kind_of_call_arrives_and_ends_as_it_should() {
     });
 }
 
-/// Neither what a service may take for its answer nor what a visitor may wait with a body is for calls: nobody says anything for
-/// longer than either, and they go on. Given up, a call ends at its service by RST_STREAM (H14).
+/// Neither what a service may take for its answer nor what a visitor may wait with a body is for calls: nobody says
+/// anything for longer than that, and they go on. Given up, a call ends at its service by RST_STREAM (H14).
 #[test]
 fn a_call_may_be_silent_and_ends_at_the_service_when_it_is_given_up() {
     run("grpc-silent", async |lab| {
