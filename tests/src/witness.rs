@@ -320,7 +320,11 @@ impl Seen {
     /// says anything that may go on.
     fn ends(&self, body: &[u8], trailers: &[u8]) -> Result<()> {
         for length in self.all("content-length") {
-            ensure!(length.parse() == Ok(body.len()), "{} bytes came, and {length} were said", body.len());
+            ensure!(
+                length.parse::<usize>().is_ok_and(|said| said == body.len()),
+                "{} bytes came, and {length} were said",
+                body.len()
+            );
         }
         ensure!(trailers.is_empty(), "behind the body: {}", String::from_utf8_lossy(trailers));
         Ok(())
