@@ -1,5 +1,6 @@
-"""A client of gRPC at the edge. `client.py all` tries every kind of call; `client.py HOST CODE` wants to be turned away by that
-code; `client.py stay` keeps a call open until it is cut. The credential is in the environment, if there is one."""
+"""A client of gRPC at the edge. `client.py all` tries every kind of call; `client.py HOST CODE` wants to be turned away by
+that code; `client.py stay` keeps a call open until it is cut; `client.py silent SECONDS` has calls in which nobody says
+anything for that long. The credential is in the environment, if there is one."""
 
 import concurrent.futures
 import os
@@ -102,6 +103,41 @@ def stay():
     words.put(None)
 
 
+def silent(seconds):
+    channel = connect(HOST)
+
+    def late():
+        # Not even the head of the answer comes before its first word.
+        call = channel.unary_stream("/t.T/Late")(b"%f" % seconds, metadata=credential(), timeout=90)
+        assert list(call) == [b"0", b"1"]
+
+    def unheard():
+        words = queue.Queue()
+        call = channel.stream_unary("/t.T/Up")
+        answer = call.future(iter(words.get, None), metadata=credential(), timeout=90)
+        time.sleep(seconds)
+        words.put(b"first")
+        words.put(b"second")
+        time.sleep(seconds)
+        words.put(None)
+        assert answer.result() == b"2 11"
+
+    def between():
+        words = queue.Queue()
+        answers = channel.stream_stream("/t.T/Both")(iter(words.get, None), metadata=credential(), timeout=90)
+        for n in range(2):
+            words.put(b"%d" % n)
+            assert next(answers) == b"heard %d" % n
+            time.sleep(seconds)
+        words.put(None)
+        assert list(answers) == []
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        for done in [pool.submit(call) for call in (late, unheard, between)]:
+            done.result()
+    say("spoken")
+
+
 def turned_away(host, code):
     call = lambda: connect(host).unary_unary("/t.T/Unary")(b"", metadata=credential(), timeout=20)
     error = refused(call, getattr(grpc.StatusCode, code))
@@ -112,5 +148,7 @@ if sys.argv[1] == "all":
     everything()
 elif sys.argv[1] == "stay":
     stay()
+elif sys.argv[1] == "silent":
+    silent(float(sys.argv[2]))
 else:
     turned_away(*sys.argv[1:])

@@ -3,6 +3,7 @@
 import concurrent.futures
 import sys
 import threading
+import time
 
 import grpc
 
@@ -48,12 +49,19 @@ def slow(request, context):
     say("slow ends: " + request.decode())
 
 
+def late(request, context):
+    for n in range(2):
+        time.sleep(float(request))
+        yield b"%d" % n
+
+
 METHODS = {
     "/t.T/Unary": grpc.unary_unary_rpc_method_handler(unary),
     "/t.T/Fail": grpc.unary_unary_rpc_method_handler(fail),
     "/t.T/Down": grpc.unary_stream_rpc_method_handler(down),
     "/t.T/Up": grpc.stream_unary_rpc_method_handler(up),
     "/t.T/Both": grpc.stream_stream_rpc_method_handler(both),
+    "/t.T/Late": grpc.unary_stream_rpc_method_handler(late),
     "/t.T/Slow": grpc.unary_stream_rpc_method_handler(slow),
 }
 

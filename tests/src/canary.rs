@@ -1,6 +1,7 @@
 //! The canary: an origin that keeps every byte it receives, so that a test can say exactly what got through.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex},
 };
@@ -15,9 +16,11 @@ use tokio::{
 };
 
 use crate::{
-    PATIENCE,
-    raw::{find, unchunk},
+    Connector, Lab, PATIENCE,
+    raw::{chunked, find},
 };
+
+mod http2;
 
 /// What stands on the canary's page, and nowhere else in the world.
 pub const SONG: &str = "tweet-4c1f0e-the-private-page";
@@ -26,6 +29,7 @@ pub const SONG: &str = "tweet-4c1f0e-the-private-page";
 #[derive(Debug)]
 pub struct Canary {
     address: SocketAddr,
+    http2: bool,
     seen: Arc<Mutex<Seen>>,
     changed: watch::Receiver<()>,
     /// Accepts, and owns every connection.
@@ -34,9 +38,46 @@ pub struct Canary {
 
 #[derive(Debug, Default)]
 struct Seen {
-    connections: Vec<Vec<u8>>,
+    /// By number: what came on a connection or, of HTTP/2, on a stream.
+    heard: BTreeMap<usize, Vec<u8>>,
+    /// The next number.
+    next: usize,
     heads: Vec<Head>,
     peers: Vec<SocketAddr>,
+    given_up: Vec<(String, u32)>,
+}
+
+/// By which connections tell what they hear.
+#[derive(Clone)]
+struct Ears {
+    seen: Arc<Mutex<Seen>>,
+    change: Arc<watch::Sender<()>>,
+}
+
+impl Ears {
+    /// The number of another connection, or of another stream.
+    fn number(&self) -> usize {
+        let mut seen = self.seen.lock().unwrap();
+        let number = seen.next;
+        seen.next += 1;
+        seen.heard.insert(number, Vec::new());
+        number
+    }
+
+    fn hears(&self, number: usize, bytes: &[u8]) {
+        self.seen.lock().unwrap().heard.entry(number).or_default().extend_from_slice(bytes);
+        self.change.send_replace(());
+    }
+
+    fn understands(&self, head: Head) {
+        self.seen.lock().unwrap().heads.push(head);
+        self.change.send_replace(());
+    }
+
+    fn loses(&self, target: &str, code: u32) {
+        self.seen.lock().unwrap().given_up.push((target.to_owned(), code));
+        self.change.send_replace(());
+    }
 }
 
 /// How a canary answers: given the request head, the bytes of the answer, and whether it closes afterwards.
@@ -69,26 +110,51 @@ impl Canary {
     /// # Errors
     /// No port.
     pub async fn answering(manners: Manners) -> Result<Self> {
+        Self::speaking(manners, false).await
+    }
+
+    /// A canary that speaks HTTP/2 without TLS, and nothing else. Its manners are those of HTTP/1, each for one stream:
+    /// after [`After::Close`] that is reset, before its end, with no error.
+    ///
+    /// # Errors
+    /// No port.
+    pub async fn answering_http2(manners: Manners) -> Result<Self> {
+        Self::speaking(manners, true).await
+    }
+
+    async fn speaking(manners: Manners, http2: bool) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let seen = Arc::<Mutex<Seen>>::default();
         let (change, changed) = watch::channel(());
-        let change = Arc::new(change);
-        let shared = seen.clone();
+        let ears = Ears { seen: seen.clone(), change: Arc::new(change) };
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, peer)) = listener.accept().await {
                 while connections.try_join_next().is_some() {}
-                let number = {
-                    let mut seen = shared.lock().unwrap();
-                    seen.connections.push(Vec::new());
-                    seen.peers.push(peer);
-                    seen.connections.len() - 1
-                };
-                connections.spawn(sing(stream, number, shared.clone(), change.clone(), manners.clone()));
+                let number = ears.number();
+                ears.seen.lock().unwrap().peers.push(peer);
+                if http2 {
+                    connections.spawn(http2::sing(stream, number, ears.clone(), manners.clone()));
+                } else {
+                    connections.spawn(sing(stream, number, ears.clone(), manners.clone()));
+                }
             }
         });
-        Ok(Self { address, seen, changed, task })
+        Ok(Self { address, http2, seen, changed, task })
+    }
+
+    /// Publishes it at a hostname of the edge in this lab, as speaking what it speaks.
+    ///
+    /// # Errors
+    /// As [`Connector::start`].
+    pub async fn publish(&self, lab: &Lab, hostname: &str) -> Result<Connector> {
+        let mut command = Connector::command(lab)?;
+        command.args(["--hostname", hostname, "--url", &self.url()]);
+        if self.http2 {
+            command.arg("--http2-origin");
+        }
+        Connector::start(&format!("connector {hostname}"), command).await
     }
 
     /// Its address as a service URL.
@@ -103,17 +169,17 @@ impl Canary {
 
     /// How many bytes it has received in all.
     pub fn bytes(&self) -> usize {
-        self.seen.lock().unwrap().connections.iter().map(Vec::len).sum()
+        self.seen.lock().unwrap().heard.values().map(Vec::len).sum()
     }
 
-    /// Every byte it has received, by connection.
+    /// Every byte it has received, by connection; of HTTP/2 by stream, as HTTP/1 would have it.
     pub fn connections(&self) -> Vec<Vec<u8>> {
-        self.seen.lock().unwrap().connections.clone()
+        self.seen.lock().unwrap().heard.values().cloned().collect()
     }
 
     /// Every byte it has received, connection after connection.
     pub fn everything(&self) -> Vec<u8> {
-        self.seen.lock().unwrap().connections.concat()
+        self.connections().concat()
     }
 
     /// Whether `needle` is among the bytes it received, in any letter case.
@@ -132,18 +198,23 @@ impl Canary {
         self.seen.lock().unwrap().peers.clone()
     }
 
+    /// Streams of HTTP/2 that were reset: their target, and the code.
+    pub fn given_up(&self) -> Vec<(String, u32)> {
+        self.seen.lock().unwrap().given_up.clone()
+    }
+
     /// Forgets the heads (the bytes of connections stay counted from here on, too).
     pub fn forget(&self) {
         let mut seen = self.seen.lock().unwrap();
         seen.heads.clear();
-        seen.connections.iter_mut().for_each(Vec::clear);
+        seen.heard.clear();
     }
 
-    /// What it has received since the last call: every byte, by connection, and every head that it has understood.
-    pub fn take(&self) -> (Vec<Vec<u8>>, Vec<Head>) {
+    /// What it has received since the last call: every byte, by the number of its connection (of HTTP/2, of its stream), and
+    /// every head that it has understood.
+    pub fn take(&self) -> (BTreeMap<usize, Vec<u8>>, Vec<Head>) {
         let mut seen = self.seen.lock().unwrap();
-        let heads = std::mem::take(&mut seen.heads);
-        (seen.connections.iter_mut().map(std::mem::take).collect(), heads)
+        (std::mem::take(&mut seen.heard), std::mem::take(&mut seen.heads))
     }
 
     /// Waits for at least `count` heads.
@@ -200,6 +271,10 @@ pub struct Head {
     pub headers: Vec<(String, String)>,
     /// The body, without its transfer coding.
     pub body: Vec<u8>,
+    /// The fields behind it.
+    pub trailers: Vec<(String, String)>,
+    /// The number of the connection that it came by.
+    pub connection: usize,
 }
 
 impl Head {
@@ -236,19 +311,12 @@ pub fn page(body: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
 }
 
-async fn sing(
-    mut stream: TcpStream,
-    number: usize,
-    seen: Arc<Mutex<Seen>>,
-    change: Arc<watch::Sender<()>>,
-    manners: Manners,
-) {
+async fn sing(mut stream: TcpStream, number: usize, ears: Ears, manners: Manners) {
     let mut waiting: Vec<u8> = Vec::new();
     let mut buffer = vec![0; 64 * 1024];
     let mut mode = After::KeepAlive;
     while let Ok(n @ 1..) = stream.read(&mut buffer).await {
-        seen.lock().unwrap().connections[number].extend_from_slice(&buffer[..n]);
-        change.send_replace(());
+        ears.hears(number, &buffer[..n]);
         match mode {
             After::Echo => {
                 if stream.write_all(&buffer[..n]).await.is_err() {
@@ -259,11 +327,10 @@ async fn sing(
             After::Silence => continue,
             After::KeepAlive | After::Close => waiting.extend_from_slice(&buffer[..n]),
         }
-        while let Some((head, used)) = parse(&waiting) {
+        while let Some((head, used)) = parse(&waiting, number) {
             waiting.drain(..used);
             let (answer, after) = manners(&head);
-            seen.lock().unwrap().heads.push(head);
-            change.send_replace(());
+            ears.understands(head);
             if stream.write_all(&answer).await.is_err() {
                 return;
             }
@@ -277,19 +344,23 @@ async fn sing(
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<(Head, usize)> {
+/// The request at the beginning of what a connection has sent, and how many bytes it took. What came by HTTP/2 is chunked
+/// without saying so.
+fn parse(bytes: &[u8], connection: usize) -> Option<(Head, usize)> {
     let end = find(bytes, b"\r\n\r\n")?;
     let text = String::from_utf8_lossy(&bytes[..end]);
     let mut lines = text.split("\r\n");
     let line = lines.next().unwrap_or_default().to_owned();
-    let pair =
-        |l: &str| l.split_once(':').map_or((l.to_owned(), String::new()), |(n, v)| (n.to_owned(), v.trim().to_owned()));
-    let mut head = Head { line, headers: lines.map(pair).collect(), body: Vec::new() };
+    let headers = lines.map(field).collect();
+    let mut head = Head { line, headers, body: Vec::new(), trailers: Vec::new(), connection };
     let body = &bytes[end + 4..];
-    if head.all("transfer-encoding").iter().any(|v| v.to_ascii_lowercase().contains("chunked")) {
-        let (content, used) = unchunk(body).ok()??;
-        head.body = content;
-        return Some((head, end + 4 + used));
+    let codings = head.all("transfer-encoding");
+    if head.line.ends_with(" HTTP/2") || codings.iter().any(|v| v.to_ascii_lowercase().contains("chunked")) {
+        let whole = chunked(body).ok()??;
+        let trailers = String::from_utf8_lossy(&whole.trailers);
+        head.trailers = trailers.split("\r\n").filter(|line| !line.is_empty()).map(field).collect();
+        head.body = whole.body;
+        return Some((head, end + 4 + whole.used));
     }
     let length: usize = head.all("content-length").first().and_then(|v| v.parse().ok()).unwrap_or(0);
     if body.len() < length {
@@ -297,4 +368,8 @@ fn parse(bytes: &[u8]) -> Option<(Head, usize)> {
     }
     head.body = body[..length].to_vec();
     Some((head, end + 4 + length))
+}
+
+fn field(line: &str) -> (String, String) {
+    line.split_once(':').map_or((line.to_owned(), String::new()), |(n, v)| (n.to_owned(), v.trim().to_owned()))
 }

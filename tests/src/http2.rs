@@ -1,5 +1,7 @@
 //! HTTP/2 by hand: header blocks that no library would send.
 
+use std::collections::HashMap;
+
 use anyhow::{Context, Result, bail};
 
 use crate::raw::{Door, Raw};
@@ -10,6 +12,8 @@ pub struct Http2 {
     raw: Raw,
     waiting: Vec<u8>,
     next: u32,
+    /// What became of streams while another was waited for.
+    known: HashMap<u32, Outcome>,
 }
 
 /// How the peer answered a request.
@@ -43,7 +47,7 @@ impl Http2 {
         raw.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
         // SETTINGS_HEADER_TABLE_SIZE of none: then every answer says its status in full.
         raw.send(&frame(4, 0, 0, &[0, 1, 0, 0, 0, 0])).await?;
-        Ok(Self { raw, waiting: Vec::new(), next: 1 })
+        Ok(Self { raw, waiting: Vec::new(), next: 1, known: HashMap::new() })
     }
 
     /// Sends a request of exactly these fields, without a body unless one is given, and waits for what becomes of it.
@@ -109,6 +113,9 @@ impl Http2 {
     /// Nothing came in time.
     pub async fn outcome(&mut self, stream: u32) -> Result<Outcome> {
         loop {
+            if let Some(outcome) = self.known.remove(&stream) {
+                return Ok(outcome);
+            }
             let Some((kind, flags, id, payload)) = self.frame().await? else { return Ok(Outcome::Gone(0)) };
             let code =
                 |at: usize| payload.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes);
@@ -126,12 +133,26 @@ impl Http2 {
                     }
                 }
                 3 if id == stream => return Ok(Outcome::Reset(code(0))),
+                1 | 3 => self.note(kind, flags, id, &payload),
                 4 if flags & 1 == 0 => self.raw.send(&frame(4, 1, 0, &[])).await?,
                 6 if flags & 1 == 0 => self.raw.send(&frame(6, 1, 0, &payload)).await?,
                 // A polite GOAWAY (no error) may still be followed by the answer.
                 7 if code(4) != 0 => return Ok(Outcome::Gone(code(4))),
                 _ => {}
             }
+        }
+    }
+
+    /// Keeps what a frame says about the outcome of a stream that nobody waits for.
+    fn note(&mut self, kind: u8, flags: u8, id: u32, payload: &[u8]) {
+        let padding = usize::from(flags & 8 != 0) + if flags & 0x20 != 0 { 5 } else { 0 };
+        let code = payload.get(..4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
+        let outcome = match kind {
+            1 => payload.get(padding..).and_then(|block| status(block).ok()).map(Outcome::Status),
+            _ => Some(Outcome::Reset(code)),
+        };
+        if let Some(outcome) = outcome.filter(|outcome| !(100..200).contains(&outcome.status())) {
+            self.known.entry(id).or_insert(outcome);
         }
     }
 

@@ -42,6 +42,7 @@ pub mod origin;
 pub mod process;
 pub mod provider;
 pub mod raw;
+pub mod readers;
 pub mod services;
 pub mod smtp;
 pub mod stage;

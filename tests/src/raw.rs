@@ -308,11 +308,30 @@ pub fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
     bytes.windows(needle.len()).position(|window| window == needle)
 }
 
+/// A chunked body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunked {
+    /// What is in its chunks.
+    pub body: Vec<u8>,
+    /// The lines behind the last chunk.
+    pub trailers: Vec<u8>,
+    /// How many bytes all of it took.
+    pub used: usize,
+}
+
 /// A whole chunked body at the beginning of `bytes`, and how many bytes it took with its trailers; `None` if incomplete.
 ///
 /// # Errors
 /// It is not a chunked body.
 pub fn unchunk(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>> {
+    Ok(chunked(bytes)?.map(|whole| (whole.body, whole.used)))
+}
+
+/// [`unchunk`], with what stands behind the last chunk.
+///
+/// # Errors
+/// It is not a chunked body.
+pub fn chunked(bytes: &[u8]) -> Result<Option<Chunked>> {
     let (mut body, mut at) = (Vec::new(), 0);
     loop {
         let Some(line) = find(&bytes[at..], b"\r\n") else { return Ok(None) };
@@ -323,9 +342,10 @@ pub fn unchunk(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>> {
         if size == 0 {
             let rest = &bytes[at..];
             if rest.starts_with(b"\r\n") {
-                return Ok(Some((body, at + 2)));
+                return Ok(Some(Chunked { body, trailers: Vec::new(), used: at + 2 }));
             }
-            return Ok(find(rest, b"\r\n\r\n").map(|end| (body, at + end + 4)));
+            let end = find(rest, b"\r\n\r\n");
+            return Ok(end.map(|end| Chunked { body, trailers: rest[..end].to_vec(), used: at + end + 4 }));
         }
         if bytes.len() < at + size + 2 {
             return Ok(None);

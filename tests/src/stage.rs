@@ -63,8 +63,7 @@ impl Stage {
         let edge = Edge::with_access(lab, change(EdgeConfig::with_mail(&smtp)), access).await?;
         let ca = edge.ca().await?;
         let app = Canary::start().await?;
-        let connectors =
-            vec![Connector::publish(lab, WWW, &www.url()).await?, Connector::publish(lab, APP, &app.url()).await?];
+        let connectors = vec![www.publish(lab, WWW).await?, app.publish(lab, APP).await?];
         Ok(Self { lab: lab.clone(), smtp, edge, ca, www, app, connectors })
     }
 

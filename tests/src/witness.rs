@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     Certs,
     mutants::{Mark, Meaning, Who, marks},
-    raw::{find, unchunk},
+    raw::{chunked, find},
 };
 
 /// Names of ours, by which an origin learns who asks and from where.
@@ -54,6 +54,8 @@ pub struct Witness {
     audiences: Audiences,
     /// The id of the service token.
     machine: String,
+    /// Whether the origin speaks HTTP/2, and each of its connections is one stream.
+    http2: bool,
     /// What was sent.
     sent: HashMap<Mark, Meaning>,
     /// What has arrived.
@@ -67,8 +69,8 @@ pub struct Witness {
 #[derive(Debug, Default)]
 struct Pending {
     bytes: Vec<u8>,
-    /// The head at the beginning was looked at.
-    looked: bool,
+    /// The mark of the head at the beginning, once it was looked at.
+    looked: Option<Mark>,
     socket: Option<Mark>,
 }
 
@@ -79,11 +81,18 @@ impl Witness {
             certs,
             audiences,
             machine: machine.to_owned(),
+            http2: false,
             sent: HashMap::new(),
             seen: HashSet::new(),
             pending: HashMap::new(),
             believed: HashMap::new(),
         }
+    }
+
+    /// The same for an origin that speaks HTTP/2.
+    #[must_use]
+    pub fn of_http2(self) -> Self {
+        Self { http2: true, ..self }
     }
 
     /// Something is about to be sent.
@@ -100,6 +109,9 @@ impl Witness {
     pub fn forget_before(&mut self, number: u64) {
         self.sent.retain(|(_, n), _| *n >= number);
         self.seen.retain(|(_, n)| *n >= number);
+        // A stream that was given up is never whole; a connection goes on.
+        let http2 = self.http2;
+        self.pending.retain(|_, pending| !http2 || pending.looked.is_none_or(|(_, n)| n >= number));
     }
 
     /// Looks at what a connection of the origin has received since the last time.
@@ -127,10 +139,10 @@ impl Witness {
             let Some(end) = find(&pending.bytes, b"\r\n\r\n") else { return Ok(()) };
             let head = pending.bytes[..end].to_vec();
             let context = || format!("in what an origin got: {}", String::from_utf8_lossy(&head));
-            let parsed = Seen::parse(&head).map_err(|error| error.context(context()))?;
-            if !pending.looked {
+            let parsed = Seen::parse(&head, self.http2).map_err(|error| error.context(context()))?;
+            if pending.looked.is_none() {
                 self.judge(&parsed).map_err(|error| error.context(context()))?;
-                pending.looked = true;
+                pending.looked = Some(parsed.mark);
             }
             if parsed.all("upgrade").next().is_some() {
                 pending.bytes.drain(..end + 4);
@@ -145,13 +157,18 @@ impl Witness {
                 Ok(())
             };
             let used = match parsed.length()? {
-                None => unchunk(body)?.map(|(_, used)| used),
+                None => {
+                    let whole = chunked(body)?;
+                    let ends = whole.as_ref().map_or(Ok(()), |whole| parsed.ends(&whole.body, &whole.trailers));
+                    ends.map_err(|error| error.context(context()))?;
+                    whole.map(|whole| whole.used)
+                }
                 Some(length) => Some(length).filter(|length| body.len() >= *length),
             };
             of_body(used.unwrap_or(body.len())).map_err(|error| error.context(context()))?;
             let Some(used) = used else { return Ok(()) };
             pending.bytes.drain(..end + 4 + used);
-            pending.looked = false;
+            pending.looked = None;
         }
     }
 
@@ -226,20 +243,22 @@ pub const BOSS: &str = "boss@example.test";
 /// A head at an origin, read without any leniency.
 struct Seen {
     mark: Mark,
+    http2: bool,
     method: String,
     target: String,
     fields: Vec<(String, String)>,
 }
 
 impl Seen {
-    fn parse(head: &[u8]) -> Result<Self> {
+    fn parse(head: &[u8], http2: bool) -> Result<Self> {
         let of_head = marks(head);
         let Some(mark) = of_head.first().copied() else { bail!("a request without a mark") };
         ensure!(of_head.iter().all(|other| *other == mark), "marks of several: {of_head:?}");
         let text = String::from_utf8_lossy(head);
         let mut lines = text.split("\r\n");
         let words: Vec<_> = lines.next().unwrap_or_default().split(' ').collect();
-        let [method, target, "HTTP/1.1"] = words[..] else { bail!("no request line") };
+        let [method, target, version] = words[..] else { bail!("no request line") };
+        ensure!(version == if http2 { "HTTP/2" } else { "HTTP/1.1" }, "no request line");
         let mut fields = Vec::new();
         for line in lines {
             ensure!(!line.contains(['\r', '\n', '\0']), "a line that is several");
@@ -253,7 +272,7 @@ impl Seen {
             ensure!(!cookies.any(|cookie| is_ours(&cookie.to_ascii_lowercase())), "a cookie of ours: {value}");
             fields.push((name, value.trim().to_owned()));
         }
-        Ok(Self { mark, method: method.into(), target: target.into(), fields })
+        Ok(Self { mark, http2, method: method.into(), target: target.into(), fields })
     }
 
     fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
@@ -277,21 +296,40 @@ impl Seen {
         let te = self.all("te").collect::<Vec<_>>();
         ensure!(te.is_empty() || te == ["trailers"], "{te:?} is for one connection");
         let connection = self.all("connection").collect::<Vec<_>>();
+        if self.http2 {
+            ensure!(connection.is_empty() && websocket.is_empty(), "HTTP/2 has no connection's business");
+            return self.length().map(|_| ());
+        }
         let expected = if websocket.is_empty() { te.iter().map(|_| "te").collect() } else { connection.clone() };
         ensure!(connection == expected && connection.len() <= 1, "a connection's business: {connection:?}");
         self.length().map(|_| ())
     }
 
-    /// The length of the body; `None` if it is chunked.
+    /// The length of the body; `None` if it is chunked, as all of HTTP/2 is kept.
     fn length(&self) -> Result<Option<usize>> {
         let (lengths, codings): (Vec<_>, Vec<_>) =
             (self.all("content-length").collect(), self.all("transfer-encoding").collect());
         match (&lengths[..], &codings[..]) {
+            ([] | [_], []) if self.http2 => Ok(None),
             ([], []) => Ok(Some(0)),
             ([length], []) => Ok(Some(length.parse()?)),
-            ([], ["chunked"]) => Ok(None),
+            ([], ["chunked"]) if !self.http2 => Ok(None),
             _ => bail!("framed by {lengths:?} and {codings:?}"),
         }
+    }
+
+    /// The end of a chunked body: as long as was said, if something was, and with nothing behind it, of which no visitor of ours
+    /// says anything that may go on.
+    fn ends(&self, body: &[u8], trailers: &[u8]) -> Result<()> {
+        for length in self.all("content-length") {
+            ensure!(
+                length.parse::<usize>().is_ok_and(|said| said == body.len()),
+                "{} bytes came, and {length} were said",
+                body.len()
+            );
+        }
+        ensure!(trailers.is_empty(), "behind the body: {}", String::from_utf8_lossy(trailers));
+        Ok(())
     }
 }
 
@@ -301,13 +339,14 @@ mod tests {
     use crate::mutants::{Credentials, OPEN, WWW};
 
     /// What is said of an origin that got `bytes`, after a request for everybody with the mark `~c1~` was sent.
-    fn said(bytes: &str) -> Result<()> {
+    fn said(bytes: &str, http2: bool) -> Result<()> {
         let credentials = Credentials {
             cookies: ["a=annsecret", "a=bosssecret", "a=appsecret"].map(str::to_owned),
             token: ("the-id".into(), "the-secret".into()),
         };
         let audiences = Audiences { www: "1".into(), admin: "2".into(), app: "3".into() };
         let mut witness = Witness::new(Certs::nobodys(), audiences, "the-id");
+        witness.http2 = http2;
         for (mark, host) in [(('c', 1), OPEN), (('c', 2), OPEN), (('c', 3), WWW)] {
             let request = format!("POST /x?~c{}~ HTTP/1.1\r\nHost: {host}\r\nCookie: a=annsecret\r\n\r\n", mark.1);
             witness.expects(mark, Meaning::of(request.as_bytes(), &credentials));
@@ -326,7 +365,7 @@ mod tests {
         let one = format!("POST /x?~c1~ HTTP/1.1\r\n{told}Content-Length: 4\r\n\r\n~c1~");
         let two = format!("POST /x?~c2~ HTTP/1.1\r\n{told}Transfer-Encoding: chunked\r\n\r\n4\r\n~s2~\r\n0\r\n\r\n");
         for good in [one.clone(), format!("{one}{two}"), format!("{two}{one}"), one[..one.len() - 2].to_owned()] {
-            said(&good).unwrap_or_else(|error| panic!("{error:#}"));
+            said(&good, false).unwrap_or_else(|error| panic!("{error:#}"));
         }
         let at_www = one.replace("~c1~", "~c3~").replace(OPEN, WWW);
         for bad in [
@@ -347,9 +386,38 @@ mod tests {
             one.replace("Content-Length", "access-jwt-assertion: a.b.c\r\nContent-Length"),
             one.replace("Content-Length", "Cookie: x; __Host-access=y\r\nContent-Length"),
             one.replace("https", "http"),
+            one.replace("HTTP/1.1", "HTTP/2"),
+            two.replace("0\r\n\r\n", "0\r\nX: y\r\n\r\n"),
             at_www,
         ] {
-            assert!(said(&bad).is_err(), "{bad}");
+            assert!(said(&bad, false).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_stream_of_http_2_is_one_request_as_long_as_it_says() {
+        let told = format!(
+            "host: {OPEN}\r\nx-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: https\r\nx-forwarded-host: {OPEN}\r\n"
+        );
+        let one = format!("POST /x?~c1~ HTTP/2\r\n{told}content-length: 4\r\n\r\n4\r\n~s1~\r\n0\r\n\r\n");
+        let without = one.replace("content-length: 4\r\n", "te: trailers\r\n");
+        for good in [one.clone(), without, one[..one.len() - 7].to_owned()] {
+            said(&good, true).unwrap_or_else(|error| panic!("{error:#}"));
+        }
+        for bad in [
+            one.replace("HTTP/2", "HTTP/1.1"),
+            one.replace("~c1~", "~c4~"),
+            one.replace("~s1~", "~s2~"),
+            one.replace("content-length: 4", "content-length: 3"),
+            one.replace("content-length: 4", "content-length: 4\r\ncontent-length: 4"),
+            one.replace("content-length: 4", "transfer-encoding: chunked"),
+            one.replace("content-length: 4", "connection: te\r\nte: trailers"),
+            one.replace("content-length: 4", "te: gzip"),
+            one.replace("host: db", "host: db.example.test\r\nhost: db"),
+            one.replace("0\r\n\r\n", "0\r\naccess-user-email: x\r\n\r\n"),
+            "no HTTP/2: a protocol error\r\n\r\n".to_owned(),
+        ] {
+            assert!(said(&bad, true).is_err(), "{bad}");
         }
     }
 }

@@ -16,6 +16,7 @@ mod canary {
     mod identity;
     mod origins;
     mod paths;
+    mod readings;
     mod slow;
     mod sources;
     mod upgrades;

@@ -86,13 +86,11 @@ pub(crate) async fn forward(
     }
     let bodiless = body.is_end_stream();
     let place = parts.extensions.get::<Arc<Place>>();
-    // A call of gRPC may be silent for as long as it likes, on either side, where the service speaks what gRPC needs: of another
-    // one it would be the visitor's word alone.
-    let grpc = |value: &HeaderValue| value.as_bytes().starts_with(b"application/grpc");
-    let grpc = parts.headers.get(header::CONTENT_TYPE).is_some_and(grpc);
-    let paced = !grpc || candidates.iter().any(|candidate| candidate.rule.kind != ServiceKind::H2c);
+    let grpc = is_call(&parts.headers);
+    let paced = is_paced(grpc, candidates.iter().map(|candidate| candidate.rule.kind));
     let held_up = place.map(|place| place.held_up()).unwrap_or_default();
-    let body = RequestBody::new(body, progress.clone(), sent_after, held_up, paced);
+    let http2 = parts.version == Version::HTTP_2;
+    let body = RequestBody::new(body, progress.clone(), sent_after, held_up, http2, paced);
     let request = head.into_request(body);
     let sending = Sending { visit: &visit, permit: &permit, candidates: &candidates, personal, place, bodiless, grpc };
     let sent = tokio::select! {
@@ -139,6 +137,18 @@ pub(crate) async fn forward(
             response
         }
     }
+}
+
+/// Whether a request says that it is a call of gRPC.
+fn is_call(headers: &HeaderMap) -> bool {
+    let grpc = |value: &HeaderValue| value.as_bytes().starts_with(b"application/grpc");
+    headers.get(header::CONTENT_TYPE).is_some_and(grpc)
+}
+
+/// Whether a body has to come at a pace. A call of gRPC may be silent for as long as it likes, on either side, where the service
+/// speaks what gRPC needs: of another one it would be the visitor's word alone.
+fn is_paced(grpc: bool, mut services: impl Iterator<Item = ServiceKind>) -> bool {
+    !grpc || services.any(|kind| kind != ServiceKind::H2c)
 }
 
 /// After an answer that did not wait for the request's end, the connection's next bytes are nobody's request.
@@ -266,5 +276,29 @@ impl Watch {
     fn holds(&self) -> bool {
         let snapshot = self.state.snapshot.load_full();
         self.permit.still_holds(self.state.gate(&snapshot), self.state.clock.now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_call_to_services_that_speak_http_2_may_be_silent() {
+        // H13
+        use ServiceKind::{H2c, Http};
+        for (kind, services, paced) in [
+            ("application/grpc", &[H2c][..], false),
+            ("application/grpc+proto", &[H2c, H2c], false),
+            ("application/grpc", &[H2c, Http], true),
+            ("application/grpc", &[Http], true),
+            ("application/json", &[H2c], true),
+            ("text/plain, application/grpc", &[H2c], true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            assert_eq!(is_paced(is_call(&headers), services.iter().copied()), paced, "{kind} {services:?}");
+        }
+        assert!(!is_call(&HeaderMap::new()));
     }
 }

@@ -1,13 +1,16 @@
 //! How the requests are made: a good one, to which a few things are done that have opened other doors (H1–H10).
 
-use super::{APP, Credentials, Dice, FORGED, OPEN, WWW, mark};
+use super::{
+    APP, Credentials, Dice, FORGED, OPEN, WWW, mark,
+    words::{DASHES, IDENTITIES, PARTS, SEPARATORS},
+};
 
 /// The key of every WebSocket that is asked for.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// And its answer.
 pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-const METHODS: &[&str] = &[
+pub(super) const METHODS: &[&str] = &[
     "HEAD",
     "POST",
     "PUT",
@@ -23,33 +26,8 @@ const METHODS: &[&str] = &[
     "PRI",
     "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
 ];
-const PARTS: &[&str] = &[
-    "admin",
-    "ADMIN",
-    "%61dmin",
-    "adm%69n",
-    "%2561dmin",
-    "admin;x",
-    "admin%20",
-    "public",
-    "x",
-    "..",
-    ".",
-    "%2e%2e",
-    ".%2e",
-    "%252e%252e",
-    "..;",
-    "",
-    ";",
-    ".access",
-    "%2eaccess",
-    "cdn-cgi/access",
-    "ad\\min",
-    "%c0%afadmin",
-];
-const SEPARATORS: &[&str] = &["/", "//", "%2f", "%2F", "%5c", "%252f", "/./", "\\"];
 /// What is done to the name of a host; `{}` is the name.
-const HOSTS: &[&str] = &[
+pub(super) const HOSTS: &[&str] = &[
     "{}.",
     "{}..",
     "{}:443",
@@ -105,7 +83,7 @@ const FRAMINGS: &[&str] = &[
     "X: y\nTransfer-Encoding: chunked\r\n",
 ];
 /// Bodies for these; `{}` is what is hidden in them.
-const BODIES: &[&str] = &[
+pub(super) const BODIES: &[&str] = &[
     "0\r\n\r\n{}",
     "{}",
     "5\r\nabcde\r\n0\r\n\r\n{}",
@@ -121,26 +99,6 @@ const BODIES: &[&str] = &[
     "0\r\nAccess-User-Email: forged-by-the-visitor\r\n\r\n{}",
     "0\r\nX: y\n\r\n{}",
 ];
-const IDENTITIES: &[&str] = &[
-    "access-jwt-assertion",
-    "access-user-email",
-    "cf-access-jwt-assertion",
-    "cf-access-authenticated-user-email",
-    "x-forwarded-for",
-    "x-forwarded-proto",
-    "x-forwarded-host",
-    "forwarded",
-    "x-real-ip",
-    "x-forwarded-port",
-    "x-forwarded-uri",
-    "x-original-url",
-    "x-rewrite-url",
-    "cf-connecting-ip",
-    "x-access-anything",
-    "remote-user",
-    "x-auth-request-email",
-    "true-client-ip",
-];
 const UPGRADES: &[&str] = &[
     "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nOrigin: https://www.example.test\r\n",
     "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nOrigin: https://evil.test\r\n",
@@ -151,7 +109,7 @@ const UPGRADES: &[&str] = &[
     "Upgrade: TLS/1.0\r\nConnection: Upgrade\r\n",
     "Connection: Upgrade\r\n",
 ];
-const CONNECTIONS: &[&str] = &[
+pub(super) const CONNECTIONS: &[&str] = &[
     "close",
     "keep-alive, X-Case",
     "Access-Jwt-Assertion, Access-User-Email, X-Forwarded-For",
@@ -191,13 +149,13 @@ pub struct Recipe {
 }
 
 /// A request, while things are done to it.
-struct Parts {
-    method: String,
+pub(super) struct Parts {
+    pub(super) method: String,
     prefix: String,
-    path: String,
+    pub(super) path: String,
     version: &'static str,
-    hosts: Vec<String>,
-    fields: String,
+    pub(super) hosts: Vec<String>,
+    pub(super) fields: String,
     body: String,
 }
 
@@ -227,59 +185,7 @@ impl Recipe {
         bytes
     }
 
-    /// The fields of the HTTP/2 request of a number.
-    pub fn fields(&self, number: u64) -> Vec<(String, String)> {
-        let mut dice = Dice::new(self.seed, number ^ (1 << 63));
-        let mut parts = self.good(&mut dice, number);
-        let host = parts.hosts.first().cloned().unwrap_or_default();
-        let mut fields: Vec<(String, String)> = Vec::new();
-        let mut push = |name: &str, value: &str| fields.push((name.to_owned(), value.to_owned()));
-        match dice.below(10) {
-            0 => parts.path = path(&mut dice, number),
-            1 => parts.method = dice.of(METHODS).to_owned(),
-            2 => parts.path += "#x",
-            3 => parts.path = format!("https://{host}{}", parts.path),
-            _ => {}
-        }
-        push(":method", &parts.method);
-        push(":scheme", if dice.percent(4) { dice.of(&["http", "ftp", "https://x/"]) } else { "https" });
-        push(":path", &parts.path);
-        match dice.below(12) {
-            0 => push("host", &host),
-            1 => push(":authority", &dice.of(HOSTS).replace("{}", &host)),
-            2 => {
-                push(":authority", &host);
-                push("host", dice.of(&[WWW, APP, OPEN]));
-            }
-            3 => {
-                push(":authority", dice.of(&[WWW, APP, OPEN]));
-                push(":authority", &host);
-            }
-            _ => push(":authority", &host),
-        }
-        // The fields of HTTP/1 in the spelling of HTTP/2.
-        for line in parts.fields.split("\r\n").filter(|line| !line.is_empty()) {
-            let (name, value) = line.split_once(": ").unwrap_or((line, ""));
-            if !["content-length", "transfer-encoding"].contains(&name.to_ascii_lowercase().as_str()) {
-                push(&name.to_ascii_lowercase(), value);
-            }
-        }
-        match dice.below(12) {
-            0 => push("connection", dice.of(CONNECTIONS)),
-            1 => push("transfer-encoding", "chunked"),
-            2 => push("te", dice.of(&["trailers", "gzip", "trailers, gzip"])),
-            3 => push(":protocol", "websocket"),
-            4 => push("X-Upper", "y"),
-            5 => push("x", "a\r\nhost: app.example.test"),
-            6 => push("x\r\ny", "z"),
-            7 => push(":path", "/admin"),
-            8 | 9 => push(&alias(&mut dice), FORGED),
-            _ => {}
-        }
-        fields
-    }
-
-    fn good(&self, dice: &mut Dice, number: u64) -> Parts {
+    pub(super) fn good(&self, dice: &mut Dice, number: u64) -> Parts {
         let host = dice.of(&[WWW, WWW, WWW, APP, OPEN]);
         let mut parts = Parts {
             method: dice.of(&["GET", "GET", "GET", "POST", "PUT", "HEAD", "OPTIONS"]).to_owned(),
@@ -314,10 +220,7 @@ impl Recipe {
 
     fn spoil(&self, dice: &mut Dice, number: u64, parts: &mut Parts) {
         let host = parts.hosts.first().cloned().unwrap_or_else(|| WWW.to_owned());
-        // Where nobody may go without a credential, so that it may arrive nowhere.
-        let closed = if host.contains(OPEN) { APP } else { &host };
-        let hidden =
-            format!("GET /admin/hidden?~s{number}~ HTTP/1.1\r\nHost: {closed}\r\nAccess-User-Email: {FORGED}\r\n\r\n");
+        let hidden = hidden(number, &host);
         match dice.below(14) {
             0 | 1 => parts.path = path(dice, number),
             2 => {
@@ -382,6 +285,13 @@ impl Recipe {
     }
 }
 
+/// A request that is hidden in the one of a number. It is for where nobody may go without a credential, so that it may
+/// arrive nowhere.
+pub(super) fn hidden(number: u64, host: &str) -> String {
+    let closed = if host.contains(OPEN) { APP } else { host };
+    format!("GET /admin/hidden?~s{number}~ HTTP/1.1\r\nHost: {closed}\r\nAccess-User-Email: {FORGED}\r\n\r\n")
+}
+
 /// The honest request of a number, which Ann sends after it on the same connection.
 pub fn follow_up(number: u64, credentials: &Credentials) -> Vec<u8> {
     let ann = &credentials.cookies[0];
@@ -390,22 +300,23 @@ pub fn follow_up(number: u64, credentials: &Credentials) -> Vec<u8> {
 }
 
 /// A path of which somebody might make another.
-fn path(dice: &mut Dice, number: u64) -> String {
+pub(super) fn path(dice: &mut Dice, number: u64) -> String {
     let mut path = String::new();
     for _ in 0..=dice.below(5) {
-        path += dice.of(SEPARATORS);
-        path += dice.of(PARTS);
+        // What stands in no path at all comes now and then.
+        path += if dice.percent(12) { "\\" } else { dice.of(SEPARATORS) };
+        path += if dice.percent(5) { "ad\\min" } else { dice.of(PARTS) };
     }
     let root = if path.starts_with('/') { "" } else { "/" };
     format!("{root}{path}?~c{number}~")
 }
 
 /// The name of an identity or of a forwarding fact, in some spelling.
-fn alias(dice: &mut Dice) -> String {
-    let name = dice.of(IDENTITIES);
+pub(super) fn alias(dice: &mut Dice) -> String {
+    let name = dice.of(&IDENTITIES);
     name.chars()
         .map(|c| match c {
-            '-' => ['-', '_', '.', '+', '~', '!', '\'', '|'][dice.below(8)],
+            '-' => DASHES[dice.below(DASHES.len())],
             c if dice.percent(30) => c.to_ascii_uppercase(),
             c => c,
         })

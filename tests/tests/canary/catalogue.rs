@@ -251,7 +251,7 @@ const BAD_CHUNKS: &[&str] = &[
     "3\r\nabc\r\n0\r\nno field\r\n\r\n",
 ];
 /// What is served: first line, further fields, what follows the head, and the body that the origin gets.
-const SERVED: &[(&str, &str, &str, &str)] = &[
+pub(super) const SERVED: &[(&str, &str, &str, &str)] = &[
     ("GET /c HTTP/1.1", "", "", ""),
     ("GET /c?x=%zz&y={}|^`\\ HTTP/1.1", "X: y\r\n", "", ""),
     ("GET https://www.example.test/c HTTP/1.1", "", "", ""),

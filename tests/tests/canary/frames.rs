@@ -291,6 +291,29 @@ fn good_fields_arrive_as_http_1_has_them() {
             assert_eq!(heads[0].all("te").len(), usize::from(takes_trailers), "{fields:?}");
             certs.admits(&heads[0], STAFF)?;
         }
+        // Cookies in many fields are one list, ours again and again is ours (S3), and more of ours than a browser has is none.
+        let many: Vec<String> = (0..60).map(|n| format!("c{n}=x")).collect();
+        let upper = session.to_uppercase();
+        let (all, own) = (many.iter().map(String::as_str).collect::<Vec<_>>(), session.as_str());
+        for (cookies, kept) in [
+            ([&all[..30], &[own], &all[30..]].concat(), Some(many.join("; "))),
+            (vec!["a=b", own, own, "c=d", own], Some("a=b; c=d".to_owned())),
+            (vec!["__Host-access=x", own, ";;", "a=b"], Some("a=b".to_owned())),
+            (vec!["a=b", own, own, own, own, own], None),
+            (vec!["a=b", upper.as_str()], None),
+        ] {
+            stage.www.forget();
+            let fields: Fields<'_> =
+                usual().into_iter().chain(cookies.iter().map(|cookie| ("cookie", *cookie))).collect();
+            let outcome = h2.ask(&fields, None).await?;
+            let heads = stage.www.heads();
+            assert_eq!(outcome.status() == 200, kept.is_some(), "{outcome:?} for {cookies:?}");
+            assert_eq!(heads.len(), usize::from(kept.is_some()), "{cookies:?}");
+            if let Some(kept) = kept {
+                assert_eq!(heads[0].one("cookie"), kept);
+                certs.admits(&heads[0], STAFF)?;
+            }
+        }
         Ok(())
     });
 }

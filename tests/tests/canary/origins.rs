@@ -1,6 +1,9 @@
 //! Origins with bad intentions, or broken ones: what they answer concerns whoever asked, and nobody who asks next.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, LazyLock},
+};
 
 use anyhow::{Result, ensure};
 use futures::future::try_join_all;
@@ -21,6 +24,8 @@ use tunnel_tests::{
 const BOB: &str = "bob@example.test";
 /// The host of an origin without manners.
 const RUDE: &str = "db.example.test";
+/// The host of an origin that speaks HTTP/2, in another test.
+const HTTP_2: &str = "db.example.test";
 /// What must reach nobody.
 const STRAY: &str = "stray-answer";
 
@@ -250,8 +255,8 @@ fn a_bad_answer_concerns_whoever_asked_and_nobody_else() {
     });
 }
 
-/// S1c, R25: requests of two people on many connections at once share the streams to an origin, and neither is ever taken
-/// for the other.
+/// S1c, R25: requests of two people on many connections at once share the connections to an origin, whichever HTTP that
+/// speaks, and neither is ever taken for the other.
 #[test]
 fn two_people_at_once_are_never_taken_for_each_other() {
     run("interleaved", async |lab| {
@@ -260,45 +265,50 @@ fn two_people_at_once_are_never_taken_for_each_other() {
             let body = format!("{} {}", head.one("access-user-email"), head.target());
             (page(&body), After::KeepAlive)
         };
-        let stage = Stage::with(&lab, ACCESS, Canary::answering(Arc::new(who)).await?).await?;
+        let access = ACCESS.to_owned() + "  - {name: http2, hostnames: [db.example.test], policies: [staff-only]}\n";
+        let stage = Stage::with(&lab, &access, Canary::answering(Arc::new(who)).await?).await?;
+        let http2 = Canary::answering_http2(Arc::new(who)).await?;
+        let _connector = http2.publish(&lab, HTTP_2).await?;
         let certs = stage.certs().await?;
-        let mut people = Vec::new();
-        for email in [STAFF, BOB] {
-            people.push((email, stage.somebody(WWW, email).await?.session(WWW)?));
-        }
-        stage.www.forget();
-        let door = stage.door(WWW)?;
-        let lanes = 8;
-        let asking = (0..lanes).map(|lane| {
-            let ((email, session), door) = (&people[lane % 2], &door);
-            async move {
-                let mut raw = door.open().await?;
-                for n in 0..requests / lanes {
-                    let (target, body) = (format!("/{email}/{lane}/{n}"), "b".repeat(n % 300));
-                    let length = body.len();
-                    let head = format!(
-                        "POST {target} HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\nContent-Length: {length}\r\n\r\n"
-                    );
-                    raw.send(format!("{head}{body}").as_bytes()).await?;
-                    let answer = raw.answer(true).await?;
-                    ensure!(answer.status == 200, "{} for {target}", answer.status);
-                    ensure!(answer.text() == format!("{email} {target}"), "{target} was answered {}", answer.text());
-                }
-                anyhow::Ok(())
+        for (host, canary, version) in [(WWW, &stage.www, "HTTP/1.1"), (HTTP_2, &http2, "HTTP/2")] {
+            let mut people = Vec::new();
+            for email in [STAFF, BOB] {
+                people.push((email, stage.somebody(host, email).await?.session(host)?));
             }
-        });
-        try_join_all(asking).await?;
-        let heads = stage.www.heads();
-        assert_eq!(heads.len(), requests / lanes * lanes);
-        for head in &heads {
-            let email = head.target().split('/').nth(1).unwrap_or_default();
-            certs.admits(head, email)?;
+            canary.forget();
+            let door = stage.door(host)?;
+            let lanes = 8;
+            let asking = (0..lanes).map(|lane| {
+                let ((email, session), door) = (&people[lane % 2], &door);
+                async move {
+                    let mut raw = door.open().await?;
+                    for n in 0..requests / lanes {
+                        let (target, body) = (format!("/{email}/{lane}/{n}"), "b".repeat(n % 300));
+                        let length = body.len();
+                        let head = format!(
+                            "POST {target} HTTP/1.1\r\nHost: {host}\r\nCookie: {session}\r\nContent-Length: {length}\r\n\r\n"
+                        );
+                        raw.send(format!("{head}{body}").as_bytes()).await?;
+                        let answer = raw.answer(true).await?;
+                        ensure!(answer.status == 200, "{} for {target}", answer.status);
+                        ensure!(answer.text() == format!("{email} {target}"), "{target} was answered {}", answer.text());
+                    }
+                    anyhow::Ok(())
+                }
+            });
+            try_join_all(asking).await?;
+            let heads = canary.heads();
+            assert_eq!(heads.len(), requests / lanes * lanes);
+            let mut shared: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
+            for head in &heads {
+                assert!(head.line.ends_with(version), "{}", head.line);
+                let email = head.target().split('/').nth(1).unwrap_or_default();
+                certs.admits(head, email)?;
+                shared.entry(head.connection).or_default().insert(email);
+            }
+            let of_both = shared.values().filter(|people| people.len() == 2).count();
+            assert!(of_both > 0, "connections by {version} are shared, or this shows nothing: {shared:?}");
         }
-        let connections = stage.www.connections();
-        let shared = connections.iter().filter(|bytes| {
-            [STAFF, BOB].iter().all(|email| find(bytes, format!("POST /{email}/").as_bytes()).is_some())
-        });
-        assert!(shared.count() > 0, "streams are shared, or this shows nothing");
         Ok(())
     });
 }

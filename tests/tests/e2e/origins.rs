@@ -25,6 +25,8 @@ use tunnel_tests::{
 
 /// Where nginx does TLS.
 const SECURE: &str = "127.0.0.1:8443";
+/// And where it speaks HTTP/2 over it, too.
+const SECURE_HTTP_2: &str = "127.0.0.1:8445";
 
 /// A certificate that signs itself, as most services in private networks have; its file.
 async fn certificate(lab: &Lab, name: &str) -> Result<PathBuf> {
@@ -49,9 +51,11 @@ async fn nginx(lab: &Lab, name: &str) -> Result<Process> {
          events {{}}\n\
          http {{ default_type text/plain; access_log off; client_body_temp_path {root}/b; proxy_temp_path {root}/p; \
          fastcgi_temp_path {root}/f; uwsgi_temp_path {root}/u; scgi_temp_path {root}/s;\n\
-         server {{ listen unix:{socket} ssl; listen {SECURE} ssl;\n\
          ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {}; ssl_certificate_key {};\n\
-         return 200 \"asked as $ssl_server_name for $host over $ssl_protocol\"; }} }}\n",
+         server {{ listen unix:{socket} ssl; listen {SECURE} ssl;\n\
+         return 200 \"asked as $ssl_server_name for $host over $ssl_protocol\"; }}\n\
+         server {{ listen {SECURE_HTTP_2} ssl http2;\n\
+         return 200 \"$request_method asked as $ssl_server_name for $host by $server_protocol\"; }} }}\n",
         certificate.display(),
         key.display(),
     );
@@ -155,6 +159,38 @@ fn a_web_server_with_tls_is_reached_once_it_has_proven_who_it_is() {
         let _connector = Connector::start("connector run", command).await?;
         let reply = visitor.get(&page).await?;
         assert_eq!((reply.status(), reply.text().as_str()), (200, expected));
+        Ok(())
+    });
+}
+
+/// T9: the same by HTTP/2, to one that is known and speaks it, and to no other.
+#[test]
+fn a_web_server_with_tls_is_spoken_to_by_http_2_once_it_has_proven_who_it_is() {
+    run("origin-tls-h2", async |lab| {
+        let (own, other) = (certificate(&lab, "nas.internal").await?, certificate(&lab, "other.internal").await?);
+        let _nginx = nginx(&lab, "nas.internal").await?;
+        let smtp = Smtp::start(&lab).await?;
+        let edge = Edge::with_access(&lab, EdgeConfig::with_mail(&smtp), ACCESS).await?;
+        let (http2, http1) = (format!("https://{SECURE_HTTP_2}"), format!("https://{SECURE}"));
+        let (own, other) = (own.to_str().unwrap(), other.to_str().unwrap());
+        let named = ["--http2-origin", "--origin-server-name", "nas.internal", "--origin-ca-pool"];
+        let _connector = publish(&lab, WWW, &http2, &[&named[..], &[own]].concat()).await?;
+        let mut visitor = login(&edge.ca().await?, &smtp, WWW, STAFF).await?;
+        for (method, body) in [("GET", &b""[..]), ("POST", &b"a=b"[..])] {
+            let reply = visitor.ask(method, &format!("https://{WWW}/"), &[], body).await?;
+            let expected = format!("{method} asked as nas.internal for {WWW} by HTTP/2.0");
+            assert_eq!((reply.status(), reply.text()), (200, expected));
+        }
+        for (url, pool, why) in [
+            (&http2, other, r"signed by nobody whom this machine trusts.*--origin-ca-pool"),
+            (&http1, own, r"does not speak HTTP/2.*--http2-origin"),
+        ] {
+            let connector = publish(&lab, APP, url, &[&named[..], &[pool]].concat()).await?;
+            let reply = visitor.browse(&format!("https://{APP}/")).await?;
+            assert_eq!(reply.status(), 502, "{}", reply.text());
+            connector.process.log.wait_for(why).await?;
+            connector.process.kill().await?;
+        }
         Ok(())
     });
 }

@@ -86,6 +86,7 @@ struct Upload {
     body: Incoming,
     progress: Arc<Progress>,
     trailers: Trailers,
+    http2: bool,
     looked: Instant,
     /// How slowly it may come; however it likes, if there is none.
     pace: Option<Pace>,
@@ -101,11 +102,12 @@ impl RequestBody {
         progress: Arc<Progress>,
         trailers: Trailers,
         held_up: Arc<HeldUp>,
+        http2: bool,
         paced: bool,
     ) -> Self {
         progress.ended.store(body.is_end_stream(), Relaxed);
         let (looked, pace) = (Instant::now(), paced.then(Pace::new));
-        Self(Some(Upload { body, progress, trailers, looked, pace, late: None, held_up, waits: None }))
+        Self(Some(Upload { body, progress, trailers, http2, looked, pace, late: None, held_up, waits: None }))
     }
 
     pub(super) fn empty() -> Self {
@@ -188,6 +190,10 @@ impl Body for RequestBody {
                 upload.progress.failed.store(true, Relaxed);
                 Poll::Ready(Some(Err(RequestError::Visitor(error))))
             }
+            None if is_cut(&upload.body, upload.http2) => {
+                upload.progress.failed.store(true, Relaxed);
+                Poll::Ready(Some(Err(RequestError::Cut)))
+            }
             None => {
                 upload.progress.end();
                 Poll::Ready(None)
@@ -204,12 +210,21 @@ impl Body for RequestBody {
     }
 }
 
+/// Whether a body that has come to its end was given up instead: the library takes a reset of HTTP/2 that names no error for
+/// the end.
+fn is_cut(body: &Incoming, http2: bool) -> bool {
+    http2 && !body.is_end_stream()
+}
+
 /// Why a request was cut.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequestError {
     /// The visitor sent what is no body, or went away.
     #[error("the visitor's request broke off")]
     Visitor(#[source] hyper::Error),
+    /// The visitor gave it up.
+    #[error("the visitor gave the request up")]
+    Cut,
     /// The visitor keeps us waiting.
     #[error("the visitor's body does not come")]
     Late,
@@ -223,6 +238,7 @@ pub(crate) enum RequestError {
 pub(super) struct AnswerBody {
     body: Incoming,
     lease: Option<Lease>,
+    http2: bool,
     progress: Arc<Progress>,
     watch: Arc<Watch>,
     trailers: Trailers,
@@ -243,8 +259,8 @@ impl AnswerBody {
         watch: Arc<Watch>,
         trailers: Trailers,
     ) -> Self {
-        let (looked, lease) = (Instant::now(), Some(lease));
-        let mut answer = Self { body, lease, progress, watch, trailers, looked, look: None, broken: None };
+        let (looked, http2, lease) = (Instant::now(), lease.is_http2(), Some(lease));
+        let mut answer = Self { body, lease, http2, progress, watch, trailers, looked, look: None, broken: None };
         if answer.body.is_end_stream() {
             answer.release();
         }
@@ -309,6 +325,10 @@ impl Body for AnswerBody {
                     this.broken = Some((error, Box::pin(tokio::time::sleep(BROKEN_TIME))));
                     continue;
                 }
+                Poll::Ready(None) if is_cut(&this.body, this.http2) => {
+                    this.lease = None;
+                    return Poll::Ready(Some(Err(AnswerError::Cut)));
+                }
                 Poll::Ready(None) => {
                     this.release();
                     return Poll::Ready(None);
@@ -336,6 +356,9 @@ pub(super) enum AnswerError {
     /// The service's answer broke off.
     #[error("the service's answer broke off")]
     Service(#[source] hyper::Error),
+    /// The service gave it up.
+    #[error("the service gave its answer up")]
+    Cut,
     /// The visitor is not admitted any more.
     #[error("the visitor is not admitted any more")]
     Revoked,
