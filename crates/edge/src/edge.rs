@@ -39,6 +39,7 @@ use crate::{
         provider::Providers,
     },
     mail::{Delivery, MailConfig, MailError, MailFrom, Mailer, PinSent, SmtpConfig, Terminal},
+    memory::Memory,
     office::Office,
     pages::{Look, look::LogoError},
     platform::{self, Handle},
@@ -202,6 +203,7 @@ impl Edge {
             evaluations: Evaluations::default(),
             replaced: CancellationToken::new(),
             asks: Asks::default(),
+            memory: Memory::default(),
             look,
             issuer,
             visit_base,
@@ -244,6 +246,10 @@ impl Edge {
             task::keep("follow", {
                 let (own, cut) = (weak.clone(), connections.cut.clone());
                 move || follow(own.clone(), known, cut.clone())
+            }),
+            task::keep("memory", {
+                let connections = connections.clone();
+                move || connections.clone().govern()
             }),
         ];
         match &state.certificates.0 {

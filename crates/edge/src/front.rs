@@ -17,9 +17,10 @@ use crate::{
     gate::{self, Asked, Permit, Presented, Turnaway},
     listen::{Glitch, Place},
     login::Ask,
+    memory::Shortage,
     pages::{
-        BadRequest, Denied, LoginRequired, Looped, Missing, NotFound, PageContext, StreamProblem, TcpOnly, TooLong,
-        is_grpc, wants_json,
+        BadRequest, Denied, LoginRequired, Looped, Missing, NotFound, Overloaded, PageContext, StreamProblem, TcpOnly,
+        TooLong, is_grpc, wants_json,
     },
     renewal,
     request::{self, Authority, Malformed},
@@ -116,6 +117,10 @@ async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming
         }
         return to_https(state, &visit, &parts);
     }
+    let shortage = state.memory.shortage();
+    if shortage == Shortage::Severe {
+        return overloaded(state, &visit, &parts);
+    }
     let snapshot = state.snapshot.load_full();
     let path = parts.uri.path();
     let desk = state.login_desk(&snapshot);
@@ -126,6 +131,11 @@ async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming
         return websocket::link(state, &visit, parts);
     }
     if reserved::is_ours(visit.host == *state.login_host(), path) {
+        let query = parts.uri.query().unwrap_or_default();
+        let ask = Ask { visit: &visit, headers: &parts.headers, get: parts.method.is_safe(), path, query };
+        if shortage >= Shortage::Slight && !reserved::is_for_all(path) && desk.session(&ask).is_none() {
+            return overloaded(state, &visit, &parts);
+        }
         let tunnels = state.tunnel_desk(Some(visit.source));
         let reload = || -> futures::future::BoxFuture<'_, ()> { Box::pin(state.reload_or_log()) };
         let kind_at = |host: &Hostname| {
@@ -166,6 +176,10 @@ async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming
         (Ok(permit), Some(place)) if !permit.is_public() => place.keep(),
         (Err(_), Some(place)) => place.note(Glitch::TurnedAway),
         _ => {}
+    }
+    let stranger = matches!(admitted, Err(Turnaway::BadCredential | Turnaway::Login(_) | Turnaway::Unknown));
+    if shortage >= Shortage::Slight && stranger {
+        return overloaded(state, &visit, &parts);
     }
     if let Some(tunnel) = admitted.as_ref().ok().and_then(Permit::tunnel) {
         state.registry.arrival(tunnel, &visit.host, path).await;
@@ -275,6 +289,16 @@ fn malformed(state: &State, door: Door, parts: &Parts, fault: Malformed) -> Resp
             .headers_mut()
             .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
+    if parts.version < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Memory is too short for this request (F21). Its connection is not used again.
+fn overloaded(state: &State, visit: &Visit, parts: &Parts) -> Response {
+    let context = context(state, parts, visit.lang);
+    let mut response = Overloaded { reference: visit.reference, at: visit.now }.render(&context);
     if parts.version < Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

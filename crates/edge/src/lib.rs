@@ -33,6 +33,7 @@ pub mod login;
 pub mod login_methods;
 pub mod logout;
 pub mod mail;
+mod memory;
 mod office;
 pub mod operators;
 pub mod outbound;

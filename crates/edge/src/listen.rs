@@ -8,6 +8,7 @@ mod handshake;
 mod http;
 mod notice;
 mod place;
+mod relief;
 mod shelf;
 mod sources;
 
@@ -43,6 +44,7 @@ use crate::{
     acme::{ALPN_CHALLENGE, Acme},
     clients, connectors,
     front::Door,
+    memory::Shortage,
     operators::OPERATOR_LINKS_MAX,
     registry::LINKS_MAX,
 };
@@ -62,6 +64,7 @@ const FIRST_BYTE_TIME: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
 
 static NO_ROOM: Notice = Notice::new("connections are turned away: there are as many as there may be");
+static NO_MEMORY: Notice = Notice::new("connections are turned away: memory is short");
 static NO_DESCRIPTOR: Notice = Notice::new("connections are turned away: the system has no descriptor left");
 
 /// What a listener takes.
@@ -175,6 +178,10 @@ impl Connections {
 
     /// Counts a connection that has just come; `None` when it is one too many.
     fn enter(&self, peer: IpAddr, takes: &Takes) -> Option<Entering> {
+        if self.state.memory.shortage() == Shortage::Severe {
+            NO_MEMORY.note();
+            return None;
+        }
         let speaks_for_many =
             peer.is_loopback() || self.state.config.trusted_proxies.iter().any(|net| net.contains(&peer));
         let origin = self.sources.origin(peer, speaks_for_many);

@@ -63,6 +63,7 @@ impl Connections {
         let activity = place.activity();
         let (active, paced) = (activity.clone(), pace.clone());
         let seat = place.clone();
+        let _http = seat.room.speaks_http();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(place.clone());
             if let Some(fault) = paced.refused() {
