@@ -22,6 +22,9 @@ const FAULTS: Rate = Rate { burst: 100, per_second: 10 };
 /// Requests of one network that may be turned away. An application that asks in vain every second, in five hundred windows
 /// whose logins have lapsed, stays below.
 const TURNED_AWAY: Rate = Rate { burst: 10_000, per_second: 1_000 };
+/// What may come from a /48 of IPv6 in all, in networks: whoever has one would otherwise be 256, and have every place there is.
+/// Half of those are still to be had by a provider whose customers share one.
+const NETWORKS_PER_WIDE: u32 = 8;
 /// How long a network is not let in the first time; twice as long each further time.
 const SHUT_FIRST: Duration = Duration::from_secs(10);
 const SHUT_MOST: Duration = Duration::from_secs(5 * 60);
@@ -66,6 +69,12 @@ struct Rate {
     per_second: u32,
 }
 
+impl Rate {
+    const fn times(self, networks: u32) -> Self {
+        Self { burst: self.burst.saturating_mul(networks), per_second: self.per_second.saturating_mul(networks) }
+    }
+}
+
 /// A bucket that leaks: what was poured in, in thousandths, as of then.
 #[derive(Clone, Copy)]
 struct Level {
@@ -101,6 +110,27 @@ impl Level {
 enum Network {
     V4([u8; 4]),
     V6([u8; 7]),
+    /// The /48 that a network of IPv6 is in, which whoever asks for one gets (RFC 6177).
+    Wide([u8; 6]),
+}
+
+impl Network {
+    /// The network itself, and then the wide one that it is in.
+    fn with_wide(self) -> impl Iterator<Item = Self> {
+        let wide = match self {
+            Self::V6([a, b, c, d, e, f, _]) => Some(Self::Wide([a, b, c, d, e, f])),
+            Self::V4(_) | Self::Wide(_) => None,
+        };
+        std::iter::once(self).chain(wide)
+    }
+
+    /// As how many networks it counts.
+    const fn networks(self) -> u32 {
+        match self {
+            Self::V4(_) | Self::V6(_) => 1,
+            Self::Wide(_) => NETWORKS_PER_WIDE,
+        }
+    }
 }
 
 impl From<IpAddr> for Network {
@@ -116,6 +146,8 @@ impl From<IpAddr> for Network {
 }
 
 struct Source {
+    /// As how many networks it counts.
+    networks: u32,
     connections: usize,
     handshakes: usize,
     arrivals: Level,
@@ -126,9 +158,17 @@ struct Source {
 }
 
 impl Source {
-    const fn new(now: Instant) -> Self {
+    const fn new(networks: u32, now: Instant) -> Self {
         let empty = Level::empty(now);
-        Self { connections: 0, handshakes: 0, arrivals: empty, faults: empty, turned_away: empty, shut: (0, None) }
+        Self {
+            networks,
+            connections: 0,
+            handshakes: 0,
+            arrivals: empty,
+            faults: empty,
+            turned_away: empty,
+            shut: (0, None),
+        }
     }
 
     fn is_shut(&self, now: Instant) -> bool {
@@ -137,9 +177,9 @@ impl Source {
 
     /// Whether nothing would change if it were forgotten.
     fn is_at_rest(&mut self, now: Instant) -> bool {
-        self.arrivals.settle(ARRIVALS, now);
-        self.faults.settle(FAULTS, now);
-        self.turned_away.settle(TURNED_AWAY, now);
+        self.arrivals.settle(ARRIVALS.times(self.networks), now);
+        self.faults.settle(FAULTS.times(self.networks), now);
+        self.turned_away.settle(TURNED_AWAY.times(self.networks), now);
         let forgiven = self.shut.1.is_none_or(|until| now.saturating_duration_since(until) >= FORGOTTEN_AFTER);
         !self.is_here() && self.arrivals.filled + self.faults.filled + self.turned_away.filled == 0 && forgiven
     }
@@ -148,11 +188,29 @@ impl Source {
         self.connections > 0 || self.handshakes > 0
     }
 
+    /// Whether there are fewer than so many for each network.
+    const fn has_room(&self, taken: usize, each: usize) -> bool {
+        taken < each.saturating_mul(self.networks as usize)
+    }
+
+    fn arrive(&mut self, now: Instant) -> Result<(), Refused> {
+        if self.is_shut(now) {
+            return Err(Refused::Shut);
+        }
+        if !self.has_room(self.handshakes, HANDSHAKES_PER_NETWORK) {
+            return Err(Refused::TooMany);
+        }
+        if !self.arrivals.pour(1, ARRIVALS.times(self.networks), now) {
+            return Err(Refused::TooFast);
+        }
+        Ok(())
+    }
+
     /// Enters a fault; for how long the network is shut out for it, if it is one too many.
     fn fault(&mut self, glitch: Glitch, now: Instant) -> Option<Duration> {
         let fits = match glitch {
-            Glitch::TurnedAway => self.turned_away.pour(glitch.points(), TURNED_AWAY, now),
-            _ => self.faults.pour(glitch.points(), FAULTS, now),
+            Glitch::TurnedAway => self.turned_away.pour(glitch.points(), TURNED_AWAY.times(self.networks), now),
+            _ => self.faults.pour(glitch.points(), FAULTS.times(self.networks), now),
         };
         if fits || self.is_shut(now) {
             return None;
@@ -178,39 +236,46 @@ impl Table {
                 self.0.retain(|_, source| source.is_here());
             }
         }
-        self.0.entry(network).or_insert_with(|| Source::new(now))
+        self.0.entry(network).or_insert_with(|| Source::new(network.networks(), now))
     }
 
     fn arrive(&mut self, network: Network, now: Instant) -> Result<(), Refused> {
-        let source = self.source(network, now);
-        if source.is_shut(now) {
-            return Err(Refused::Shut);
-        }
-        if source.handshakes >= HANDSHAKES_PER_NETWORK {
-            return Err(Refused::TooMany);
-        }
-        if !source.arrivals.pour(1, ARRIVALS, now) {
-            return Err(Refused::TooFast);
-        }
-        source.handshakes += 1;
+        // What a network may not do is no matter of the wide one's.
+        network.with_wide().try_for_each(|one| self.source(one, now).arrive(now))?;
+        network.with_wide().for_each(|one| self.source(one, now).handshakes += 1);
         Ok(())
     }
 
     fn stay(&mut self, network: Network, now: Instant) -> Result<(), Refused> {
-        let source = self.source(network, now);
-        if source.connections >= CONNECTIONS_PER_NETWORK {
-            return Err(Refused::TooMany);
+        for one in network.with_wide() {
+            let source = self.source(one, now);
+            if !source.has_room(source.connections, CONNECTIONS_PER_NETWORK) {
+                return Err(Refused::TooMany);
+            }
         }
-        source.connections += 1;
+        network.with_wide().for_each(|one| self.source(one, now).connections += 1);
         Ok(())
+    }
+
+    /// Enters a fault; whether the network is not let in any more, and for how long if that began by this one.
+    fn fault(&mut self, network: Network, glitch: Glitch, now: Instant) -> (bool, Option<Duration>) {
+        let (mut shut, mut long) = (false, None);
+        for one in network.with_wide() {
+            let source = self.source(one, now);
+            long = long.max(source.fault(glitch, now));
+            shut |= source.is_shut(now);
+        }
+        (shut, long)
     }
 
     /// Undoes what `undo` says; networks at rest are forgotten.
     fn leave(&mut self, network: Network, now: Instant, undo: impl Fn(&mut Source)) {
-        if let Some(source) = self.0.get_mut(&network) {
-            undo(source);
-            if source.is_at_rest(now) {
-                self.0.remove(&network);
+        for one in network.with_wide() {
+            if let Some(source) = self.0.get_mut(&one) {
+                undo(source);
+                if source.is_at_rest(now) {
+                    self.0.remove(&one);
+                }
             }
         }
     }
@@ -279,12 +344,7 @@ impl Origin {
     pub(crate) fn note(&self, glitch: Glitch) -> bool {
         let Some(network) = self.network else { return false };
         let now = Instant::now();
-        let (shut, long) = {
-            let mut table = self.sources.table();
-            let source = table.source(network, now);
-            let long = source.fault(glitch, now);
-            (source.is_shut(now), long)
-        };
+        let (shut, long) = self.sources.table().fault(network, glitch, now);
         if let Some(long) = long {
             SHUT.note();
             tracing::debug!(peer = %self.peer, ?glitch, seconds = long.as_secs(), "a network is shut out");
@@ -343,7 +403,7 @@ mod tests {
     // H14
     #[test]
     fn whoever_goes_on_is_shut_out_each_time_for_longer_and_forgiven_in_the_end() {
-        let (mut source, mut now) = (Source::new(Instant::now()), Instant::now());
+        let (mut source, mut now) = (Source::new(1, Instant::now()), Instant::now());
         let mut flood = |now| (0..1000).find_map(|_| source.fault(Glitch::Flood, now));
         for seconds in [10, 20, 40, 80, 160, 300, 300] {
             let long = flood(now);
@@ -357,7 +417,7 @@ mod tests {
 
     #[test]
     fn what_honest_programs_do_now_and_then_shuts_nobody_out() {
-        let (mut source, mut now) = (Source::new(Instant::now()), Instant::now());
+        let (mut source, mut now) = (Source::new(1, Instant::now()), Instant::now());
         for _ in 0..600 {
             assert!((0..5).all(|_| source.fault(Glitch::Handshake, now).is_none()));
             assert!((0..500).all(|_| source.fault(Glitch::TurnedAway, now).is_none()));
@@ -375,6 +435,41 @@ mod tests {
             assert!(table.0.len() <= NETWORKS_MAX);
         }
         assert_eq!(table.0.get(&NETWORK).unwrap().connections, 1);
+    }
+
+    // H13
+    #[test]
+    fn whoever_has_a_wide_network_of_ipv6_is_eight_networks_and_not_every_one_that_is_in_it() {
+        let network = |n: u8| Network::V6([0x20, 1, 0xd, 0xb8, 0, 1, n]);
+        let elsewhere = Network::V6([0x20, 1, 0xd, 0xb8, 0, 2, 0]);
+        let (mut table, now) = (Table::default(), Instant::now());
+        let stay = |table: &mut Table, n| (0..CONNECTIONS_PER_NETWORK).all(|_| table.stay(network(n), now).is_ok());
+        assert!((0..8).all(|n| stay(&mut table, n)));
+        assert_eq!(table.stay(network(8), now), Err(Refused::TooMany));
+        assert!(table.stay(elsewhere, now).is_ok());
+        table.leave(network(0), now, |source| source.connections = source.connections.saturating_sub(1));
+        assert!(table.stay(network(8), now).is_ok(), "a place is free again for all of them");
+
+        let (mut table, now) = (Table::default(), Instant::now());
+        let arrive = |table: &mut Table, n| (0..HANDSHAKES_PER_NETWORK).all(|_| table.arrive(network(n), now).is_ok());
+        assert!((0..8).all(|n| arrive(&mut table, n)));
+        assert_eq!(table.arrive(network(8), now), Err(Refused::TooMany));
+        assert!(table.arrive(elsewhere, now).is_ok());
+    }
+
+    // H14
+    #[test]
+    fn a_wide_network_is_shut_out_when_many_that_are_in_it_misbehave_and_not_for_one() {
+        let network = |n: u8| Network::V6([0x20, 1, 0xd, 0xb8, 0, 1, n]);
+        let (mut table, now) = (Table::default(), Instant::now());
+        while !table.fault(network(0), Glitch::Flood, now).0 {}
+        assert_eq!(table.arrive(network(0), now), Err(Refused::Shut));
+        assert!(table.arrive(network(100), now).is_ok(), "its neighbours are let in");
+        // Four floods are what one may do, and one more is too many.
+        let mut misbehave = |n| (0..5).any(|_| table.fault(network(n), Glitch::Flood, now).0);
+        assert!((1..=8).all(&mut misbehave));
+        assert_eq!(table.arrive(network(200), now), Err(Refused::Shut));
+        assert!(table.arrive(Network::V6([0x20, 1, 0xd, 0xb8, 0, 2, 0]), now).is_ok(), "others are");
     }
 
     #[test]
