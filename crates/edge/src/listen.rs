@@ -37,7 +37,7 @@ use self::{
 };
 pub(crate) use self::{
     place::{HeldUp, OneHeldUp, Place},
-    sources::{Glitch, Origin},
+    sources::{Glitch, Origin, Penalty},
 };
 use crate::{
     State,
@@ -142,6 +142,16 @@ impl Connections {
             link_handshakes: Shelf::new(shares.handshakes / LINK_HANDSHAKES),
             sources: Arc::default(),
         }
+    }
+
+    /// Which networks are not let in.
+    pub(crate) fn penalties(&self) -> Vec<Penalty> {
+        self.sources.penalties()
+    }
+
+    /// Does not let in whom the process before did not let in.
+    pub(crate) fn go_on_with(&self, penalties: Vec<Penalty>) {
+        self.sources.go_on_with(penalties);
     }
 
     /// Accepts until told to stop.

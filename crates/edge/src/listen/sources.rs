@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::notice::Notice;
 
 /// Visitors' connections from one network at a time: an IPv4 address, or what one customer has of IPv6. Trusted proxies
@@ -30,6 +32,9 @@ const SHUT_FIRST: Duration = Duration::from_secs(10);
 const SHUT_MOST: Duration = Duration::from_secs(5 * 60);
 /// After this time without another, a network's penalties are forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(15 * 60);
+/// Penalties that are handed over to the process that takes this one's place, of which one message has room: those that last
+/// longest.
+const PENALTIES_MAX: usize = 256;
 /// Networks that are remembered at a time. Those that have connections are never more than there are connections.
 const NETWORKS_MAX: usize = 65_536;
 
@@ -106,7 +111,7 @@ impl Level {
 }
 
 /// The network that an address is counted with: itself, or the /56 of an IPv6 address (RFC 6177).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Network {
     V4([u8; 4]),
     V6([u8; 7]),
@@ -281,6 +286,37 @@ impl Table {
     }
 }
 
+/// A network that is not let in, as another process is told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Penalty {
+    network: Network,
+    /// How often it was shut out.
+    times: u32,
+    /// For how long it still is.
+    millis: u64,
+}
+
+impl Table {
+    fn penalties(&self, now: Instant) -> Vec<Penalty> {
+        let shut = self.0.iter().filter_map(|(network, source)| {
+            let left = source.shut.1?.checked_duration_since(now)?;
+            let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            Some(Penalty { network: *network, times: source.shut.0, millis })
+        });
+        let mut all: Vec<_> = shut.collect();
+        all.sort_by_key(|penalty| std::cmp::Reverse(penalty.millis));
+        all.truncate(PENALTIES_MAX);
+        all
+    }
+
+    fn go_on_with(&mut self, penalties: Vec<Penalty>, now: Instant) {
+        for Penalty { network, times, millis } in penalties.into_iter().take(PENALTIES_MAX) {
+            let left = Duration::from_millis(millis).min(SHUT_MOST);
+            self.source(network, now).shut = (times, Some(now + left));
+        }
+    }
+}
+
 /// Why a connection is closed at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refused {
@@ -296,6 +332,16 @@ pub(crate) struct Sources(Mutex<Table>);
 impl Sources {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who is not let in now.
+    pub(super) fn penalties(&self) -> Vec<Penalty> {
+        self.table().penalties(Instant::now())
+    }
+
+    /// Does not let in whom the process before did not let in.
+    pub(super) fn go_on_with(&self, penalties: Vec<Penalty>) {
+        self.table().go_on_with(penalties, Instant::now());
     }
 
     /// Where a connection comes from. Whoever speaks for many is not counted.
@@ -470,6 +516,37 @@ mod tests {
         assert!((1..=8).all(&mut misbehave));
         assert_eq!(table.arrive(network(200), now), Err(Refused::Shut));
         assert!(table.arrive(Network::V6([0x20, 1, 0xd, 0xb8, 0, 2, 0]), now).is_ok(), "others are");
+    }
+
+    // F3, H13
+    #[test]
+    fn whom_one_process_does_not_let_in_the_next_one_does_not_either() {
+        let (mut before, mut after, now) = (Table::default(), Table::default(), Instant::now());
+        let [once, twice] = [NETWORK, Network::V6([0x20, 1, 0xd, 0xb8, 0, 1, 2])];
+        while !before.fault(once, Glitch::Flood, now).0 {}
+        while !before.fault(twice, Glitch::Flood, now).0 {}
+        let again = now + SHUT_FIRST;
+        while !before.fault(twice, Glitch::Flood, again).0 {}
+        let later = again + Duration::from_secs(1);
+        let told = serde_json::to_string(&before.penalties(later)).unwrap();
+        after.go_on_with(serde_json::from_str(&told).unwrap(), later);
+        assert_eq!(after.arrive(twice, later), Err(Refused::Shut));
+        assert!(after.arrive(once, later).is_ok(), "its time was over");
+        let over = again + SHUT_FIRST * 2;
+        assert!(after.arrive(twice, over).is_ok());
+        // How often it was shut out is known as well.
+        assert_eq!((0..1000).find_map(|_| after.fault(twice, Glitch::Flood, over).1), Some(SHUT_FIRST * 4));
+    }
+
+    #[test]
+    fn as_many_penalties_are_told_as_a_message_has_room_for() {
+        let (mut table, now) = (Table::default(), Instant::now());
+        for n in 0..=u16::MAX {
+            let [a, b] = n.to_be_bytes();
+            table.source(Network::V6([255, 255, 255, 255, 255, a, b]), now).shut = (u32::MAX, Some(now + SHUT_MOST));
+        }
+        let told = serde_json::to_vec(&table.penalties(now)).unwrap();
+        assert!(told.len() < 32 * 1024, "{} bytes", told.len());
     }
 
     #[test]
