@@ -435,6 +435,7 @@ fn smtp_delivery(smtp: &Smtp) -> Result<Delivery, StartError> {
 
 /// Removes what has expired, now and then.
 async fn sweep(state: Weak<State>, links: Arc<tls::Fixed>) {
+    crate::faults::at("sweep");
     let mut tick = tokio::time::interval(SWEEP_EVERY);
     let mut watch: Option<ClockWatch> = None;
     loop {
@@ -477,6 +478,7 @@ async fn sweep(state: Weak<State>, links: Arc<tls::Fixed>) {
 
 /// Follows revocations that were made on the store while links were up.
 async fn follow_revoked(state: Weak<State>) {
+    crate::faults::at("revoked");
     let mut tick = tokio::time::interval(REVOKED_EVERY);
     loop {
         tick.tick().await;
@@ -490,6 +492,7 @@ async fn follow_revoked(state: Weak<State>) {
 /// Takes over what another process of this edge wrote. When a process that was replaced cannot, everything that it carries
 /// is `cut`.
 async fn follow(state: Weak<State>, mut known: i64, cut: CancellationToken) {
+    crate::faults::at("follow");
     let mut tick = tokio::time::interval(FOLLOW_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut failing, mut last) = (false, tokio::time::Instant::now());
@@ -531,6 +534,7 @@ struct Rounds {
 
 /// Asks providers whether they still vouch for logins. The first round asks at once: while the edge was away nobody did.
 async fn revalidate(state: Weak<State>, rounds: Arc<Rounds>) {
+    crate::faults::at("revalidate");
     let mut tick = tokio::time::interval(revalidation::EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

@@ -17,6 +17,8 @@ pub mod declare;
 pub mod edge;
 pub mod enroll;
 pub mod evaluations;
+#[doc(hidden)]
+pub mod faults;
 mod forward;
 mod front;
 #[doc(hidden)]

@@ -173,6 +173,7 @@ impl Connections {
                     continue;
                 }
             };
+            crate::faults::at("accept");
             let (one, takes) = (self.clone(), takes.clone());
             // Over the limit a connection is closed at once: waiting would look like a dead edge.
             let Some(entering) = self.enter(peer.ip().to_canonical(), &takes) else { continue };
@@ -208,6 +209,7 @@ impl Connections {
     }
 
     async fn connection(self, socket: TcpStream, peer: SocketAddr, takes: Takes, entering: Entering) {
+        crate::faults::at("connection");
         let visitor = self.visitors.token();
         socket.set_nodelay(true).ok();
         let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);

@@ -201,6 +201,7 @@ async fn carry(
     watch: Watch,
     place: Option<Arc<Place>>,
 ) {
+    crate::faults::at("websocket");
     let (Ok(visitor), Ok(service)) = tokio::join!(visitor, service) else { return };
     let visitor = Followed::new(TokioIo::new(visitor), &protocol);
     let revoked = async {

@@ -54,6 +54,7 @@ impl Connections {
         door: Door,
         place: Arc<Place>,
     ) {
+        crate::faults::at("http");
         let watch = h2.then(Watch::new);
         let mut io = TimeoutWriter::new(Watched::new(Box::pin(io), watch.clone()));
         io.set_timeout(Some(STALL_TIME));

@@ -22,6 +22,7 @@ const FEW: usize = 32;
 impl Connections {
     /// Looks at the memory for as long as the edge lasts; ends at once where nothing limits it.
     pub(crate) async fn govern(self) {
+        crate::faults::at("memory");
         let Some(gauge) = Gauge::new(self.state.config.memory) else { return };
         let gauge = Arc::new(Mutex::new(gauge));
         let mut tick = interval(LOOK_EVERY);
