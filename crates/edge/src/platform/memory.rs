@@ -66,7 +66,7 @@ mod tests {
     fn where_there_is_no_group_there_is_no_limit() {
         let root = tempfile::tempdir().unwrap();
         for own in ["", "4:memory:/x\n", "0::/\n", "0::/../other\n", "0::/nowhere\n"] {
-            assert_eq!(groups(own, root.path()), [], "{own:?}");
+            assert!(groups(own, root.path()).is_empty(), "{own:?}");
         }
     }
 }
