@@ -41,8 +41,8 @@ const PER_READER: u64 = 512;
 const POTS: u64 = 4 * 16 * 1024;
 /// Streams of one connection in HTTP/2 that grant nothing.
 const HELD: u32 = 90;
-/// The memory that an edge is to make do with, in MiB: twice what it takes when it has little to do.
-const LIMIT: u64 = 192;
+/// The memory that an edge is to make do with, in MiB: about twice what it takes when it has little to do.
+const LIMIT: u64 = 160;
 /// More readers than can fill that.
 const READERS_MAX: usize = 1500;
 
