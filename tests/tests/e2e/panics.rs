@@ -197,7 +197,7 @@ fn a_panic_anywhere_costs_what_it_was_at_and_nothing_else() {
         site.arm("access client")?;
         site.door(LOGIN_HOST)?.offering(&["tunnel-access/1"]).open().await?.rest().await?;
         site.goes_on("access client").await?;
-        for name in ["connector", "control stream"] {
+        for name in ["connector", "control stream", "table"] {
             site.arm(name)?;
             let connector = Connector::publish(&site.lab, APP, &site.streams.url()).await.context(name)?;
             site.goes_on(name).await?;
