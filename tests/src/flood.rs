@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,8 @@ use crate::{
 
 /// Bytes of a flood that are sent at once.
 pub(crate) const AT_ONCE: usize = 16 * 1024;
+/// Connections that nobody who floods them is given, one after the other.
+const TAKEN_MAX: usize = 50;
 /// How long the pulse rests between two beats: somebody who reads pages, and not another flood.
 const REST: Duration = Duration::from_millis(5);
 
@@ -60,6 +62,18 @@ impl Flood {
             ended += usize::from(self.one(raw, begun, time).await?);
         }
         Ok(ended)
+    }
+
+    /// Floods one connection of `door` after the other until the edge takes no more; how many it took.
+    ///
+    /// # Errors
+    /// It takes one after the other, or one was not ended in time.
+    pub async fn until_shut_out(&self, door: &Door) -> Result<usize> {
+        for taken in 0..TAKEN_MAX {
+            let Ok(raw) = door.offering(&["h2"]).open().await else { return Ok(taken) };
+            ensure!(self.one(raw, Instant::now(), Duration::ZERO).await?, "{} goes on for ever", self.name);
+        }
+        bail!("{TAKEN_MAX} connections were taken for {}", self.name)
     }
 
     /// Floods one connection; whether that was ended.

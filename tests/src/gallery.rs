@@ -16,9 +16,9 @@ use tunnel_edge::{
         ClientResult, DeletePasskey, Denied, EdgeFault, EmailProblem, EnrolResult, Failure, ForgedForm, Form, FormKept,
         FormLost, HostChoice, Invitation, InvitationClosed, LanguageSet, Launcher, Leaving, LoggedOut, Login,
         LoginTrial, LoginTrouble, LogoutAsk, Look, Looped, MethodChoice, MethodNotAllowed, Missing, NoAdministrator,
-        NotFound, Onward, Opening, PageContext, PasskeyButton, PasskeyLine, Pin, PinProblem, ServiceError, SetupDone,
-        SetupEmail, SetupLapsed, SetupPin, SignedIn, StartAgain, TcpOnly, Tile, TileKind, TooLong, TooManyRequests,
-        TrialAsk, TrialLapsed, Trouble, Waiting,
+        NotFound, Onward, Opening, Overloaded, PageContext, PasskeyButton, PasskeyLine, Pin, PinProblem, ServiceError,
+        SetupDone, SetupEmail, SetupLapsed, SetupPin, SignedIn, StartAgain, TcpOnly, Tile, TileKind, TooLong,
+        TooManyRequests, TrialAsk, TrialLapsed, Trouble, Waiting,
     },
 };
 use tunnel_proto::{EmailAddress, Hostname, Name, UnixTime};
@@ -262,6 +262,7 @@ fn errors() -> Vec<Page> {
         page!("bad-request", false, BadRequest { reference: reference(), at: AT }),
         page!("form-refused", false, ForgedForm { link: "/".into(), reference: reference(), at: AT }),
         page!("too-many", false, TooManyRequests { retry_after: 30, reference: reference(), at: AT }),
+        page!("overloaded", false, Overloaded { reference: reference(), at: AT }),
         page!("fault", false, EdgeFault { reference: reference(), at: AT }),
     ]
 }

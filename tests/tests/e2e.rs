@@ -26,6 +26,7 @@ mod e2e {
     mod office;
     mod origins;
     mod pages;
+    mod panics;
     mod passkeys;
     mod planted;
     mod policies;

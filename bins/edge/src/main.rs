@@ -106,6 +106,11 @@ fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     serve::log(cli.loglevel, &cli.log_format);
+    // Releases have no such thing.
+    #[cfg(debug_assertions)]
+    if let Some(file) = std::env::var_os("TUNNEL_TEST_FAULTS") {
+        tunnel_edge::faults::arm_by(file.into());
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("the runtime cannot be started: {error}")),

@@ -29,6 +29,7 @@ pub(crate) const LAUNCHER: &str = "launcher";
 
 /// `GET /.access/account`.
 pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
+    crate::faults::at("account");
     let session = desk.require_member(ask, PATH, None)?;
     let identity = session.identity();
     let held = desk.store.passkeys(identity.person).await.map_err(|error| desk.fault(ask, &error))?;

@@ -119,6 +119,7 @@ impl Shared {
 
 /// The writing task. A batch stays in the queue until the store has it.
 async fn write(shared: Arc<Shared>, store: Arc<dyn Store>, clock: Clock, progress: Arc<watch::Sender<u64>>) {
+    crate::faults::at("audit");
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut pause = PAUSE_FIRST;

@@ -13,6 +13,7 @@ use crate::{
 
 /// Answers `certs`. It may be kept for [`CERTS_LIFE`]; a new key is published for longer before it signs.
 pub(crate) fn answer(keys: &Keys, audience: Audience, headers: &HeaderMap) -> Response {
+    crate::faults::at("keys");
     let published = keys.published(audience);
     let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let known = known.flat_map(|value| value.split(',')).any(|tag| names(tag.trim(), &published.etag));

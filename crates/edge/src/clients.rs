@@ -74,6 +74,7 @@ pub(crate) async fn serve<T>(
 ) where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    crate::faults::at("access client");
     let settings = Settings { memory: STRANGER_MEMORY, ..Settings::default() };
     let greeting = match link::accept(io, Role::Access, settings).await {
         Ok(greeting) => greeting,

@@ -56,6 +56,8 @@ pub struct Config {
     pub drain_http: Duration,
     /// How long other streams may.
     pub drain_tcp: Duration,
+    /// How much memory this process is to make do with, in bytes, beside what the system limits.
+    pub memory: Option<u64>,
     /// Which country an address is in: a file in MaxMind's format.
     pub country_file: Option<PathBuf>,
     /// What pages and mails show of the operator.
@@ -109,6 +111,10 @@ pub const DRAIN_HTTP: Duration = Duration::from_secs(600);
 pub const DRAIN_TCP: Duration = Duration::from_secs(24 * 3600);
 /// The most that either may be, in seconds: a week.
 pub const DRAIN_MAX: u64 = 7 * 24 * 3600;
+/// The least that `memory` may be, in MiB: below, an edge with nothing to do would be short of it.
+pub const MEMORY_MIN: u64 = 128;
+/// The most that it may be, in MiB: a pebibyte.
+pub const MEMORY_MAX: u64 = 1 << 30;
 /// The largest configuration file, in bytes.
 pub const CONFIG_MAX: u64 = 1024 * 1024;
 
@@ -135,6 +141,7 @@ impl Config {
             response_timeout: RESPONSE_TIMEOUT,
             drain_http: DRAIN_HTTP,
             drain_tcp: DRAIN_TCP,
+            memory: None,
             country_file: None,
             brand: Brand::default(),
         }
@@ -299,6 +306,18 @@ mod tests {
         }
         let error = parse(&GOOD.replace("[tls]", "backups = 1001\n[tls]")).unwrap_err();
         assert!(error.contains("from 0 to 1000"), "{error}");
+    }
+
+    // F21
+    #[test]
+    fn memory_is_configured_in_mebibytes_and_in_bounds() {
+        assert_eq!(parse(GOOD).unwrap().memory, None);
+        let config = parse(&GOOD.replace("[tls]", "memory = 512\n[tls]")).unwrap();
+        assert_eq!(config.memory, Some(512 * 1024 * 1024));
+        for wrong in ["memory = 127", "memory = 1073741825"] {
+            let error = parse(&GOOD.replace("[tls]", &format!("{wrong}\n[tls]"))).unwrap_err();
+            assert!(error.contains("from 128 to 1073741824"), "{error}");
+        }
     }
 
     #[test]

@@ -75,6 +75,7 @@ async fn connector(
     tunnel: TunnelId,
     (source, origin): (IpAddr, Origin),
 ) {
+    crate::faults::at("connector");
     let snapshot = state.snapshot.load_full();
     let Some(name) = snapshot.declared.tunnel(tunnel).map(|tunnel| tunnel.name.clone()) else {
         refused(state, &peer, source, "a tunnel that there is not any more");
@@ -177,6 +178,7 @@ fn audit(state: &State, event: AuditEvent, name: &tunnel_proto::Name, source: Ip
 
 /// Answers a connector's control messages until its link ends or it says something it may not.
 async fn converse(state: &Arc<State>, control: &mut Control, uplink: &Uplink, peer: &PeerIdentity) {
+    crate::faults::at("control stream");
     let (mut renewals, mut budget) = (0_u32, tables::Budget::default());
     while let Some(message) = control.next().await {
         let answer: Message = match message {

@@ -43,6 +43,7 @@ use crate::{
         provider::Providers,
     },
     mail::{Delivery, MailConfig, MailError, MailFrom, Mailer, PinSent, SmtpConfig, Terminal},
+    memory::Memory,
     office::Office,
     pages::{Look, look::LogoError},
     platform::{self, Handle},
@@ -114,9 +115,9 @@ impl Edge {
     ) -> Result<Self, StartError> {
         let dir = config.data_dir.clone();
         platform::private_dir(&dir).map_err(|source| StartError::DataDir { path: dir.clone(), source })?;
-        let Taken { socket, listeners } = match &mut predecessor {
+        let Taken { socket, listeners, penalties } = match &mut predecessor {
             Some(predecessor) => predecessor.take(&dir).await?,
-            None => Taken { socket: Socket::bind(&dir).await?, listeners: Vec::new() },
+            None => Taken { socket: Socket::bind(&dir).await?, listeners: Vec::new(), penalties: Vec::new() },
         };
         let owners = socket.handles().ok();
         let (listeners, plain, links_only) = bind_all(&mut config, listeners).await?;
@@ -218,6 +219,7 @@ impl Edge {
             evaluations: Evaluations::default(),
             replaced: CancellationToken::new(),
             asks: Asks::default(),
+            memory: Memory::default(),
             look,
             issuer,
             visit_base,
@@ -231,6 +233,7 @@ impl Edge {
         state.follow(&mut known).await.map_err(|error| StartError::Follow(error.into()))?;
         let challenges = state.certificates.challenges().map_err(StartError::Tls)?;
         let connections = Connections::new(state.clone());
+        connections.go_on_with(penalties);
         let addresses = |doors: &[Door]| doors.iter().filter_map(|(_, one)| one.local_addr().ok()).collect();
         let (listening, plain_addresses) = (addresses(&listeners), addresses(&plain));
         let doors = [&*listeners, &*plain, &*links_only].concat();
@@ -266,6 +269,10 @@ impl Edge {
             task::keep("follow", {
                 let (own, cut) = (weak.clone(), connections.cut.clone());
                 move || follow(own.clone(), known, cut.clone())
+            }),
+            task::keep("memory", {
+                let connections = connections.clone();
+                move || connections.clone().govern()
             }),
         ];
         match &state.certificates.0 {
@@ -471,6 +478,7 @@ fn smtp_delivery(smtp: &Smtp) -> Result<Delivery, StartError> {
 
 /// Removes what has expired, now and then.
 async fn sweep(state: Weak<State>, links: Arc<tls::Fixed>) {
+    crate::faults::at("sweep");
     let mut tick = tokio::time::interval(SWEEP_EVERY);
     let mut watch: Option<ClockWatch> = None;
     loop {
@@ -511,6 +519,7 @@ async fn sweep(state: Weak<State>, links: Arc<tls::Fixed>) {
 
 /// Follows revocations that were made on the store while links were up.
 async fn follow_revoked(state: Weak<State>) {
+    crate::faults::at("revoked");
     let mut tick = tokio::time::interval(REVOKED_EVERY);
     loop {
         tick.tick().await;
@@ -524,6 +533,7 @@ async fn follow_revoked(state: Weak<State>) {
 /// Takes over what another process of this edge wrote. When a process that was replaced cannot, everything that it carries
 /// is `cut`.
 async fn follow(state: Weak<State>, mut known: i64, cut: CancellationToken) {
+    crate::faults::at("follow");
     let mut tick = tokio::time::interval(FOLLOW_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut failing, mut last) = (false, tokio::time::Instant::now());
@@ -565,6 +575,7 @@ struct Rounds {
 
 /// Asks providers whether they still vouch for logins. The first round asks at once: while the edge was away nobody did.
 async fn revalidate(state: Weak<State>, rounds: Arc<Rounds>) {
+    crate::faults::at("revalidate");
     let mut tick = tokio::time::interval(revalidation::EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

@@ -52,6 +52,7 @@ pub(crate) async fn forward(
     parts: Parts,
     body: Incoming,
 ) -> Response {
+    crate::faults::at("forward");
     let failed = |failure| {
         let (host, reference, at) = (visit.host.clone(), visit.reference, visit.now);
         ServiceError { failure, host, reference, at }.render(context)

@@ -17,16 +17,17 @@ use crate::{
     gate::{self, Asked, Permit, Presented, Turnaway},
     listen::{Glitch, Place},
     login::Ask,
+    memory::Shortage,
     pages::{
-        BadRequest, Denied, LoginRequired, Looped, Missing, NotFound, PageContext, StreamProblem, TcpOnly, TooLong,
-        is_grpc, wants_json,
+        BadRequest, Denied, EdgeFault, LoginRequired, Looped, Missing, NotFound, Overloaded, PageContext,
+        StreamProblem, TcpOnly, TooLong, is_grpc, wants_json,
     },
     renewal,
     request::{self, Authority, Malformed},
     reserved::{self, Reserved},
     session::cookie,
     store::{AuditEvent, AuditRecord},
-    tcp, websocket,
+    task, tcp, websocket,
 };
 
 /// The door by which a connection came.
@@ -92,7 +93,10 @@ async fn tcp_door(state: &Arc<State>, visit: &Visit, context: &PageContext, perm
 /// Answers one request.
 pub(crate) async fn serve(state: Arc<State>, door: Door, request: Request<Incoming>) -> Result<Response, Infallible> {
     let (parts, body) = request.into_parts();
-    let mut response = answer(&state, door, parts, body).await;
+    let (json, version) = (wants_json(&parts.headers), parts.version);
+    // What breaks here is this request, and neither its connection nor what others ask on it.
+    let answered = task::contain("request", answer(&state, door, parts, body)).await;
+    let mut response = answered.unwrap_or_else(|| broken(&state, json, version));
     if door.https && !response.headers().contains_key(header::STRICT_TRANSPORT_SECURITY) && !state.config.quick_start {
         let hsts = HeaderValue::from_static("max-age=31536000");
         response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts);
@@ -101,6 +105,7 @@ pub(crate) async fn serve(state: Arc<State>, door: Door, request: Request<Incomi
 }
 
 async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming) -> Response {
+    crate::faults::at("request");
     // Refused before it was read: what came in its place is nobody's.
     if let Some(fault) = parts.extensions.get::<Malformed>().copied() {
         return malformed(state, door, &parts, fault);
@@ -116,6 +121,10 @@ async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming
         }
         return to_https(state, &visit, &parts);
     }
+    let shortage = state.memory.shortage();
+    if shortage == Shortage::Severe {
+        return overloaded(state, &visit, &parts);
+    }
     let snapshot = state.snapshot.load_full();
     let path = parts.uri.path();
     let desk = state.login_desk(&snapshot);
@@ -126,6 +135,11 @@ async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming
         return websocket::link(state, &visit, parts);
     }
     if reserved::is_ours(visit.host == *state.login_host(), path) {
+        let query = parts.uri.query().unwrap_or_default();
+        let ask = Ask { visit: &visit, headers: &parts.headers, get: parts.method.is_safe(), path, query };
+        if shortage >= Shortage::Slight && !reserved::is_for_all(path) && desk.session(&ask).is_none() {
+            return overloaded(state, &visit, &parts);
+        }
         let tunnels = state.tunnel_desk(Some(visit.source));
         let reload = || -> futures::future::BoxFuture<'_, ()> { Box::pin(state.reload_or_log()) };
         let kind_at = |host: &Hostname| {
@@ -166,6 +180,10 @@ async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming
         (Ok(permit), Some(place)) if !permit.is_public() => place.keep(),
         (Err(_), Some(place)) => place.note(Glitch::TurnedAway),
         _ => {}
+    }
+    let stranger = matches!(admitted, Err(Turnaway::BadCredential | Turnaway::Login(_) | Turnaway::Unknown));
+    if shortage >= Shortage::Slight && stranger {
+        return overloaded(state, &visit, &parts);
     }
     if let Some(tunnel) = admitted.as_ref().ok().and_then(Permit::tunnel) {
         state.registry.arrival(tunnel, &visit.host, path).await;
@@ -256,6 +274,7 @@ fn lang(state: &State, parts: &Parts) -> Lang {
 
 /// The page for a request that has no host to be judged by. Its connection is not used again.
 fn malformed(state: &State, door: Door, parts: &Parts, fault: Malformed) -> Response {
+    crate::faults::at("malformed request");
     tracing::debug!(peer = %door.peer, %fault, "a request was refused");
     if let Some(place) = parts.extensions.get::<Arc<Place>>() {
         place.note(Glitch::Malformed);
@@ -282,6 +301,30 @@ fn malformed(state: &State, door: Door, parts: &Parts, fault: Malformed) -> Resp
             .headers_mut()
             .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
+    if parts.version < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// The page for a request that we are at fault with. Its connection is not used again.
+fn broken(state: &State, json: bool, version: Version) -> Response {
+    let mut context = PageContext::new(state.config.zone.clone(), state.look.lang());
+    context.look = state.look.clone();
+    context.json = json;
+    let page = EdgeFault { reference: Reference::from_random(crate::random()), at: state.now() };
+    tracing::error!(reference = %page.reference, "a request was given up");
+    let mut response = page.render(&context);
+    if version < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Memory is too short for this request (F21). Its connection is not used again.
+fn overloaded(state: &State, visit: &Visit, parts: &Parts) -> Response {
+    let context = context(state, parts, visit.lang);
+    let mut response = Overloaded { reference: visit.reference, at: visit.now }.render(&context);
     if parts.version < Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -315,6 +358,7 @@ fn challenge(state: &State, visit: &Visit, parts: &Parts) -> Option<Response> {
 
 /// The plain port of a configured zone: the same address by HTTPS, for hosts that the edge serves.
 fn to_https(state: &State, visit: &Visit, parts: &Parts) -> Response {
+    crate::faults::at("redirect");
     let context = context(state, parts, visit.lang);
     if !crate::tls::serves(state, &visit.host) {
         return unknown(visit, &context);

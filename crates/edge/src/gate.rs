@@ -248,6 +248,7 @@ struct Required<'a> {
 
 /// Decides on one request.
 pub fn admit(gate: Gate<'_>, asked: Asked<'_>) -> Result<Permit, Turnaway> {
+    crate::faults::at("gate");
     let Asked { visit, path, .. } = asked;
     let reach = Reach::Path(path.to_owned());
     let required = gate.required(visit, &reach, None)?;
@@ -454,6 +455,7 @@ impl<'a> Gate<'a> {
 
     /// Judges a holder by an application's policies, or remembers how it was judged. A fresh decision is audited.
     fn decide(&self, visit: &Visit, app: &Application, holder: &Holder, destination: Option<SocketAddr>) -> Judged {
+        crate::faults::at("decision");
         let key = DecisionKey {
             app: app.id,
             holder: holder.key(),

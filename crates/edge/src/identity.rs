@@ -53,6 +53,7 @@ struct Geo<'a> {
 
 /// Answers `identity`: 401 without a session at this host. Nobody may keep it.
 pub(crate) fn answer(desk: &Desk<'_>, ask: &Ask<'_>) -> Response {
+    crate::faults::at("identity");
     let Some(session) = desk.session(ask) else {
         return LoginRequired { login: None, reference: ask.visit.reference }.render(&desk.context(ask));
     };

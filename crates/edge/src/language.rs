@@ -10,6 +10,7 @@ use crate::{
 /// Answers it: back to the page that it was chosen on, or a page that says so. Nothing else changes by it, so that nobody
 /// minds who made the link.
 pub(crate) fn choose(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
+    crate::faults::at("language");
     let Some(lang) = Lang::of_tag(&ask.parameter("to")).filter(|_| ask.has_at_most_one("to")) else {
         let page = BadRequest { reference: ask.visit.reference, at: ask.visit.now };
         return Err(Box::new(page.render(&desk.context(ask))));

@@ -24,6 +24,7 @@ const FIND_MAX: usize = 64;
 
 /// `GET /` of the login host; `find` narrows the list.
 pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>, kind_at: KindAt<'_>) -> Answer<Response> {
+    crate::faults::at("launcher");
     let session = desk.require_member(ask, PATH, None)?;
     let key = tunnel_auth::secret::hash("launcher", session.id());
     let held = desk.store.count(&key, ask.visit.now, &PER_LOGIN).await.map_err(|error| desk.fault(ask, &error))?;

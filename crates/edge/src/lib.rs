@@ -19,6 +19,8 @@ pub mod declare;
 pub mod edge;
 pub mod enroll;
 pub mod evaluations;
+#[doc(hidden)]
+pub mod faults;
 mod forward;
 mod front;
 #[doc(hidden)]
@@ -36,6 +38,7 @@ pub mod login;
 pub mod login_methods;
 pub mod logout;
 pub mod mail;
+mod memory;
 mod office;
 pub mod operators;
 pub mod outbound;

@@ -8,6 +8,7 @@ mod handshake;
 mod http;
 mod notice;
 mod place;
+mod relief;
 mod shelf;
 mod sources;
 mod switch;
@@ -37,7 +38,7 @@ use self::{
 };
 pub(crate) use self::{
     place::{HeldUp, OneHeldUp, Place},
-    sources::{Glitch, Origin},
+    sources::{Glitch, Origin, Penalty},
     switch::{Switch, Switched},
 };
 use crate::{
@@ -45,6 +46,7 @@ use crate::{
     acme::{ALPN_CHALLENGE, Acme},
     clients, connectors,
     front::Door,
+    memory::Shortage,
     operators::OPERATOR_LINKS_MAX,
     registry::LINKS_MAX,
 };
@@ -64,6 +66,7 @@ const FIRST_BYTE_TIME: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
 
 static NO_ROOM: Notice = Notice::new("connections are turned away: there are as many as there may be");
+static NO_MEMORY: Notice = Notice::new("connections are turned away: memory is short");
 static NO_DESCRIPTOR: Notice = Notice::new("connections are turned away: the system has no descriptor left");
 
 /// What a listener takes.
@@ -143,6 +146,16 @@ impl Connections {
         }
     }
 
+    /// Which networks are not let in.
+    pub(crate) fn penalties(&self) -> Vec<Penalty> {
+        self.sources.penalties()
+    }
+
+    /// Does not let in whom the process before did not let in.
+    pub(crate) fn go_on_with(&self, penalties: Vec<Penalty>) {
+        self.sources.go_on_with(penalties);
+    }
+
     /// Accepts until told to stop.
     pub(crate) async fn accept(self, listener: Arc<TcpListener>, takes: Takes) {
         let mut spare = Spare::new();
@@ -162,6 +175,7 @@ impl Connections {
                     continue;
                 }
             };
+            crate::faults::at("accept");
             let (one, takes) = (self.clone(), takes.clone());
             // Over the limit a connection is closed at once: waiting would look like a dead edge.
             let Some(entering) = self.enter(peer.ip().to_canonical(), &takes) else { continue };
@@ -177,6 +191,10 @@ impl Connections {
 
     /// Counts a connection that has just come; `None` when it is one too many.
     fn enter(&self, peer: IpAddr, takes: &Takes) -> Option<Entering> {
+        if self.state.memory.shortage() == Shortage::Severe {
+            NO_MEMORY.note();
+            return None;
+        }
         let speaks_for_many =
             peer.is_loopback() || self.state.config.trusted_proxies.iter().any(|net| net.contains(&peer));
         let origin = self.sources.origin(peer, speaks_for_many);
@@ -193,6 +211,7 @@ impl Connections {
     }
 
     async fn connection(self, socket: TcpStream, peer: SocketAddr, takes: Takes, entering: Entering) {
+        crate::faults::at("connection");
         let visitor = self.visitors.token();
         socket.set_nodelay(true).ok();
         let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);

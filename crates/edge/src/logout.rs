@@ -24,6 +24,7 @@ pub fn form(keys: &Keys, session: &Session) -> Form {
 
 /// Asks.
 pub(crate) fn ask(desk: &Desk<'_>, ask: &Ask<'_>) -> Response {
+    crate::faults::at("logout page");
     let context = desk.context(ask);
     match desk.session(ask) {
         Some(session) => {
@@ -37,6 +38,7 @@ pub(crate) fn ask(desk: &Desk<'_>, ask: &Ask<'_>) -> Response {
 
 /// Acts. Without a session it only clears cookies.
 pub(crate) async fn act(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer<Response> {
+    crate::faults::at("logout");
     if let Some(session) = desk.session(ask) {
         form::bound_to(desk, ask, body, FORM, PATH, &[*session.id()]).await?;
         let login = session.parent().unwrap_or(session.id());

@@ -98,6 +98,7 @@ impl Administration for Office {
     }
 
     async fn tunnels(&self) -> Answer<Vec<TunnelStatus>> {
+        crate::faults::at("administration");
         let snapshot = self.state.snapshot.load_full();
         let mut all: Vec<_> = snapshot
             .declared
@@ -352,6 +353,7 @@ impl Administration for Office {
     }
 
     async fn apply(&self, request: declare::Request) -> Answer<declare::Report> {
+        crate::faults::at("declaration");
         let store: &dyn Store = &*self.state.store;
         let report = declare::apply(store, &request, &self.ground())
             .await

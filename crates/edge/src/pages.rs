@@ -50,7 +50,7 @@ pub use self::{
     enroll::{ApproveConnector, ApproveProblem, EnrolResult, HostChoice},
     errors::{
         BadRequest, EdgeFault, Failure, ForgedForm, LoginRequired, Looped, MethodNotAllowed, Missing, NotFound,
-        ServiceError, TcpOnly, TooLong, TooManyRequests,
+        Overloaded, ServiceError, TcpOnly, TooLong, TooManyRequests,
     },
     language::LanguageSet,
     launcher::{Launcher, Tile, TileKind},

@@ -6,6 +6,7 @@
 
 mod handover;
 mod local;
+pub(crate) mod memory;
 
 use std::{io, path::Path};
 

@@ -22,6 +22,7 @@ use tokio::{
 };
 
 use crate::{
+    listen::Penalty,
     platform::{Channel, HANDLES_MAX, Handle},
     socket::{Answer, Restarted, Socket, SocketError, problem},
 };
@@ -41,6 +42,9 @@ struct Offer {
     data_dir: PathBuf,
     /// As they stood in the configuration that they were bound by.
     listeners: Vec<SocketAddr>,
+    /// Who is not let in; nobody where the old process does not say.
+    #[serde(default)]
+    penalties: Vec<Penalty>,
 }
 
 /// What else is said.
@@ -155,6 +159,8 @@ pub(crate) struct Taken {
     pub(crate) socket: Socket,
     /// The address that each was asked for by, and the listener.
     pub(crate) listeners: Vec<(SocketAddr, TcpListener)>,
+    /// Who is not let in.
+    pub(crate) penalties: Vec<Penalty>,
 }
 
 impl Predecessor {
@@ -179,7 +185,7 @@ impl Predecessor {
         for wanted in offer.listeners {
             listeners.push((wanted, next()?.into_listener()?));
         }
-        Ok(Taken { socket, listeners })
+        Ok(Taken { socket, listeners, penalties: offer.penalties })
     }
 
     /// Everything is ready; waits until the old process rests.
@@ -242,12 +248,13 @@ impl Successor {
         data_dir: &Path,
         [socket, lock]: [Handle; 2],
         listeners: Vec<(SocketAddr, Handle)>,
+        penalties: Vec<Penalty>,
     ) -> Result<(), ReplaceError> {
         if listeners.len() > LISTENERS_MAX {
             return Err(ReplaceError::TooMany(listeners.len()));
         }
         let (addresses, listeners): (Vec<_>, Vec<_>) = listeners.into_iter().unzip();
-        let offer = Offer { data_dir: data_dir.to_owned(), listeners: addresses };
+        let offer = Offer { data_dir: data_dir.to_owned(), listeners: addresses, penalties };
         let handles: Vec<Handle> = [lock, socket].into_iter().chain(listeners).collect();
         say(&self.channel, &offer, &handles).await?;
         self.expect(|word| matches!(word, Word::Ready)).await
@@ -302,7 +309,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let [local, lock] = socket.handles().unwrap();
-        let offer = Offer { data_dir: dir.to_owned(), listeners: vec!["127.0.0.1:0".parse().unwrap()] };
+        let offer =
+            Offer { data_dir: dir.to_owned(), listeners: vec!["127.0.0.1:0".parse().unwrap()], penalties: Vec::new() };
         say(&near, &offer, &[lock, local, Handle::of_listener(&listener).unwrap()]).await.unwrap();
         (near, Predecessor { channel: far }, address, socket)
     }

@@ -153,6 +153,11 @@ pub(crate) fn is_ours(at_login_host: bool, path: &str) -> bool {
     tunnel_policy::is_reserved(path) || (at_login_host && path == launcher::PATH)
 }
 
+/// Whether a path is for everybody and costs nothing: what pages look like, and the keys by which services tell who comes.
+pub(crate) fn is_for_all(path: &str) -> bool {
+    matches!(Endpoint::of(path, false), Some(Endpoint::Asset(_) | Endpoint::Certs(_)))
+}
+
 /// Answers a request to a path of ours.
 pub async fn answer(reserved: &Reserved<'_>, visit: &Visit, request: http::Request<Body>) -> Response {
     let (parts, body) = request.into_parts();

@@ -25,6 +25,7 @@ use crate::{
         provider::Providers,
     },
     mail::{Mailer, PasskeyMail, PinMail, QueueError},
+    memory::Memory,
     operators::OperatorLinks,
     pages::Look,
     registry::Registry,
@@ -91,6 +92,8 @@ pub struct State {
     pub replaced: CancellationToken,
     /// Who can have this process replaced.
     pub asks: Asks,
+    /// How short memory is.
+    pub(crate) memory: Memory,
     /// What pages look like.
     pub look: Arc<Look>,
     /// What assertions name as their issuer.

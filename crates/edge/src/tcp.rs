@@ -13,6 +13,7 @@ use crate::{
     State, Visit,
     gate::{self, Permit, STREAM_PATH, Turnaway},
     holder::Holder,
+    memory::Shortage,
     registry::Candidate,
     store::{AuditEvent, AuditRecord},
     upstream::{self, NotOpened},
@@ -50,6 +51,9 @@ async fn open_in_time(
     holder: &Holder,
     destination: Option<&str>,
 ) -> Result<Opened, StreamRefused> {
+    if state.memory.shortage() == Shortage::Severe {
+        return Err(edge(StreamRefusal::TooManyStreams, "the edge is short of memory; try again later"));
+    }
     let snapshot = state.snapshot.load_full();
     // Before anything is said about what is there: nobody learns more than they are admitted to.
     let permit = gate::admit_stream(state.gate(&snapshot), visit, holder, None).map_err(not_admitted)?;

@@ -389,6 +389,7 @@ pub(crate) async fn open(
     candidates: &[Candidate],
     opening: impl Fn(&Candidate) -> Open,
 ) -> Result<(&Candidate, Stream), NotOpened> {
+    crate::faults::at("stream to a service");
     let mut failure = NotOpened::NoTunnel;
     for candidate in candidates.iter().take(LINKS_TRIED) {
         let opened = tokio::time::timeout(OPEN_PATIENCE, candidate.uplink.link.open(opening(candidate))).await;

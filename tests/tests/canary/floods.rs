@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tunnel_tests::{
-    Edge, EvilConnector, Flood, Pulse, Stage,
+    Canary, Edge, EdgeConfig, EvilConnector, Flood, Netns, Pulse, Stage,
+    edge::ACCESS,
     evil_connector::{FIN, RST, SYN, data, mux},
     http2::{block, frame},
+    netns::cable,
     process::long,
+    raw::Door,
     run,
     stage::{APP, STAFF, WWW},
 };
@@ -122,6 +125,51 @@ fn floods_of_http_2_end_their_connections_and_others_are_served() {
             compare(flood.name, alone, beside);
         }
         memory_comes_back(&stage.edge, before).await
+    });
+}
+
+/// The edge as others see it; loopback is in no network, and bears no penalties.
+const OUTSIDE: &str = "198.51.100.1:443";
+
+/// H14: each from a network of its own, which is soon not let in any more; another one is served meanwhile. The long form goes
+/// on knocking for thirty seconds each.
+#[test]
+fn whoever_floods_from_outside_is_soon_not_let_in_and_others_are_served() {
+    run("floods-out", async |lab| {
+        let wanted = ["requests that are reset", "a header block without end", "settings"];
+        let mut sources = Vec::new();
+        for (n, name) in wanted.into_iter().enumerate() {
+            let flood = floods().into_iter().find(|flood| flood.name == name).context(name)?;
+            let (evil, near) = (Netns::new("evil")?, format!("198.51.{}.1", 100 + n));
+            let (device, far) = (format!("e{n}"), format!("198.51.{}.2/24", 100 + n));
+            cable((lab.net(), device.as_str(), format!("{near}/24").as_str()), (&evil, "v0", far.as_str()))?;
+            if n > 0 {
+                evil.ip(&["route", "add", "198.51.100.1/32", "via", &near])?;
+            }
+            sources.push((flood, evil));
+        }
+        let change = |mut config: EdgeConfig| {
+            config.listen.push(OUTSIDE.into());
+            config
+        };
+        let stage = Stage::configured(&lab, change, ACCESS, Canary::start().await?).await?;
+        let cookie = stage.somebody(WWW, STAFF).await?.session(WWW)?;
+        let (_, alone) = alone(&stage, &cookie).await?;
+        let door = Door { address: OUTSIDE.parse()?, ..stage.door(WWW)? };
+        for (flood, evil) in &sources {
+            let pulse = Pulse::start(&door, WWW, &cookie);
+            pulse.beats(10).await.context(flood.name)?;
+            let taken = evil.inside(flood.until_shut_out(&door))?;
+            ensure!(taken > 1, "{}: a network is not let in after {taken} connections", flood.name);
+            eprintln!("{}: {taken} connections were taken, and no more", flood.name);
+            if long() {
+                evil.inside(flood.run(&door, time()))?;
+            }
+            pulse.beats(10).await.context(flood.name)?;
+            compare(flood.name, alone, pulse.p99().await.context(flood.name)?);
+        }
+        stage.edge.process.log.wait_for("a network that went on misbehaving is not let in for a while").await?;
+        Ok(())
     });
 }
 

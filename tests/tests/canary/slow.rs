@@ -1,5 +1,5 @@
 //! Whoever is slow on purpose (H13), reads nothing (H14, F22), or takes every descriptor (F20): new visitors are served
-//! meanwhile, and memory stays bounded.
+//! meanwhile, and memory stays bounded. Where it runs short all the same, nothing new is begun until it is back (F21).
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -41,6 +41,10 @@ const PER_READER: u64 = 512;
 const POTS: u64 = 4 * 16 * 1024;
 /// Streams of one connection in HTTP/2 that grant nothing.
 const HELD: u32 = 90;
+/// The memory that an edge is to make do with, in MiB: about twice what it takes when it has little to do.
+const LIMIT: u64 = 160;
+/// More readers than can fill that.
+const READERS_MAX: usize = 1500;
 
 struct Site {
     edge: Edge,
@@ -301,5 +305,98 @@ fn an_edge_without_descriptors_goes_on_and_recovers() {
             ensure!(begun.elapsed() < PATIENCE, "{open} descriptors are still open");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    });
+}
+
+impl Site {
+    /// What somebody gets who is not logged in; 0 for a closed door.
+    async fn for_strangers(&self) -> Result<u16> {
+        let request = format!("GET / HTTP/1.1\r\nHost: {WWW}\r\nConnection: close\r\n\r\n");
+        Ok(self.door()?.ask(request.as_bytes()).await.map_or(0, |answer| answer.status))
+    }
+
+    /// A request by HTTP/2.
+    fn fields<'a>(&'a self, path: &'a str) -> [(&'a str, &'a str); 5] {
+        [(":method", "GET"), (":scheme", "https"), (":authority", WWW), (":path", path), ("cookie", &self.cookie)]
+    }
+
+    /// Another reader who takes nothing; `None` when nothing new is begun.
+    async fn reader(&self) -> Result<Option<Raw>> {
+        let Ok(mut raw) = self.door()?.open().await else { return Ok(None) };
+        raw.send(self.head("GET", &format!("/bytes/{ANSWER}"), "").as_bytes()).await?;
+        let begun = raw.answer(false).await.is_ok_and(|answer| answer.status == 200);
+        Ok(begun.then_some(raw))
+    }
+}
+
+/// Waits until `text` has come, and fails if the stream ends first.
+async fn until_it_says(raw: &mut Raw, got: &mut Vec<u8>, text: &str) -> Result<()> {
+    while find(got, text.as_bytes()).is_none() {
+        let some = raw.read().await?;
+        ensure!(!some.is_empty(), "the stream is cut before {text:?}");
+        got.extend(some);
+    }
+    Ok(())
+}
+
+/// F21: first strangers are refused, then whatever is new; what is open goes on, and all is served again once there is memory.
+#[test]
+fn an_edge_that_is_short_of_memory_begins_nothing_new_and_recovers() {
+    run("memory", async |lab| {
+        many_sockets()?;
+        let limited = async |config: EdgeConfig| {
+            let extra = format!("memory = {LIMIT}");
+            Edge::start(&lab, EdgeConfig { extra, ..config }).await
+        };
+        let site = Site::new(&lab, limited).await?;
+        let log = &site.edge.process.log;
+        let mut events = site.door()?.open().await?;
+        events.send(site.head("GET", "/events", "").as_bytes()).await?;
+        let mut got = Vec::new();
+        until_it_says(&mut events, &mut got, ": open").await?;
+        // A connection that is in use, for what is asked on it later.
+        let mut held = Http2::open(&site.door()?).await?;
+        let target = format!("/bytes/{ANSWER}");
+        assert_eq!(held.ask(&site.fields(&target), None).await?.status(), 200);
+        ensure!(site.for_strangers().await? == 401, "strangers are sent to log in");
+
+        let (mut readers, mut strangers) = (Vec::new(), true);
+        while let Some(reader) = site.reader().await? {
+            readers.push(reader);
+            // By and by, so that every step is seen.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            if strangers && site.for_strangers().await? == 503 {
+                strangers = false;
+                site.is_open().await.context("whoever is logged in is served for longer than strangers")?;
+            }
+            let taken = site.edge.process.rss_kib()? / 1024;
+            ensure!(readers.len() < READERS_MAX, "nobody is refused, with {taken} MiB of {LIMIT}");
+        }
+        ensure!(!strangers, "strangers were served until the end");
+        eprintln!("{} readers, {} MiB", readers.len(), site.edge.process.rss_kib()? / 1024);
+        log.wait_for("memory is short: less is begun.*Severe|Severe.*memory is short: less is begun").await?;
+        let begun = Instant::now();
+        while held.ask(&site.fields("/bytes/1000"), None).await?.status() != 503 {
+            ensure!(begun.elapsed() < PATIENCE, "a request on an open connection is served");
+        }
+        // What is open goes on.
+        for n in 0..20 {
+            ensure!(site.streams.say(&format!("event {n}")) == 1, "the stream is cut");
+            until_it_says(&mut events, &mut got, &format!("data: event {n}\n\n")).await?;
+        }
+        let peak = site.edge.process.peak_rss_kib()? / 1024;
+        ensure!(peak < LIMIT + 64, "it grew on to {peak} MiB");
+
+        drop((readers, held));
+        let begun = Instant::now();
+        while site.is_open().await.is_err() || site.for_strangers().await? != 401 {
+            ensure!(begun.elapsed() < PATIENCE, "the edge does not recover: {}", log.tail(5));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        for _ in 0..20 {
+            site.is_open().await.context("after all are gone")?;
+        }
+        ensure!(site.streams.say("the last event") == 1, "the stream is cut");
+        until_it_says(&mut events, &mut got, "data: the last event\n\n").await
     });
 }

@@ -18,6 +18,7 @@ const SECRET_MAX: usize = 64;
 
 /// `GET /.access/invite?token=…`.
 pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
+    crate::faults::at("invitation");
     let secret = ask.parameter("token");
     let found = find(desk, ask, &secret).await?;
     let context = desk.context(ask);

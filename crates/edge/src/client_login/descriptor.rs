@@ -18,6 +18,7 @@ use super::application_at;
 
 /// Answers it: 404 when no application is here.
 pub(crate) fn answer(desk: &Desk<'_>, ask: &Ask<'_>) -> Response {
+    crate::faults::at("descriptor");
     let (visit, problem) = (ask.visit, |code: &str, message: String| EnrolProblem { code: code.to_owned(), message });
     let Some(app) = application_at(desk.snapshot, &visit.host) else {
         let message = format!("no application has the hostname `{}`; check that it is written correctly", visit.host);

@@ -23,12 +23,14 @@ use super::{
 
 /// Begins a login that is approved on another device. `base` is the origin at which people reach the login host.
 pub(crate) async fn device(desk: &Desk<'_>, ask: &Ask<'_>, body: Body, base: &str) -> Response {
+    crate::faults::at("device");
     let answered = async { device::begin(desk, ask, read(ask.headers, body).await?, base).await };
     respond(answered.await)
 }
 
 /// Turns codes and polling secrets into tokens, ends tokens, and says what their person may open.
 pub(crate) async fn token(desk: &Desk<'_>, ask: &Ask<'_>, body: Body, kind_at: KindAt<'_>) -> Response {
+    crate::faults::at("token");
     let answered = async {
         match read(ask.headers, body).await? {
             TokenRequest::Redeem { code, verifier, redirect_uri } => {

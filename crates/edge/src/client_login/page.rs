@@ -144,6 +144,7 @@ struct Person {
 
 /// Shows it. Who is not logged in logs in for that application first.
 pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
+    crate::faults::at("client page");
     let case = Case::read(desk, ask, ask.query).await?;
     let person = case.person(desk, ask, ask.query)?;
     if matches!(case.way, Way::Here(_)) {

@@ -13,8 +13,8 @@ use tunnel_proto::{EmailAddress, Hostname, Name};
 use url::Url;
 
 use super::{
-    CertificateFiles, Config, DRAIN_HTTP, DRAIN_MAX, DRAIN_TCP, RESPONSE_TIMEOUT, RESPONSE_TIMEOUT_MAX, Smtp, Tls,
-    acme::RawAcme, brand::RawBrand,
+    CertificateFiles, Config, DRAIN_HTTP, DRAIN_MAX, DRAIN_TCP, MEMORY_MAX, MEMORY_MIN, RESPONSE_TIMEOUT,
+    RESPONSE_TIMEOUT_MAX, Smtp, Tls, acme::RawAcme, brand::RawBrand,
 };
 use crate::backup::{KEPT, KEPT_MAX};
 
@@ -36,6 +36,7 @@ pub(super) struct RawConfig {
     response_timeout: Option<u64>,
     drain_http: Option<u64>,
     drain_tcp: Option<u64>,
+    memory: Option<u64>,
     country_file: Option<PathBuf>,
     tls: RawTls,
     smtp: Option<RawSmtp>,
@@ -112,6 +113,7 @@ const KEYS: [&str; 43] = [
     "response_timeout",
     "drain_http",
     "drain_tcp",
+    "memory",
     "country_file",
     "tls",
     "mode",
@@ -204,6 +206,7 @@ impl RawConfig {
             response_timeout,
             drain_http: drain("drain_http", self.drain_http, DRAIN_HTTP)?,
             drain_tcp: drain("drain_tcp", self.drain_tcp, DRAIN_TCP)?,
+            memory: self.memory.map(memory).transpose()?,
             country_file: self.country_file,
             brand: self.brand.check()?,
         })
@@ -216,6 +219,11 @@ fn drain(key: &'static str, seconds: Option<u64>, usual: Duration) -> Result<Dur
         Some(seconds @ 1..=DRAIN_MAX) => Ok(Duration::from_secs(seconds)),
         Some(_) => Err((key, format!("write seconds, from 1 to {DRAIN_MAX}"))),
     }
+}
+
+fn memory(mebibytes: u64) -> Result<u64, Invalid> {
+    let bytes = (MEMORY_MIN..=MEMORY_MAX).contains(&mebibytes).then(|| mebibytes.saturating_mul(1024 * 1024));
+    bytes.ok_or_else(|| ("memory", format!("write MiB, from {MEMORY_MIN} to {MEMORY_MAX}")))
 }
 
 impl RawTls {

@@ -61,6 +61,7 @@ pub(super) async fn take(state: &State, uplink: &Uplink, table: Table) -> Messag
 }
 
 fn compile(table: Table, before: Revision) -> (Table, Result<Rules, TableRefused>) {
+    crate::faults::at("table");
     let compiled = Rules::compile(&table, before);
     (table, compiled)
 }

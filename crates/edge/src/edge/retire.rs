@@ -49,7 +49,8 @@ impl Edge {
         }
         let mut successor = Successor::start(program)?;
         let handing = async {
-            in_time(successor.offer(&self.state.config.data_dir, owners, doors)).await?;
+            let penalties = self.connections.penalties();
+            in_time(successor.offer(&self.state.config.data_dir, owners, doors, penalties)).await?;
             self.rest().await;
             self.socket.iter().for_each(|socket| socket.lend(true));
             in_time(successor.go()).await

@@ -14,6 +14,7 @@ const SECRET_MAX: usize = 64;
 
 /// Answers the body of a request.
 pub async fn answer(desk: &Desk<'_>, visit: &Visit, body: &[u8]) -> Response {
+    crate::faults::at("enrolment");
     let answered = match serde_json::from_slice(body) {
         Ok(EnrolRequest::Login { machine, software, hostnames, csr }) => {
             begin(desk, Ask { machine, software, hostnames, csr }, visit.source).await

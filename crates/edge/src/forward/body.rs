@@ -156,6 +156,7 @@ impl Body for RequestBody {
     type Error = RequestError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestError>>> {
+        crate::faults::at("body of a request");
         let Some(upload) = &mut self.0 else { return Poll::Ready(None) };
         upload.waits = None;
         let polled = Pin::new(&mut upload.body).poll_frame(cx);
@@ -291,6 +292,7 @@ impl Body for AnswerBody {
     type Error = AnswerError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+        crate::faults::at("body of an answer");
         let this = &mut *self;
         loop {
             // Before every piece, not only while waiting for one: an answer that always has a next piece is cut, too.

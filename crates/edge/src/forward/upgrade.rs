@@ -203,6 +203,7 @@ async fn carry(
     watch: Watch,
     place: Option<Arc<Place>>,
 ) {
+    crate::faults::at("websocket");
     let (Ok(visitor), Ok(service)) = tokio::join!(visitor, service) else { return };
     let visitor = Followed::new(visitor, &protocol);
     let revoked = async {

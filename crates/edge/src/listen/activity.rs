@@ -34,7 +34,18 @@ impl Activity {
 
     /// Whether anything is being asked.
     pub(super) fn is_busy(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0 > 0
+        self.busy() > 0
+    }
+
+    /// How many things are being asked.
+    pub(super) fn busy(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Whether by `now` nothing has been asked for so long.
+    pub(super) fn rests_for(&self, time: Duration, now: Instant) -> bool {
+        let (busy, since, _) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        busy == 0 && now.saturating_duration_since(since) >= time
     }
 
     pub(super) fn idle_for_too_long(&self) -> bool {

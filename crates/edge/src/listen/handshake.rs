@@ -36,6 +36,7 @@ pub(super) async fn handshake(
     public: Option<Public>,
     links: Arc<ServerConfig>,
 ) -> Result<tokio_rustls::server::TlsStream<TcpStream>, Failed> {
+    crate::faults::at("handshake");
     let mut failed = Failed::Theirs;
     let shake = async {
         let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await?;

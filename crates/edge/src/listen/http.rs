@@ -56,6 +56,7 @@ impl Connections {
         door: Door,
         place: Arc<Place>,
     ) {
+        crate::faults::at("http");
         let watch = h2.then(Watch::new);
         let mut io = TimeoutWriter::new(Watched::new(Box::pin(io), watch.clone()));
         io.set_timeout(Some(STALL_TIME));
@@ -67,6 +68,7 @@ impl Connections {
         let seat = place.clone();
         let switch = Arc::<Switch>::default();
         let noted = switch.clone();
+        let _http = seat.room.speaks_http();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(place.clone());
             if !h2 {

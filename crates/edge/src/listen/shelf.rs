@@ -31,6 +31,8 @@ struct Spot {
     since: Instant,
     activity: Arc<Activity>,
     kept: AtomicBool,
+    /// Whether HTTP is what is spoken there, so that nothing is under way where nothing is asked.
+    http: AtomicBool,
     lost: CancellationToken,
 }
 
@@ -55,6 +57,7 @@ impl Shelf {
             since: now,
             activity: Arc::default(),
             kept: AtomicBool::new(false),
+            http: AtomicBool::new(false),
             lost: CancellationToken::new(),
         });
         let number = self.next.fetch_add(1, Relaxed);
@@ -67,9 +70,30 @@ impl Shelf {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.values().find_map(|spot| spot.give_up(now))
     }
+
+    /// How much goes on: what is asked at each place, and the place itself where nothing is.
+    pub(super) fn held(&self) -> usize {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.values().map(|spot| spot.activity.busy().max(1)).sum()
+    }
+
+    /// Takes away every place at which HTTP is spoken and nothing is asked: those of strangers, and, with `all`, those of
+    /// whoever was admitted, too. They are free again once whoever has them notices.
+    pub(super) fn relieve(&self, all: bool) {
+        self.relieve_at(all, Instant::now());
+    }
+
+    fn relieve_at(&self, all: bool, now: Instant) {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.values().filter(|spot| spot.is_idle(all, now)).for_each(|spot| spot.lost.cancel());
+    }
 }
 
 impl Spot {
+    fn is_idle(&self, all: bool, now: Instant) -> bool {
+        self.http.load(Relaxed) && (all || !self.kept.load(Relaxed)) && self.activity.rests_for(SPARED, now)
+    }
+
     fn give_up(&self, now: Instant) -> Option<OwnedSemaphorePermit> {
         let needed = self.kept.load(Relaxed) || self.activity.is_busy() || now.duration_since(self.since) < SPARED;
         if needed {
@@ -104,6 +128,12 @@ impl Taken {
         self.spot.kept.load(Relaxed)
     }
 
+    /// HTTP is spoken at this place, until what this gives is dropped.
+    pub(super) fn speaks_http(&self) -> SpeaksHttp {
+        self.spot.http.store(true, Relaxed);
+        SpeaksHttp(self.spot.clone())
+    }
+
     /// Cancelled when the place was given away.
     pub(super) fn lost(&self) -> &CancellationToken {
         &self.spot.lost
@@ -113,6 +143,15 @@ impl Taken {
 impl Drop for Taken {
     fn drop(&mut self) {
         self.shelf.taken.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+    }
+}
+
+/// As long as HTTP is spoken at a place.
+pub(super) struct SpeaksHttp(Arc<Spot>);
+
+impl Drop for SpeaksHttp {
+    fn drop(&mut self) {
+        self.0.http.store(false, Relaxed);
     }
 }
 
@@ -140,5 +179,27 @@ mod tests {
         drop(places);
         drop(next);
         assert_eq!(shelf.free.available_permits(), 2);
+    }
+
+    // F21
+    #[test]
+    fn where_memory_is_short_idle_places_of_strangers_go_first_then_everybodys_and_never_what_is_under_way() {
+        let shelf = Shelf::new(8);
+        let start = Instant::now();
+        let [stranger, staff, busy, websocket] = [(); 4].map(|()| shelf.take().unwrap());
+        let lost = || [&stranger, &staff, &busy, &websocket].map(|place| place.lost().is_cancelled());
+        let speak = [&stranger, &staff, &busy].map(Taken::speaks_http);
+        drop(websocket.speaks_http());
+        [&staff, &busy, &websocket].into_iter().for_each(Taken::keep);
+        let _asked = [busy.activity().begin(), busy.activity().begin()];
+        assert_eq!(shelf.held(), 5);
+        shelf.relieve_at(true, start);
+        assert_eq!(lost(), [false; 4], "whoever has just come is spared");
+        let later = Instant::now() + SPARED;
+        shelf.relieve_at(false, later);
+        assert_eq!(lost(), [true, false, false, false]);
+        shelf.relieve_at(true, later);
+        assert_eq!(lost(), [true, true, false, false]);
+        drop(speak);
     }
 }

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::notice::Notice;
 
 /// Visitors' connections from one network at a time: an IPv4 address, or what one customer has of IPv6. Trusted proxies
@@ -22,11 +24,17 @@ const FAULTS: Rate = Rate { burst: 100, per_second: 10 };
 /// Requests of one network that may be turned away. An application that asks in vain every second, in five hundred windows
 /// whose logins have lapsed, stays below.
 const TURNED_AWAY: Rate = Rate { burst: 10_000, per_second: 1_000 };
+/// What may come from a /48 of IPv6 in all, in networks: whoever has one would otherwise be 256, and have every place there is.
+/// Half of those are still to be had by a provider whose customers share one.
+const NETWORKS_PER_WIDE: u32 = 8;
 /// How long a network is not let in the first time; twice as long each further time.
 const SHUT_FIRST: Duration = Duration::from_secs(10);
 const SHUT_MOST: Duration = Duration::from_secs(5 * 60);
 /// After this time without another, a network's penalties are forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(15 * 60);
+/// Penalties that are handed over to the process that takes this one's place, of which one message has room: those that last
+/// longest.
+const PENALTIES_MAX: usize = 256;
 /// Networks that are remembered at a time. Those that have connections are never more than there are connections.
 const NETWORKS_MAX: usize = 65_536;
 
@@ -66,6 +74,12 @@ struct Rate {
     per_second: u32,
 }
 
+impl Rate {
+    const fn times(self, networks: u32) -> Self {
+        Self { burst: self.burst.saturating_mul(networks), per_second: self.per_second.saturating_mul(networks) }
+    }
+}
+
 /// A bucket that leaks: what was poured in, in thousandths, as of then.
 #[derive(Clone, Copy)]
 struct Level {
@@ -97,10 +111,31 @@ impl Level {
 }
 
 /// The network that an address is counted with: itself, or the /56 of an IPv6 address (RFC 6177).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Network {
     V4([u8; 4]),
     V6([u8; 7]),
+    /// The /48 that a network of IPv6 is in, which whoever asks for one gets (RFC 6177).
+    Wide([u8; 6]),
+}
+
+impl Network {
+    /// The network itself, and then the wide one that it is in.
+    fn with_wide(self) -> impl Iterator<Item = Self> {
+        let wide = match self {
+            Self::V6([a, b, c, d, e, f, _]) => Some(Self::Wide([a, b, c, d, e, f])),
+            Self::V4(_) | Self::Wide(_) => None,
+        };
+        std::iter::once(self).chain(wide)
+    }
+
+    /// As how many networks it counts.
+    const fn networks(self) -> u32 {
+        match self {
+            Self::V4(_) | Self::V6(_) => 1,
+            Self::Wide(_) => NETWORKS_PER_WIDE,
+        }
+    }
 }
 
 impl From<IpAddr> for Network {
@@ -116,6 +151,8 @@ impl From<IpAddr> for Network {
 }
 
 struct Source {
+    /// As how many networks it counts.
+    networks: u32,
     connections: usize,
     handshakes: usize,
     arrivals: Level,
@@ -126,9 +163,17 @@ struct Source {
 }
 
 impl Source {
-    const fn new(now: Instant) -> Self {
+    const fn new(networks: u32, now: Instant) -> Self {
         let empty = Level::empty(now);
-        Self { connections: 0, handshakes: 0, arrivals: empty, faults: empty, turned_away: empty, shut: (0, None) }
+        Self {
+            networks,
+            connections: 0,
+            handshakes: 0,
+            arrivals: empty,
+            faults: empty,
+            turned_away: empty,
+            shut: (0, None),
+        }
     }
 
     fn is_shut(&self, now: Instant) -> bool {
@@ -137,9 +182,9 @@ impl Source {
 
     /// Whether nothing would change if it were forgotten.
     fn is_at_rest(&mut self, now: Instant) -> bool {
-        self.arrivals.settle(ARRIVALS, now);
-        self.faults.settle(FAULTS, now);
-        self.turned_away.settle(TURNED_AWAY, now);
+        self.arrivals.settle(ARRIVALS.times(self.networks), now);
+        self.faults.settle(FAULTS.times(self.networks), now);
+        self.turned_away.settle(TURNED_AWAY.times(self.networks), now);
         let forgiven = self.shut.1.is_none_or(|until| now.saturating_duration_since(until) >= FORGOTTEN_AFTER);
         !self.is_here() && self.arrivals.filled + self.faults.filled + self.turned_away.filled == 0 && forgiven
     }
@@ -148,11 +193,29 @@ impl Source {
         self.connections > 0 || self.handshakes > 0
     }
 
+    /// Whether there are fewer than so many for each network.
+    const fn has_room(&self, taken: usize, each: usize) -> bool {
+        taken < each.saturating_mul(self.networks as usize)
+    }
+
+    fn arrive(&mut self, now: Instant) -> Result<(), Refused> {
+        if self.is_shut(now) {
+            return Err(Refused::Shut);
+        }
+        if !self.has_room(self.handshakes, HANDSHAKES_PER_NETWORK) {
+            return Err(Refused::TooMany);
+        }
+        if !self.arrivals.pour(1, ARRIVALS.times(self.networks), now) {
+            return Err(Refused::TooFast);
+        }
+        Ok(())
+    }
+
     /// Enters a fault; for how long the network is shut out for it, if it is one too many.
     fn fault(&mut self, glitch: Glitch, now: Instant) -> Option<Duration> {
         let fits = match glitch {
-            Glitch::TurnedAway => self.turned_away.pour(glitch.points(), TURNED_AWAY, now),
-            _ => self.faults.pour(glitch.points(), FAULTS, now),
+            Glitch::TurnedAway => self.turned_away.pour(glitch.points(), TURNED_AWAY.times(self.networks), now),
+            _ => self.faults.pour(glitch.points(), FAULTS.times(self.networks), now),
         };
         if fits || self.is_shut(now) {
             return None;
@@ -178,40 +241,78 @@ impl Table {
                 self.0.retain(|_, source| source.is_here());
             }
         }
-        self.0.entry(network).or_insert_with(|| Source::new(now))
+        self.0.entry(network).or_insert_with(|| Source::new(network.networks(), now))
     }
 
     fn arrive(&mut self, network: Network, now: Instant) -> Result<(), Refused> {
-        let source = self.source(network, now);
-        if source.is_shut(now) {
-            return Err(Refused::Shut);
-        }
-        if source.handshakes >= HANDSHAKES_PER_NETWORK {
-            return Err(Refused::TooMany);
-        }
-        if !source.arrivals.pour(1, ARRIVALS, now) {
-            return Err(Refused::TooFast);
-        }
-        source.handshakes += 1;
+        // What a network may not do is no matter of the wide one's.
+        network.with_wide().try_for_each(|one| self.source(one, now).arrive(now))?;
+        network.with_wide().for_each(|one| self.source(one, now).handshakes += 1);
         Ok(())
     }
 
     fn stay(&mut self, network: Network, now: Instant) -> Result<(), Refused> {
-        let source = self.source(network, now);
-        if source.connections >= CONNECTIONS_PER_NETWORK {
-            return Err(Refused::TooMany);
+        for one in network.with_wide() {
+            let source = self.source(one, now);
+            if !source.has_room(source.connections, CONNECTIONS_PER_NETWORK) {
+                return Err(Refused::TooMany);
+            }
         }
-        source.connections += 1;
+        network.with_wide().for_each(|one| self.source(one, now).connections += 1);
         Ok(())
+    }
+
+    /// Enters a fault; whether the network is not let in any more, and for how long if that began by this one.
+    fn fault(&mut self, network: Network, glitch: Glitch, now: Instant) -> (bool, Option<Duration>) {
+        let (mut shut, mut long) = (false, None);
+        for one in network.with_wide() {
+            let source = self.source(one, now);
+            long = long.max(source.fault(glitch, now));
+            shut |= source.is_shut(now);
+        }
+        (shut, long)
     }
 
     /// Undoes what `undo` says; networks at rest are forgotten.
     fn leave(&mut self, network: Network, now: Instant, undo: impl Fn(&mut Source)) {
-        if let Some(source) = self.0.get_mut(&network) {
-            undo(source);
-            if source.is_at_rest(now) {
-                self.0.remove(&network);
+        for one in network.with_wide() {
+            if let Some(source) = self.0.get_mut(&one) {
+                undo(source);
+                if source.is_at_rest(now) {
+                    self.0.remove(&one);
+                }
             }
+        }
+    }
+}
+
+/// A network that is not let in, as another process is told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Penalty {
+    network: Network,
+    /// How often it was shut out.
+    times: u32,
+    /// For how long it still is.
+    millis: u64,
+}
+
+impl Table {
+    fn penalties(&self, now: Instant) -> Vec<Penalty> {
+        let shut = self.0.iter().filter_map(|(network, source)| {
+            let left = source.shut.1?.checked_duration_since(now)?;
+            let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            Some(Penalty { network: *network, times: source.shut.0, millis })
+        });
+        let mut all: Vec<_> = shut.collect();
+        all.sort_by_key(|penalty| std::cmp::Reverse(penalty.millis));
+        all.truncate(PENALTIES_MAX);
+        all
+    }
+
+    fn go_on_with(&mut self, penalties: Vec<Penalty>, now: Instant) {
+        for Penalty { network, times, millis } in penalties.into_iter().take(PENALTIES_MAX) {
+            let left = Duration::from_millis(millis).min(SHUT_MOST);
+            self.source(network, now).shut = (times, Some(now + left));
         }
     }
 }
@@ -231,6 +332,16 @@ pub(crate) struct Sources(Mutex<Table>);
 impl Sources {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who is not let in now.
+    pub(super) fn penalties(&self) -> Vec<Penalty> {
+        self.table().penalties(Instant::now())
+    }
+
+    /// Does not let in whom the process before did not let in.
+    pub(super) fn go_on_with(&self, penalties: Vec<Penalty>) {
+        self.table().go_on_with(penalties, Instant::now());
     }
 
     /// Where a connection comes from. Whoever speaks for many is not counted.
@@ -279,12 +390,7 @@ impl Origin {
     pub(crate) fn note(&self, glitch: Glitch) -> bool {
         let Some(network) = self.network else { return false };
         let now = Instant::now();
-        let (shut, long) = {
-            let mut table = self.sources.table();
-            let source = table.source(network, now);
-            let long = source.fault(glitch, now);
-            (source.is_shut(now), long)
-        };
+        let (shut, long) = self.sources.table().fault(network, glitch, now);
         if let Some(long) = long {
             SHUT.note();
             tracing::debug!(peer = %self.peer, ?glitch, seconds = long.as_secs(), "a network is shut out");
@@ -343,7 +449,7 @@ mod tests {
     // H14
     #[test]
     fn whoever_goes_on_is_shut_out_each_time_for_longer_and_forgiven_in_the_end() {
-        let (mut source, mut now) = (Source::new(Instant::now()), Instant::now());
+        let (mut source, mut now) = (Source::new(1, Instant::now()), Instant::now());
         let mut flood = |now| (0..1000).find_map(|_| source.fault(Glitch::Flood, now));
         for seconds in [10, 20, 40, 80, 160, 300, 300] {
             let long = flood(now);
@@ -357,7 +463,7 @@ mod tests {
 
     #[test]
     fn what_honest_programs_do_now_and_then_shuts_nobody_out() {
-        let (mut source, mut now) = (Source::new(Instant::now()), Instant::now());
+        let (mut source, mut now) = (Source::new(1, Instant::now()), Instant::now());
         for _ in 0..600 {
             assert!((0..5).all(|_| source.fault(Glitch::Handshake, now).is_none()));
             assert!((0..500).all(|_| source.fault(Glitch::TurnedAway, now).is_none()));
@@ -375,6 +481,72 @@ mod tests {
             assert!(table.0.len() <= NETWORKS_MAX);
         }
         assert_eq!(table.0.get(&NETWORK).unwrap().connections, 1);
+    }
+
+    // H13
+    #[test]
+    fn whoever_has_a_wide_network_of_ipv6_is_eight_networks_and_not_every_one_that_is_in_it() {
+        let network = |n: u8| Network::V6([0x20, 1, 0xd, 0xb8, 0, 1, n]);
+        let elsewhere = Network::V6([0x20, 1, 0xd, 0xb8, 0, 2, 0]);
+        let (mut table, now) = (Table::default(), Instant::now());
+        let stay = |table: &mut Table, n| (0..CONNECTIONS_PER_NETWORK).all(|_| table.stay(network(n), now).is_ok());
+        assert!((0..8).all(|n| stay(&mut table, n)));
+        assert_eq!(table.stay(network(8), now), Err(Refused::TooMany));
+        assert!(table.stay(elsewhere, now).is_ok());
+        table.leave(network(0), now, |source| source.connections = source.connections.saturating_sub(1));
+        assert!(table.stay(network(8), now).is_ok(), "a place is free again for all of them");
+
+        let (mut table, now) = (Table::default(), Instant::now());
+        let arrive = |table: &mut Table, n| (0..HANDSHAKES_PER_NETWORK).all(|_| table.arrive(network(n), now).is_ok());
+        assert!((0..8).all(|n| arrive(&mut table, n)));
+        assert_eq!(table.arrive(network(8), now), Err(Refused::TooMany));
+        assert!(table.arrive(elsewhere, now).is_ok());
+    }
+
+    // H14
+    #[test]
+    fn a_wide_network_is_shut_out_when_many_that_are_in_it_misbehave_and_not_for_one() {
+        let network = |n: u8| Network::V6([0x20, 1, 0xd, 0xb8, 0, 1, n]);
+        let (mut table, now) = (Table::default(), Instant::now());
+        while !table.fault(network(0), Glitch::Flood, now).0 {}
+        assert_eq!(table.arrive(network(0), now), Err(Refused::Shut));
+        assert!(table.arrive(network(100), now).is_ok(), "its neighbours are let in");
+        // Four floods are what one may do, and one more is too many.
+        let mut misbehave = |n| (0..5).any(|_| table.fault(network(n), Glitch::Flood, now).0);
+        assert!((1..=8).all(&mut misbehave));
+        assert_eq!(table.arrive(network(200), now), Err(Refused::Shut));
+        assert!(table.arrive(Network::V6([0x20, 1, 0xd, 0xb8, 0, 2, 0]), now).is_ok(), "others are");
+    }
+
+    // F3, H13
+    #[test]
+    fn whom_one_process_does_not_let_in_the_next_one_does_not_either() {
+        let (mut before, mut after, now) = (Table::default(), Table::default(), Instant::now());
+        let [once, twice] = [NETWORK, Network::V6([0x20, 1, 0xd, 0xb8, 0, 1, 2])];
+        while !before.fault(once, Glitch::Flood, now).0 {}
+        while !before.fault(twice, Glitch::Flood, now).0 {}
+        let again = now + SHUT_FIRST;
+        while !before.fault(twice, Glitch::Flood, again).0 {}
+        let later = again + Duration::from_secs(1);
+        let told = serde_json::to_string(&before.penalties(later)).unwrap();
+        after.go_on_with(serde_json::from_str(&told).unwrap(), later);
+        assert_eq!(after.arrive(twice, later), Err(Refused::Shut));
+        assert!(after.arrive(once, later).is_ok(), "its time was over");
+        let over = again + SHUT_FIRST * 2;
+        assert!(after.arrive(twice, over).is_ok());
+        // How often it was shut out is known as well.
+        assert_eq!((0..1000).find_map(|_| after.fault(twice, Glitch::Flood, over).1), Some(SHUT_FIRST * 4));
+    }
+
+    #[test]
+    fn as_many_penalties_are_told_as_a_message_has_room_for() {
+        let (mut table, now) = (Table::default(), Instant::now());
+        for n in 0..=u16::MAX {
+            let [a, b] = n.to_be_bytes();
+            table.source(Network::V6([255, 255, 255, 255, 255, a, b]), now).shut = (u32::MAX, Some(now + SHUT_MOST));
+        }
+        let told = serde_json::to_vec(&table.penalties(now)).unwrap();
+        assert!(told.len() < 32 * 1024, "{} bytes", told.len());
     }
 
     #[test]

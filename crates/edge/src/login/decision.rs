@@ -151,6 +151,7 @@ impl Drop for PinWorker {
 
 /// Arms the challenge and queues its mail, if the address is eligible.
 async fn decide(office: &impl PinOffice, job: PinJob) -> Result<(), DecideError> {
+    crate::faults::at("pins");
     let snapshot = office.snapshot();
     let eligible = match job.opens {
         Opens::Setup => true,

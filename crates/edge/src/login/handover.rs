@@ -100,6 +100,7 @@ pub(super) async fn proceed(
 
 /// `GET /.access/authorized` at the application's host: redeems the code beside the login cookie it was bound to.
 pub(crate) async fn redeem(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
+    crate::faults::at("hand-over");
     let again = || {
         desk.audit.refused(AuditRecord {
             detail: Some("a code that leads nowhere, or without its cookie".to_owned()),

@@ -160,6 +160,7 @@ fn has_left(desk: &Desk<'_>, ask: &Ask<'_>) -> bool {
 
 /// Answers it. `skip` lets a page be passed over on which there is only one way to choose.
 pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>, skip: bool) -> Answer<Response> {
+    crate::faults::at("login page");
     let step = Step::read(desk, ask, &ask.parameter("app"), &ask.parameter("request"))?;
     let session = desk.session(ask).filter(|session| {
         let identity = session.identity();
@@ -199,6 +200,7 @@ pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>, skip: bool) -> Answer<R
 
 /// `POST /.access/login`: a way was chosen.
 pub(crate) async fn submit(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer<Response> {
+    crate::faults::at("login form");
     let (login, fields) = form::of_login(desk, ask, body, "login", "/").await?;
     let step = Step::read(desk, ask, fields.get("app"), fields.get("request"))?;
     let chosen = fields.get("method");

@@ -84,6 +84,7 @@ struct Next<'a> {
 
 /// `POST /.access/passkey/options`: what to ask. `base` is how visitors come to the login host.
 pub(crate) async fn begin(desk: &Desk<'_>, ask: &Ask<'_>, base: &str, body: Body) -> Answer<Response> {
+    crate::faults::at("passkey");
     let (login, wanted): (_, Begin) = form::json_of_login(desk, ask, body, FORM).await?;
     let step = Step::read(desk, ask, &wanted.app, &wanted.request)?;
     method(desk, ask, &step)?;

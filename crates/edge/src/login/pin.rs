@@ -91,6 +91,7 @@ pub(super) async fn ask_for_code(
 
 /// `POST /.access/callback/pin`: a code was typed.
 pub(crate) async fn answer_code(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer<Response> {
+    crate::faults::at("code");
     let (login, fields) = form::of_login(desk, ask, body, "pin", "/").await?;
     let step = Step::read(desk, ask, fields.get("app"), fields.get("request"))?;
     let (sealed, typed) = (fields.get("challenge"), fields.get("code"));

@@ -27,6 +27,7 @@ pub(crate) struct Setup<'a> {
 
 /// `GET /.access/setup?token=…`. Uses nothing up.
 pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>, setup: &Setup<'_>) -> Answer<Response> {
+    crate::faults::at("set-up");
     let link = ask.parameter("token");
     check(desk, ask, setup, &link).await?;
     let login = login_of(ask.headers);

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     random,
     store::{MailOutcome, MailRecord, SecretHash, StoreError},
+    task,
 };
 
 /// How often the queue is looked at while something in it waits for its time.
@@ -94,6 +95,7 @@ pub(super) async fn put(
 /// Works the queue off until the task is stopped, or `rests` and nothing is under way any more. Up to [`CONNECTIONS`] mails are
 /// under way at once, so that one slow recipient's server does not keep everybody waiting.
 pub(super) async fn work(desk: Arc<Desk>, rests: CancellationToken) {
+    crate::faults::at("mail");
     let mut under_way = HashSet::new();
     let mut tasks = JoinSet::new();
     loop {
@@ -151,8 +153,12 @@ async fn fill(desk: &Arc<Desk>, under_way: &mut HashSet<i64>, tasks: &mut JoinSe
                 let desk = desk.clone();
                 tasks.spawn(async move {
                     let id = mail.id;
-                    if let Err(error) = attempt(&desk, mail).await {
+                    // What breaks is the one, and not what else is under way.
+                    let attempted = task::contain("mail", attempt(&desk, mail)).await;
+                    if let Some(Err(error)) = &attempted {
                         tracing::error!(%error, "the outcome of a mail cannot be noted");
+                    }
+                    if !matches!(attempted, Some(Ok(()))) {
                         // Not at once again: what was handed over but not noted would be sent twice a second.
                         tokio::time::sleep(Duration::from_secs(5)).await;
                     }
@@ -168,6 +174,7 @@ async fn fill(desk: &Arc<Desk>, under_way: &mut HashSet<i64>, tasks: &mut JoinSe
 
 /// One try to hand a mail over, and its outcome noted.
 async fn attempt(desk: &Desk, mail: MailRecord) -> Result<(), StoreError> {
+    crate::faults::at("letter");
     let now = desk.clock.now();
     if mail.expires <= now {
         return desk.store.mail_outcome(mail.id, &MailOutcome::Lapsed, now).await;

@@ -229,6 +229,26 @@ impl TooManyRequests {
     }
 }
 
+/// The edge is short of memory.
+#[derive(Clone, Debug)]
+pub struct Overloaded {
+    /// What to quote.
+    pub reference: Reference,
+    /// When.
+    pub at: UnixTime,
+}
+
+impl Overloaded {
+    /// The page: 503 with `Retry-After`.
+    pub fn render(&self, context: &PageContext) -> Response {
+        let words = ["overloaded-title", "overloaded-text", "overloaded-error"];
+        let (status, quote) = (StatusCode::SERVICE_UNAVAILABLE, Some((&self.reference, self.at)));
+        let next = Some(("", "try-again"));
+        let simple = Simple { status, code: "overloaded", words, host: None, next, quote };
+        retry_after(simple.render(context), RETRY_AFTER)
+    }
+}
+
 /// The edge itself is at fault.
 #[derive(Clone, Debug)]
 pub struct EdgeFault {
@@ -418,7 +438,7 @@ struct FailureWords {
     station: &'static str,
 }
 
-/// Seconds after which a visitor may try again when a tunnel is down or busy.
+/// Seconds after which a visitor may try again when a tunnel is down or busy, or the edge is.
 const RETRY_AFTER: u32 = 5;
 
 /// Admitted, but the service did not answer.

@@ -103,6 +103,7 @@ impl Look {
     /// Answers GET and HEAD for `name` (what follows `/.access/assets/`); `None` when there is no such asset. An address
     /// with the current content's hash may be kept for a year, any other for five minutes.
     pub fn serve(&self, name: &str, query: Option<&str>, headers: &HeaderMap) -> Option<Response> {
+        crate::faults::at("asset");
         let asset = self.assets.iter().find(|asset| asset.name == name)?;
         let current = query.and_then(|query| query.strip_prefix("v=")) == Some(asset.hash.as_str());
         let keep = if current { "public, max-age=31536000, immutable" } else { "public, max-age=300" };

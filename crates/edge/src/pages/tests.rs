@@ -374,6 +374,7 @@ fn every_page(hostile: &str) -> Vec<Case> {
             ["403", "/.access/login?"]
         ),
         page!("too-many", 429, TooManyRequests { retry_after: 30, reference: reference(), at: AT }, ["429"]),
+        page!("overloaded", 503, Overloaded { reference: reference(), at: AT }, ["503", "7F3A-92C1-E08B"]),
         page!("loop", 508, Looped { host: www.clone(), reference: reference(), at: AT }, ["508", "www.tnkeng.work"]),
         page!("fault", 500, EdgeFault { reference: reference(), at: AT }, ["500", "7F3A-92C1-E08B"]),
         page!("502", 502, service(Failure::BadAnswer), ["502", "www.tnkeng.work", "7F3A-92C1-E08B", r#"href="""#]),

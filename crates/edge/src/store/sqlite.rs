@@ -85,7 +85,9 @@ impl SqliteStore {
     /// A transaction that holds the write lock from its first statement, so that what it reads cannot change before it
     /// writes.
     async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+        let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        crate::faults::at("store");
+        Ok(transaction)
     }
 }
 

@@ -151,6 +151,7 @@ impl std::fmt::Debug for Trials {
 
 /// `GET /.access/login-test?id=…`: says who will read what, and asks. Previews of links open it, too.
 pub(crate) async fn show(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
+    crate::faults::at("login test");
     let lapsed = || Box::new(TrialLapsed.render(&desk.context(ask)));
     let text = ask.parameter("id");
     let id = TrialId::parse(&text).ok_or_else(lapsed)?.hash();

@@ -19,6 +19,7 @@ fn a_program_gets_json_with_the_same_status() {
                 | "method"
                 | "forged"
                 | "too-many"
+                | "overloaded"
                 | "loop"
                 | "fault"
                 | "502"
