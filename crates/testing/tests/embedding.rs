@@ -12,6 +12,8 @@ mod identities;
 mod keys;
 #[path = "embedding/publishing.rs"]
 mod publishing;
+#[path = "embedding/replicas.rs"]
+mod replicas;
 #[path = "embedding/reqwest.rs"]
 mod reqwest;
 #[path = "embedding/verifying.rs"]
