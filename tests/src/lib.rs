@@ -45,6 +45,7 @@ pub mod raw;
 pub mod services;
 pub mod smtp;
 pub mod stage;
+pub mod told;
 pub mod visitor;
 pub mod witness;
 

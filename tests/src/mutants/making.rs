@@ -1,6 +1,7 @@
 //! How the requests are made: a good one, to which a few things are done that have opened other doors (H1–H10).
 
 use super::{APP, Credentials, Dice, FORGED, OPEN, WWW, mark};
+use crate::told;
 
 /// The key of every WebSocket that is asked for.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -120,26 +121,6 @@ const BODIES: &[&str] = &[
     "5\r\nabcde0\r\n\r\n{}",
     "0\r\nAccess-User-Email: forged-by-the-visitor\r\n\r\n{}",
     "0\r\nX: y\n\r\n{}",
-];
-const IDENTITIES: &[&str] = &[
-    "access-jwt-assertion",
-    "access-user-email",
-    "cf-access-jwt-assertion",
-    "cf-access-authenticated-user-email",
-    "x-forwarded-for",
-    "x-forwarded-proto",
-    "x-forwarded-host",
-    "forwarded",
-    "x-real-ip",
-    "x-forwarded-port",
-    "x-forwarded-uri",
-    "x-original-url",
-    "x-rewrite-url",
-    "cf-connecting-ip",
-    "x-access-anything",
-    "remote-user",
-    "x-auth-request-email",
-    "true-client-ip",
 ];
 const UPGRADES: &[&str] = &[
     "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nOrigin: https://www.example.test\r\n",
@@ -402,7 +383,7 @@ fn path(dice: &mut Dice, number: u64) -> String {
 
 /// The name of an identity or of a forwarding fact, in some spelling.
 fn alias(dice: &mut Dice) -> String {
-    let name = dice.of(IDENTITIES);
+    let name = dice.of(told::FORGED.as_slice());
     name.chars()
         .map(|c| match c {
             '-' => ['-', '_', '.', '+', '~', '!', '\'', '|'][dice.below(8)],

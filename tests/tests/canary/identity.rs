@@ -14,32 +14,14 @@ use tunnel_tests::{
     http2::Http2,
     run,
     stage::{STAFF, WWW},
+    told,
 };
 
-/// Names that mean an identity or a forwarding fact, at ours or at another product.
-const NAMES: [&str; 16] = [
-    "access-jwt-assertion",
-    "access-user-email",
-    "cf-access-jwt-assertion",
-    "cf-access-authenticated-user-email",
-    "x-forwarded-for",
-    "x-forwarded-proto",
-    "x-forwarded-host",
-    "forwarded",
-    "x-real-ip",
-    "x-forwarded-port",
-    "x-forwarded-uri",
-    "x-forwarded-prefix",
-    "x-forwarded-server",
-    "cf-connecting-ip",
-    "cf-access-client-cert",
-    "x-access-anything",
-];
 const FORGED: &str = "forged-by-the-visitor";
 
 /// A name with every separator replaced by one that some server takes for `-`, and letters in any case.
 fn alias() -> impl Strategy<Value = String> {
-    (proptest::sample::select(NAMES.to_vec()), any::<[bool; 40]>(), any::<[u8; 40]>()).prop_map(
+    (proptest::sample::select(told::FORGED.clone()), any::<[bool; 40]>(), any::<[u8; 40]>()).prop_map(
         |(name, upper, separator)| {
             let spell = |(i, c): (usize, char)| match c {
                 '-' => ['-', '_', '.', '+', '~', '!', '\'', '|'][usize::from(separator[i]) % 8],
@@ -97,14 +79,15 @@ fn connection_and_trailers_do_not_touch_our_headers() {
         let stage = Stage::set(&lab).await?;
         let session = stage.somebody(WWW, STAFF).await?.session(WWW)?;
         let certs = stage.certs().await?;
-        let all = NAMES.join(", ");
+        let all = told::FORGED.join(", ");
         let chunked = |fields: &str, trailers: &str| {
             format!(
                 "POST / HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\nTransfer-Encoding: chunked\r\n{fields}\r\n3\r\nabc\r\n0\r\n{trailers}\r\n"
             )
         };
-        let trailers: String = NAMES.iter().map(|name| format!("{name}: {FORGED}\r\n")).collect();
-        let aliases: String = NAMES.iter().map(|name| format!("{}: {FORGED}\r\n", name.replace('-', "_"))).collect();
+        let trailers: String = told::FORGED.iter().map(|name| format!("{name}: {FORGED}\r\n")).collect();
+        let aliases: String =
+            told::FORGED.iter().map(|name| format!("{}: {FORGED}\r\n", name.replace('-', "_"))).collect();
         for request in [
             format!("GET / HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\nConnection: keep-alive, {all}\r\n\r\n"),
             format!(
@@ -135,7 +118,7 @@ fn connection_and_trailers_do_not_touch_our_headers() {
         ];
         let stream = h2.begin(&fields, false).await?;
         h2.data(stream, b"abc", false).await?;
-        let forged: Vec<_> = NAMES.iter().map(|name| (*name, FORGED)).collect();
+        let forged: Vec<_> = told::FORGED.iter().map(|name| (*name, FORGED)).collect();
         h2.trailers(stream, &forged).await?;
         let outcome = h2.outcome(stream).await?;
         assert!(matches!(outcome.status(), 200 | 400), "{outcome:?}");
@@ -152,7 +135,7 @@ fn names_that_are_switched_off_are_still_removed() {
         let canary = Canary::answering(Arc::new(|_| (page(SONG), After::KeepAlive))).await?;
         let stage = Stage::with(&lab, &access, canary).await?;
         let session = stage.somebody(WWW, STAFF).await?.session(WWW)?;
-        let lines: String = NAMES.iter().map(|name| format!("{name}: {FORGED}\r\n")).collect();
+        let lines: String = told::FORGED.iter().map(|name| format!("{name}: {FORGED}\r\n")).collect();
         let request = format!("GET / HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\n{lines}Connection: close\r\n\r\n");
         assert_eq!(stage.door(WWW)?.ask(request.as_bytes()).await?.status, 200);
         let head = &stage.www.heads()[0];
