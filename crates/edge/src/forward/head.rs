@@ -125,7 +125,8 @@ fn is_ours(cookie: &[u8]) -> bool {
     OURS.iter().any(|ours| cookie.eq_ignore_ascii_case(ours.as_bytes()))
 }
 
-/// What of an origin's answer goes on to the visitor.
+/// What of an origin's answer goes on to the visitor. Where else it is served (`Alt-Svc`) is not the visitor's way: browsers would
+/// try the edge's own ports by it.
 pub(crate) fn response(headers: &HeaderMap) -> HeaderMap {
     let listed = listed(headers);
     let mut out = HeaderMap::with_capacity(headers.len());
@@ -133,7 +134,8 @@ pub(crate) fn response(headers: &HeaderMap) -> HeaderMap {
         let plain = name.as_str();
         let length = *name == header::CONTENT_LENGTH;
         let of_this_hop = HOP_BY_HOP.contains(&plain) || listed.iter().any(|other| other == plain);
-        let dropped = (of_this_hop && !length) || (*name == header::SET_COOKIE && sets_ours(value));
+        let dropped =
+            (of_this_hop && !length) || *name == header::ALT_SVC || (*name == header::SET_COOKIE && sets_ours(value));
         if !dropped {
             out.append(name.clone(), value.clone());
         }
@@ -295,6 +297,13 @@ mod tests {
         for bad in [&["\"*\""][..], &["\"cookies\""], &["", "\"cookies\""], &["\"storage:*\""]] {
             assert!(kept(bad).is_empty(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn an_origin_says_of_no_other_way_to_it() {
+        // T11
+        let sent = headers(&[("alt-svc", "h3=\":443\"; ma=2592000"), ("server", "Caddy"), ("Alt-Svc", "clear")]);
+        assert_eq!(response(&sent), headers(&[("server", "Caddy")]));
     }
 
     #[test]
