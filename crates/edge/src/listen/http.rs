@@ -77,7 +77,8 @@ impl Connections {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
                 paced.answer(response.status() == StatusCode::SWITCHING_PROTOCOLS);
-                let counted = |body| Body::new(Counted { body, _busy: busy, answer: Answer::current() });
+                let (answer, going) = (Answer::current(), paced.going());
+                let counted = |body| Body::new(Counted { body, _busy: busy, answer, _going: going });
                 Ok::<_, Infallible>(response.map(counted))
             }
         });
