@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use futures::FutureExt;
 use http::{HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
 use hyper::body::{Body as _, Incoming};
-use tunnel_proto::link::Link;
+use tunnel_proto::{InstanceId, link::Link};
 
 use super::{Head, RequestBody, body::Progress, informational};
 use crate::{
@@ -78,25 +78,27 @@ impl Sending<'_> {
         }
     }
 
+    /// The connector at the other end of `link`.
+    fn connector(&self, link: &Link) -> Option<InstanceId> {
+        let of_link = |candidate: &&Candidate| candidate.uplink.link.id() == link.id();
+        self.candidates.iter().find(of_link).map(|candidate| candidate.uplink.instance)
+    }
+
     /// Every candidate, those of the connector at the other end of `link` last: its links die together, and it may not be known
     /// yet that they did.
     fn others_first(&self, link: &Link) -> Vec<Candidate> {
-        let of_link = |candidate: &&Candidate| candidate.uplink.link.id() == link.id();
-        let instance = self.candidates.iter().find(of_link).map(|candidate| candidate.uplink.instance);
-        let mut all = self.candidates.to_vec();
-        all.sort_by_key(|candidate| Some(candidate.uplink.instance) == instance);
+        let (connector, mut all) = (self.connector(link), self.candidates.to_vec());
+        all.sort_by_key(|candidate| Some(candidate.uplink.instance) == connector);
         all
     }
 
     /// The candidates where a service may be that is not the one behind `link`: those of other connectors, and if that link is
     /// over, also its connector's others.
     fn elsewhere(&self, link: &Link) -> Vec<Candidate> {
-        let of_link = |candidate: &&Candidate| candidate.uplink.link.id() == link.id();
-        let instance = self.candidates.iter().find(of_link).map(|candidate| candidate.uplink.instance);
-        let over = link.closed().now_or_never().is_some();
+        let (connector, over) = (self.connector(link), link.closed().now_or_never().is_some());
         let mut elsewhere = self.others_first(link);
         elsewhere
-            .retain(|other| Some(other.uplink.instance) != instance || (over && other.uplink.link.id() != link.id()));
+            .retain(|other| Some(other.uplink.instance) != connector || (over && other.uplink.link.id() != link.id()));
         elsewhere
     }
 
