@@ -9,7 +9,6 @@
 //! - In the place of a head that is refused the library gets [`STAND_IN`], which nobody admits; it is answered in its turn,
 //!   and the connection closes.
 //! - A body that is refused ends there, which is an error for whoever reads it.
-//!
 //! - The end of what a visitor sends is kept back while an answer is under way ([`end`]).
 //!
 //! What follows a request is judged once that has its answer: only then is it known to be a head, and not a WebSocket's
