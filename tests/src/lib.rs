@@ -46,6 +46,7 @@ pub mod readers;
 pub mod services;
 pub mod smtp;
 pub mod stage;
+pub mod told;
 pub mod visitor;
 pub mod witness;
 

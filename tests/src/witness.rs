@@ -9,32 +9,8 @@ use crate::{
     Certs,
     mutants::{Mark, Meaning, Who, marks},
     raw::{chunked, find},
+    told,
 };
-
-/// Names of ours, by which an origin learns who asks and from where.
-const OURS: [&str; 7] = [
-    "access-jwt-assertion",
-    "access-user-email",
-    "cf-access-jwt-assertion",
-    "cf-access-authenticated-user-email",
-    "x-forwarded-for",
-    "x-forwarded-proto",
-    "x-forwarded-host",
-];
-/// Names of identities and forwarding facts that only we may tell, however they are spelt.
-const ALIKE: [&str; 9] = [
-    "access-jwt-assertion",
-    "forwarded",
-    "x-real-ip",
-    "x-original-url",
-    "x-rewrite-url",
-    "cf-connecting-ip",
-    "remote-user",
-    "true-client-ip",
-    "access-user-email",
-];
-/// And what others of them begin with.
-const PREFIXES: [&str; 5] = ["cf-access-", "x-access-", "x-forwarded-", "x-auth-request-", "access-user-"];
 
 /// What an origin must have been told.
 #[derive(Clone, Debug)]
@@ -283,8 +259,7 @@ impl Seen {
     fn is_plain(&self) -> Result<()> {
         for (name, _) in &self.fields {
             let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-            let is_alike = ALIKE.contains(&plain.as_str()) || PREFIXES.iter().any(|prefix| plain.starts_with(prefix));
-            ensure!(!is_alike || OURS.contains(&name.as_str()), "{name} could be taken for ours");
+            ensure!(!told::is_kept(&plain) || told::OURS.contains(&name.as_str()), "{name} could be taken for ours");
             let of_hop = ["trailer", "keep-alive", "proxy-connection", "proxy-authorization", "http2-settings"];
             ensure!(!of_hop.contains(&plain.as_str()), "{name} is for one connection");
             let frames = ["content-length", "transfer-encoding", "host", "connection", "upgrade", "te"];

@@ -45,7 +45,7 @@ const GRANTS_MAX: usize = 256;
 /// Numbers of grants that one link may use up in all: what is remembered of those that have ended.
 const GRANTS_EVER: usize = 4096;
 /// Presentations that one link may have refused before it is cut.
-const REFUSED_MAX: u32 = 64;
+pub(crate) const REFUSED_MAX: u32 = 64;
 /// How long a link may be without its first grant.
 const BEGIN_MAX: Duration = Duration::from_secs(30);
 /// How long a link may be without a grant later: what it was for has ended.
@@ -211,6 +211,10 @@ impl Client {
         let judged = self.judge(present);
         if judged.is_err() {
             self.refused = self.refused.saturating_add(1);
+            // Whoever guesses opens the next link; its network is counted over all of them, as for requests.
+            if let Some(place) = &self.place {
+                place.note(Glitch::TurnedAway);
+            }
             if self.refused > REFUSED_MAX {
                 return None;
             }

@@ -17,7 +17,10 @@ use axum::body::Body;
 use http::{
     HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header, request::Parts, uri::PathAndQuery,
 };
-use hyper::body::{Body as _, Incoming};
+use hyper::{
+    body::{Body as _, Incoming},
+    ext::ReasonPhrase,
+};
 use tunnel_proto::message::ServiceKind;
 
 use crate::{
@@ -257,6 +260,10 @@ fn answer(
     let mut answer = Response::new(Body::new(AnswerBody::new(body, lease, progress, watch, trailers)));
     *answer.status_mut() = parts.status;
     *answer.headers_mut() = headers;
+    // By HTTP/2 there is no such thing, and the library leaves it out.
+    if let Some(reason) = parts.extensions.get::<ReasonPhrase>() {
+        answer.extensions_mut().insert(reason.clone());
+    }
     answer
 }
 

@@ -7,7 +7,7 @@
 use http::{HeaderMap, Method, Uri, Version, header, request::Parts, uri::Scheme};
 use tunnel_proto::{Hostname, hostname::HostnameError};
 
-use crate::strict::HEAD_MAX;
+use crate::strict::{FIELDS_MAX, HEAD_MAX};
 
 /// The longest method, in bytes.
 pub const METHOD_MAX: usize = 32;
@@ -89,6 +89,7 @@ pub enum Malformed {
 /// Checks a request's head; answers its one authority.
 pub fn check(parts: &Parts, https: bool) -> Result<Authority, Malformed> {
     check_size(parts)?;
+    check_fields(&parts.headers)?;
     check_method(&parts.method)?;
     check_target(parts, https)?;
     check_framing(&parts.headers, parts.version)?;
@@ -112,6 +113,14 @@ fn check_size(parts: &Parts) -> Result<(), Malformed> {
     let fields = parts.headers.iter().map(|(name, value)| (name.as_str().len(), value.len()));
     let size = pseudo.chain(fields).fold(0_usize, |size, (name, value)| size.saturating_add(name + value + 32));
     if size > HEAD_MAX { Err(Malformed::HeadTooLarge) } else { Ok(()) }
+}
+
+/// As many fields as by HTTP/1, where they were counted before (H15). Cookies come in fields of their own by HTTP/2 (RFC 9113
+/// §8.2.3), and are one here as they were there.
+fn check_fields(headers: &HeaderMap) -> Result<(), Malformed> {
+    let more_cookies = headers.get_all(header::COOKIE).iter().count().saturating_sub(1);
+    let fields = headers.len().saturating_sub(more_cookies);
+    if fields > FIELDS_MAX { Err(Malformed::HeadTooLarge) } else { Ok(()) }
 }
 
 fn check_method(method: &Method) -> Result<(), Malformed> {
@@ -259,6 +268,21 @@ mod tests {
             assert_eq!(checked("/", &[host]).as_ref(), Ok(&same), "{host}");
         }
         assert_eq!(checked("http://A.b.test/x", &["a.b.test"]).as_ref(), Ok(&same));
+    }
+
+    #[test]
+    fn a_head_has_so_many_fields_and_cookies_are_one() {
+        // H15
+        let with = |fields: usize, cookies: usize| {
+            let mut request = http::Request::builder().uri("/").version(Version::HTTP_2).header("host", "a.test");
+            request = (1..fields).fold(request, |request, _| request.header("x", "y"));
+            request = (0..cookies).fold(request, |request, _| request.header("cookie", "a=b"));
+            check(&request.body(()).unwrap().into_parts().0, false).map(drop)
+        };
+        assert_eq!(with(FIELDS_MAX, 0), Ok(()));
+        assert_eq!(with(FIELDS_MAX + 1, 0), Err(Malformed::HeadTooLarge));
+        assert_eq!(with(FIELDS_MAX - 1, 90), Ok(()));
+        assert_eq!(with(FIELDS_MAX, 90), Err(Malformed::HeadTooLarge));
     }
 
     #[test]

@@ -9,11 +9,13 @@
 //! - In the place of a head that is refused the library gets [`STAND_IN`], which nobody admits; it is answered in its turn,
 //!   and the connection closes.
 //! - A body that is refused ends there, which is an error for whoever reads it.
+//! - The end of what a visitor sends is kept back while an answer is under way ([`end`]).
 //!
 //! What follows a request is judged once that has its answer: only then is it known to be a head, and not a WebSocket's
 //! bytes, which are nothing to look at.
 
 mod chunks;
+mod end;
 mod head;
 mod pace;
 #[cfg(test)]
@@ -36,12 +38,13 @@ use tokio_util::io::poll_read_buf;
 
 use self::{
     chunks::{Chunks, Seen},
+    end::End,
     head::{Framing, Search},
     pace::Answered,
 };
 pub(crate) use self::{
     head::{FIELDS_MAX, HEAD_MAX},
-    pace::Pace,
+    pace::{Going, Pace},
 };
 use crate::request::Malformed;
 
@@ -160,6 +163,7 @@ pub(crate) struct Strict<S> {
     good: usize,
     /// The stand-in has been put into its place.
     stood_in: bool,
+    end: End,
     /// Nothing is sent any more; how much is still read away, and for how long.
     lingers: Option<(usize, Pin<Box<Sleep>>)>,
 }
@@ -169,7 +173,7 @@ impl<S> Strict<S> {
     pub(crate) fn new(io: S, pace: Option<Arc<Pace>>) -> Self {
         let reading = if pace.is_some() { Reading::Head(Search::default()) } else { Reading::Raw };
         let inspector = Inspector { reading, pace: pace.unwrap_or_default() };
-        Self { io, inspector, held: BytesMut::new(), good: 0, stood_in: false, lingers: None }
+        Self { io, inspector, held: BytesMut::new(), good: 0, stood_in: false, end: End::default(), lingers: None }
     }
 
     /// Takes back what was read and not used; it is read again before anything else.
@@ -228,6 +232,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Strict<S> {
                 ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
                 let new = buf.filled().get(before..).unwrap_or_default();
                 if new.is_empty() {
+                    if let Reading::Answer = this.inspector.reading {
+                        ready!(this.end.poll_told(&this.inspector.pace, cx));
+                    }
                     return Poll::Ready(Ok(()));
                 }
                 let good = this.inspector.release(new);
@@ -260,7 +267,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Strict<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write(cx, buf);
+        this.end.wrote(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -268,7 +278,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+        this.end.wrote(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -276,7 +289,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.io).poll_flush(cx);
+        this.end.flushed(&flushed);
+        flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -47,7 +47,7 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 const IDLE_MAX_ONCE: Duration = Duration::from_secs(2);
 /// How long a stream may take to be ready for its next request after its answer was read.
 const READY_PATIENCE: Duration = Duration::from_secs(1);
-/// Links that are tried for one request.
+/// Links that are tried for one request, beside those that turn out to be over.
 const LINKS_TRIED: usize = 4;
 /// How long a link may take to have room for another opening, before the next link is tried.
 const OPEN_PATIENCE: Duration = Duration::from_secs(5);
@@ -178,6 +178,11 @@ impl Lease {
     /// The scheme of the addresses at its service.
     pub(crate) const fn scheme(&self) -> &'static str {
         if self.tls { "https" } else { "http" }
+    }
+
+    /// The link that carries it.
+    pub(crate) const fn link(&self) -> &Link {
+        &self.link
     }
 
     /// Ties the stream to a session for good; one that others are using, or that is tied to nobody in particular, takes no more
@@ -390,13 +395,17 @@ pub(crate) async fn open(
     opening: impl Fn(&Candidate) -> Open,
 ) -> Result<(&Candidate, Stream), NotOpened> {
     crate::faults::at("stream to a service");
-    let mut failure = NotOpened::NoTunnel;
-    for candidate in candidates.iter().take(LINKS_TRIED) {
+    let (mut failure, mut tried) = (NotOpened::NoTunnel, 0_usize);
+    for candidate in candidates {
+        if tried >= LINKS_TRIED {
+            break;
+        }
         let opened = tokio::time::timeout(OPEN_PATIENCE, candidate.uplink.link.open(opening(candidate))).await;
         let mut stream = match opened.unwrap_or(Err(OpenError::TooManyStreams)) {
             Ok(stream) => stream,
             Err(OpenError::TooManyStreams) => {
                 failure = NotOpened::Busy;
+                tried = tried.saturating_add(1);
                 continue;
             }
             Err(OpenError::Closed | OpenError::Draining) => continue,
@@ -405,6 +414,7 @@ pub(crate) async fn open(
                 return Err(NotOpened::Broken);
             }
         };
+        tried = tried.saturating_add(1);
         match tokio::time::timeout(ANSWER_PATIENCE, stream.accepted()).await {
             Ok(Ok(())) => return Ok((candidate, stream)),
             Err(_) => return Err(NotOpened::Slow),

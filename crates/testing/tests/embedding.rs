@@ -2,6 +2,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+#[path = "embedding/answers.rs"]
+mod answers;
 #[path = "embedding/examples.rs"]
 mod examples;
 #[path = "embedding/http2.rs"]
@@ -14,6 +16,8 @@ mod keys;
 mod publishing;
 #[path = "embedding/renewal.rs"]
 mod renewal;
+#[path = "embedding/replicas.rs"]
+mod replicas;
 #[path = "embedding/reqwest.rs"]
 mod reqwest;
 #[path = "embedding/verifying.rs"]

@@ -6,6 +6,8 @@ use tunnel_edge::{
     session::cookie::{LANGUAGE_COOKIE, LOGIN_COOKIE, OUT_COOKIE, SESSION_COOKIE, WRITER_COOKIE, values},
 };
 
+use crate::told;
+
 /// Every cookie of ours; from the documentation.
 const OURS: [&str; 5] = [SESSION_COOKIE, LOGIN_COOKIE, OUT_COOKIE, LANGUAGE_COOKIE, WRITER_COOKIE];
 /// The most values of one name that are looked at.
@@ -102,9 +104,7 @@ fn meant(pairs: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
 fn is_kept_here(name: &str) -> bool {
     let connection = ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
     let framing = ["content-length", "host", "expect", "http2-settings"];
-    let identity = ["remote-user", "forwarded", "x-real-ip", "x-original-url", "access-jwt-assertion"];
-    let begins = ["cf-access-", "x-access-", "x-forwarded-", "x-auth-request-", "access-user-"];
-    [&connection[..], &framing, &identity].concat().contains(&name) || begins.iter().any(|head| name.starts_with(head))
+    [&connection[..], &framing].concat().contains(&name) || told::is_kept(name)
 }
 
 /// What an origin answers sets no cookie of ours, by any reading of it.

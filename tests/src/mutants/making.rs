@@ -2,8 +2,9 @@
 
 use super::{
     APP, Credentials, Dice, FORGED, OPEN, WWW, mark,
-    words::{DASHES, IDENTITIES, PARTS, SEPARATORS},
+    words::{DASHES, PARTS, SEPARATORS},
 };
+use crate::told;
 
 /// The key of every WebSocket that is asked for.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -313,7 +314,7 @@ pub(super) fn path(dice: &mut Dice, number: u64) -> String {
 
 /// The name of an identity or of a forwarding fact, in some spelling.
 pub(super) fn alias(dice: &mut Dice) -> String {
-    let name = dice.of(&IDENTITIES);
+    let name = dice.of(told::FORGED.as_slice());
     name.chars()
         .map(|c| match c {
             '-' => DASHES[dice.below(DASHES.len())],

@@ -168,7 +168,7 @@ impl Recipe {
                 2 => ("content-length", "3"),
                 3 => ("cookie", boss),
                 4 => ("Host", APP),
-                _ => (dice.of(&super::words::IDENTITIES), FORGED),
+                _ => (dice.of(crate::told::FORGED.as_slice()), FORGED),
             };
             made.trailers.push((name.to_owned(), value.to_owned()));
         }

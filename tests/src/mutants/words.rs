@@ -71,29 +71,5 @@ pub const SPELLINGS: [&str; 40] = [
     "/x%5c..%5cadmin",
 ];
 
-/// Names that mean an identity or a forwarding fact, at ours or at another product.
-pub const IDENTITIES: [&str; 21] = [
-    "access-jwt-assertion",
-    "access-user-email",
-    "cf-access-jwt-assertion",
-    "cf-access-authenticated-user-email",
-    "x-forwarded-for",
-    "x-forwarded-proto",
-    "x-forwarded-host",
-    "forwarded",
-    "x-real-ip",
-    "x-forwarded-port",
-    "x-forwarded-uri",
-    "x-forwarded-prefix",
-    "x-forwarded-server",
-    "x-original-url",
-    "x-rewrite-url",
-    "cf-connecting-ip",
-    "cf-access-client-cert",
-    "x-access-anything",
-    "remote-user",
-    "x-auth-request-email",
-    "true-client-ip",
-];
 /// What some server takes for the `-` of a name, and that itself.
 pub const DASHES: [char; 8] = ['-', '_', '.', '+', '~', '!', '\'', '|'];

@@ -1,5 +1,7 @@
 //! After a login an origin hears exactly the admitted requests, each with a valid assertion (invariant I1).
 
+use std::time::{Duration, Instant};
+
 use tunnel_tests::{
     Stage,
     canary::SONG,
@@ -171,6 +173,44 @@ fn ambiguous_framing_is_refused_and_closes() {
             assert!(raw.rest().await?.is_empty(), "the connection ends after {framing:?}");
             stage.assert_silence(framing);
         }
+        Ok(())
+    });
+}
+
+/// Whoever has said all and ends its side is answered, and then the connection ends, as it does at once where nothing is asked;
+/// half a request is given up with the side.
+#[test]
+fn whoever_ends_its_side_behind_a_whole_request_is_answered() {
+    run("half-closed", async |lab| {
+        let stage = Stage::set(&lab).await?;
+        let session = stage.somebody(WWW, STAFF).await?.session(WWW)?;
+        let get = format!("GET / HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\n\r\n");
+        let post = format!("POST / HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\nContent-Length: 3\r\n\r\nabc");
+        for (request, answers) in [
+            (get.as_str(), 1),
+            (post.as_str(), 1),
+            (&format!("{get}{post}{get}"), 3),
+            (&post[..post.len() - 1], 0),
+            (&get[..get.len() - 1], 0),
+            ("", 0),
+        ] {
+            for round in 0..3 {
+                let begun = Instant::now();
+                let mut raw = stage.door(WWW)?.open().await?;
+                raw.send(request.as_bytes()).await?;
+                raw.finish().await?;
+                let all = String::from_utf8_lossy(&raw.rest().await?).into_owned();
+                assert_eq!(all.matches(SONG).count(), answers, "round {round}: {request} was answered {all}");
+                assert!(begun.elapsed() < Duration::from_secs(8), "{:?} for {request}", begun.elapsed());
+            }
+        }
+        let mut raw = stage.door(WWW)?.open().await?;
+        raw.send(get.as_bytes()).await?;
+        assert_eq!(raw.answer(true).await?.status, 200);
+        let begun = Instant::now();
+        raw.finish().await?;
+        assert!(raw.rest().await?.is_empty());
+        assert!(begun.elapsed() < Duration::from_secs(8), "{:?} where nothing is asked", begun.elapsed());
         Ok(())
     });
 }

@@ -177,6 +177,18 @@ fn fields_that_http_1_could_not_say_are_refused() {
             }
             stage.www.forget();
         }
+        // H15: no more fields than by HTTP/1; cookies, which come in fields of their own, are one.
+        for (count, cookies, status) in [(100, 1, 431), (99, 60, 200)] {
+            let mut fields = [usual().as_slice(), &vec![("x", "y"); count]].concat();
+            fields.extend(vec![("cookie", "a=b"); cookies - 1]);
+            fields.push(("cookie", session.as_str()));
+            let outcome = h2.ask(&fields, None).await?;
+            assert_eq!(
+                (outcome.status(), stage.www.heads().len()),
+                (status, usize::from(status == 200)),
+                "{outcome:?}"
+            );
+        }
         Ok(())
     });
 }

@@ -12,17 +12,15 @@ use tunnel_tests::{
     canary::{After, SONG, page},
     edge::ACCESS,
     http2::Http2,
-    mutants::{
-        FORGED,
-        words::{DASHES, IDENTITIES},
-    },
+    mutants::{FORGED, words::DASHES},
     run,
     stage::{STAFF, WWW},
+    told,
 };
 
 /// A name with every separator replaced by one that some server takes for `-`, and letters in any case.
 fn alias() -> impl Strategy<Value = String> {
-    (proptest::sample::select(IDENTITIES.to_vec()), any::<[bool; 40]>(), any::<[u8; 40]>()).prop_map(
+    (proptest::sample::select(told::FORGED.clone()), any::<[bool; 40]>(), any::<[u8; 40]>()).prop_map(
         |(name, upper, separator)| {
             let spell = |(i, c): (usize, char)| match c {
                 '-' => DASHES[usize::from(separator[i]) % DASHES.len()],
@@ -80,15 +78,15 @@ fn connection_and_trailers_do_not_touch_our_headers() {
         let stage = Stage::set(&lab).await?;
         let session = stage.somebody(WWW, STAFF).await?.session(WWW)?;
         let certs = stage.certs().await?;
-        let all = IDENTITIES.join(", ");
+        let all = told::FORGED.join(", ");
         let chunked = |fields: &str, trailers: &str| {
             format!(
                 "POST / HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\nTransfer-Encoding: chunked\r\n{fields}\r\n3\r\nabc\r\n0\r\n{trailers}\r\n"
             )
         };
-        let trailers: String = IDENTITIES.iter().map(|name| format!("{name}: {FORGED}\r\n")).collect();
+        let trailers: String = told::FORGED.iter().map(|name| format!("{name}: {FORGED}\r\n")).collect();
         let aliases: String =
-            IDENTITIES.iter().map(|name| format!("{}: {FORGED}\r\n", name.replace('-', "_"))).collect();
+            told::FORGED.iter().map(|name| format!("{}: {FORGED}\r\n", name.replace('-', "_"))).collect();
         for request in [
             format!("GET / HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\nConnection: keep-alive, {all}\r\n\r\n"),
             format!(
@@ -119,7 +117,7 @@ fn connection_and_trailers_do_not_touch_our_headers() {
         ];
         let stream = h2.begin(&fields, false).await?;
         h2.data(stream, b"abc", false).await?;
-        let forged: Vec<_> = IDENTITIES.iter().map(|name| (*name, FORGED)).collect();
+        let forged: Vec<_> = told::FORGED.iter().map(|name| (*name, FORGED)).collect();
         h2.trailers(stream, &forged).await?;
         let outcome = h2.outcome(stream).await?;
         assert!(matches!(outcome.status(), 200 | 400), "{outcome:?}");
@@ -136,7 +134,7 @@ fn names_that_are_switched_off_are_still_removed() {
         let canary = Canary::answering(Arc::new(|_| (page(SONG), After::KeepAlive))).await?;
         let stage = Stage::with(&lab, &access, canary).await?;
         let session = stage.somebody(WWW, STAFF).await?.session(WWW)?;
-        let lines: String = IDENTITIES.iter().map(|name| format!("{name}: {FORGED}\r\n")).collect();
+        let lines: String = told::FORGED.iter().map(|name| format!("{name}: {FORGED}\r\n")).collect();
         let request = format!("GET / HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\n{lines}Connection: close\r\n\r\n");
         assert_eq!(stage.door(WWW)?.ask(request.as_bytes()).await?.status, 200);
         let head = &stage.www.heads()[0];

@@ -93,7 +93,7 @@ fn an_edge_that_is_killed_comes_back_with_its_tunnels_and_its_logins() {
     });
 }
 
-/// F4: one of two replicas is killed again and again; whoever asks after that is answered by the other one.
+/// F4: one of two replicas is killed again and again; whoever asks meanwhile, or after that, is answered by the other one.
 #[test]
 fn a_connector_that_is_killed_leaves_its_visitors_to_the_other_one() {
     run("replica", async |lab| {
@@ -108,6 +108,25 @@ fn a_connector_that_is_killed_leaves_its_visitors_to_the_other_one() {
                 Connector::start(&format!("replica {number}"), command).await
             }
         };
+        let over = Arc::new(AtomicBool::new(false));
+        let mut load = tokio::task::JoinSet::new();
+        for _ in 0..4 {
+            let (mut visitor, over) = (visitor.clone(), over.clone());
+            load.spawn(async move {
+                let mut answered = 0usize;
+                while !over.load(Relaxed) {
+                    let reply = visitor.get(&format!("https://{WWW}/load")).await?;
+                    ensure!(
+                        reply.status() == 200,
+                        "{} for what a connector died with: {}",
+                        reply.status(),
+                        reply.text()
+                    );
+                    answered += 1;
+                }
+                anyhow::Ok(answered)
+            });
+        }
         let mut asked = 0usize;
         for round in 0..rounds() {
             let killed = replica(round).await?;
@@ -121,6 +140,10 @@ fn a_connector_that_is_killed_leaves_its_visitors_to_the_other_one() {
                 assert_eq!(reply.status(), 200, "round {round}, after {asked} requests: {}", reply.text());
                 asked += 1;
             }
+        }
+        over.store(true, Relaxed);
+        while let Some(answered) = load.join_next().await {
+            ensure!(answered?? > rounds(), "there was load");
         }
         Ok(())
     });

@@ -21,8 +21,10 @@ const HOP_BY_HOP: [&str; 12] = [
 ];
 
 /// Names by which an origin might take a visitor's word for who or where somebody is, or for another path than the one
-/// that was judged. In normal form; a visitor's are removed in every spelling.
-const RESERVED: [&str; 24] = [
+/// that was judged: ours, those of the product that this one replaces, and those that only proxies tell. In normal form; a
+/// visitor's are removed in every spelling. What applications call fields of their own (`X-Access-Token`, `X-User`) is not
+/// among them. docs/what-passes.md lists them all.
+const RESERVED: [&str; 20] = [
     "access-jwt-assertion",
     "access-user-email",
     "forwarded",
@@ -31,30 +33,25 @@ const RESERVED: [&str; 24] = [
     "remote-groups",
     "remote-name",
     "x-authenticated-user",
-    "x-forwarded-user",
     "x-webauth-user",
     "x-real-ip",
     "x-client-ip",
     "x-cluster-client-ip",
     "x-forwarded",
-    "x-host",
     "x-original-host",
-    "x-ms-client-principal",
     "x-original-url",
     "x-original-uri",
     "x-rewrite-url",
+    "x-ms-client-principal",
     "true-client-ip",
     "cf-connecting-ip",
-    "x-user-email",
-    "x-user",
 ];
 /// And every name that begins like this.
-const RESERVED_PREFIXES: [&str; 15] = [
+const RESERVED_PREFIXES: [&str; 14] = [
+    "access-user-",
     "cf-access-",
-    "x-access-",
     "x-forwarded-",
     "x-auth-request-",
-    "access-user-",
     "x-remote-",
     "x-goog-authenticated-user-",
     "x-goog-iap-",
@@ -124,7 +121,8 @@ fn cookies(headers: &HeaderMap) -> Option<HeaderValue> {
     (!kept.is_empty()).then(|| HeaderValue::from_bytes(&kept).ok()).flatten()
 }
 
-/// What of an origin's answer goes on to the visitor.
+/// What of an origin's answer goes on to the visitor. Where else it is served (`Alt-Svc`) is not the visitor's way: browsers would
+/// try the edge's own ports by it.
 pub(crate) fn response(headers: &HeaderMap) -> HeaderMap {
     let listed = listed(headers);
     let mut out = HeaderMap::with_capacity(headers.len());
@@ -132,7 +130,8 @@ pub(crate) fn response(headers: &HeaderMap) -> HeaderMap {
         let plain = name.as_str();
         let length = *name == header::CONTENT_LENGTH;
         let of_this_hop = HOP_BY_HOP.contains(&plain) || listed.iter().any(|other| other == plain);
-        let dropped = (of_this_hop && !length) || (*name == header::SET_COOKIE && sets_ours(value));
+        let dropped =
+            (of_this_hop && !length) || *name == header::ALT_SVC || (*name == header::SET_COOKIE && sets_ours(value));
         if !dropped {
             out.append(name.clone(), value.clone());
         }
@@ -205,10 +204,8 @@ mod tests {
             "X-Forwarded-Uri",
             "Remote_User",
             "Forwarded",
-            "X-Access-Anything",
             "x-original-url",
             "X-Original-Host",
-            "X-Host",
             "X-Forwarded",
             "X-Cluster-Client-IP",
             "X_Remote_User",
@@ -225,6 +222,15 @@ mod tests {
             "Ssl_Client_Verify",
         ] {
             assert!(request(&headers(&[(name, "evil")])).is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_an_application_calls_fields_of_its_own_goes_on() {
+        for name in
+            ["X-Access-Token", "X_Access_Token", "X-User", "X-User-Email", "X-User-Id", "X-Host", "Access-Token"]
+        {
+            assert_eq!(request(&headers(&[(name, "its own")])).len(), 1, "{name}");
         }
     }
 
@@ -287,6 +293,13 @@ mod tests {
         for bad in [&["\"*\""][..], &["\"cookies\""], &["", "\"cookies\""], &["\"storage:*\""]] {
             assert!(kept(bad).is_empty(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn an_origin_says_of_no_other_way_to_it() {
+        // T11
+        let sent = headers(&[("alt-svc", "h3=\":443\"; ma=2592000"), ("server", "Caddy"), ("Alt-Svc", "clear")]);
+        assert_eq!(response(&sent), headers(&[("server", "Caddy")]));
     }
 
     #[test]

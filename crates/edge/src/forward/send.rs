@@ -1,9 +1,11 @@
 //! A request on its way to a service: on which stream, how often, and addressed how.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
+use futures::FutureExt;
 use http::{HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
 use hyper::body::{Body as _, Incoming};
+use tunnel_proto::{InstanceId, link::Link};
 
 use super::{Head, RequestBody, body::Progress, informational};
 use crate::{
@@ -32,7 +34,8 @@ pub(super) struct Sending<'a> {
 
 impl Sending<'_> {
     /// Sends a request on a stream that can be used again, else on a fresh one. It is sent again only when it was certainly not
-    /// served, or when serving it twice does no harm and a stream that was used before had died.
+    /// served, or when serving it twice does no harm: if a stream that was used before had died, and once more, by another
+    /// connector, if a fresh one did.
     pub(super) async fn send(
         &self,
         state: &Arc<State>,
@@ -41,28 +44,66 @@ impl Sending<'_> {
     ) -> Result<(http::Response<Incoming>, Lease), Failure> {
         let owner = self.permit.holder().owner();
         let repeated = self.bodiless && request.method().is_safe();
+        let mut ways = Cow::Borrowed(self.candidates);
         let taken = state.pool.take(self.candidates, owner, self.personal, repeated, self.place);
         if let Some(mut lease) = taken {
             let again = self.bodiless.then(|| repeat(&request)).flatten();
-            let again_at_will = again.as_ref().is_some_and(|again| again.method().is_safe());
             match exchange(self.limit(state, &lease), &mut lease, request, progress).await {
                 Ok(response) => return Ok((response, lease)),
                 Err(Unanswered::NotSent(back)) => request = *back,
                 Err(Unanswered::NotServed) => request = again.ok_or(Failure::BadAnswer)?,
-                Err(Unanswered::Lost) => request = again.filter(|_| again_at_will).ok_or(Failure::BadAnswer)?,
+                Err(Unanswered::Lost | Unanswered::Garbled) => {
+                    request = again.filter(|_| repeated).ok_or(Failure::BadAnswer)?;
+                }
                 Err(Unanswered::Bad) => return Err(Failure::BadAnswer),
                 Err(Unanswered::Slow) => return Err(Failure::Slow),
             }
+            ways = Cow::Owned(self.others_first(lease.link()));
         }
         let whose = if self.personal { Whose::tied_to(owner) } else { Whose::Everybodys };
-        let mut lease = upstream::connect(&state.pool, self.candidates, self.visit, whose).await?;
+        let mut lease = upstream::connect(&state.pool, &ways, self.visit, whose).await?;
+        let again = if repeated { repeat(&request) } else { None };
+        request = match exchange(self.limit(state, &lease), &mut lease, request, progress).await {
+            Ok(response) => return Ok((response, lease)),
+            Err(Unanswered::NotSent(back)) => *back,
+            Err(Unanswered::Lost) => again.ok_or(Failure::BadAnswer)?,
+            Err(Unanswered::Slow) => return Err(Failure::Slow),
+            Err(Unanswered::NotServed | Unanswered::Garbled | Unanswered::Bad) => return Err(Failure::BadAnswer),
+        };
+        let elsewhere = self.elsewhere(lease.link());
+        if elsewhere.is_empty() {
+            return Err(Failure::BadAnswer);
+        }
+        let mut lease = upstream::connect(&state.pool, &elsewhere, self.visit, whose).await?;
         match exchange(self.limit(state, &lease), &mut lease, request, progress).await {
             Ok(response) => Ok((response, lease)),
             Err(Unanswered::Slow) => Err(Failure::Slow),
-            Err(Unanswered::NotSent(_) | Unanswered::NotServed | Unanswered::Lost | Unanswered::Bad) => {
-                Err(Failure::BadAnswer)
-            }
+            Err(_) => Err(Failure::BadAnswer),
         }
+    }
+
+    /// The connector at the other end of `link`.
+    fn connector(&self, link: &Link) -> Option<InstanceId> {
+        let of_link = |candidate: &&Candidate| candidate.uplink.link.id() == link.id();
+        self.candidates.iter().find(of_link).map(|candidate| candidate.uplink.instance)
+    }
+
+    /// Every candidate, those of the connector at the other end of `link` last: its links die together, and it may not be known
+    /// yet that they did.
+    fn others_first(&self, link: &Link) -> Vec<Candidate> {
+        let (connector, mut all) = (self.connector(link), self.candidates.to_vec());
+        all.sort_by_key(|candidate| Some(candidate.uplink.instance) == connector);
+        all
+    }
+
+    /// The candidates where a service may be that is not the one behind `link`: those of other connectors, and if that link is
+    /// over, also its connector's others.
+    fn elsewhere(&self, link: &Link) -> Vec<Candidate> {
+        let (connector, over) = (self.connector(link), link.closed().now_or_never().is_some());
+        let mut elsewhere = self.others_first(link);
+        elsewhere
+            .retain(|other| Some(other.uplink.instance) != connector || (over && other.uplink.link.id() != link.id()));
+        elsewhere
     }
 
     /// How long the service at the end of `lease` may take to begin its answer.
@@ -82,7 +123,10 @@ enum Unanswered {
     NotSent(Box<Request<RequestBody>>),
     /// It was sent, and the service says that it did nothing about it.
     NotServed,
+    /// The stream ended, or broke.
     Lost,
+    /// What came on it is not the beginning of an answer.
+    Garbled,
     /// What came is no answer, or what was to be sent no request; neither gets better by being repeated.
     Bad,
     Slow,
@@ -120,6 +164,7 @@ async fn exchange(
                 return Err(match error.take_message() {
                     Some(back) => Unanswered::NotSent(Box::new(back)),
                     None if was_not_served(error.error()) => Unanswered::NotServed,
+                    None if error.error().is_parse() => Unanswered::Garbled,
                     None => Unanswered::Lost,
                 });
             }

@@ -12,11 +12,12 @@ const BYTES_MAX: usize = 16 * 1024;
 
 /// What must not stand after a body, beside what concerns one connection: routing, authentication, modifiers of the request,
 /// control of the answer, and what says how to read the content (RFC 9110 §6.5.1). In normal form.
-const NEVER: [&str; 50] = [
+const NEVER: [&str; 51] = [
     "accept",
     "accept-encoding",
     "accept-ranges",
     "age",
+    "alt-svc",
     "authorization",
     "authentication-info",
     "cache-control",

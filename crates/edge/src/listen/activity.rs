@@ -10,6 +10,7 @@ use std::{
 use axum::body::Body;
 
 use super::answers::Answer;
+use crate::strict::Going;
 
 /// Time for a request's head (H13).
 pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -69,6 +70,7 @@ pub(super) struct Counted {
     pub(super) body: Body,
     pub(super) _busy: Busy,
     pub(super) answer: Option<Arc<Answer>>,
+    pub(super) _going: Going,
 }
 
 impl http_body::Body for Counted {

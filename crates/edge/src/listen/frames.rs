@@ -1,7 +1,8 @@
 //! An eye on what a visitor sends in HTTP/2: frames that cost it nothing and the edge something are counted by kind (H14).
 //!
 //! The HTTP library bounds streams, windows, header blocks and small DATA, and counts some resets; what it answers without
-//! limit is counted here. Only the nine bytes of each frame's header are looked at (RFC 9113 §4.1); payloads pass untouched.
+//! limit is counted here. Only the nine bytes of each frame's header are looked at (RFC 9113 §4.1); payloads pass untouched. Of
+//! what the edge answers, the resets are counted for which the client gave a reason: what provokes them may be any frame.
 //! Over a budget the connection is asked to go (GOAWAY), which costs an honest client nothing: what is under way ends, what
 //! comes next comes on another connection. Far over it, the connection is cut.
 
@@ -30,6 +31,9 @@ const PINGS_MAX: u32 = 5_000;
 const PRIORITIES_MAX: u32 = 2_000;
 /// RST_STREAM: a page full of pictures that is left before they are there is some dozens.
 const RESETS_MAX: u32 = 100;
+/// RST_STREAM that the edge sends for what the client did wrong on a stream; no honest client ever has it do so. The connection
+/// is only asked to go: where nothing new begins, nothing more is reset.
+const PROVOKED_MAX: u32 = 100;
 /// DATA of less than [`SMALL`] bytes, and padded DATA. The library has a budget for these; this one is for what it lets
 /// through, which is answers to answers: typing, telemetry.
 const SMALL_MAX: u32 = 20_000;
@@ -45,6 +49,8 @@ const CONTINUATIONS_MAX: u32 = 8;
 
 const PREFACE: usize = 24;
 const HEADER: usize = 9;
+/// What follows the header of RST_STREAM: the reason.
+const REASON: usize = 4;
 
 mod kind {
     pub(super) const DATA: u8 = 0;
@@ -63,6 +69,18 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 
+/// Whether a stream is reset by this reason for what the client did, and not because it was given up, refused or broke off.
+const fn is_the_clients(reason: h2::Reason) -> bool {
+    matches!(
+        reason,
+        h2::Reason::PROTOCOL_ERROR
+            | h2::Reason::FLOW_CONTROL_ERROR
+            | h2::Reason::STREAM_CLOSED
+            | h2::Reason::FRAME_SIZE_ERROR
+            | h2::Reason::ENHANCE_YOUR_CALM
+    )
+}
+
 /// More of something than a connection may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many frames: {0}")]
@@ -75,11 +93,58 @@ struct Counts {
     pings: u32,
     priorities: u32,
     resets: u32,
+    provoked: u32,
     small: u32,
     window_updates: u32,
     unknown: u32,
     /// Bytes that were sent meanwhile.
     sent: u64,
+}
+
+/// Where in its frames the edge is.
+#[derive(Default)]
+struct Answers {
+    frame: [u8; HEADER + REASON],
+    have: usize,
+    /// Bytes up to the next header.
+    skip: usize,
+}
+
+impl Answers {
+    /// Follows what was sent; how many streams were reset for what the client did.
+    fn provoked(&mut self, mut bytes: &[u8]) -> u32 {
+        let mut provoked = 0_u32;
+        while !bytes.is_empty() {
+            if self.skip > 0 {
+                let (_, rest) = bytes.split_at(self.skip.min(bytes.len()));
+                self.skip -= bytes.len() - rest.len();
+                bytes = rest;
+                continue;
+            }
+            let wanted = if self.have < HEADER { HEADER } else { HEADER + REASON };
+            let mut taken = 0;
+            for (slot, byte) in self.frame.iter_mut().take(wanted).skip(self.have).zip(bytes) {
+                *slot = *byte;
+                taken += 1;
+            }
+            self.have += taken;
+            bytes = bytes.split_at(taken).1;
+            if self.have < wanted {
+                return provoked;
+            }
+            let [a, b, c, kind, _, _, _, _, _, reason @ ..] = self.frame;
+            let length = usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap_or(usize::MAX);
+            if kind == kind::RST_STREAM && length >= REASON {
+                if self.have == HEADER {
+                    continue;
+                }
+                provoked += u32::from(is_the_clients(u32::from_be_bytes(reason).into()));
+            }
+            self.skip = length.saturating_sub(self.have - HEADER);
+            self.have = 0;
+        }
+        provoked
+    }
 }
 
 /// Where in its frames a client is, and what it has sent of them.
@@ -93,12 +158,26 @@ struct Frames {
     /// A header block that has begun and not ended, and its frames beside the first.
     block: Option<(Instant, u32)>,
     over: bool,
+    answers: Answers,
+    /// It has provoked more resets than it may.
+    provokes: bool,
 }
 
 impl Frames {
     fn new(now: Instant) -> Self {
         let counts = Counts::default();
-        Self { header: [0; HEADER], have: 0, skip: PREFACE, since: now, counts, block: None, over: false }
+        let answers = Answers::default();
+        Self {
+            header: [0; HEADER],
+            have: 0,
+            skip: PREFACE,
+            since: now,
+            counts,
+            block: None,
+            over: false,
+            answers,
+            provokes: false,
+        }
     }
 
     /// Follows what was received.
@@ -129,9 +208,7 @@ impl Frames {
     }
 
     fn frame(&mut self, kind: u8, flags: u8, length: u32, now: Instant) -> Result<(), Flood> {
-        if now.saturating_duration_since(self.since) >= SPAN {
-            (self.since, self.counts) = (now, Counts::default());
-        }
+        self.turn(now);
         let counts = &mut self.counts;
         let (count, most, name) = match kind {
             kind::HEADERS | kind::CONTINUATION => return self.block(kind, flags, now),
@@ -168,8 +245,20 @@ impl Frames {
         Ok(())
     }
 
-    fn sent(&mut self, count: usize) {
-        self.counts.sent = self.counts.sent.saturating_add(count as u64);
+    /// Follows what was sent.
+    fn sent(&mut self, bytes: &[u8], now: Instant) {
+        self.turn(now);
+        self.counts.sent = self.counts.sent.saturating_add(bytes.len() as u64);
+        self.counts.provoked = self.counts.provoked.saturating_add(self.answers.provoked(bytes));
+        self.provokes |= self.counts.provoked > PROVOKED_MAX;
+        self.over |= self.provokes;
+    }
+
+    /// Counts anew when it is time.
+    fn turn(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.since) >= SPAN {
+            (self.since, self.counts) = (now, Counts::default());
+        }
     }
 
     fn is_late(&self, now: Instant) -> bool {
@@ -200,6 +289,11 @@ impl Watch {
         *self.flooded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether it was asked to go for the resets that it provoked.
+    pub(super) fn provokes(&self) -> bool {
+        self.frames().provokes
+    }
+
     fn frames(&self) -> MutexGuard<'_, Frames> {
         self.frames.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -216,6 +310,22 @@ impl Watch {
             *self.flooded.lock().unwrap_or_else(PoisonError::into_inner) = Some(flood);
             io::Error::other(flood)
         })
+    }
+
+    /// Follows the first `count` bytes of `pieces`.
+    fn sent<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>, count: usize) {
+        let over = {
+            let (mut frames, now, mut left) = (self.frames(), Instant::now(), count);
+            for piece in pieces {
+                let piece = piece.get(..left).unwrap_or(piece);
+                left = left.saturating_sub(piece.len());
+                frames.sent(piece, now);
+            }
+            frames.over
+        };
+        if over {
+            self.over.cancel();
+        }
     }
 }
 
@@ -241,9 +351,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
 }
 
 impl<T: AsyncWrite + Unpin> Watched<T> {
-    fn sent(&self, count: usize) -> usize {
+    fn sent<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>, count: usize) -> usize {
         if let Some(watch) = &self.watch {
-            watch.frames().sent(count);
+            watch.sent(pieces, count);
         }
         count
     }
@@ -252,7 +362,7 @@ impl<T: AsyncWrite + Unpin> Watched<T> {
 impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let count = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
-        Poll::Ready(Ok(self.sent(count)))
+        Poll::Ready(Ok(self.sent(std::iter::once(buf), count)))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -269,7 +379,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let count = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, bufs))?;
-        Poll::Ready(Ok(self.sent(count)))
+        Poll::Ready(Ok(self.sent(bufs.iter().map(|piece| &**piece), count)))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -367,10 +477,43 @@ mod tests {
         watched.skip = 0;
         // 100 MiB in ten seconds, acknowledged 4 KiB at a time, for the stream and for the connection.
         for _ in 0..25_600 {
-            watched.sent(4096);
+            watched.sent(&frame(kind::DATA, 0, 4096 - HEADER), now);
             (0..2).for_each(|_| watched.received(&frame(kind::WINDOW_UPDATE, 0, 4), now).unwrap());
         }
         assert!(!watched.over);
+    }
+
+    // H14: resets that the edge is made to send.
+    #[test]
+    fn a_client_provokes_so_many_resets_and_is_asked_to_go() {
+        let reset = |reason: h2::Reason| {
+            let mut reset = frame(kind::RST_STREAM, 0, REASON);
+            reset[HEADER..].copy_from_slice(&u32::from(reason).to_be_bytes());
+            reset
+        };
+        let after = |resets: u32, reason: h2::Reason, apart: Duration, cut: usize| {
+            let (mut watched, mut now) = (Frames::new(Instant::now()), Instant::now());
+            for _ in 0..resets {
+                let answers =
+                    [frame(kind::DATA, 0, 300), reset(reason), frame(kind::HEADERS, END_HEADERS, 20)].concat();
+                answers.chunks(cut).for_each(|piece| watched.sent(piece, now));
+                now += apart;
+            }
+            watched.over && watched.provokes
+        };
+        for cut in [1, 4, 11, 10_000] {
+            for reason in [h2::Reason::FLOW_CONTROL_ERROR, h2::Reason::PROTOCOL_ERROR, h2::Reason::STREAM_CLOSED] {
+                assert!(!after(PROVOKED_MAX, reason, Duration::ZERO, cut), "{reason:?}");
+                assert!(after(PROVOKED_MAX + 1, reason, Duration::ZERO, cut), "{reason:?}");
+                assert!(!after(5 * PROVOKED_MAX, reason, Duration::from_secs(1), cut), "time gives them back");
+            }
+            // What a visitor gives up, what a service breaks off, and what comes when there is no room.
+            for reason in
+                [h2::Reason::NO_ERROR, h2::Reason::CANCEL, h2::Reason::INTERNAL_ERROR, h2::Reason::REFUSED_STREAM]
+            {
+                assert!(!after(10 * PROVOKED_MAX, reason, Duration::ZERO, cut), "{reason:?}");
+            }
+        }
     }
 
     // H14: endless header blocks.

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_io_timeout::TimeoutWriter;
 
 use super::{
-    Connections, Place,
+    Connections, Glitch, Place,
     activity::{Counted, HEAD_TIME},
     answers::{Answer, Streams},
     frames::{self, Watch, Watched},
@@ -42,9 +42,8 @@ const H2_HEADER_LIST: u32 = 128 * 1024;
 /// What waits for a visitor who reads slowly, for each stream (F22).
 const H2_SEND_BUFFER: usize = 128 * 1024;
 const H2_RESETS: usize = 20;
-/// What the library resets by itself for what a visitor did wrong. It counts them over the whole life of a connection, so that a
-/// few would end honest ones that last; it ends the connection all the same when somebody only provokes them, which [`frames`]
-/// cannot see: what provokes them looks like any other frame.
+/// What the library resets by itself for what a visitor did wrong, over the whole life of a connection, so that a few would end
+/// honest ones that last. [`frames`] counts them by time, and is far stricter.
 const H2_LOCAL_RESETS: usize = 1024;
 const H2_PING: Duration = Duration::from_secs(20);
 
@@ -89,7 +88,8 @@ impl Connections {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
                 paced.answer(response.status() == StatusCode::SWITCHING_PROTOCOLS);
-                let counted = |body| Body::new(Counted { body, _busy: busy, answer: Answer::current() });
+                let (answer, going) = (Answer::current(), paced.going());
+                let counted = |body| Body::new(Counted { body, _busy: busy, answer, _going: going });
                 Ok::<_, Infallible>(response.map(counted))
             }
         });
@@ -143,6 +143,9 @@ impl Connections {
                 () = seat.lost() => return tracing::debug!(peer = %door.peer, "a visitor's connection lost its place"),
                 () = frames::over(watch.as_deref()), if !asked => {
                     asked = true;
+                    if watch.as_ref().is_some_and(|watch| watch.provokes()) {
+                        seat.note(Glitch::Malformed);
+                    }
                     tracing::debug!(peer = %door.peer, "a visitor's connection is asked to go: it has used up a budget");
                     true
                 }

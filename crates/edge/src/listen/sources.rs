@@ -471,6 +471,19 @@ mod tests {
         }
     }
 
+    // T6
+    #[test]
+    fn whoever_presents_in_vain_on_one_link_after_the_other_is_shut_out() {
+        let (mut source, mut now) = (Source::new(Instant::now()), Instant::now());
+        // As many links as a network may open in a second, on each as many credentials as it may present in vain.
+        let presents = ARRIVALS.per_second * crate::clients::REFUSED_MAX;
+        let mut second = || {
+            now += Duration::from_secs(1);
+            (0..presents).any(|_| source.fault(Glitch::TurnedAway, now).is_some())
+        };
+        assert!((0..5).any(|_| second()));
+    }
+
     #[test]
     fn the_table_stays_bounded_and_remembers_whoever_is_there() {
         let (mut table, now) = (Table::default(), Instant::now());

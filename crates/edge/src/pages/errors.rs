@@ -355,10 +355,10 @@ impl StreamProblem {
             StreamRefusal::NotGranted => (StatusCode::UNAUTHORIZED, false),
             StreamRefusal::NotAdmitted | StreamRefusal::DestinationDenied => (StatusCode::FORBIDDEN, false),
             StreamRefusal::DestinationRequired | StreamRefusal::WrongKind => (StatusCode::BAD_REQUEST, false),
-            StreamRefusal::ServiceTimeout => (Failure::Slow.status(), false),
+            StreamRefusal::ServiceTimeout => (Failure::Slow.status(), true),
             StreamRefusal::NoTunnel => (Failure::NoTunnel.status(), true),
             StreamRefusal::TooManyStreams | StreamRefusal::Draining => (Failure::Busy.status(), true),
-            _ => (Failure::BadAnswer.status(), false),
+            _ => (Failure::BadAnswer.status(), true),
         };
         let text = self.refused.text.clone();
         let response = reply::problem(context, status, code.as_str(), text, Some(&self.reference));
@@ -366,16 +366,16 @@ impl StreamProblem {
     }
 }
 
-/// Where the way to the service ends.
+/// Where the way to the service ends. Each answer has `Retry-After`: none of it is the visitor's fault, and all of it may pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The service refused the connection or sent what is no answer: 502.
     BadAnswer,
     /// The service took too long: 504.
     Slow,
-    /// No connector that serves the hostname is connected: 530 with `Retry-After`.
+    /// No connector that serves the hostname is connected: 530.
     NoTunnel,
-    /// The tunnel carries as much as it can: 503 with `Retry-After`.
+    /// The tunnel carries as much as it can: 503.
     Busy,
 }
 
@@ -438,7 +438,7 @@ struct FailureWords {
     station: &'static str,
 }
 
-/// Seconds after which a visitor may try again when a tunnel is down or busy, or the edge is.
+/// Seconds after which a visitor may try again when a tunnel or a service is down or busy, or the edge is (F6).
 const RETRY_AFTER: u32 = 5;
 
 /// Admitted, but the service did not answer.
@@ -467,10 +467,7 @@ impl ServiceError {
             let template = ServicePage { c: context, p: self, short: name, words, at };
             reply::page(context, status, template.render())
         };
-        match self.failure {
-            Failure::NoTunnel | Failure::Busy => retry_after(response, RETRY_AFTER),
-            Failure::BadAnswer | Failure::Slow => response,
-        }
+        retry_after(response, RETRY_AFTER)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Between whoever reads a connection's requests and whoever answers them.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -29,6 +29,9 @@ struct Turn {
     refused: Option<Malformed>,
     /// Who reads that it is.
     asker: HeaderMap,
+    /// How many requests were asked, and how many answers are gone.
+    asked: usize,
+    gone: usize,
     /// Since when a head comes in pieces.
     head_since: Option<Instant>,
     reader: Option<Waker>,
@@ -62,6 +65,11 @@ impl Pace {
         }
     }
 
+    /// The answer is on its way, until what this gives is dropped.
+    pub(crate) fn going(self: &Arc<Self>) -> Going {
+        Going(self.clone())
+    }
+
     /// Waits while a head has come in part.
     pub(crate) async fn whole_head(&self) {
         loop {
@@ -91,7 +99,8 @@ impl Pace {
 
     /// A request goes to whoever answers it.
     pub(super) fn ask(&self) {
-        self.turn().answered = None;
+        let mut turn = self.turn();
+        (turn.answered, turn.asked) = (None, turn.asked.saturating_add(1));
     }
 
     /// What is asked next is refused.
@@ -119,6 +128,17 @@ impl Pace {
         Poll::Pending
     }
 
+    /// Whether no answer is to come or on its way; if one is, `cx` hears of its end.
+    pub(super) fn poll_gone(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut turn = self.turn();
+        // What is refused is answered, and was never asked.
+        if turn.gone >= turn.asked {
+            return Poll::Ready(());
+        }
+        turn.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     /// Whether a head has come in part.
     pub(super) fn is_amid_a_head(&self, is: bool) {
         let mut turn = self.turn();
@@ -130,5 +150,18 @@ impl Pace {
 
     fn turn(&self) -> MutexGuard<'_, Turn> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An answer on its way.
+pub(crate) struct Going(Arc<Pace>);
+
+impl Drop for Going {
+    fn drop(&mut self) {
+        let mut turn = self.0.turn();
+        turn.gone = turn.gone.saturating_add(1);
+        if let Some(reader) = turn.reader.take() {
+            reader.wake();
+        }
     }
 }

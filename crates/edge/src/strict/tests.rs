@@ -261,6 +261,8 @@ async fn a_request_is_read_whole_and_the_next_after_its_answer() {
     visitor.write_all(b"f\r\n\r\n").await.unwrap();
     assert_eq!(readable(&mut strict).await, "GET /3 HTTP/1.1\r\nX: half\r\n\r\n");
     pace.whole_head().await;
+    pace.answer(false);
+    drop(pace.going());
     drop(visitor);
     assert_eq!(strict.read(&mut [0]).await.unwrap(), 0, "the end is the end");
 }

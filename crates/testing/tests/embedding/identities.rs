@@ -103,6 +103,23 @@ async fn an_assertion_for_one_application_is_nothing_at_another() {
 }
 
 #[tokio::test]
+async fn fields_that_an_application_calls_its_own_reach_it() {
+    const OWN: [&str; 5] = ["x-access-token", "x_access_token", "x-user", "x-user-email", "x-host"];
+    let edge = Edge::start().await.unwrap();
+    edge.admit_everyone("app.localhost").await.unwrap();
+    let said = async |headers: HeaderMap| {
+        let values = OWN.iter().filter_map(|name| headers.get(*name)?.to_str().ok());
+        values.collect::<Vec<_>>().join(" ")
+    };
+    let app = Router::new().route("/", get(said));
+    let _published = edge.origin().connect().await.unwrap().http("app.localhost").serve(app).await.unwrap();
+    let mut ann = edge.login_as("app.localhost", "ann@example.com").await.unwrap();
+    let request = OWN.iter().fold(Request::get(edge.url("app.localhost", "/")), |it, name| it.header(*name, *name));
+    let answer = ann.send(request.body(Bytes::new()).unwrap()).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(answer.body()), OWN.join(" "));
+}
+
+#[tokio::test]
 async fn what_a_visitor_says_of_itself_reaches_no_service() {
     let edge = Edge::start().await.unwrap();
     edge.admit_everyone("app.localhost").await.unwrap();
