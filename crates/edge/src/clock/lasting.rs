@@ -236,6 +236,6 @@ mod tests {
         assert_eq!(clock.now(), UnixTime(START + HOUR));
         assert_eq!(clock.believe(), UnixTime(START - YEAR));
         assert_eq!(clock.now(), UnixTime(START - YEAR));
-        assert_eq!((clock.status().behind(), lasting.status().ahead()), (None, None));
+        assert_eq!((clock.status().behind(), clock.status().ahead()), (None, None));
     }
 }

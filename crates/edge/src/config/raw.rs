@@ -101,7 +101,7 @@ fn https() -> Vec<SocketAddr> {
 }
 
 /// Every key there is, for the suggestion.
-const KEYS: [&str; 43] = [
+const KEYS: [&str; 44] = [
     "zone",
     "listen",
     "http_listen",

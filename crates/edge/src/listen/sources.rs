@@ -474,7 +474,7 @@ mod tests {
     // T6
     #[test]
     fn whoever_presents_in_vain_on_one_link_after_the_other_is_shut_out() {
-        let (mut source, mut now) = (Source::new(Instant::now()), Instant::now());
+        let (mut source, mut now) = (Source::new(1, Instant::now()), Instant::now());
         // As many links as a network may open in a second, on each as many credentials as it may present in vain.
         let presents = ARRIVALS.per_second * crate::clients::REFUSED_MAX;
         let mut second = || {

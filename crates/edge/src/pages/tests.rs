@@ -69,7 +69,7 @@ fn every_page(hostile: &str) -> Vec<Case> {
         expires: UnixTime(AT.0 + 86_400),
         here,
     };
-    let account = |passkeys, may_add| Account {
+    let account = |passkeys, may_add: bool| Account {
         email: email("staff@tnkeng.work"),
         by: may_add.then(|| format!("Corp{text}")),
         since: AT,
