@@ -2,6 +2,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+#[path = "embedding/cross_site.rs"]
+mod cross_site;
 #[path = "embedding/examples.rs"]
 mod examples;
 #[path = "embedding/http2.rs"]
