@@ -13,8 +13,8 @@ use tunnel_edge::{
     Lang, Reference, Response,
     pages::{
         Account, AccountSession, AddPasskey, ApproveClient, ApproveConnector, ApproveProblem, BadRequest, ClientCode,
-        ClientResult, DeletePasskey, Denied, EdgeFault, EmailProblem, EnrolResult, Failure, ForgedForm, Form, FormKept,
-        FormLost, HostChoice, Invitation, InvitationClosed, LanguageSet, Launcher, Leaving, LoggedOut, Login,
+        ClientResult, ComeIn, DeletePasskey, Denied, EdgeFault, EmailProblem, EnrolResult, Failure, ForgedForm, Form,
+        FormKept, FormLost, HostChoice, Invitation, InvitationClosed, LanguageSet, Launcher, Leaving, LoggedOut, Login,
         LoginTrial, LoginTrouble, LogoutAsk, Look, Looped, MethodChoice, MethodNotAllowed, Missing, NoAdministrator,
         NotFound, Onward, Opening, Overloaded, PageContext, PasskeyButton, PasskeyLine, Pin, PinProblem, ServiceError,
         SetupDone, SetupEmail, SetupLapsed, SetupPin, SignedIn, StartAgain, TcpOnly, Tile, TileKind, TooLong,
@@ -219,6 +219,7 @@ fn login() -> Vec<Page> {
         page!("pin-not-digits", false, pin(Some(PinProblem::NotDigits), "4829 l3O5")).variant(),
         page!("pin-void", false, pin(Some(PinProblem::Void), "48291305")).variant(),
         page!("opening", false, Opening { to: Onward::Page(host("www")), url: "/".into() }),
+        page!("come-in", false, ComeIn { host: host("www"), url: "https://www.example.com/pay?x=1".into() }),
         page!("returning", false, Opening { to: Onward::Program, url: "/".into() }),
         page!("leaving", false, Leaving { label: "Microsoft Entra".into(), url: "/".into() }),
         page!("denied", true, denied(Some(staff()))),

@@ -9,6 +9,7 @@ mod e2e {
     mod bytes;
     mod certificates;
     mod claims;
+    mod cross_site;
     mod crowds;
     mod declare;
     mod ends;

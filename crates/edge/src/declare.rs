@@ -11,6 +11,7 @@
 //! resolves ([`references`]), or as `{unchanged: true}`, which is what [`export`] writes. It is sealed before it is stored,
 //! and no door gives it out again.
 
+mod cors;
 mod countries;
 mod diff;
 mod fields;

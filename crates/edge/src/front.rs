@@ -13,7 +13,9 @@ use hyper::body::Incoming;
 use tunnel_proto::{Hostname, access::LINK_PATH, message::ServiceKind};
 
 use crate::{
-    Lang, Reference, Response, State, Visit, cookie_glut, forward,
+    Lang, Reference, Response, State, Visit, cookie_glut,
+    cors::{self, Listed},
+    forward,
     gate::{self, Asked, Permit, Presented, Turnaway},
     listen::{Glitch, Place},
     login::Ask,
@@ -157,6 +159,11 @@ async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming
         let request = Request::from_parts(parts, Body::new(body));
         return reserved::answer(&reserved, &visit, request).await;
     }
+    if cors::is_preflight(&parts)
+        && let Some(page) = Listed::find(state, &snapshot, &visit, &parts)
+    {
+        return page.preflight();
+    }
     if forward::goes_round(&state.keys, &parts.headers) {
         return Looped { host: visit.host.clone(), reference: visit.reference, at: visit.now }
             .render(&context(state, &parts, visit.lang));
@@ -188,7 +195,8 @@ async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming
     if let Some(tunnel) = admitted.as_ref().ok().and_then(Permit::tunnel) {
         state.registry.arrival(tunnel, &visit.host, path).await;
     }
-    match admitted {
+    let reader = if admitted.is_err() { Listed::find(state, &snapshot, &visit, &parts) } else { None };
+    let mut response = match admitted {
         // Asked only of those who are admitted: nobody else learns what is there.
         Ok(permit) if is_tcp(state, &permit, &visit.host, path) => match (websocket, program || permit.is_public()) {
             (true, true) => tcp_door(state, &visit, &context, permit, parts).await,
@@ -234,7 +242,11 @@ async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming
             });
             unknown(&visit, &context)
         }
+    };
+    if let Some(page) = reader {
+        page.let_read(response.headers_mut());
     }
+    response
 }
 
 fn unknown(visit: &Visit, context: &PageContext) -> Response {

@@ -14,6 +14,7 @@ pub mod clock;
 pub mod config;
 mod connectors;
 mod cookie_glut;
+mod cors;
 pub mod countries;
 pub mod declare;
 pub mod edge;

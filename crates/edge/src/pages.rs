@@ -54,7 +54,9 @@ pub use self::{
     },
     language::LanguageSet,
     launcher::{Launcher, Tile, TileKind},
-    login::{EmailProblem, Leaving, Login, MethodChoice, Onward, Opening, Pin, PinProblem, SignedIn, StartAgain},
+    login::{
+        ComeIn, EmailProblem, Leaving, Login, MethodChoice, Onward, Opening, Pin, PinProblem, SignedIn, StartAgain,
+    },
     logout::{LoggedOut, LogoutAsk},
     look::Look,
     moment::Moment,

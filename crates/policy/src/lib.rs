@@ -50,6 +50,7 @@
 //! ```
 
 mod attributes;
+mod cross_site;
 mod decision;
 mod facts;
 mod judge;
@@ -64,6 +65,7 @@ mod trace;
 mod warning;
 
 pub use attributes::{Attributes, Country, CountryError, GithubOrganization};
+pub use cross_site::{Cors, SameSite};
 pub use decision::{Caller, Circumstances, Decision, DenyReason, Subject, Verdict};
 pub use lists::{EmailList, IpList};
 pub use model::{Action, Application, AssertionAlgorithm, Group, Policy, Rules, Target};

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 use tunnel_proto::{AppId, DestinationRange, HostPattern, Name, UnixTime};
 
-use crate::Selector;
+use crate::{Cors, SameSite, Selector};
 
 /// A rule list: `ANY(include) AND ALL(require) AND NOT ANY(exclude)`. A list whose `include` is empty matches nobody.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,6 +124,12 @@ pub struct Application {
     /// How its assertions are signed.
     #[serde(default, skip_serializing_if = "AssertionAlgorithm::is_default")]
     pub assertion: AssertionAlgorithm,
+    /// With which requests of other sites its session cookie goes.
+    #[serde(default, skip_serializing_if = "SameSite::is_default")]
+    pub same_site: SameSite,
+    /// Which pages of other origins may call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
 }
 
 impl Application {
@@ -144,6 +150,8 @@ impl Application {
             session_idle: None,
             since: None,
             assertion: AssertionAlgorithm::Es256,
+            same_site: SameSite::default(),
+            cors: None,
         }
     }
 }

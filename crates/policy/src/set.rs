@@ -1,6 +1,7 @@
 //! Everything declared, checked and indexed.
 
 mod check;
+mod cross_site;
 mod hosts;
 
 use std::collections::{HashMap, HashSet};

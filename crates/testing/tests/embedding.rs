@@ -4,6 +4,8 @@
 
 #[path = "embedding/answers.rs"]
 mod answers;
+#[path = "embedding/cross_site.rs"]
+mod cross_site;
 #[path = "embedding/examples.rs"]
 mod examples;
 #[path = "embedding/http2.rs"]

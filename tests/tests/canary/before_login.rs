@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use tunnel_tests::{
-    Stage,
+    Canary, Stage,
     canary::SONG,
+    edge::ACCESS,
     http2::Http2,
     raw::Door,
     run,
@@ -280,6 +281,74 @@ fn a_connection_that_says_nothing_is_closed() {
             ended?;
         }
         stage.assert_silence("connections that ask for nothing");
+        Ok(())
+    });
+}
+
+/// H9: a preflight is turned away like anything else where an application says nothing of other origins. Where one does, the
+/// edge answers the pages that it lists, and nothing of that gets through either.
+#[test]
+fn a_preflight_is_turned_away_or_answered_by_the_edge_and_never_gets_through() {
+    run("preflights", async |lab| {
+        let cors =
+            "cors: {allowed_origins: [\"https://desk.example.test\"], allowed_methods: [PUT], allow_credentials: true}";
+        let access = ACCESS.replace("{name: app,", &format!("{{name: app, {cors},"));
+        let stage = Stage::with(&lab, &access, Canary::start().await?).await?;
+        let session = stage.somebody(APP, "staff@example.test").await?.session(APP)?;
+        let cookie = format!("Cookie: {session}\r\n");
+        let listed = "https://desk.example.test";
+        for (host, origin, more, body, expected) in [
+            (WWW, listed, "", "", 401),
+            (WWW, listed, "Sec-Fetch-Mode: cors\r\n", "", 401),
+            (WWW, listed, "Accept: text/html\r\n", "", 401),
+            (WWW, "https://www.example.test", "", "", 401),
+            (WWW, "https://app.example.test", "", "", 401),
+            (WWW, "null", "", "", 401),
+            (WWW, listed, "Content-Length: 6\r\n", "secret", 401),
+            (APP, "https://www.example.test", "", "", 401),
+            (APP, "https://desk.example.test.evil.test", "", "", 401),
+            (APP, "null", "", "", 401),
+            (APP, listed, "Origin: https://evil.test\r\n", "", 401),
+            (APP, listed, "", "", 204),
+            (APP, listed, "Sec-Fetch-Mode: cors\r\n", "", 204),
+            (APP, listed, "Content-Length: 6\r\n", "secret", 204),
+            (APP, listed, "Transfer-Encoding: chunked\r\n", "6\r\nsecret\r\n0\r\n\r\n", 204),
+            // Not even beside a session, which no browser sends along.
+            (APP, listed, cookie.as_str(), "", 204),
+        ] {
+            let request = format!(
+                "OPTIONS /api/x?y=z HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nAccess-Control-Request-Method: PUT\r\n\
+                 Access-Control-Request-Headers: x-api\r\n{more}\r\n{body}"
+            );
+            let answer = stage.door(host)?.ask(request.as_bytes()).await?;
+            assert_eq!(answer.status, expected, "{request}");
+            assert_eq!(answer.header("location"), None, "{request}");
+            let allowed: Vec<_> =
+                answer.headers.iter().filter(|(name, _)| name.starts_with("access-control-")).collect();
+            if expected == 204 {
+                assert_eq!(allowed.len(), 3, "{allowed:?}");
+                assert_eq!(answer.header("access-control-allow-origin"), Some(listed), "{request}");
+                assert_eq!(answer.header("access-control-allow-credentials"), Some("true"), "{request}");
+                assert_eq!(answer.header("access-control-allow-methods"), Some("PUT"), "{request}");
+                assert_eq!(answer.header("vary"), Some("Origin"), "{request}");
+            } else {
+                assert!(allowed.is_empty(), "{allowed:?} for {request}");
+            }
+            stage.assert_silence(&request);
+        }
+        for (host, expected) in [(WWW, 401), (APP, 204)] {
+            let fields = [
+                (":method", "OPTIONS"),
+                (":scheme", "https"),
+                (":authority", host),
+                (":path", "/api/x"),
+                ("origin", listed),
+                ("access-control-request-method", "PUT"),
+            ];
+            let outcome = Http2::open(&stage.door(host)?).await?.ask(&fields, None).await?;
+            assert_eq!(outcome.status(), expected, "{host}");
+            stage.assert_silence(host);
+        }
         Ok(())
     });
 }

@@ -26,6 +26,8 @@ opening-title = Opening { $short }
 opening-text = You are signed in. If this page stays, please open it by the button.
 returning-title = Back to the access client
 returning-text = The program on this computer gets your answer and goes on by itself. If this page stays, please press the button.
+come-in-title = You are signed in to { $short }
+come-in-text = You came here by way of another site. If this is what you wanted at <span class="mono">{ $host }</span>, please open it by the button.
 signed-in-title = You are signed in
 signed-in-text = <span class="mono">{ $host }</span> is open to this browser again.
 signed-in-next = You can close this tab, and go on in the one that { $short } is open in.

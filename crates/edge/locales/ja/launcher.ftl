@@ -26,6 +26,8 @@ opening-title = { $short }を開いています
 opening-text = サインインしました。このページのまま進まない場合は、ボタンで開いてください。
 returning-title = アクセスクライアントに戻ります
 returning-text = このパソコンのプログラムに回答が届き、自動で先に進みます。このページのまま進まない場合は、ボタンを押してください。
+come-in-title = { $short }にサインインしました
+come-in-text = 別のサイトを経由してここに来ました。<span class="mono">{ $host }</span>の次のアドレスを開いてよければ、ボタンを押してください。
 signed-in-title = サインインしました
 signed-in-text = このブラウザーで、もう一度<span class="mono">{ $host }</span>を開けるようになりました。
 signed-in-next = このタブを閉じて、{ $short }を開いているタブで続けてください。

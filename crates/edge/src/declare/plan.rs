@@ -138,6 +138,8 @@ fn application(
         session_idle: item.body.session_idle,
         since: before.and_then(|app| app.since),
         assertion: item.body.assertion,
+        same_site: item.body.same_site,
+        cors: item.body.cors.clone(),
         ..Application::new(id, name, targets, policies)
     }
 }

@@ -3,10 +3,11 @@
 use std::{collections::HashSet, hash::Hash, time::Duration};
 
 use ipnet::IpNet;
-use tunnel_policy::{Action, AssertionAlgorithm, PolicySetError, Target};
+use tunnel_policy::{Action, AssertionAlgorithm, Cors, PolicySetError, SameSite, Target};
 use tunnel_proto::{DestinationRange, EmailAddress, HostPattern, Name};
 
 use super::{
+    cors,
     fields::{At, Fields, Keys, Reader},
     methods::{self, MethodText},
     problem::Problem,
@@ -56,6 +57,8 @@ pub(super) struct ApplicationText {
     pub(super) session_duration: Option<Duration>,
     pub(super) session_idle: Option<Duration>,
     pub(super) assertion: AssertionAlgorithm,
+    pub(super) same_site: SameSite,
+    pub(super) cors: Option<Cors>,
 }
 
 #[derive(Debug)]
@@ -88,8 +91,10 @@ const APPLICATION: Keys = Keys {
         "session_duration",
         "session_idle",
         "assertion",
+        "same_site",
+        "cors",
     ],
-    later: &["cors", "service_tokens"],
+    later: &["service_tokens"],
 };
 /// The most protocols that an application may list.
 const UPGRADES_MAX: usize = 8;
@@ -176,7 +181,7 @@ impl Reader {
     }
 
     /// The values of a list that may be long, each of which stands there once.
-    fn once<T: Clone + Eq + Hash>(
+    pub(super) fn once<T: Clone + Eq + Hash>(
         &mut self,
         node: &Node,
         what: &str,
@@ -276,6 +281,14 @@ impl Reader {
                 other => self.choice(node.at, "assertion", other, &["es256", "rs256"], &[]),
             }
         });
+        let same_site =
+            fields.get("same_site").map_or(Some(SameSite::default()), |node| match self.text(node, "same_site")? {
+                "lax" => Some(SameSite::Lax),
+                "strict" => Some(SameSite::Strict),
+                "none" => Some(SameSite::None),
+                other => self.choice(node.at, "same_site", other, &["lax", "strict", "none"], &[]),
+            });
+        let cors = cors::cors(self, &fields);
         Some(Item {
             name: name?,
             body: ApplicationText {
@@ -289,6 +302,8 @@ impl Reader {
                 session_duration: session_duration?,
                 session_idle: session_idle?,
                 assertion: assertion?,
+                same_site: same_site?,
+                cors: cors?,
             },
         })
     }

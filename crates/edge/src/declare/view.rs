@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use tunnel_policy::{Application, AssertionAlgorithm, EmailList, Group, IpList, Policy, Selector};
+use tunnel_policy::{Application, AssertionAlgorithm, EmailList, Group, IpList, Policy, SameSite, Selector};
 use tunnel_proto::{DestinationRange, EmailAddress, HostPattern, Name};
 
 use super::{
+    cors::CorsView,
     method_view::MethodView,
     scalar::{duration_text, range_text},
 };
@@ -95,6 +96,10 @@ pub(super) struct ApplicationView {
     session_idle: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     assertion: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    same_site: Option<SameSite>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cors: Option<CorsView>,
 }
 
 #[derive(Debug, Serialize)]
@@ -104,7 +109,7 @@ pub(super) struct TunnelView {
 }
 
 /// The fields in the order in which they are told.
-const FIELDS: [&str; 20] = [
+const FIELDS: [&str; 22] = [
     "duration",
     "idle",
     "type",
@@ -125,6 +130,8 @@ const FIELDS: [&str; 20] = [
     "compatible_headers",
     "device_login",
     "assertion",
+    "same_site",
+    "cors",
 ];
 /// Fields that are sets and may be long: told by what comes and what goes.
 const SETS: [&str; 2] = ["emails", "ips"];
@@ -227,6 +234,8 @@ impl ApplicationView {
                 AssertionAlgorithm::Es256 => None,
                 AssertionAlgorithm::Rs256 => Some("rs256"),
             },
+            same_site: Some(app.same_site).filter(|said| *said != SameSite::default()),
+            cors: app.cors.as_ref().map(CorsView::of),
         }
     }
 }

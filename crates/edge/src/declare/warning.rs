@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use tunnel_policy::{Action, Application, Policy, Rules, Selector};
+use tunnel_policy::{Action, Application, Policy, Rules, SameSite, Selector};
 use tunnel_proto::Name;
 
 use crate::store::{Declared, LoginMethod, LoginMethodKind};
@@ -15,6 +15,32 @@ const SAID_BY_PIN: &str = "otp";
 pub(super) fn all(declared: &Declared) -> Vec<String> {
     let mut warnings = unnamed(declared);
     warnings.extend(unreached(declared));
+    warnings.extend(cross_site(declared));
+    warnings
+}
+
+/// Applications whose session goes with what other sites have a browser ask.
+fn cross_site(declared: &Declared) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for app in declared.applications.iter().filter(|app| app.same_site == SameSite::None) {
+        warnings.push(format!(
+            "application `{}`: with `same_site: none` a visitor's session goes with whatever any other site has their browser \
+             send here, forms included: its service must tell by itself what its own pages sent",
+            app.name
+        ));
+        let shares = |other: &&Application| {
+            let hosts = || app.targets.iter().map(|target| &target.host);
+            other.same_site < app.same_site
+                && other.targets.iter().any(|target| hosts().any(|host| *host == target.host))
+        };
+        if let Some(other) = declared.applications.iter().find(shares) {
+            warnings.push(format!(
+                "application `{}`: `same_site: none` means nothing where application `{}` has the same hostname and does not \
+                 say so: they share one session cookie",
+                app.name, other.name
+            ));
+        }
+    }
     warnings
 }
 

@@ -2,21 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::header;
+use http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
 use tunnel_auth::{HandOverCode, SessionId};
-use tunnel_policy::Attributes;
+use tunnel_policy::{Attributes, SameSite};
 use tunnel_proto::{AppId, Hostname, Identity, UnixTime};
 
 use crate::{
     Response,
     mail::software,
-    pages::{Onward, StartAgain},
+    pages::{ComeIn, Onward, StartAgain},
     renewal::writer,
-    session::{
-        Session, StartError,
-        cookie::{self, SESSION_COOKIE},
-    },
+    session::{Session, StartError, cookie},
     store::{AuditEvent, AuditRecord, Grant, OnceKind, OneTime, SecretHash, SessionKind, SessionRecord},
 };
 
@@ -123,11 +120,27 @@ pub(crate) async fn redeem(desk: &Desk<'_>, ask: &Ask<'_>) -> Answer<Response> {
         detail: Some("session begun".to_owned()),
         ..desk.record(ask, AuditEvent::Login)
     });
-    let mut response = see_other(&ask.visit.url(&ask.visit.host, &hand_over.target));
+    let same_site = desk.snapshot.policies.same_site_at(&ask.visit.host);
+    let url = ask.visit.url(&ask.visit.host, &hand_over.target);
+    let mut response = match same_site {
+        // The browser would go on without the cookie: to a login, and here again, and so on.
+        SameSite::Strict if !is_of_this_site(ask.headers) => {
+            let mut context = desk.context(ask);
+            context.back = None;
+            ComeIn { host: ask.visit.host.clone(), url }.render(&context)
+        }
+        _ => see_other(&url),
+    };
     let life = session.expires().since(ask.visit.now).as_secs();
-    cookie::set(response.headers_mut(), SESSION_COOKIE, &id.reveal(), life);
+    cookie::set_session(response.headers_mut(), &id.reveal(), life, same_site, ask.visit.https);
     writer::remember(response.headers_mut(), desk.keys, session.host(), &session.identity().email, life);
     Ok(response)
+}
+
+/// Whether a browser says that the way here began at this site, or with its person, and left it nowhere.
+fn is_of_this_site(headers: &HeaderMap) -> bool {
+    let mut said = headers.get_all("sec-fetch-site").iter().peekable();
+    said.peek().is_some() && said.all(|site| matches!(site.as_bytes(), b"same-origin" | b"same-site" | b"none"))
 }
 
 async fn take(desk: &Desk<'_>, ask: &Ask<'_>, code: &HandOverCode) -> Answer<Option<HandOver>> {

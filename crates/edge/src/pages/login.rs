@@ -92,6 +92,31 @@ struct OpeningPage<'a> {
     short: Option<&'a str>,
 }
 
+/// Signed in at an application that no other site may open in the person's place: the way there goes on by a press.
+#[derive(Clone, Debug)]
+pub struct ComeIn {
+    /// Where.
+    pub host: Hostname,
+    /// The address there.
+    pub url: String,
+}
+
+impl ComeIn {
+    /// The page: 200.
+    pub fn render(&self, context: &PageContext) -> Response {
+        let template = ComeInPage { c: context, p: self, short: short(&self.host, &context.zone) };
+        reply::page(context, StatusCode::OK, template.render())
+    }
+}
+
+#[derive(Template)]
+#[template(path = "come_in.html")]
+struct ComeInPage<'a> {
+    c: &'a PageContext,
+    p: &'a ComeIn,
+    short: &'a str,
+}
+
 /// Signed in, in a window that was opened for that.
 #[derive(Clone, Debug)]
 pub struct SignedIn {

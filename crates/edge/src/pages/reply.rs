@@ -4,8 +4,8 @@ use axum::body::Body;
 use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{
-        ACCEPT, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, TE, VARY,
-        X_CONTENT_TYPE_OPTIONS,
+        ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+        REFERRER_POLICY, TE, VARY, X_CONTENT_TYPE_OPTIONS,
     },
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -40,9 +40,12 @@ fn with_policy(mut response: Response, part: &str, other: &str) -> Response {
 }
 
 /// Whether the request is a program's or a script's rather than a person's navigation, by `Sec-Fetch-Mode`,
-/// `X-Requested-With` and `Accept`. It then gets JSON and never a redirect to another origin.
+/// `X-Requested-With`, `Accept`, and by what only preflights have. It then gets JSON and never a redirect to another origin.
 pub fn wants_json(headers: &HeaderMap) -> bool {
     let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
+        return true;
+    }
     if let Some(mode) = value("sec-fetch-mode") {
         return mode != "navigate";
     }

@@ -262,6 +262,12 @@ fn every_page(hostile: &str) -> Vec<Case> {
             Opening { to: Onward::Program, url: format!("http://127.0.0.1:4711/x?code=C{text}") },
             [r#"href="http://127.0.0.1:4711/x?code=C"#]
         ),
+        page!(
+            "come-in",
+            200,
+            ComeIn { host: www.clone(), url: format!("https://www.tnkeng.work/x?a=b{text}") },
+            [r#"href="https://www.tnkeng.work/x?a=b"#, "www.tnkeng.work"]
+        ),
         page!("signed-in", 200, SignedIn { host: www.clone() }, ["www.tnkeng.work", r#"role="status""#]),
         page!(
             "form-kept",

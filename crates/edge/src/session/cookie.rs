@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderValue, header};
 use tunnel_auth::{LoginId, SessionId};
+use tunnel_policy::SameSite;
 
 use crate::Lang;
 
@@ -69,7 +70,23 @@ pub(crate) fn language(headers: &HeaderMap) -> Option<Lang> {
 
 /// Adds a cookie to an answer. A value that cannot stand in a header is an invariant broken: ours are base64url.
 pub(crate) fn set(headers: &mut HeaderMap, name: &str, value: &str, life: u64) {
-    let line = format!("{name}={value}; Path=/; Max-Age={life}; Secure; HttpOnly; SameSite=Lax");
+    write(headers, name, value, life, SameSite::Lax);
+}
+
+/// Adds the cookie of a session at an application's host. Without HTTPS it goes with no request that another site has a browser
+/// make but for a followed link, whatever is said.
+pub(crate) fn set_session(headers: &mut HeaderMap, value: &str, life: u64, same_site: SameSite, https: bool) {
+    let same_site = if https { same_site } else { same_site.min(SameSite::Lax) };
+    write(headers, SESSION_COOKIE, value, life, same_site);
+}
+
+fn write(headers: &mut HeaderMap, name: &str, value: &str, life: u64, same_site: SameSite) {
+    let same_site = match same_site {
+        SameSite::Strict => "Strict",
+        SameSite::Lax => "Lax",
+        SameSite::None => "None",
+    };
+    let line = format!("{name}={value}; Path=/; Max-Age={life}; Secure; HttpOnly; SameSite={same_site}");
     if let Ok(mut line) = HeaderValue::try_from(line) {
         line.set_sensitive(true);
         headers.append(header::SET_COOKIE, line);
@@ -126,6 +143,25 @@ mod tests {
         set(&mut headers, SESSION_COOKIE, "v", 60);
         let line = headers[header::SET_COOKIE].to_str().unwrap();
         assert_eq!(line, "__Host-access=v; Path=/; Max-Age=60; Secure; HttpOnly; SameSite=Lax");
+    }
+
+    // S4
+    #[test]
+    fn other_sites_have_the_cookie_of_a_session_sent_as_is_said_and_without_https_never_more_than_by_a_link() {
+        for (same_site, https, expected) in [
+            (SameSite::Strict, true, "Strict"),
+            (SameSite::Lax, true, "Lax"),
+            (SameSite::None, true, "None"),
+            (SameSite::Strict, false, "Strict"),
+            (SameSite::Lax, false, "Lax"),
+            (SameSite::None, false, "Lax"),
+        ] {
+            let mut headers = HeaderMap::new();
+            set_session(&mut headers, "v", 60, same_site, https);
+            let line = headers[header::SET_COOKIE].to_str().unwrap();
+            let expected = format!("__Host-access=v; Path=/; Max-Age=60; Secure; HttpOnly; SameSite={expected}");
+            assert_eq!(line, expected, "{same_site:?} {https}");
+        }
     }
 
     proptest! {

@@ -86,6 +86,50 @@ async fn a_dry_run_tells_and_writes_nothing() {
     assert!(desk.audit().await.is_empty());
 }
 
+// S4
+#[tokio::test]
+async fn a_session_that_goes_with_what_other_sites_ask_is_warned_of() {
+    let desk = Desk::configured().await;
+    let file = "\
+policies:
+  - {name: staff, action: allow, include: [{email_domain: tnkeng.work}]}
+applications:
+  - {name: pay, hostnames: [shop.tnkeng.work/pay], policies: [staff], same_site: none}
+  - {name: shop, hostnames: [shop.tnkeng.work], policies: [staff]}
+";
+    let warnings = |report: Report| -> Vec<String> {
+        report.warnings.into_iter().filter(|warning| warning.contains("same_site: none")).collect()
+    };
+    let found = warnings(desk.apply(file).await);
+    assert!(found.len() == 2 && found[0].starts_with("application `pay`: with"), "{found:?}");
+    assert!(found[1].contains("application `shop` has the same hostname"), "{found:?}");
+    let both = file.replace("policies: [staff]}", "policies: [staff], same_site: none}");
+    let report = desk.apply(&both).await;
+    assert!(report.to_string().contains("~ application `shop`\n    same_site: none\n"), "{report}");
+    let found = warnings(report);
+    assert!(found.len() == 2 && found[1].starts_with("application `shop`: with"), "{found:?}");
+    assert!(desk.export().await.contains("same_site"), "{}", desk.export().await);
+    let strict = both.replace("same_site: none", "same_site: strict");
+    assert_eq!(warnings(desk.apply(&strict).await), [""; 0]);
+}
+
+// H9
+#[tokio::test]
+async fn the_pages_that_may_call_an_application_are_told_and_exported() {
+    let desk = Desk::configured().await;
+    desk.apply(ACCESS).await;
+    let cors = "cors: {allowed_origins: [\"https://desk.tnkeng.work\"], allowed_headers: [X-Api], allow_credentials: true, max_age: 1h}";
+    let file = ACCESS.replace("login_methods: [pin],", &format!("login_methods: [pin], {cors},"));
+    let report = desk.apply(&file).await;
+    let told = "~ application `www`\n    cors: allow_credentials allowed_headers x-api allowed_origins https://desk.tnkeng.work max_age 1h\n";
+    assert!(report.to_string().starts_with(told), "{report}");
+    let exported = desk.export().await;
+    for line in ["  cors:\n    allowed_origins:\n", "    allow_credentials: true\n", "    max_age: 1h\n"] {
+        assert!(exported.contains(line), "{exported}");
+    }
+    assert_eq!(desk.prune(&exported).await.changes, vec![]);
+}
+
 #[tokio::test]
 async fn what_the_file_does_not_mention_goes_only_by_pruning_and_only_from_its_sections() {
     let desk = Desk::configured().await;

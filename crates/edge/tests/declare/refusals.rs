@@ -72,10 +72,6 @@ const TABLE: &[(&str, &str)] = &[
         "2:21: unknown login method type `one_time_pim`; did you mean `one_time_pin`?",
     ),
     (
-        "applications:\n  - {name: a, hostnames: [a.example], policies: [], cors: {}}\n",
-        "2:53: key of application `cors` is not built yet",
-    ),
-    (
         "tunnels:\n  - {name: t, hostname: x.example}\n",
         "2:15: unknown key of tunnel `hostname`; did you mean `hostnames`?",
     ),
@@ -196,6 +192,59 @@ const TABLE: &[(&str, &str)] = &[
     (
         "tunnels:\n  - {name: t, hostnames: [a.example/x]}\n",
         "2:27: `a.example/x`: a tunnel serves whole hostnames; paths belong to applications",
+    ),
+    // what other sites may do (H9, S4)
+    (
+        "applications:\n  - {name: a, hostnames: [a.example], policies: [], cors: {}}\n",
+        "2:59: cors without `allowed_origins`",
+    ),
+    (
+        "applications:\n  - {name: a, hostnames: [a.example], policies: [], cors: {allowed_origins: []}}\n",
+        "2:77: `allowed_origins` without an origin allows nothing: leave `cors` out",
+    ),
+    (
+        "applications:\n  - {name: a, hostnames: [a.example], policies: [], cors: {allowed_origins: [\"*\"]}}\n",
+        "2:78: `*` stands for pages of anybody: write each origin out, `https://HOST`",
+    ),
+    (
+        "applications:\n  - {name: a, hostnames: [a.example], policies: [], cors: {allowed_origins: [\"null\"]}}\n",
+        "2:78: `null` stands for pages of anybody: write each origin out, `https://HOST`",
+    ),
+    (
+        "applications:\n  - {name: a, hostnames: [a.example], policies: [], cors: {allowed_origins: [d.example]}}\n",
+        "2:78: `d.example` is not an origin: write `https://HOST` or `https://HOST:PORT`",
+    ),
+    (
+        "applications:\n  - {name: a, hostnames: [a.example], policies: [], cors: {allowed_origins: [\"http://d.example\"]}}\n",
+        "2:78: `http://d.example`: whoever is on the way could be that page; write `https://`",
+    ),
+    (
+        "applications:\n  - {name: a, hostnames: [a.example], policies: [], cors: {allowed_origins: [\"https://d.example\"], allowed_methods: [put]}}\n",
+        "2:118: `put`: methods are written in capitals, `PUT`",
+    ),
+    (
+        "applications:\n  - {name: a, hostnames: [a.example], policies: [], cors: {allowed_origins: [\"https://d.example\"], allowed_methods: [TRACE]}}\n",
+        "2:118: `TRACE` is a method that browsers let no page use",
+    ),
+    (
+        "applications:\n  - {name: a, hostnames: [a.example], policies: [], cors: {allowed_origins: [\"https://d.example\"], allowed_methods: [PUT, PUT]}}\n",
+        "2:123: `allowed_methods` has this twice",
+    ),
+    (
+        "applications:\n  - {name: a, hostnames: [a.example], policies: [], cors: {allowed_origins: [\"https://d.example\"], allowed_headers: [\"*\"]}}\n",
+        "2:118: `*` is not a header: write each out, for example `X-Api-Version`",
+    ),
+    (
+        "applications:\n  - {name: a, hostnames: [a.example], policies: [], cors: {allowed_origins: [\"https://d.example\"], allow_credentials: maybe}}\n",
+        "2:119: `allow_credentials` is true or false, not text",
+    ),
+    (
+        "applications:\n  - {name: a, hostnames: [a.example], policies: [], cors: {allowed_origins: [\"https://d.example\"], max_age: 25h}}\n",
+        "2:109: `25h` is out of range: browsers remember for 24h at most",
+    ),
+    (
+        "applications:\n  - {name: a, hostnames: [a.example], policies: [], same_site: off}\n",
+        "2:64: unknown same_site `off`; known: lax, strict, none",
     ),
     // how long, and how it is signed
     ("sessions: []\n", "1:11: sessions: a map such as `{duration: …}` is wanted, not a list"),

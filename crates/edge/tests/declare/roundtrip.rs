@@ -142,7 +142,7 @@ fn files() -> impl Strategy<Value = String> {
         }
         text += "applications:\n";
         for (n, path) in paths.iter().enumerate() {
-            text += &format!("  - {{name: app-{n}, hostnames: [\"h{n}.example.com{path}\", \"*.h{n}.example.com\"], policies: [\"0\"], compatible_headers: false, device_login: false, session_idle: 1h, assertion: rs256, websocket_origins: [\"https://x.example:8443\"], upgrades: [tcp, SPDY/3.1]}}\n");
+            text += &format!("  - {{name: app-{n}, hostnames: [\"h{n}.example.com{path}\", \"*.h{n}.example.com\"], policies: [\"0\"], compatible_headers: false, device_login: false, session_idle: 1h, assertion: rs256, same_site: none, cors: {{allowed_origins: [\"https://x.example:8443\", \"http://127.0.0.1:3000\"], allowed_methods: [PUT], allowed_headers: [X-Api], allow_credentials: true, max_age: 600}}, websocket_origins: [\"https://x.example:8443\"], upgrades: [tcp, SPDY/3.1]}}\n");
         }
         if paths.is_empty() { text.replace("applications:\n", "applications: []\n") } else { text }
     })

@@ -11,7 +11,8 @@ use tunnel_edge::store::{
     Store, StoreError, Told, TunnelRecord,
 };
 use tunnel_policy::{
-    Action, Application, AssertionAlgorithm, Attributes, EmailList, Group, IpList, Policy, Rules, Selector, Target,
+    Action, Application, AssertionAlgorithm, Attributes, Cors, EmailList, Group, IpList, Policy, Rules, SameSite,
+    Selector, Target,
 };
 use tunnel_proto::{AppId, Identity, OperatorId, PersonId, Revision, TunnelId, UnixTime};
 
@@ -131,6 +132,14 @@ pub(crate) fn declared() -> Declared {
             session_idle: Some(Duration::from_secs(30)),
             since: Some(UnixTime(7)),
             assertion: AssertionAlgorithm::Rs256,
+            same_site: SameSite::None,
+            cors: Some(Cors {
+                allowed_origins: vec!["https://desk.example.com".into()],
+                allowed_methods: vec!["PUT".into()],
+                allowed_headers: vec!["x-api".into()],
+                allow_credentials: true,
+                max_age: Some(Duration::from_secs(600)),
+            }),
         }],
         email_lists: vec![EmailList { name: name("partners"), emails: vec!["ann@example.org".parse().unwrap()] }],
         ip_lists: vec![IpList { name: name("offices"), ranges: vec!["192.0.2.0/24".parse().unwrap()] }],

@@ -42,6 +42,14 @@ impl Targets<'_> {
     pub(super) fn applications(&self) -> Vec<usize> {
         self.0.iter().flat_map(|host| &host.paths).map(|path| path.application).collect()
     }
+
+    /// Those of them that some path falls under: none of a less specific pattern than one that covers every path.
+    pub(super) fn reached(&self) -> Vec<usize> {
+        let whole = self.0.iter().filter(|host| host.paths.iter().any(|path| path.pattern.is_none()));
+        let least = whole.map(|host| host.rank).max().unwrap_or_default();
+        let reached = self.0.iter().filter(|host| host.rank >= least);
+        reached.flat_map(|host| &host.paths).map(|path| path.application).collect()
+    }
 }
 
 impl Index {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::panic, clippy::indexing_slicing)] // helpers of tests, outside of `#[test]` functions
 
+mod cross_site;
 mod declare;
 mod emails;
 mod language;

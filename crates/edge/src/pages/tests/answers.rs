@@ -109,7 +109,7 @@ fn whatever_is_down_on_the_way_to_a_service_says_when_to_come_back() {
 
 #[test]
 fn who_navigates_gets_a_page_and_who_fetches_gets_json() {
-    let table: [(&[(&str, &str)], bool); 8] = [
+    let table: [(&[(&str, &str)], bool); 9] = [
         (&[("sec-fetch-mode", "navigate"), ("accept", "*/*")], false),
         (&[("sec-fetch-mode", "cors"), ("accept", "text/html")], true),
         (&[("sec-fetch-mode", "no-cors")], true),
@@ -117,6 +117,7 @@ fn who_navigates_gets_a_page_and_who_fetches_gets_json() {
         (&[("accept", "application/json")], true),
         (&[("accept", "*/*")], true),
         (&[("accept", "text/html"), ("x-requested-with", "XMLHttpRequest")], true),
+        (&[("accept", "text/html"), ("access-control-request-method", "PUT")], true),
         (&[], true),
     ];
     for (fields, json) in table {
