@@ -33,6 +33,10 @@ impl Hostname {
         if reads_as_number(top) {
             return Err(HostnameError::Address);
         }
+        // Where one label is written from right to left, rules hold of all of them (RFC 5893 §2): browsers read no other name.
+        if name.split('.').any(is_encoded) {
+            idna::domain_to_unicode(name).1.map_err(|_| HostnameError::Idna)?;
+        }
         Ok(Self(name.into()))
     }
 
@@ -64,6 +68,11 @@ fn reads_as_number(label: &str) -> bool {
     label.bytes().all(|b| b.is_ascii_digit()) || label.strip_prefix("0x").is_some_and(hexadecimal)
 }
 
+/// Whether it is an A-label, or none that anybody could have.
+fn is_encoded(label: &str) -> bool {
+    label.starts_with("xn--")
+}
+
 fn check_label(label: &str) -> Result<(), HostnameError> {
     if label.is_empty() || label.len() > LABEL_MAX {
         return Err(HostnameError::Length);
@@ -75,7 +84,7 @@ fn check_label(label: &str) -> Result<(), HostnameError> {
         return Err(HostnameError::Hyphen);
     }
     // An A-label must decode to what encodes to it again, or one name would have two spellings (RUSTSEC-2024-0421).
-    if label.starts_with("xn--") {
+    if is_encoded(label) {
         let (unicode, decoded) = idna::domain_to_unicode(label);
         decoded.map_err(|_| HostnameError::Idna)?;
         let again = idna::domain_to_ascii_strict(&unicode).map_err(|_| HostnameError::Idna)?;
@@ -260,5 +269,14 @@ mod tests {
         for text in ["0x7f000001.example", "0xg", "x0x1", "7.0xyz", "1e1"] {
             assert!(Hostname::parse(text).is_ok(), "{text}");
         }
+    }
+
+    // H2
+    #[test]
+    fn an_encoded_label_is_judged_with_all_of_the_name() {
+        // Letters that are written from right to left, beside a label that begins with a digit (RFC 5893 §2).
+        assert_eq!(Hostname::parse("xn--chbt.127.0.0.1pest"), Err(HostnameError::Idna));
+        assert!(Hostname::parse("xn--chbt.pest").is_ok());
+        assert!(Hostname::parse("_acme-challenge.xn--bcher-kva.example").is_ok());
     }
 }
