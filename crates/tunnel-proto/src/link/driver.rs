@@ -80,7 +80,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 tracing::debug!("reset the streams with most unread bytes");
                 continue;
             }
-            if self.meter.is_hopeless() {
+            // Nothing more is read while the budget is exceeded: waiting would be for ever, and busy.
+            if self.meter.is_over() || self.meter.is_hopeless() {
                 return Poll::Ready(LinkEnd::OverBudget);
             }
             // Only now is every dropped stream forgotten, and the multiplexer's count no more than ours.

@@ -415,12 +415,15 @@ impl Meter {
             let most = {
                 let book = lock(&self.book);
                 let live = book.accounts.values().filter(|account| account.id != CONTROL_STREAM);
-                live.map(|account| (lock(&account.ledger).live_cost(), account))
+                // One whose first frame is still on its way is nobody's yet, and cannot be taken away.
+                let taken = live.filter(|account| lock(&account.stream).is_some());
+                taken
+                    .map(|account| (lock(&account.ledger).live_cost(), account))
                     .max_by_key(|(cost, _)| *cost)
                     .map(|(cost, account)| (cost, account.clone()))
             };
             match most {
-                Some((cost, account)) if cost > 0 && lock(&account.stream).is_some() => self.discard(&account),
+                Some((cost, account)) if cost > 0 => self.discard(&account),
                 _ => break,
             }
             reset += 1;

@@ -98,6 +98,21 @@ async fn broken_rules_of_the_multiplexer_end_the_link_at_once() {
 
 // T6
 #[tokio::test]
+async fn a_frame_for_which_there_is_no_room_ends_the_link_at_once() {
+    // On the control stream, which is never taken away, and as the first of a stream that nobody has yet.
+    for header in [mux(0, 0, 1, 1 << 20), mux(0, SYN, 3, 1 << 20)] {
+        let settings = Settings { memory: 1 << 20, accepts_streams: true, ..Settings::default() };
+        let (welcomed, far) = victim(settings).await;
+        let (reader, mut writer) = tokio::io::split(far);
+        drain(reader);
+        writer.write_all(&header).await.unwrap();
+        let end = tokio::time::timeout(Duration::from_secs(5), welcomed.link.closed()).await;
+        assert!(matches!(end, Ok(LinkEnd::OverBudget)), "{end:?}");
+    }
+}
+
+// T6
+#[tokio::test]
 async fn a_connector_that_opens_a_stream_loses_its_link() {
     let (welcomed, mut far) = victim(Settings::for_edge()).await;
     far.write_all(&data(3, SYN, &frame(&open(0).into()))).await.unwrap();
