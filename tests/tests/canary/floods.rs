@@ -81,7 +81,7 @@ fn floods() -> Vec<Flood> {
 }
 
 /// Waits until the edge has hardly more memory than `before`.
-async fn memory_comes_back(edge: &Edge, before: u64) -> Result<()> {
+pub(super) async fn memory_comes_back(edge: &Edge, before: u64) -> Result<()> {
     let begun = Instant::now();
     loop {
         let now = edge.process.rss_kib()?;
