@@ -59,6 +59,10 @@ const BAD_LINES: &[&str] = &[
     "GET /c\0 HTTP/1.1",
     "GET /c\u{7f} HTTP/1.1",
     "\0GET /c HTTP/1.1",
+    // H7: who somebody is that asks through a proxy; nobody has said that a proxy may speak for others.
+    "PROXY TCP4 192.0.2.1 192.0.2.2 1000 443\r\nGET /c HTTP/1.1",
+    "PROXY UNKNOWN\r\nGET /c HTTP/1.1",
+    "\r\n\r\n\0\r\nQUIT\n!\u{11}\0\u{c}\u{1}\u{2}\u{3}\u{4}\u{7f}\0\0\u{1}\u{10}\0\u{1}+GET /c HTTP/1.1",
 ];
 /// Targets that are none.
 const BAD_TARGETS: &[&str] = &[
