@@ -60,7 +60,7 @@ enum Gets {
     Slow,
     /// 200 with this.
     Whole(&'static str),
-    /// The beginning of an answer that does not go on, until they go away.
+    /// Nothing, until they go away.
     Nothing,
 }
 
@@ -242,17 +242,18 @@ type Tale = (&'static str, &'static str, Then, Gets);
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst";
 const CHUNKS: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n";
+const CHUNK: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n5";
 const LAST_CHUNK: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n0\r\nX: y";
 
-static TALES: [Tale; 12] = [
+static TALES: [Tale; 13] = [
     ("dripped-head", "HTTP/1.1 200 OK\r\nX: ", Then::Drip("x"), Gets::Slow),
     ("field", "HTTP/1.1 200 OK\r\nX: ", Then::Endless("x"), Gets::Broken),
     ("fields", "HTTP/1.1 200 OK\r\n", Then::Endless("X: y\r\n"), Gets::Broken),
     ("trailer", LAST_CHUNK, Then::Endless("y"), Gets::Cut),
     ("trailers", LAST_CHUNK, Then::Endless("\r\nX: y"), Gets::Cut),
     ("extension", CHUNKS, Then::Endless("5;x"), Gets::Cut),
-    // Nothing comes of it, and nothing is kept: it lasts until its visitor goes away, as any answer that pauses.
-    ("chunk-size", CHUNKS, Then::Drip("0000"), Gets::Nothing),
+    ("chunk-size", CHUNKS, Then::Endless("0"), Gets::Cut),
+    ("chunk-space", CHUNK, Then::Endless(" "), Gets::Cut),
     ("late-20", ANSWER, Then::Stray(20), Gets::Whole("first")),
     ("late-50", ANSWER, Then::Stray(50), Gets::Whole("first")),
     ("late-100", ANSWER, Then::Stray(100), Gets::Whole("first")),
@@ -553,7 +554,7 @@ fn an_evil_origin_that_speaks_http_1_hurts_nobody_but_whoever_asked_it() {
             raw.send(&request(EVIL, &session, name, "")).await?;
             if matches!(gets, Gets::Nothing) {
                 evil.until(PATIENCE, |now| now.asked > asked).await.context(*name)?;
-                beside.beats(100).await.with_context(|| format!("beside {name}"))?;
+                beside.beats(20).await.with_context(|| format!("beside {name}"))?;
                 ensure!(evil.counts().ended == ended, "{name} was given up");
                 drop(raw);
                 evil.until(NOTICED_IN, |now| now.ended > ended).await.context(*name)?;
