@@ -146,7 +146,7 @@ fn tricks() -> Vec<Trick> {
     vec![
         Trick::storm("settings", |_, _| frame(4, 0, 0, &[0, 3, 0, 0, 0, 100])),
         Trick::storm("sizes of the table of fields", |_, n| {
-            frame(4, 0, 0, &[&[0, 1][..], &(n % 2 * 4096).to_be_bytes()].concat())
+            frame(4, 0, 0, &[&[0_u8, 1][..], &(n % 2 * 4096).to_be_bytes()].concat())
         }),
         Trick::storm("pings", |_, _| frame(6, 0, 0, b"12345678")),
         Trick::storm("resets of what nobody asked", |stream, n| {
@@ -211,11 +211,11 @@ fn tricks() -> Vec<Trick> {
         Trick::once("a stream that the origin opens", |_| [head(2, 4, "12"), data(2, true, STRAY.as_bytes())].concat()),
         Trick::once("a push", |stream| {
             let fields = [(":method", "GET"), (":scheme", "https"), (":authority", EVIL_2), (":path", "/")];
-            frame(5, 4, stream, &[&[0, 0, 0, 2][..], &block(&fields)].concat())
+            frame(5, 4, stream, &[&[0_u8, 0, 0, 2][..], &block(&fields)].concat())
         }),
         Trick::once("settings of a wrong length", |_| frame(4, 0, 0, &[0; 5])),
         Trick::once("a frame that is larger than any", |stream| {
-            [&[0xff, 0xff, 0xff, 0, 0][..], &stream.to_be_bytes(), &[0; 4096]].concat()
+            [&[0xff_u8, 0xff, 0xff, 0, 0][..], &stream.to_be_bytes(), &[0; 4096]].concat()
         }),
         Trick::once("no HTTP/2", |_| format!("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{STRAY}").into_bytes()),
         Trick::once("silence", |_| Vec::new()).gets(Gets::Slow),

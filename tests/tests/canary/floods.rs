@@ -75,7 +75,7 @@ fn floods() -> Vec<Flood> {
         }),
         // RFC 7541 §6.3: more than was allowed.
         Flood::of("a table of fields without end", |n| {
-            let update = [&[0x3f, 0xff, 0xff, 0xff, 0x07][..], &request("GET")].concat();
+            let update = [&[0x3f_u8, 0xff, 0xff, 0xff, 0x07][..], &request("GET")].concat();
             frame(1, 5, stream(n), &update)
         }),
         Flood::of("pings", |_| frame(6, 0, 0, b"12345678")),

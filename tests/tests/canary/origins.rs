@@ -260,6 +260,7 @@ fn a_bad_answer_concerns_whoever_asked_and_nobody_else() {
             ensure!(statuses.contains(&answer.status), "{} for {name}", answer.status);
             let smuggled = format!("GET /smuggled HTTP/1.1\r\nHost: {RUDE}\r\nCookie: {ann}\r\n\r\n");
             raw.send(smuggled.as_bytes()).await?;
+            raw.finish().await?;
             let rest = raw.rest().await.with_context(|| format!("the connection goes on after {name}"))?;
             ensure!(rest.is_empty(), "after {name} came {:?}", String::from_utf8_lossy(&rest));
         }
