@@ -8,6 +8,7 @@ mod canary {
     mod before_login;
     mod catalogue;
     mod credentials;
+    mod evil_origin;
     mod floods;
     mod frames;
     mod generated;

@@ -37,6 +37,7 @@ use self::{
     sources::{Counted, Sources},
 };
 pub(crate) use self::{
+    frames::{Watch, Watched},
     place::{HeldUp, OneHeldUp, Place},
     sources::{Glitch, Origin, Penalty},
     switch::{Switch, Switched},

@@ -7,6 +7,7 @@
 //! a stream carries many requests at a time (`upstream/shared.rs`).
 
 mod shared;
+mod unheard;
 
 use std::{
     collections::HashMap,
@@ -32,7 +33,10 @@ use tunnel_proto::{
 
 use crate::{Visit, listen::Place, pages::Failure, registry::Candidate, store::SecretHash};
 
-use self::shared::{Seat, Shared};
+use self::{
+    shared::{Seat, Shared},
+    unheard::{Counted, Unheard},
+};
 use super::forward::RequestBody;
 
 /// Idle streams kept for one rule of one link.
@@ -60,7 +64,10 @@ const HEAD_MAX: usize = 64 * 1024;
 const SHARED_PER_RULE: usize = 8;
 
 /// A stream that speaks HTTP/1.1.
-type Sender = SendRequest<RequestBody>;
+struct Sender {
+    http: SendRequest<RequestBody>,
+    unheard: Arc<Unheard>,
+}
 
 /// Streams that can be used again: idle ones that speak HTTP/1.1, and all that speak HTTP/2.
 #[derive(Default)]
@@ -160,8 +167,25 @@ impl Lease {
         request: Request<RequestBody>,
     ) -> impl Future<Output = Result<http::Response<Incoming>, TrySendError<Request<RequestBody>>>> {
         match &mut self.speaks {
-            Speaks::Http1(sender) => Either::Left(sender.try_send_request(request)),
+            Speaks::Http1(sender) => {
+                sender.unheard.heard();
+                Either::Left(sender.http.try_send_request(request))
+            }
             Speaks::Http2(seat) => Either::Right(seat.sender.try_send_request(request)),
+        }
+    }
+
+    /// Some of an answer has come.
+    pub(crate) fn heard(&self) {
+        if let Speaks::Http1(sender) = &self.speaks {
+            sender.unheard.heard();
+        }
+    }
+
+    /// The stream has changed its protocol.
+    pub(crate) fn switch(&self) {
+        if let Speaks::Http1(sender) = &self.speaks {
+            sender.unheard.switch();
         }
     }
 
@@ -207,7 +231,7 @@ impl Lease {
             return;
         }
         tokio::spawn(async move {
-            let ready = tokio::time::timeout(READY_PATIENCE, sender.ready()).await;
+            let ready = tokio::time::timeout(READY_PATIENCE, sender.http.ready()).await;
             if matches!(ready, Ok(Ok(()))) && !link.is_draining() {
                 pool.put(key, sender, awaits);
             }
@@ -254,7 +278,7 @@ impl Pool {
         let idle_max = if repeated { IDLE_MAX } else { IDLE_MAX_ONCE };
         let mut idle = self.idle();
         let kept = idle.get_mut(&key)?;
-        kept.retain(|idle| idle.stream.is_ready() && idle.since.elapsed() < IDLE_MAX);
+        kept.retain(|idle| idle.stream.http.is_ready() && idle.since.elapsed() < IDLE_MAX);
         let taken = pick(kept, idle_max, fits);
         if kept.is_empty() {
             idle.remove(&key);
@@ -266,7 +290,7 @@ impl Pool {
         let mut idle = self.idle();
         let has_room = has_room(&idle, key.link);
         let kept = idle.entry(key).or_default();
-        kept.retain(|idle| !idle.stream.is_closed() && idle.since.elapsed() < IDLE_MAX);
+        kept.retain(|idle| !idle.stream.http.is_closed() && idle.since.elapsed() < IDLE_MAX);
         if has_room && kept.len() < IDLE_PER_RULE {
             kept.push(Idle { stream, since: Instant::now(), awaits });
         }
@@ -292,7 +316,7 @@ impl Pool {
     /// Closes streams that have been idle for long. Called now and then.
     pub(crate) fn sweep(&self) {
         self.idle().retain(|_, kept| {
-            kept.retain(|idle| !idle.stream.is_closed() && idle.since.elapsed() < IDLE_MAX);
+            kept.retain(|idle| !idle.stream.http.is_closed() && idle.since.elapsed() < IDLE_MAX);
             !kept.is_empty()
         });
         self.shared().retain(|_, kept| {
@@ -346,11 +370,12 @@ pub(crate) async fn connect(
         }
         return Ok(Lease { is_last, ..Lease::new(pool, candidate, key, Speaks::Http2(seat)) });
     }
-    let (sender, connection) = http1::Builder::new()
+    let unheard = Arc::<Unheard>::default();
+    let (http, connection) = http1::Builder::new()
         .max_buf_size(HEAD_MAX)
         // A buffer of that size may come to hold a head that is larger.
         .max_header_size(HEAD_MAX)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(Counted::new(stream, unheard.clone())))
         .await
         .map_err(|_| Failure::BadAnswer)?;
     tokio::spawn(async move {
@@ -358,7 +383,8 @@ pub(crate) async fn connect(
             tracing::debug!(%error, "a stream to a service ended");
         }
     });
-    Ok(Lease { is_last, ..Lease::new(pool, candidate, key, Speaks::Http1(sender)) })
+    let speaks = Speaks::Http1(Sender { http, unheard });
+    Ok(Lease { is_last, ..Lease::new(pool, candidate, key, speaks) })
 }
 
 /// Why no stream to a service was opened.

@@ -84,8 +84,8 @@ const HOSTS: [&str; 16] = [
     "unknown.example.test",
 ];
 
-/// Requests that are cut short, or that only begin.
-const HALVES: [&str; 12] = [
+/// Requests that are cut short, that only begin, or that have the preamble of a proxy before them (H7).
+const HALVES: [&str; 15] = [
     "",
     "G",
     "GET",
@@ -98,6 +98,9 @@ const HALVES: [&str; 12] = [
     "POST / HTTP/1.1\r\nHost: www.example.test\r\nContent-Length: 100\r\n\r\nhalf",
     "POST / HTTP/1.1\r\nHost: www.example.test\r\nTransfer-Encoding: chunked\r\n\r\nFFFF\r\nhalf",
     "\u{16}\u{3}\u{1}\u{2}",
+    "PROXY TCP4 192.0.2.1 192.0.2.2 1000 443\r\n",
+    "PROXY TCP4 192.0.2.1 192.0.2.2 1000 443\r\nGET / HTTP/1.1\r\nHost: www.example.test\r\n\r\n",
+    "\r\n\r\n\0\r\nQUIT\n!\u{11}\0\u{c}\u{1}\u{2}\u{3}\u{4}\u{7f}\0\0\u{1}\u{10}\0\u{1}+GET / HTTP/1.1\r\nHost: www.example.test\r\n\r\n",
 ];
 
 fn requests() -> Vec<String> {

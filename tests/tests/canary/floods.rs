@@ -8,7 +8,7 @@ use tunnel_tests::{
     Canary, Edge, EdgeConfig, EvilConnector, Flood, Netns, Pulse, Stage,
     edge::ACCESS,
     evil_connector::{FIN, RST, SYN, data, mux},
-    http2::{block, frame},
+    http2::{Http2, block, frame},
     netns::cable,
     process::long,
     raw::Door,
@@ -22,6 +22,9 @@ const MEMORY: u64 = 64 * 1024;
 const SETTLES_IN: Duration = Duration::from_secs(75);
 /// Below this nobody can say on a busy machine whether an answer took twice as long because of a flood.
 const NOTICEABLE: Duration = Duration::from_millis(250);
+
+/// Requests of one connection that thrash its table of fields.
+const THRASHED: u32 = 200;
 
 fn time() -> Duration {
     if long() { Duration::from_secs(30) } else { Duration::from_secs(1) }
@@ -67,6 +70,14 @@ fn floods() -> Vec<Flood> {
             frames
         }),
         Flood::of("settings", |_| frame(4, 0, 0, &[0, 3, 0, 0, 0, 100])),
+        Flood::of("sizes of the table of fields", |n| {
+            frame(4, 0, 0, &[0, 1, 0, 0, if n % 2 == 0 { 16 } else { 0 }, 0])
+        }),
+        // RFC 7541 §6.3: more than was allowed.
+        Flood::of("a table of fields without end", |n| {
+            let update = [&[0x3f_u8, 0xff, 0xff, 0xff, 0x07][..], &request("GET")].concat();
+            frame(1, 5, stream(n), &update)
+        }),
         Flood::of("pings", |_| frame(6, 0, 0, b"12345678")),
         Flood::of("priorities", |n| frame(2, 0, stream(n % 1000), &[0, 0, 0, 0, 16])),
         Flood::of("updates of priorities", |n| {
@@ -81,7 +92,7 @@ fn floods() -> Vec<Flood> {
 }
 
 /// Waits until the edge has hardly more memory than `before`.
-async fn memory_comes_back(edge: &Edge, before: u64) -> Result<()> {
+pub(super) async fn memory_comes_back(edge: &Edge, before: u64) -> Result<()> {
     let begun = Instant::now();
     loop {
         let now = edge.process.rss_kib()?;
@@ -124,6 +135,37 @@ fn floods_of_http_2_end_their_connections_and_others_are_served() {
             eprintln!("{ended} connections were ended");
             compare(flood.name, alone, beside);
         }
+        memory_comes_back(&stage.edge, before).await
+    });
+}
+
+/// H14, H15: large fields that are put into the table of a connection and throw each other out of it, or are never to be put
+/// there, with another size of the table before each.
+#[test]
+fn fields_that_thrash_the_table_of_a_connection_cost_little() {
+    run("floods-table", async |lab| {
+        let stage = Stage::set(&lab).await?;
+        let cookie = stage.somebody(WWW, STAFF).await?.session(WWW)?;
+        let (before, _) = alone(&stage, &cookie).await?;
+        let pulse = Pulse::start(&stage.door(WWW)?, WWW, &cookie);
+        for (kind, name) in [(0x40, "put there"), (0x10, "never put there")] {
+            let mut h2 = Http2::open(&stage.door(WWW)?).await?;
+            for n in 0..THRASHED {
+                // No table, then one of 4,096 bytes (RFC 7541 §6.3).
+                let mut fields = vec![0x20, 0x3f, 0xe1, 0x1f];
+                fields.extend(request("GET"));
+                for name in ["x-one", "x-two", "x-three"] {
+                    let mut field = block(&[(name, &format!("{n:04}").repeat(1000))]);
+                    field[0] = kind;
+                    fields.extend(field);
+                }
+                h2.send(1, 5, stream(n), &fields).await?;
+                let outcome = h2.outcome(stream(n)).await.with_context(|| format!("{n} fields {name}"))?;
+                ensure!((300..500).contains(&outcome.status()), "{outcome:?} for {n} fields {name}");
+            }
+        }
+        pulse.beats(10).await?;
+        pulse.p99().await?;
         memory_comes_back(&stage.edge, before).await
     });
 }

@@ -268,9 +268,12 @@ async fn generated(site: Site, lanes: u64, rounds: u64) -> Result<()> {
     let mut tally = Tally::default();
     let mut connections: Vec<(Option<Raw>, Option<Http2>)> = (0..lanes).map(|_| (None, None)).collect();
     for round in 0..rounds {
-        if began.elapsed() > LONG_AT_MOST {
-            break;
-        }
+        ensure!(
+            began.elapsed() < LONG_AT_MOST,
+            "{} of {} requests were sent in {LONG_AT_MOST:?}",
+            tally.sent,
+            rounds * ROUND * lanes
+        );
         let first = round * ROUND * lanes;
         let working = connections.iter_mut().zip(0..).map(move |((raw, h2), lane_number)| {
             let numbers = (0..ROUND).map(move |n| first + n * lanes + lane_number);

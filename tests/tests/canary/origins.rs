@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -250,6 +250,19 @@ fn a_bad_answer_concerns_whoever_asked_and_nobody_else() {
                     "after {name} somebody else got {answer}"
                 );
             }
+        }
+        // The same three where the visitor would go on: nothing behind an answer that came before the end is a request.
+        for (method, name, _, statuses) in TABLE.iter().filter(|(method, ..)| *method == "POST") {
+            let mut raw = door.open().await?;
+            let head = format!("{method} /{name} HTTP/1.1\r\nHost: {RUDE}\r\nCookie: {ann}\r\n");
+            raw.send(format!("{head}Content-Length: 200000\r\n\r\nthe beginning").as_bytes()).await?;
+            let answer = raw.answer(true).await?;
+            ensure!(statuses.contains(&answer.status), "{} for {name}", answer.status);
+            let smuggled = format!("GET /smuggled HTTP/1.1\r\nHost: {RUDE}\r\nCookie: {ann}\r\n\r\n");
+            raw.send(smuggled.as_bytes()).await?;
+            raw.finish().await?;
+            let rest = raw.rest().await.with_context(|| format!("the connection goes on after {name}"))?;
+            ensure!(rest.is_empty(), "after {name} came {:?}", String::from_utf8_lossy(&rest));
         }
         Ok(())
     });

@@ -16,7 +16,7 @@ use tokio::{
 use tunnel_tests::{
     Connector, Edge, EdgeConfig, Lab, PATIENCE, Raw, Smtp, Visitor,
     edge::ACCESS,
-    http2::Http2,
+    http2::{Http2, block, frame},
     origin::Streams,
     process::{long, many_sockets},
     raw::{Door, find},
@@ -29,6 +29,14 @@ use tunnel_tests::{
 fn slow() -> (u8, usize, usize) {
     if long() { (100, 40, 1000) } else { (34, 50, 300) }
 }
+
+/// Handshakes that stall at a time, and how long one is kept at most: five seconds, on a busy machine.
+const STALLED: usize = 2000;
+const STALLED_AT_MOST: Duration = Duration::from_secs(12);
+/// The head of a record, and the beginning of a hello in it.
+const HALF_A_HELLO: &[u8] = &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3, 7, 7, 7];
+/// How long a connection may be kept at most on which nothing is asked: a minute, and two looks.
+const IDLE_AT_MOST: Duration = Duration::from_secs(95);
 
 /// Visitors who send a body slowly, or take an answer slowly.
 const BODIES: usize = 50;
@@ -177,16 +185,96 @@ fn thousands_who_are_slow_on_purpose_keep_nobody_out() {
     });
 }
 
-/// A browser comes back to its connection after a while; what it asks for then is served on the same one.
+/// A browser comes back to its connection after a while; what it asks for then is served on the same one. The long form waits
+/// for its end.
+async fn is_kept(site: &Site) -> Result<()> {
+    let mut raw = site.door()?.open().await?;
+    for wait in [Duration::from_secs(12), Duration::ZERO] {
+        raw.send(site.head("GET", "/bytes/1000", "").as_bytes()).await?;
+        ensure!(raw.answer(true).await?.status == 200, "it is not served");
+        tokio::time::sleep(wait).await;
+    }
+    if long() {
+        let begun = Instant::now();
+        ensure!(raw.stirs(IDLE_AT_MOST).await, "it is kept for ever");
+        ensure!(begun.elapsed() > Duration::from_secs(58), "it was kept for {:?}", begun.elapsed());
+    }
+    Ok(())
+}
+
+/// A head that is begun after a request that was answered, where a connection may rest for a minute.
+async fn a_later_head_is_late(site: &Site) -> Result<()> {
+    let mut raw = site.door()?.open().await?;
+    raw.send(site.head("GET", "/bytes/1000", "").as_bytes()).await?;
+    ensure!(raw.answer(true).await?.status == 200, "it is not served");
+    let begun = Instant::now();
+    raw.send(b"GET / HTTP/1.1\r\nX-Slow: ").await?;
+    raw.rest().await.context("a later head may take for ever")?;
+    ensure!(begun.elapsed() < Duration::from_secs(20), "a later head took {:?}", begun.elapsed());
+    Ok(())
+}
+
+/// A block of HTTP/2 that does not end, beside a stream on which something goes on.
+async fn a_block_is_late(site: &Site) -> Result<()> {
+    let mut raw = site.door()?.offering(&["h2"]).open().await?;
+    let events = frame(1, 5, 1, &block(&site.fields("/events")));
+    raw.send(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(4, 0, 0, &[]), &events].concat()).await?;
+    until_it_says(&mut raw, &mut Vec::new(), ": open").await?;
+    let begun = Instant::now();
+    raw.send(&frame(1, 0, 3, &block(&site.fields("/bytes/1000")))).await?;
+    // Signs of life are asked for meanwhile, and not given: they would be none within a block.
+    raw.rest().await.context("a block may take for ever")?;
+    ensure!(begun.elapsed() < Duration::from_secs(30), "a block took {:?}", begun.elapsed());
+    Ok(())
+}
+
+/// H13
 #[test]
 fn a_connection_is_kept_for_longer_than_a_head_may_take() {
     run("idle", async |lab| {
         let site = Site::new(&lab, async |config| Edge::start(&lab, config).await).await?;
-        let mut raw = site.door()?.open().await?;
-        for wait in [Duration::from_secs(12), Duration::ZERO] {
-            raw.send(site.head("GET", "/bytes/1000", "").as_bytes()).await?;
-            ensure!(raw.answer(true).await?.status == 200, "it is not served");
-            tokio::time::sleep(wait).await;
+        tokio::try_join!(is_kept(&site), a_later_head_is_late(&site), a_block_is_late(&site))?;
+        Ok(())
+    });
+}
+
+/// A connection to the TLS port that says nothing, or half a hello; how long it is kept.
+async fn stalled(half: bool) -> Result<Duration> {
+    let mut tcp = timeout(PATIENCE, TcpStream::connect("127.0.0.1:443")).await??;
+    let begun = Instant::now();
+    if half {
+        tcp.write_all(HALF_A_HELLO).await.ok();
+    }
+    let ended = timeout(PATIENCE, tcp.read_to_end(&mut Vec::new())).await;
+    ensure!(ended.is_ok(), "a handshake may take for ever");
+    Ok(begun.elapsed())
+}
+
+/// H13: handshakes that do not go on end in time, however many there are, and keep nobody out for longer than that.
+#[test]
+fn thousands_of_handshakes_that_stall_end_in_time() {
+    run("stalled", async |lab| {
+        many_sockets()?;
+        let site = Site::new(&lab, async |config| Edge::start(&lab, config).await).await?;
+        let alone = tokio::try_join!(stalled(false), stalled(true))?;
+        ensure!(alone.0.min(alone.1) > Duration::from_secs(3), "whoever is slow gets {alone:?}");
+        ensure!(alone.0.max(alone.1) < STALLED_AT_MOST, "a handshake took {alone:?}");
+        let mut crowd = JoinSet::new();
+        for n in 0..STALLED {
+            crowd.spawn(stalled(n % 2 == 0));
+        }
+        let begun = Instant::now();
+        while site.is_open().await.is_err() {
+            ensure!(begun.elapsed() < STALLED_AT_MOST, "nobody is let in");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        eprintln!("somebody new was served after {:?}", begun.elapsed());
+        while let Some(took) = crowd.join_next().await {
+            let took = took??;
+            ensure!(took < STALLED_AT_MOST, "a handshake took {took:?}");
+        }
+        for _ in 0..20 {
+            site.is_open().await.context("after all are gone")?;
         }
         Ok(())
     });

@@ -83,6 +83,7 @@ fn only_a_fitting_switch_opens_the_way() {
                 "/ws?other" => {
                     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n".to_vec()
                 }
+                "/ws?hints" => [b"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(9), switching(ACCEPT)].concat(),
                 "/unasked" => switching(ACCEPT),
                 "/ws?refuse" => b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno".to_vec(),
                 _ => return (page(SONG), After::KeepAlive),
@@ -93,9 +94,14 @@ fn only_a_fitting_switch_opens_the_way() {
         let session = stage.somebody(WWW, STAFF).await?.session(WWW)?;
         let fields = format!("Cookie: {session}\r\nOrigin: https://{WWW}\r\n");
         let smuggled = format!("GET /smuggled HTTP/1.1\r\nHost: {WWW}\r\nAccess-User-Email: boss@example.test\r\n\r\n");
-        for (target, expected) in
-            [("/ws?wrong", 502), ("/ws?none", 502), ("/ws?other", 502), ("/ws?refuse", 403), ("/ws?page", 200)]
-        {
+        for (target, expected) in [
+            ("/ws?wrong", 502),
+            ("/ws?none", 502),
+            ("/ws?other", 502),
+            ("/ws?hints", 502),
+            ("/ws?refuse", 403),
+            ("/ws?page", 200),
+        ] {
             stage.www.forget();
             let mut raw = stage.door(WWW)?.open().await?;
             raw.send(upgrade(&fields).replace("/ws ", &format!("{target} ")).as_bytes()).await?;

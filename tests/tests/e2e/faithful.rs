@@ -45,6 +45,10 @@ fn many_manners(head: &Head) -> (Vec<u8>, After) {
             "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhints",
             After::KeepAlive,
         ),
+        (_, "/strict") => (
+            "HTTP/1.1 200 OK\r\nStrict-Transport-Security: max-age=1\r\nContent-Length: 6\r\n\r\nstrict",
+            After::KeepAlive,
+        ),
         (_, "/endless") => ("HTTP/1.1 200 OK\r\nX-Mine: no length\r\n\r\nuntil the end", After::Close),
         (_, "/old") => ("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nof old", After::Close),
         (_, "/closing") => ("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbye", After::Close),
@@ -74,6 +78,7 @@ fn every_form_of_an_answer_arrives_and_the_next_one_is_its_own() {
             ("GET", "/204", "", 204, ("x-mine", "204"), ""),
             ("GET", "/304", "If-None-Match: \"v\"\r\n", 304, ("etag", "\"v\""), ""),
             ("GET", "/hints", "", 200, ("content-length", "5"), "hints"),
+            ("GET", "/strict", "", 200, ("strict-transport-security", "max-age=1"), "strict"),
             ("GET", "/endless", "", 200, ("x-mine", "no length"), "until the end"),
             ("GET", "/old", "", 200, ("content-type", "text/plain"), "of old"),
             ("GET", "/closing", "", 200, ("content-length", "3"), "bye"),

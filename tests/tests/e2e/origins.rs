@@ -245,12 +245,16 @@ fn a_socket_with_tls_and_a_fixed_answer_are_services() {
         let edge = Edge::with_access(&lab, EdgeConfig::with_mail(&smtp), ACCESS).await?;
         let socket = format!("unix+tls:{}", lab.path("nginx.sock").display());
         let _socket = publish(&lab, WWW, &socket, &["--origin-ca-pool", own.to_str().unwrap()]).await?;
-        let _fixed = publish(&lab, APP, "http_status:418", &[]).await?;
+        let fixed = publish(&lab, APP, "http_status:418", &[]).await?;
         let mut visitor = login(&edge.ca().await?, &smtp, WWW, STAFF).await?;
         let reply = visitor.get(&format!("https://{WWW}/")).await?;
         assert_eq!(reply.text(), format!("asked as {WWW} for {WWW} over TLSv1.3"));
         let reply = visitor.browse(&format!("https://{APP}/any/path")).await?;
         assert_eq!((reply.status(), reply.text().as_str()), (418, ""));
+        assert!(fixed.process.terminate().await?.success());
+        let _hello = publish(&lab, APP, "hello_world", &[]).await?;
+        let reply = visitor.get(&format!("https://{APP}/")).await?;
+        assert!(reply.status() == 200 && reply.text().contains(STAFF), "{}: {}", reply.status(), reply.text());
         Ok(())
     });
 }

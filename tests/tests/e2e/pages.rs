@@ -45,8 +45,12 @@ fn strangers_and_unknown_hosts_get_a_clear_page() {
             .await?;
         let reply = tunnel_tests::Reply { url: "https://nobody.example.test/".into(), answer: raw.answer(true).await? };
         assert_eq!(reply.status(), 404);
+        assert_eq!(reply.header("strict-transport-security"), Some("max-age=31536000"));
         assert_safe_page(&reply);
         assert_reference(&reply);
+        let plain = format!("GET / HTTP/1.1\r\nHost: {WWW}\r\n\r\n");
+        let plain = stage.plain().ask(plain.as_bytes()).await?;
+        assert_eq!((plain.status, plain.header("strict-transport-security")), (308, None));
         let login = visitor.browse(&format!("https://{WWW}/")).await?;
         assert_safe_page(&login);
         // A style sheet that the policy allows is really there, on every host.

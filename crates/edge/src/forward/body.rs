@@ -308,6 +308,9 @@ impl Body for AnswerBody {
             }
             match Pin::new(&mut this.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
+                    if let Some(lease) = &this.lease {
+                        lease.heard();
+                    }
                     let data = match frame.into_data() {
                         Ok(data) => data,
                         // Trailers, behind which nothing comes.

@@ -169,6 +169,7 @@ pub(super) async fn forward(
     if !is_fitting(&protocol, key.as_ref(), response.headers()) {
         return Err(Failure::BadAnswer);
     }
+    lease.switch();
     let mut answer = Response::new(Body::empty());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *answer.headers_mut() = head::response(response.headers());

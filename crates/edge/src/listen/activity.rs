@@ -49,9 +49,10 @@ impl Activity {
         busy == 0 && now.saturating_duration_since(since) >= time
     }
 
-    pub(super) fn idle_for_too_long(&self) -> bool {
+    /// Whether by `now` nothing has been asked for longer than a connection is kept for that.
+    pub(super) fn idle_for_too_long(&self, now: Instant) -> bool {
         let (busy, since, ever) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        busy == 0 && since.elapsed() > if ever { IDLE_TIME } else { HEAD_TIME }
+        busy == 0 && now.saturating_duration_since(since) > if ever { IDLE_TIME } else { HEAD_TIME }
     }
 }
 
@@ -97,5 +98,27 @@ impl http_body::Body for Counted {
 
     fn size_hint(&self) -> http_body::SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // H13
+    #[test]
+    fn a_connection_is_kept_for_a_minute_after_its_last_answer_and_for_a_heads_time_before_its_first_request() {
+        let activity = Arc::<Activity>::default();
+        let idle_after = |time: Duration| activity.idle_for_too_long(Instant::now() + time);
+        let second = Duration::from_secs(1);
+        assert!(!idle_after(HEAD_TIME - second) && idle_after(HEAD_TIME + second), "nothing was ever asked");
+        let (one, other) = (activity.begin(), activity.begin());
+        assert!(!idle_after(IDLE_TIME * 100), "two things are asked");
+        drop(one);
+        assert!(!idle_after(IDLE_TIME * 100), "one is");
+        drop(other);
+        assert!(!idle_after(IDLE_TIME - second) && idle_after(IDLE_TIME + second), "all is answered");
+        drop(activity.begin());
+        assert!(!idle_after(IDLE_TIME - second) && idle_after(IDLE_TIME + second), "and asked again");
     }
 }

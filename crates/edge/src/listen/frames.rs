@@ -1,4 +1,5 @@
-//! An eye on what a visitor sends in HTTP/2: frames that cost it nothing and the edge something are counted by kind (H14).
+//! An eye on what a visitor sends in HTTP/2: frames that cost it nothing and the edge something are counted by kind (H14). So
+//! are those of a service, which may say more only with what it is asked (T11).
 //!
 //! The HTTP library bounds streams, windows, header blocks and small DATA, and counts some resets; what it answers without
 //! limit is counted here. Only the nine bytes of each frame's header are looked at (RFC 9113 §4.1); payloads pass untouched. Of
@@ -46,6 +47,9 @@ const BYTES_PER_WINDOW_UPDATE: u64 = 1024;
 const UNKNOWN_MAX: u32 = 1_000;
 /// CONTINUATION frames of one header block: the largest block that is read fits nine frames, the first one included.
 const CONTINUATIONS_MAX: u32 = 8;
+/// Heads that a service may send for a request: eight informational ones, that of its answer, and one behind the body. The
+/// library takes informational ones without end, and says nothing of them.
+const HEADS_PER_REQUEST: u32 = 10;
 
 const PREFACE: usize = 24;
 const HEADER: usize = 9;
@@ -99,6 +103,8 @@ struct Counts {
     unknown: u32,
     /// Bytes that were sent meanwhile.
     sent: u64,
+    /// Requests that a service was asked meanwhile.
+    asked: u32,
 }
 
 /// Where in its frames the edge is.
@@ -147,7 +153,14 @@ impl Answers {
     }
 }
 
-/// Where in its frames a client is, and what it has sent of them.
+/// Heads that a service may send.
+struct Heads {
+    left: u32,
+    /// Those of as many requests as it is asked at a time.
+    most: u32,
+}
+
+/// Where in its frames a peer is, and what it has sent of them.
 struct Frames {
     header: [u8; HEADER],
     have: usize,
@@ -157,6 +170,8 @@ struct Frames {
     counts: Counts,
     /// A header block that has begun and not ended, and its frames beside the first.
     block: Option<(Instant, u32)>,
+    /// Of a service only; a visitor's are bounded by its streams.
+    heads: Option<Heads>,
     over: bool,
     answers: Answers,
     /// It has provoked more resets than it may.
@@ -174,9 +189,26 @@ impl Frames {
             since: now,
             counts,
             block: None,
+            heads: None,
             over: false,
             answers,
             provokes: false,
+        }
+    }
+
+    /// Those of a service that is asked so many requests at a time.
+    fn of_service(now: Instant, requests: u32) -> Self {
+        let heads = Heads { left: 0, most: requests.saturating_mul(HEADS_PER_REQUEST) };
+        // Here it is the edge that begins with the preface.
+        let answers = Answers { skip: PREFACE, ..Answers::default() };
+        Self { skip: 0, heads: Some(heads), answers, ..Self::new(now) }
+    }
+
+    /// A service is asked one request more.
+    fn asks(&mut self) {
+        self.counts.asked = self.counts.asked.saturating_add(1);
+        if let Some(heads) = &mut self.heads {
+            heads.left = heads.left.saturating_add(HEADS_PER_REQUEST).min(heads.most);
         }
     }
 
@@ -212,10 +244,15 @@ impl Frames {
         let counts = &mut self.counts;
         let (count, most, name) = match kind {
             kind::HEADERS | kind::CONTINUATION => return self.block(kind, flags, now),
+            // An answer in small pieces is its visitor's business; what nobody takes the library counts.
+            kind::DATA if self.heads.is_some() => return Ok(()),
             kind::DATA if (length >= SMALL && flags & PADDED == 0) || flags & END_STREAM != 0 => return Ok(()),
             kind::DATA => (&mut counts.small, SMALL_MAX, "DATA with hardly any"),
             kind::PRIORITY | kind::PRIORITY_UPDATE => (&mut counts.priorities, PRIORITIES_MAX, "PRIORITY"),
-            kind::RST_STREAM => (&mut counts.resets, RESETS_MAX, "RST_STREAM"),
+            kind::RST_STREAM => {
+                let most = RESETS_MAX.saturating_add(counts.asked);
+                (&mut counts.resets, most, "RST_STREAM")
+            }
             kind::SETTINGS => (&mut counts.settings, SETTINGS_MAX, "SETTINGS"),
             kind::PING => (&mut counts.pings, PINGS_MAX, "PING"),
             kind::WINDOW_UPDATE => {
@@ -238,6 +275,11 @@ impl Frames {
         };
         if frames > CONTINUATIONS_MAX {
             return Err(Flood("CONTINUATION"));
+        }
+        if kind == kind::HEADERS
+            && let Some(heads) = &mut self.heads
+        {
+            heads.left = heads.left.checked_sub(1).ok_or(Flood("HEADERS"))?;
         }
         if flags & END_HEADERS == 0 {
             self.block = Some((since, frames));
@@ -267,7 +309,7 @@ impl Frames {
 }
 
 /// What a connection is told of its frames.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     frames: Mutex<Frames>,
     over: CancellationToken,
     flooded: Mutex<Option<Flood>>,
@@ -275,8 +317,26 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new() -> Arc<Self> {
-        let frames = Mutex::new(Frames::new(Instant::now()));
-        Arc::new(Self { frames, over: CancellationToken::new(), flooded: Mutex::new(None) })
+        Self::of(Frames::new(Instant::now()))
+    }
+
+    /// One for a service that is asked so many requests at a time.
+    pub(crate) fn of_service(requests: u32) -> Arc<Self> {
+        Self::of(Frames::of_service(Instant::now(), requests))
+    }
+
+    fn of(frames: Frames) -> Arc<Self> {
+        Arc::new(Self { frames: Mutex::new(frames), over: CancellationToken::new(), flooded: Mutex::new(None) })
+    }
+
+    /// A service is asked one request more.
+    pub(crate) fn asks(&self) {
+        self.frames().asks();
+    }
+
+    /// Whether a budget is used up.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.is_cancelled()
     }
 
     /// Whether a header block was begun that does not end.
@@ -330,13 +390,13 @@ impl Watch {
 }
 
 /// A connection whose frames are watched, if it speaks in frames.
-pub(super) struct Watched<T> {
+pub(crate) struct Watched<T> {
     io: T,
     watch: Option<Arc<Watch>>,
 }
 
 impl<T> Watched<T> {
-    pub(super) fn new(io: T, watch: Option<Arc<Watch>>) -> Self {
+    pub(crate) fn new(io: T, watch: Option<Arc<Watch>>) -> Self {
         Self { io, watch }
     }
 }
@@ -468,6 +528,28 @@ mod tests {
             (0..9).for_each(|_| watched.received(&frame(kind::RST_STREAM, 0, 4), now).unwrap());
         }
         assert!(!watched.over);
+    }
+
+    // T11
+    #[test]
+    fn a_service_sends_so_many_heads_for_each_request_and_data_as_it_likes() {
+        let now = Instant::now();
+        let after = |asked: u32, sent: &[u8], count: u32| {
+            let mut watched = Frames::of_service(now, 2);
+            (0..asked).for_each(|_| watched.asks());
+            ((0..count).try_for_each(|_| watched.received(sent, now)), watched.over)
+        };
+        let head = frame(kind::HEADERS, END_HEADERS, 10);
+        for (asked, most) in [(0, 0), (1, HEADS_PER_REQUEST), (2, 2 * HEADS_PER_REQUEST), (9, 2 * HEADS_PER_REQUEST)] {
+            assert_eq!(after(asked, &head, most), (Ok(()), false), "{asked}");
+            assert_eq!(after(asked, &head, most + 1), (Err(Flood("HEADERS")), false), "{asked}");
+        }
+        assert_eq!(after(1, &frame(kind::DATA, 0, 1), SMALL_MAX * PATIENCE + 1), (Ok(()), false));
+        // A service may reset what it is asked.
+        let reset = frame(kind::RST_STREAM, 0, 4);
+        assert_eq!(after(5_000, &reset, RESETS_MAX + 5_000), (Ok(()), false));
+        assert_eq!(after(5_000, &reset, RESETS_MAX + 5_001), (Ok(()), true));
+        assert_eq!(after(1, &frame(kind::SETTINGS, 0, 6), SETTINGS_MAX + 1), (Ok(()), true));
     }
 
     #[test]

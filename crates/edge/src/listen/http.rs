@@ -1,6 +1,10 @@
 //! HTTP on a visitor's connection: its limits, and how it ends.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::body::Body;
 use futures::future::Either;
@@ -153,7 +157,7 @@ impl Connections {
                     if watch.as_ref().is_some_and(|watch| watch.is_late()) {
                         return tracing::debug!(peer = %door.peer, "a head was begun and not finished in time");
                     }
-                    let over = activity.idle_for_too_long();
+                    let over = activity.idle_for_too_long(Instant::now());
                     // Asked to go, it is gone by the next look at the latest.
                     if over && leaving {
                         return;

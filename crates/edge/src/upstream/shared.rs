@@ -3,6 +3,9 @@
 //! HTTP/2 keeps requests apart, so a broken one costs itself alone. Services that authenticate the connection are the
 //! exception: a request with NTLM or Negotiate goes on a connection of its session only, and one on which such a challenge
 //! was seen takes no new requests (S1c).
+//!
+//! What a service sends that costs it nothing has budgets, as what visitors send (T11): over one, a connection takes no new
+//! requests; far over it, it is cut.
 
 use std::{
     pin::Pin,
@@ -18,7 +21,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tunnel_proto::link::Stream;
 
 use super::{HEAD_MAX, IDLE_MAX};
-use crate::forward::RequestBody;
+use crate::{
+    forward::RequestBody,
+    listen::{Watch, Watched},
+};
 
 /// Requests of one connection at a time, if its service takes as many.
 const REQUESTS_MAX: usize = 32;
@@ -36,7 +42,7 @@ const LOCAL_RESETS: usize = 64;
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_PATIENCE: Duration = Duration::from_secs(20);
 
-type Connection = http2::Connection<TokioIo<Stream>, RequestBody, TokioExecutor>;
+type Connection = http2::Connection<TokioIo<Watched<Stream>>, RequestBody, TokioExecutor>;
 
 /// A connection. It ends when nobody holds it any more.
 pub(super) struct Shared {
@@ -44,6 +50,7 @@ pub(super) struct Shared {
     connection: Arc<Mutex<Connection>>,
     used: Mutex<Used>,
     retired: AtomicBool,
+    watch: Arc<Watch>,
 }
 
 /// Requests under way, and since when they are that many.
@@ -55,6 +62,7 @@ struct Used {
 impl Shared {
     /// Speaks HTTP/2 on a stream, without waiting for what the service has to say about it.
     pub(super) async fn begin(stream: Stream) -> Result<Arc<Self>, hyper::Error> {
+        let watch = Watch::of_service(REQUESTS_MAX as u32);
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
@@ -65,7 +73,7 @@ impl Shared {
             .max_local_error_reset_streams(LOCAL_RESETS)
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_PATIENCE)
-            .handshake(TokioIo::new(stream))
+            .handshake(TokioIo::new(Watched::new(stream, Some(watch.clone()))))
             .await?;
         let connection = Arc::new(Mutex::new(connection));
         let driven = connection.clone();
@@ -79,7 +87,7 @@ impl Shared {
             }
         });
         let used = Mutex::new(Used { requests: 0, since: Instant::now() });
-        Ok(Arc::new(Self { sender, connection, used, retired: AtomicBool::new(false) }))
+        Ok(Arc::new(Self { sender, connection, used, retired: AtomicBool::new(false), watch }))
     }
 
     /// Room for one more request, if there is some.
@@ -95,12 +103,13 @@ impl Shared {
         }
         *used = Used { requests: used.requests.saturating_add(1), since: Instant::now() };
         drop(used);
+        self.watch.asks();
         Some(Seat { sender: self.sender.clone(), shared: self.clone() })
     }
 
     /// Whether it takes no more requests.
     fn is_over(&self) -> bool {
-        self.retired.load(Relaxed) || self.sender.is_closed()
+        self.retired.load(Relaxed) || self.watch.is_over() || self.sender.is_closed()
     }
 
     /// Whether it is worth being kept.
