@@ -262,10 +262,14 @@ impl Connections {
 
     /// A link of a connector or an operator.
     async fn link(self, tls: TlsStream<TcpStream>, peer: IpAddr, entering: Entering) {
-        let operator = connectors::is_operators(&self.state, &tls);
-        let places = if operator { &self.operators } else { &self.links };
-        let Ok(_place) = places.clone().try_acquire_owned() else { return NO_ROOM.note() };
+        let places = self.link_places(connectors::is_operators(&self.state, &tls)).clone();
+        let Ok(_place) = places.try_acquire_owned() else { return NO_ROOM.note() };
         connectors::serve(self.state, tls, peer, entering).await;
+    }
+
+    /// The places of links: those of operators, or those of connectors.
+    const fn link_places(&self, operator: bool) -> &Arc<Semaphore> {
+        if operator { &self.operators } else { &self.links }
     }
 
     /// A place for a visitor; `None` when there is none, for all or for this network.
@@ -311,5 +315,44 @@ impl Entering {
     /// Where the connection comes from.
     pub(crate) fn origin(&self) -> Origin {
         self.origin.clone()
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::{Clock, Config, Edge, edge::Screen, tls};
+
+    // H13
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_crowd_of_visitors_keeps_no_link_out_nor_connectors_an_operator() {
+        let base = tempfile::tempdir().unwrap();
+        let mut config = Config::quick_start(base.path().join("edge"), Vec::new());
+        config.listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        config.http_listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        let edge = Edge::start(config, Clock::System, Screen::new(std::io::sink())).await.unwrap();
+        let state = edge.state().clone();
+        let certificate = Arc::new(tls::Fixed::new(&state.ca, state.login_host(), state.now()).unwrap());
+        let links = Takes::Links(Arc::new(tls::for_visitors(certificate).unwrap()));
+        let connections = Connections::new(state);
+        let peer = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let mut crowd = Vec::new();
+        while let Some(place) = connections.handshakes.take() {
+            // Or the oldest would make room.
+            place.keep();
+            crowd.push(place);
+        }
+        assert!(connections.enter(peer, &Takes::Plain).is_none(), "there are {} already", crowd.len());
+        assert!(connections.enter(peer, &links).is_some());
+
+        let mut all = Vec::new();
+        while let Ok(place) = connections.link_places(false).clone().try_acquire_owned() {
+            all.push(place);
+        }
+        assert!(connections.link_places(true).clone().try_acquire_owned().is_ok(), "{} connectors are up", all.len());
+        drop(connections);
+        edge.stop(Duration::from_secs(1)).await;
     }
 }
