@@ -9,7 +9,7 @@ use sqlx::{
 
 use tunnel_proto::Revision;
 
-use super::{SqliteStore, configuration, copy};
+use super::{Failing, SqliteStore, configuration, copy};
 use crate::{
     platform,
     store::{Declared, StoreError},
@@ -72,7 +72,7 @@ pub(super) async fn open(path: &Path, users: Users) -> Result<SqliteStore, Store
         return Err(error);
     }
     let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
-    Ok(SqliteStore { path: path.to_owned(), writer, readers })
+    Ok(SqliteStore { path: path.to_owned(), writer, readers, failing: Failing::default() })
 }
 
 /// What is declared in a database of an older schema, which stays as it is; `None` when it is not older. What has become of
