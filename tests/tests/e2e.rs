@@ -35,6 +35,7 @@ mod e2e {
     mod renewal;
     mod restart;
     mod secrets;
+    mod stops;
     mod tcp;
     mod traffic;
     mod trouble;
