@@ -259,7 +259,10 @@ impl Site {
     /// The numbers of the edge's descriptors.
     fn descriptors(&self) -> Result<Vec<usize>> {
         let folder = std::fs::read_dir(format!("/proc/{}/fd", self.edge.process.pid()))?;
-        folder.map(|entry| Ok(entry?.file_name().to_string_lossy().parse()?)).collect()
+        let number = |entry: std::io::Result<std::fs::DirEntry>| -> Result<usize> {
+            Ok(entry?.file_name().to_string_lossy().parse::<usize>()?)
+        };
+        folder.map(number).collect()
     }
 
     /// Has the system give the edge none from this number on.
