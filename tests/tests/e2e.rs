@@ -36,6 +36,7 @@ mod e2e {
     mod renewal;
     mod restart;
     mod secrets;
+    mod stops;
     mod tcp;
     mod traffic;
     mod trouble;

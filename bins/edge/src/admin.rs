@@ -68,7 +68,10 @@ pub(crate) enum AdminCommand {
     /// Tokens by which machines are admitted
     #[command(subcommand)]
     ServiceToken(ServiceTokenCommand),
-    /// How the machine of the edge does: its clock, and backups
+    /// How the edge and its machine do
+    ///
+    /// Clock, backups, store, disk, audit record, memory, descriptors, certificates and tunnels. The exit code is 3 when something
+    /// is wrong, and 1 when it cannot be asked.
     Health,
     /// The clock of the edge's machine
     #[command(subcommand)]
@@ -166,6 +169,7 @@ pub(crate) async fn run(command: AdminCommand, data_dir: &Path, json: bool) -> E
                 "hostname_out_of_scope",
                 "name_taken",
                 "test_refused",
+                health::UNWELL,
             ];
             if refused.contains(&problem.code.as_str()) { ExitCode::from(3) } else { ExitCode::FAILURE }
         }

@@ -13,7 +13,7 @@ mod refusals;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -49,6 +49,19 @@ struct Shared {
 struct Inner {
     queue: Queue,
     refusals: Refusals,
+    /// Since when the store takes none.
+    held: Option<Instant>,
+}
+
+/// Records that are not on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many wait.
+    pub count: usize,
+    /// How many were dropped since, because too many waited.
+    pub lost: u32,
+    /// Since when the store takes none; nothing while it does.
+    pub held: Option<Instant>,
 }
 
 impl Audit {
@@ -99,6 +112,11 @@ impl Audit {
         self.shared.with(|inner| inner.queue.len())
     }
 
+    /// What is not on disk, and whether that is more than a moment's worth.
+    pub fn held(&self) -> Waiting {
+        self.shared.with(|inner| Waiting { count: inner.queue.len(), lost: inner.queue.lost(), held: inner.held })
+    }
+
     /// Writes what waits, then stops.
     pub async fn close(self) -> Result<(), AuditError> {
         self.flush().await
@@ -139,12 +157,19 @@ async fn write(shared: Arc<Shared>, store: Arc<dyn Store>, clock: Clock, progres
             }
             match store.append_audit(&batch).await {
                 Ok(()) => {
-                    let done = shared.with(|inner| inner.queue.written());
+                    let done = shared.with(|inner| {
+                        inner.held = None;
+                        inner.queue.written()
+                    });
                     progress.send_replace(done);
                     pause = PAUSE_FIRST;
                 }
                 Err(error) => {
-                    tracing::error!(%error, waiting = shared.with(|inner| inner.queue.len()), "audit records wait");
+                    let waiting = shared.with(|inner| {
+                        inner.held.get_or_insert_with(Instant::now);
+                        inner.queue.len()
+                    });
+                    tracing::error!(%error, waiting, "audit records wait");
                     tokio::time::sleep(pause).await;
                     pause = pause.saturating_mul(2).min(PAUSE_LAST);
                 }

@@ -263,10 +263,14 @@ impl Connections {
 
     /// A link of a connector or an operator.
     async fn link(self, tls: TlsStream<TcpStream>, peer: IpAddr, entering: Entering) {
-        let operator = connectors::is_operators(&self.state, &tls);
-        let places = if operator { &self.operators } else { &self.links };
-        let Ok(_place) = places.clone().try_acquire_owned() else { return NO_ROOM.note() };
+        let places = self.link_places(connectors::is_operators(&self.state, &tls)).clone();
+        let Ok(_place) = places.try_acquire_owned() else { return NO_ROOM.note() };
         connectors::serve(self.state, tls, peer, entering).await;
+    }
+
+    /// The places of links: those of operators, or those of connectors.
+    const fn link_places(&self, operator: bool) -> &Arc<Semaphore> {
+        if operator { &self.operators } else { &self.links }
     }
 
     /// A place for a visitor; `None` when there is none, for all or for this network.
@@ -312,5 +316,76 @@ impl Entering {
     /// Where the connection comes from.
     pub(crate) fn origin(&self) -> Origin {
         self.origin.clone()
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tempfile::TempDir;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+    use crate::{Clock, Config, Edge, edge::Screen, tls};
+
+    async fn edge() -> (Edge, TempDir) {
+        let base = tempfile::tempdir().unwrap();
+        let mut config = Config::quick_start(base.path().join("edge"), Vec::new());
+        config.listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        config.http_listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        (Edge::start(config, Clock::System, Screen::new(std::io::sink())).await.unwrap(), base)
+    }
+
+    // H13
+    #[tokio::test(flavor = "multi_thread")]
+    async fn whoever_is_turned_away_is_counted_with_its_network() {
+        let (edge, _base) = edge().await;
+        let connections = Connections::new(edge.state().clone());
+        let peer = IpAddr::from([192, 0, 2, 1]);
+        let entering = connections.enter(peer, &Takes::Plain).unwrap();
+        let origin = entering.origin();
+        let place = connections.place(entering).unwrap();
+        let (mut visitor, io) = tokio::io::duplex(64 * 1024);
+        let serving = tokio::spawn(connections.clone().http(io, false, Door { https: false, peer, port: 80 }, place));
+        // What others of the network did ends nothing by itself.
+        while !origin.note(Glitch::Flood) {}
+        visitor.write_all(b"GET /.access/certs HTTP/1.1\r\nHost: access.localhost\r\n\r\n").await.unwrap();
+        let mut answer = [0; 12];
+        timeout(FIRST_BYTE_TIME, visitor.read_exact(&mut answer)).await.unwrap().unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 "), "{answer:?}");
+        visitor.write_all(b"GET / HTTP/1.1\r\nHost: nobody.localhost\r\n\r\n").await.unwrap();
+        let ended = timeout(FIRST_BYTE_TIME, visitor.read_to_end(&mut Vec::new())).await;
+        assert!(ended.is_ok(), "whoever is turned away in a network that is shut out stays");
+        serving.await.unwrap();
+        drop(connections);
+        edge.stop(Duration::from_secs(1)).await;
+    }
+
+    // H13
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_crowd_of_visitors_keeps_no_link_out_nor_connectors_an_operator() {
+        let (edge, _base) = edge().await;
+        let state = edge.state().clone();
+        let certificate = Arc::new(tls::Fixed::new(&state.ca, state.login_host(), state.now()).unwrap());
+        let links = Takes::Links(Arc::new(tls::for_visitors(certificate).unwrap()));
+        let connections = Connections::new(state);
+        let peer = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let mut crowd = Vec::new();
+        while let Some(place) = connections.handshakes.take() {
+            // Or the oldest would make room.
+            place.keep();
+            crowd.push(place);
+        }
+        assert!(connections.enter(peer, &Takes::Plain).is_none(), "there are {} already", crowd.len());
+        assert!(connections.enter(peer, &links).is_some());
+
+        let mut all = Vec::new();
+        while let Ok(place) = connections.link_places(false).clone().try_acquire_owned() {
+            all.push(place);
+        }
+        assert!(connections.link_places(true).clone().try_acquire_owned().is_ok(), "{} connectors are up", all.len());
+        drop(connections);
+        edge.stop(Duration::from_secs(1)).await;
     }
 }

@@ -3,14 +3,17 @@
 
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
+use serde::{Deserialize, Serialize};
+
 use crate::platform::{
     self,
     memory::{Group, limited_groups},
 };
 
 /// How short memory is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Shortage {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shortage {
     /// There is enough.
     #[default]
     None,

@@ -10,7 +10,7 @@ use tunnel_proto::{
 
 use crate::{
     State, certificates, declare,
-    health::accepted,
+    health::{self, accepted},
     login_methods, passkeys, people, service_tokens,
     session::Session,
     setup::{self, MadeBy},
@@ -339,7 +339,8 @@ impl Administration for Office {
     }
 
     async fn health(&self) -> Answer<Health> {
-        Ok(Health { clock: self.state.clock.status(), backups: self.state.backups.status() })
+        let running = Some(health::look(&self.state).await);
+        Ok(Health { clock: self.state.clock.status(), backups: self.state.backups.status(), running })
     }
 
     async fn accept_clock(&self) -> Answer<Health> {

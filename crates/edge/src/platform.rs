@@ -100,6 +100,12 @@ pub(crate) fn free_space(path: &Path) -> Option<u64> {
     imp::free_space(path)
 }
 
+/// How many descriptors this process has open, where the system says it.
+pub(crate) fn open_descriptors() -> Option<usize> {
+    // One is the folder itself.
+    Some(std::fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1))
+}
+
 /// Resident memory of this process in KiB, where the system says it.
 pub fn resident_kib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

@@ -191,7 +191,17 @@ fn fields(body: &[u8]) -> Option<Vec<(String, String)>> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use std::{
+        convert::Infallible,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering::Relaxed},
+        },
+        time::Duration,
+    };
+
+    use futures::StreamExt as _;
+    use tokio::time::{Instant, timeout};
 
     use super::*;
 
@@ -248,5 +258,33 @@ mod tests {
         let read = |length: usize| futures::executor::block_on(read(Body::from(vec![b'x'; length])));
         assert_eq!(read(BODY_MAX).map(|body| body.len()), Some(BODY_MAX));
         assert!(read(BODY_MAX + 1).is_none());
+    }
+
+    #[test]
+    fn what_is_larger_still_is_not_read_on() {
+        const PIECE: usize = 1024 * 1024;
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        let pieces = std::iter::repeat_with(move || {
+            counted.fetch_add(1, Relaxed);
+            Ok::<_, Infallible>(Bytes::from(vec![b'x'; PIECE]))
+        });
+        let endless = Body::from_stream(futures::stream::iter(pieces));
+        assert!(futures::executor::block_on(read(endless)).is_none());
+        assert_eq!(asked.load(Relaxed), UNREAD_MAX / PIECE + 1);
+    }
+
+    // H13
+    #[tokio::test(start_paused = true)]
+    async fn a_form_that_does_not_come_is_not_waited_for() {
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]);
+        let first = futures::stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"a=1"))]);
+        let whole = sent(&headers, Body::from_stream(first.clone())).await;
+        assert_eq!(whole, Some(vec![("a".to_owned(), "1".to_owned())]));
+        let begun = Instant::now();
+        let stalled = sent(&headers, Body::from_stream(first.chain(futures::stream::pending())));
+        assert_eq!(timeout(BODY_PATIENCE * 2, stalled).await, Ok(None));
+        assert!(begun.elapsed() < BODY_PATIENCE + Duration::from_secs(1), "{:?}", begun.elapsed());
     }
 }

@@ -30,7 +30,10 @@ use crate::{
 };
 
 pub use crate::certificates::{CertificateStatus, RenewCertificate};
-pub use crate::health::{BackupStatus, ClockStatus, Health};
+pub use crate::health::{
+    AuditStatus, BackupStatus, CertificateTrouble, ClockStatus, DescriptorStatus, Health, Running, Shortage,
+    UnwritableStatus,
+};
 pub use crate::users::{InviteUser, NamedUser, UserInvited, UserRemoved, UserStatus};
 pub use crate::{
     keys::{KeyStatus, RotateKeys},
@@ -145,7 +148,7 @@ pub trait Administration: Send + Sync + 'static {
     async fn apply(&self, request: Request) -> Answer<Report>;
     /// Has the edge replaced by a new process of its program, and waits until that serves (`POST /v1/restart`).
     async fn restart(&self) -> Answer<Restarted>;
-    /// How its machine does (`GET /v1/health`).
+    /// How it and its machine do (`GET /v1/health`).
     async fn health(&self) -> Answer<Health>;
     /// Goes by what the clock shows, whatever has passed (`POST /v1/clock/accept`).
     async fn accept_clock(&self) -> Answer<Health>;

@@ -7,7 +7,7 @@
 mod records;
 pub mod sqlite;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tunnel_policy::{Rules, Selector};
@@ -27,6 +27,10 @@ pub const FUTURE: Duration = Duration::from_secs(3600);
 pub trait Store: Send + Sync + 'static {
     /// Waits for what is under way and puts everything in its final place. Every later call fails.
     async fn close(&self);
+    /// Why changes cannot be written, as far as was seen; nothing while they can.
+    fn unwritable(&self) -> Option<Unwritable> {
+        None
+    }
     /// A number that is another one once another process has written.
     async fn data_version(&self) -> Result<i64, StoreError>;
 
@@ -285,6 +289,18 @@ pub enum StoreError {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+/// Less free than this, in bytes, and a disk counts as full: the next change may be the one that does not fit.
+pub const ROOM: u64 = 1024 * 1024;
+
+/// That changes cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unwritable {
+    /// Since when.
+    pub since: Instant,
+    /// Why the last one failed.
+    pub why: String,
 }
 
 /// A limit on how often something may happen: at most `events` within `window`.

@@ -295,6 +295,27 @@ mod tests {
         assert!(!Arc::ptr_eq(&first, &fixed.certificate.load_full()), "nobody believes the first one yet");
     }
 
+    // F24
+    #[test]
+    fn the_certificate_for_links_is_renewed_long_before_it_ends() {
+        let host = Hostname::parse("access.example.com").unwrap();
+        let now = UnixTime(1_800_000_000);
+        let ca = Ca::generate(&Hostname::parse("example.com").unwrap(), now).unwrap();
+        let fixed = Fixed::new(&ca, &host, now).unwrap();
+        let first = fixed.certificate.load_full();
+        let due = now.plus(READY_LIFE);
+        fixed.refresh(&ca, &host, UnixTime(due.0 - 1)).unwrap();
+        assert!(Arc::ptr_eq(&first, &fixed.certificate.load_full()), "a second too early");
+        fixed.refresh(&ca, &host, due).unwrap();
+        let second = fixed.certificate.load_full();
+        assert!(!Arc::ptr_eq(&first, &second));
+        // The next one lasts as long.
+        fixed.refresh(&ca, &host, UnixTime(due.0 + 1)).unwrap();
+        assert!(Arc::ptr_eq(&second, &fixed.certificate.load_full()));
+        let ends = named(second.end_entity_cert().unwrap()).unwrap().ends;
+        assert!(ends > due.plus(READY_LIFE), "it is good until after it was renewed once more");
+    }
+
     const ENDS: UnixTime = UnixTime(2_000_000_000);
 
     fn until(mut params: CertificateParams, ends: UnixTime) -> CertificateParams {

@@ -18,7 +18,7 @@ use tunnel_tests::{
     edge::ACCESS,
     http2::{Http2, block, frame},
     origin::Streams,
-    process::{long, many_sockets},
+    process::{finish, long, many_sockets},
     raw::{Door, find},
     run,
     stage::{STAFF, WWW},
@@ -324,23 +324,49 @@ fn whoever_reads_nothing_costs_little() {
     });
 }
 
+/// Descriptors that the system gives an edge, and those that are for everything that is no connection.
+const DESCRIPTORS: usize = 256;
+const KEPT_BACK: usize = 32;
+/// How soon somebody is turned away: long before whoever says nothing is.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+/// Starts an edge with hardly any descriptors.
+async fn with_few_descriptors(lab: &Lab, config: EdgeConfig) -> Result<Edge> {
+    let few = |command: tokio::process::Command| {
+        let command = command.as_std();
+        // What comes before the program enters the namespace.
+        let inner = command.get_args().skip_while(|word| *word != "--").skip(1);
+        let mut wrapped = lab.command("prlimit");
+        wrapped.arg(format!("--nofile={DESCRIPTORS}:{DESCRIPTORS}")).args(inner);
+        wrapped
+    };
+    Edge::start_as(lab, config, few).await
+}
+
+impl Site {
+    /// The numbers of the edge's descriptors.
+    fn descriptors(&self) -> Result<Vec<usize>> {
+        let folder = std::fs::read_dir(format!("/proc/{}/fd", self.edge.process.pid()))?;
+        let number = |entry: std::io::Result<std::fs::DirEntry>| -> Result<usize> {
+            Ok(entry?.file_name().to_string_lossy().parse::<usize>()?)
+        };
+        folder.map(number).collect()
+    }
+
+    /// Has the system give the edge none from this number on.
+    async fn limit_descriptors(&self, most: usize) -> Result<()> {
+        let mut limit = tokio::process::Command::new("prlimit");
+        limit.args(["--pid", &self.edge.process.pid().to_string(), &format!("--nofile={most}:{DESCRIPTORS}")]);
+        finish(limit).await?.ok().map(drop)
+    }
+}
+
 /// F20: with hardly any descriptors, what is open stays open, and who comes finds room sooner or later.
 #[test]
 fn an_edge_without_descriptors_goes_on_and_recovers() {
     run("descriptors", async |lab| {
         many_sockets()?;
-        let limited = async |config| {
-            let few = |command: tokio::process::Command| {
-                let command = command.as_std();
-                // What comes before the program enters the namespace.
-                let inner = command.get_args().skip_while(|word| *word != "--").skip(1);
-                let mut wrapped = lab.command("prlimit");
-                wrapped.arg("--nofile=256:256").args(inner);
-                wrapped
-            };
-            Edge::start_as(&lab, config, few).await
-        };
-        let site = Site::new(&lab, limited).await?;
+        let site = Site::new(&lab, async |config| with_few_descriptors(&lab, config).await).await?;
         let mut events = site.door()?.open().await?;
         events.send(site.head("GET", "/events", "").as_bytes()).await?;
         let mut got = Vec::new();
@@ -355,6 +381,12 @@ fn an_edge_without_descriptors_goes_on_and_recovers() {
                 tokio::time::sleep(PATIENCE).await;
                 drop(tcp);
             });
+        }
+        // Connections take their share only.
+        for _ in 0..10 {
+            let open = site.descriptors()?.len();
+            ensure!(open <= DESCRIPTORS - KEPT_BACK, "{open} descriptors are open");
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         // What is open goes on.
         for n in 0..20 {
@@ -386,13 +418,78 @@ fn an_edge_without_descriptors_goes_on_and_recovers() {
         }
         let begun = Instant::now();
         loop {
-            let open = std::fs::read_dir(format!("/proc/{}/fd", site.edge.process.pid()))?.count();
+            let open = site.descriptors()?.len();
             if open < 128 {
-                return Ok(());
+                break;
             }
             ensure!(begun.elapsed() < PATIENCE, "{open} descriptors are still open");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+
+        // Where accepting itself meets the end, nobody waits for somebody else to go.
+        let open = site.descriptors()?;
+        let free = (0..DESCRIPTORS).filter(|number| !open.contains(number)).nth(2).context("there are free ones")?;
+        site.limit_descriptors(free).await?;
+        let mut crowd = Vec::new();
+        for _ in 0..20 {
+            crowd.push(timeout(PATIENCE, TcpStream::connect("127.0.0.1:80")).await??);
+        }
+        let (begun, mut turned_away) = (Instant::now(), 0);
+        for tcp in &mut crowd {
+            let left = AT_ONCE.saturating_sub(begun.elapsed());
+            turned_away += usize::from(matches!(timeout(left, tcp.read(&mut [0; 1])).await, Ok(Ok(0) | Err(_))));
+        }
+        ensure!(turned_away >= 15, "{turned_away} of 20 were turned away at once");
+        site.limit_descriptors(DESCRIPTORS).await?;
+        drop(crowd);
+        let begun = Instant::now();
+        while site.is_open().await.is_err() {
+            ensure!(begun.elapsed() < PATIENCE, "the edge does not recover");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    });
+}
+
+/// More strangers than there are places when there are few descriptors.
+const STRANGERS: usize = 110;
+/// What opens a WebSocket, and a message on it, there and back.
+const WEBSOCKET: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: https://www.example.test\r\n";
+const HELLO: [u8; 8] = [0x81, 0x82, 0, 0, 0, 0, b'h', b'i'];
+const HELLO_BACK: [u8; 4] = [0x81, 2, b'h', b'i'];
+
+/// H13: whoever was admitted keeps the place, also where nothing is said for long; strangers make room for each other.
+#[test]
+fn a_crowd_that_is_turned_away_takes_no_place_from_somebody_who_was_admitted() {
+    run("places", async |lab| {
+        many_sockets()?;
+        let site = Site::new(&lab, async |config| with_few_descriptors(&lab, config).await).await?;
+        let mut quiet = site.door()?.open().await?;
+        quiet.send(site.head("GET", "/ws", WEBSOCKET).as_bytes()).await?;
+        ensure!(quiet.answer(false).await?.status == 101, "a WebSocket");
+        let request = format!("GET / HTTP/1.1\r\nHost: {WWW}\r\n\r\n");
+        let mut crowd = Vec::new();
+        for n in 0..STRANGERS {
+            // Whoever has just come is spared for a second.
+            if n == STRANGERS / 2 {
+                tokio::time::sleep(Duration::from_millis(1100)).await;
+            }
+            let mut raw = site.door()?.open().await.with_context(|| format!("stranger {n}"))?;
+            raw.send(request.as_bytes()).await?;
+            ensure!(raw.answer(true).await?.status == 401, "stranger {n} is not sent to log in");
+            crowd.push(raw);
+        }
+        ensure!(crowd[0].stirs(PATIENCE).await, "there was room for all of them");
+        quiet.send(&HELLO).await?;
+        let mut said = Vec::new();
+        while said.len() < HELLO_BACK.len() {
+            let some = quiet.read().await?;
+            ensure!(!some.is_empty(), "the WebSocket lost its place");
+            said.extend(some);
+        }
+        ensure!(said == HELLO_BACK, "{said:?}");
+        Ok(())
     });
 }
 

@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::json;
 use tunnel_edge::{Lang, config::Brand, pages::Look};
 use tunnel_tests::{
-    Browser, Canary, EdgeConfig, Stage,
+    Browser, Canary, EdgeConfig, Process, Stage,
     browser::BrowserOptions,
     edge::{ACCESS, LOGIN_HOST},
     gallery::{self, Gallery},
     html::words,
+    process::program,
     run,
     stage::{STAFF, WWW},
 };
@@ -209,6 +210,93 @@ fn a_person_without_mouse_and_script_logs_in() {
         let code = stage.smtp.mail_to(STAFF, 1).await?.pin()?;
         // The field for the code has the focus by itself.
         browser.script(type_in, json!({"text": code, "url": format!("https://{WWW}/deep")})).await?;
+        let complaints = browser.complaints().await?;
+        assert!(!complaints.iter().any(|said| said.contains("Security Policy")), "{complaints:?}");
+        Ok(())
+    });
+}
+
+/// Tab until something has the focus.
+async fn reach(browser: &mut Browser, to: &str) -> Result<()> {
+    let tab = "for (let n = 0; n < 60; n++) {
+        await page.keyboard.press('Tab');
+        if (await page.locator(`${args.to}:focus`).count()) return true;
+    } return false";
+    let reached = browser.script(tab, json!({"to": to})).await?;
+    ensure!(reached == json!(true), "no way to {to} at {}:\n{}", browser.url().await?, browser.text().await?);
+    Ok(())
+}
+
+/// Types into what has the focus, presses Enter, and waits for the page that this leads to.
+async fn enter(browser: &mut Browser, text: &str, url: &str) -> Result<()> {
+    let enter =
+        "await page.keyboard.type(args.text); await page.keyboard.press('Enter'); await page.waitForURL(args.url)";
+    browser.script(enter, json!({"text": text, "url": url})).await.map(drop)
+}
+
+/// What else people do, by the keyboard alone: approve a machine, open an application from the launcher, send a form once more
+/// whose session had ended, sign out.
+#[test]
+fn a_person_without_mouse_approves_opens_sends_a_kept_form_and_signs_out() {
+    run("keys", async |lab| {
+        let form = b"<form method=post action=/save><input name=title><button>Save</button></form>";
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n", form.len());
+        let page = [head.as_bytes(), form].concat();
+        let manners = move |_: &tunnel_tests::Head| (page.clone(), tunnel_tests::canary::After::KeepAlive);
+        let stage = Stage::with(&lab, ACCESS, Canary::answering(std::sync::Arc::new(manners)).await?).await?;
+        let admin = "admin@example.test";
+        let ca = lab.write("ca.pem", &stage.ca)?;
+        let mut machine = lab.command(program("connector")?);
+        machine.args(["login", "--edge", &format!("https://{LOGIN_HOST}"), "--hostname", "db.example.test"]);
+        machine.arg("--edge-ca").arg(&ca).arg("--config-dir").arg(lab.path("machine"));
+        let mut waiting = Process::start("connector login", machine)?;
+        let url = waiting.log.wait_for(r"https://access\.example\.test/\S+").await?.remove(0);
+        let options = BrowserOptions { ca: Some(stage.ca.clone()), no_script: true, ..Default::default() };
+        let mut browser = Browser::start(&lab, options).await?;
+
+        browser.open(&url).await?;
+        reach(&mut browser, "[name=email]").await?;
+        enter(&mut browser, admin, &format!("https://{LOGIN_HOST}/.access/login*challenge=*")).await?;
+        let code = stage.smtp.mail_to(admin, 1).await?.pin()?;
+        enter(&mut browser, &code, "**/.access/enroll**").await?;
+        reach(&mut browser, "[name=same]").await?;
+        browser.script("await page.keyboard.press('Space')", json!(null)).await?;
+        reach(&mut browser, "button[value=approve]").await?;
+        enter(&mut browser, "", "**/.access/enroll**").await?;
+        let status = waiting.wait().await?;
+        ensure!(status.success(), "{}", waiting.log.text());
+
+        browser.open(&format!("https://{LOGIN_HOST}/")).await?;
+        reach(&mut browser, &format!("a[href=\"https://{WWW}/\"]")).await?;
+        enter(&mut browser, "", &format!("https://{WWW}/")).await?;
+
+        reach(&mut browser, "[name=title]").await?;
+        let over = "await context.clearCookies({ name: '__Host-access', domain: args.host })";
+        browser.script(over, json!({"host": WWW})).await?;
+        stage.www.forget();
+        enter(&mut browser, "Minutes", &format!("https://{WWW}/save")).await?;
+        stage.www.assert_heard_nothing("the session has ended");
+        reach(&mut browser, "main a[target=_blank]").await?;
+        let beside = "const [tab] =
+                await Promise.all([context.waitForEvent('page'), page.keyboard.press('Enter')]);
+            await tab.waitForURL(args.url);
+            await tab.close();
+            await page.bringToFront()";
+        let url = format!("https://{WWW}/.access/signed-in?path=%2Fsave");
+        browser.script(beside, json!({"url": url})).await?;
+        reach(&mut browser, "main form button").await?;
+        browser.script("await page.keyboard.press('Enter')", json!(null)).await?;
+        stage.www.wait_until(|www| www.heard("title=Minutes")).await?;
+
+        browser.open(&format!("https://{WWW}/.access/logout")).await?;
+        reach(&mut browser, "main form button").await?;
+        let sign_out = "const [answer] = await Promise.all([
+                page.waitForResponse((one) => one.request().method() === 'POST'), page.keyboard.press('Enter')
+            ]);
+            return answer.status()";
+        assert_eq!(browser.script(sign_out, json!(null)).await?, json!(200));
+        let left = stage.edge.run(&["admin", "session", "list", "--json"]).await?.ok()?;
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&left)?, json!([]), "nobody is logged in any more");
         let complaints = browser.complaints().await?;
         assert!(!complaints.iter().any(|said| said.contains("Security Policy")), "{complaints:?}");
         Ok(())

@@ -30,6 +30,7 @@ use tunnel_tests::{
     Connector, Echo, Edge, EdgeConfig, Lab, PATIENCE, Process, Raw, Smtp, Visitor,
     access::Home,
     bytecheck::{self, Plan, exchange},
+    http2::{Http2, Outcome},
     origin::{CHECKSUM_START, Streams, block, checksum},
     process::{finish, program, signal},
     raw::{Tls, find},
@@ -103,8 +104,12 @@ struct Site {
 
 impl Site {
     async fn set(lab: &Lab) -> Result<Self> {
+        Self::configured(lab, "").await
+    }
+
+    async fn configured(lab: &Lab, extra: &str) -> Result<Self> {
         let smtp = Smtp::start(lab).await?;
-        let edge = Edge::start(lab, EdgeConfig::with_mail(&smtp)).await?;
+        let edge = Edge::start(lab, EdgeConfig { extra: extra.into(), ..EdgeConfig::with_mail(&smtp) }).await?;
         let made = edge.run(&["admin", "service-token", "create", "robot", "--json"]).await?.ok()?;
         let made: serde_json::Value = serde_json::from_str(&made)?;
         let text = |name: &str| made[name].as_str().unwrap_or_default().to_owned();
@@ -429,6 +434,69 @@ fn nobody_is_refused_and_nothing_is_cut_while_the_edge_is_replaced_again_and_aga
         living.upload.finish().await?;
         let bytes = carried.await??;
         ensure!(bytes > u64::from(plan().streams) * plan().bytes, "{bytes}");
+        Ok(())
+    });
+}
+
+/// What the process before may go on with, in the test of it.
+const HTTP_TIME: Duration = Duration::from_secs(4);
+const TCP_TIME: Duration = Duration::from_secs(7);
+/// How much later than that things may be seen to end, on a machine that is busy.
+const LATER: Duration = Duration::from_secs(5);
+
+/// Both carry a word: it comes back by the stream, and has been said to whoever listens to the events.
+async fn carry(tcp: &mut TcpStream, events: &mut Raw, word: &str) -> Result<()> {
+    tcp.write_all(word.as_bytes()).await?;
+    let mut echoed = vec![0; word.len()];
+    timeout(PATIENCE, tcp.read_exact(&mut echoed)).await.context("the stream")??;
+    let (mut heard, wanted) = (Vec::new(), format!("{word}\n\n"));
+    while find(&heard, wanted.as_bytes()).is_none() {
+        let some = events.read().await?;
+        ensure!(!some.is_empty(), "the events ended before {word:?}");
+        heard.extend(some);
+    }
+    Ok(())
+}
+
+// F3
+#[test]
+fn whoever_keeps_a_connection_is_sent_on_and_what_goes_on_has_its_time_and_no_more() {
+    run("sent-on", async |lab| {
+        let extra = format!("drain_http = {}\ndrain_tcp = {}", HTTP_TIME.as_secs(), TCP_TIME.as_secs());
+        let mut site = Site::configured(&lab, &extra).await?;
+        let _client = site.client(DB, 7001).await?;
+        let mut tcp = TcpStream::connect(("127.0.0.1", 7001)).await?;
+        let mut events = site.open("/events").await?;
+        let mut kept = site.open("/bytes/10").await?;
+        let first = kept.answer(true).await?;
+        ensure!(first.status == 200 && first.header("connection").is_none(), "{:?}", first.headers);
+        let mut second = Http2::open(&site.visitor.door("https", WWW)?).await?;
+        let session = site.visitor.session(WWW)?;
+        let fields = [(":method", "GET"), (":scheme", "https"), (":authority", WWW), (":path", "/bytes/10")];
+        let fields = [&fields[..], &[("cookie", session.as_str())]].concat();
+        ensure!(second.ask(&fields, None).await?.status() == 200);
+        carry(&mut tcp, &mut events, ": open").await?;
+
+        site.edge.replace().await?;
+        let begun = Instant::now();
+        let told = timeout(HTTP_TIME / 2, second.outcome(u32::MAX >> 1)).await;
+        ensure!(told.context("by HTTP/2 nobody is told")?? == Outcome::Gone(0), "it does not end in order");
+        kept.send(&site.request("/bytes/10")?).await?;
+        let last = kept.answer(true).await?;
+        ensure!(last.status == 200 && last.header("connection") == Some("close"), "{:?}", last.headers);
+        ensure!(kept.rest().await?.is_empty(), "something follows the last answer");
+        site.streams.say("still there");
+        carry(&mut tcp, &mut events, "still there").await?;
+
+        ensure!(find(&events.rest().await?, b"data").is_none(), "nothing was said");
+        let took = begun.elapsed();
+        ensure!(took > HTTP_TIME / 2 && took < HTTP_TIME + LATER, "the events ended after {took:?}");
+        let ended = timeout(PATIENCE, tcp.read(&mut [0; 1])).await.context("the stream goes on")?;
+        ensure!(!matches!(ended, Ok(1..)), "{ended:?}");
+        let took = begun.elapsed();
+        ensure!(took > HTTP_TIME && took < TCP_TIME + LATER, "the stream ended after {took:?}");
+        let status = site.edge.process.wait().await?;
+        ensure!(status.success(), "{status}: {}", site.edge.process.log.tail(20));
         Ok(())
     });
 }

@@ -1,15 +1,26 @@
 //! Bytes: events at once, WebSockets, big bodies in flat memory, `unix:` origins.
 
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::{Request, body::Frame};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+};
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest, protocol::frame::coding::CloseCode};
+use tokio_util::task::AbortOnDropHandle;
 use tunnel_tests::{
     Canary, Connector, Edge, EdgeConfig, Lab, Smtp, Visitor,
+    canary::page,
     edge::ACCESS,
     origin::{CHECKSUM_START, Streams, block, checksum},
     raw::{Tls, find},
@@ -204,6 +215,9 @@ fn a_reader_who_does_not_read_costs_little() {
     });
 }
 
+/// How soon what a session has open ends after it: a second is promised, and the machine may be busy.
+const ENDS_WITHIN: Duration = Duration::from_secs(2);
+
 /// S5, H8: whoever ends a session ends what it has open, also a download that is always under way and a quiet WebSocket, whose
 /// visitor is told.
 #[test]
@@ -227,21 +241,146 @@ fn ending_a_session_ends_its_downloads_and_websockets() {
         raw.send(format!("GET /bytes/{size} HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\n\r\n").as_bytes()).await?;
         assert!(raw.read().await?.starts_with(b"HTTP/1.1 200"));
         flow.edge.run(&["admin", "session", "revoke", STAFF]).await?.ok()?;
+        let begun = Instant::now();
         // Read on as fast as can be: there is always a next piece, until the edge looks again.
         let mut more = 0;
-        loop {
-            let piece = raw.read().await.unwrap_or_default();
-            if piece.is_empty() {
-                break;
+        let download = async {
+            loop {
+                let piece = raw.read().await.unwrap_or_default();
+                if piece.is_empty() {
+                    return begun.elapsed();
+                }
+                more += piece.len();
             }
-            more += piece.len();
-        }
+        };
+        let websocket = async { (socket.next().await, begun.elapsed()) };
+        let (download, (ended, websocket)) =
+            tokio::time::timeout(tunnel_tests::PATIENCE, async { tokio::join!(download, websocket) }).await?;
         assert!(more < size / 2, "the download ended before its end: {more}");
-        let ended = tokio::time::timeout(tunnel_tests::PATIENCE, socket.next()).await?;
+        assert!(download < ENDS_WITHIN, "the download ended {download:?} after the session");
+        assert!(websocket < ENDS_WITHIN, "the WebSocket ended {websocket:?} after the session");
         let Some(Ok(Message::Close(Some(close)))) = ended else { anyhow::bail!("{ended:?}") };
         assert_eq!((close.code, close.reason.as_str()), (CloseCode::Policy, "not admitted any more"));
         let after = tokio::time::timeout(tunnel_tests::PATIENCE, socket.next()).await?;
         assert!(!matches!(after, Some(Ok(_))), "that was the last word: {after:?}");
+        Ok(())
+    });
+}
+
+/// A service that says when a request came and when its connection ended. `/silent` gets no answer, `/early` one that does not
+/// wait for the request's body.
+struct Patient {
+    address: SocketAddr,
+    asked: mpsc::UnboundedReceiver<String>,
+    /// All that came on the connection.
+    ended: mpsc::UnboundedReceiver<Vec<u8>>,
+    _connections: AbortOnDropHandle<()>,
+}
+
+impl Patient {
+    async fn start() -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let ((asks, asked), (ends, ended)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        let connections = tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                tokio::spawn(Self::serve(tcp, asks.clone(), ends.clone()));
+            }
+        });
+        Ok(Self { address, asked, ended, _connections: AbortOnDropHandle::new(connections) })
+    }
+
+    async fn serve(mut tcp: TcpStream, asks: mpsc::UnboundedSender<String>, ends: mpsc::UnboundedSender<Vec<u8>>) {
+        let (mut all, mut waits) = (Vec::new(), false);
+        while let Ok(1..) = tcp.read_buf(&mut all).await {
+            if waits || find(&all, b"\r\n\r\n").is_none() {
+                continue;
+            }
+            let target = String::from_utf8_lossy(&all).split(' ').nth(1).unwrap_or_default().to_owned();
+            waits = matches!(target.as_str(), "/silent" | "/early");
+            if target != "/silent" && tcp.write_all(&page("ok")).await.is_err() {
+                break;
+            }
+            asks.send(target).ok();
+            if !waits {
+                all.clear();
+            }
+        }
+        if waits {
+            ends.send(all).ok();
+        }
+    }
+
+    async fn wait_for(&mut self, target: &str) -> anyhow::Result<()> {
+        let waiting = async { while self.asked.recv().await.is_some_and(|asked| asked != target) {} };
+        Ok(tokio::time::timeout(tunnel_tests::PATIENCE, waiting).await?)
+    }
+}
+
+/// An edge, a service of that kind, and somebody who is logged in.
+async fn patient(lab: &Lab) -> anyhow::Result<(Edge, Smtp, Connector, Patient, Visitor)> {
+    let service = Patient::start().await?;
+    let smtp = Smtp::start(lab).await?;
+    let edge = Edge::with_access(lab, EdgeConfig::with_mail(&smtp), ACCESS).await?;
+    let connector = Connector::publish(lab, WWW, &format!("http://{}", service.address)).await?;
+    let visitor = login(&edge.ca().await?, &smtp, WWW, STAFF).await?;
+    Ok((edge, smtp, connector, service, visitor))
+}
+
+/// S5: nobody waits for an answer that a session which was ended will not get, and the service learns that it is given up.
+#[test]
+fn a_request_that_is_not_answered_yet_ends_with_its_session() {
+    run("unanswered", async |lab| {
+        let (edge, _smtp, _connector, mut service, visitor) = patient(&lab).await?;
+        let session = visitor.session(WWW)?;
+        let mut raw = visitor.door("https", WWW)?.open().await?;
+        raw.send(format!("GET /silent HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\n\r\n").as_bytes()).await?;
+        service.wait_for("/silent").await?;
+        edge.run(&["admin", "session", "revoke", STAFF]).await?.ok()?;
+        let begun = Instant::now();
+        let answer = raw.answer(true).await?;
+        assert_eq!((answer.status, answer.header("connection")), (403, Some("close")), "{}", answer.text());
+        let given_up = tokio::time::timeout(tunnel_tests::PATIENCE, service.ended.recv()).await?;
+        assert!(given_up.is_some_and(|all| all.starts_with(b"GET /silent")), "the service was asked something else");
+        assert!(begun.elapsed() < ENDS_WITHIN, "{:?}", begun.elapsed());
+        assert!(raw.rest().await?.is_empty(), "something follows");
+        Ok(())
+    });
+}
+
+/// S5: what somebody still sends after the session was ended does not reach the service, also where its answer was over long
+/// before.
+#[test]
+fn an_upload_that_was_answered_already_ends_with_its_session() {
+    run("uploading", async |lab| {
+        let (edge, _smtp, _connector, mut service, visitor) = patient(&lab).await?;
+        let session = visitor.session(WWW)?;
+        let mut raw = visitor.door("https", WWW)?.open().await?;
+        let head =
+            format!("POST /early HTTP/1.1\r\nHost: {WWW}\r\nCookie: {session}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        raw.send(head.as_bytes()).await?;
+        let piece = |text: String| format!("{:x}\r\n{text}\r\n", text.len());
+        raw.send(piece("first ".into()).as_bytes()).await?;
+        let answer = raw.answer(true).await?;
+        assert_eq!((answer.status, answer.text().as_str()), (200, "ok"));
+        for n in 0..5 {
+            raw.send(piece(format!("before {n} ")).as_bytes()).await?;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert!(service.ended.try_recv().is_err(), "an upload may go on after its answer");
+        edge.run(&["admin", "session", "revoke", STAFF]).await?.ok()?;
+        let begun = Instant::now();
+        let arrived = loop {
+            match tokio::time::timeout(Duration::from_millis(100), service.ended.recv()).await {
+                Ok(arrived) => break arrived.unwrap_or_default(),
+                Err(_) => raw.send(piece(format!("after {} ms ", begun.elapsed().as_millis())).as_bytes()).await?,
+            }
+            assert!(begun.elapsed() < tunnel_tests::PATIENCE, "the upload goes on");
+        };
+        let took = begun.elapsed();
+        assert!(took < ENDS_WITHIN, "the upload ended {took:?} after the session");
+        let arrived = String::from_utf8_lossy(&arrived).into_owned();
+        assert!(arrived.contains("before 4"), "what was sent before is there: {arrived}");
         Ok(())
     });
 }

@@ -37,6 +37,35 @@ fn platform_code_sits_in_platform_modules() {
     assert!(modules > 0, "there is platform code, and it was found");
 }
 
+/// What lasts as long as the edge begins anew after a panic, what is decided in the background is contained, and somebody
+/// watches whether the program moves (F29).
+#[test]
+fn tasks_that_last_are_kept_and_the_program_is_watched() {
+    let code = |name: &str| {
+        let text = std::fs::read_to_string(crate::root().join(name)).unwrap();
+        text.split("#[cfg(test)]").next().unwrap().to_owned()
+    };
+    for name in ["edge.rs", "edge/retire.rs", "mail.rs", "audit.rs", "backup.rs", "revalidation.rs", "acme/work.rs"] {
+        let text = code(&format!("crates/edge/src/{name}"));
+        assert!(!text.contains("tokio::spawn("), "{name} starts a task that nobody begins anew: `task::keep` does");
+    }
+    for (name, kept) in [
+        ("crates/edge/src/edge.rs", "task::keep(\"sweep\""),
+        ("crates/edge/src/edge.rs", "task::keep(\"revoked\""),
+        ("crates/edge/src/edge.rs", "task::keep(\"follow\""),
+        ("crates/edge/src/edge.rs", "task::keep(\"accept\""),
+        ("crates/edge/src/audit.rs", "task::keep(\"audit\""),
+        ("crates/edge/src/mail.rs", "task::keep(\"mail\""),
+        ("crates/edge/src/mail/queue.rs", "task::contain(\"mail\""),
+        ("crates/edge/src/login/decision.rs", "task::contain(\"pins\", decide("),
+        ("crates/edge/src/login/decision.rs", "task::contain(\"pins\", office.tell("),
+        ("crates/edge/src/front.rs", "task::contain(\"request\""),
+        ("bins/edge/src/serve.rs", "watchdog::start()"),
+    ] {
+        assert!(code(name).contains(kept), "{name} has no {kept}");
+    }
+}
+
 #[test]
 fn nothing_is_left_to_do() {
     let left = Regex::new(concat!(r"\b(TO", r"DO|FIX", r"ME|XX", r"X)\b|todo!\(|unimplemented!\(|#\[ignore")).unwrap();

@@ -1,12 +1,18 @@
 //! `edge admin health` and `edge admin clock …`.
 
 use clap::Subcommand;
-use tunnel_edge::socket::{Administration, Answer, BackupStatus, ClockStatus, Health};
+use tunnel_edge::socket::{
+    Administration, Answer, AuditStatus, BackupStatus, CertificateTrouble, ClockStatus, Health, Running, Shortage,
+    problem,
+};
 
 use super::{
     output::{clean, when},
     show,
 };
+
+/// The code for an edge with which something is wrong.
+pub(super) const UNWELL: &str = "unwell";
 
 /// What `edge admin clock` can do.
 #[derive(Debug, Subcommand)]
@@ -20,7 +26,11 @@ pub(crate) enum ClockCommand {
 
 pub(super) async fn show_health(office: &dyn Administration, json: bool) -> Answer<()> {
     let health = office.health().await?;
-    show(json, &health, || words(&health))
+    show(json, &health, || words(&health))?;
+    if health.is_well() {
+        return Ok(());
+    }
+    Err(problem(UNWELL, "something is wrong with the edge or its machine; it is told above"))
 }
 
 pub(super) async fn clock(command: ClockCommand, office: &dyn Administration, json: bool) -> Answer<()> {
@@ -31,7 +41,69 @@ pub(super) async fn clock(command: ClockCommand, office: &dyn Administration, js
 }
 
 fn words(health: &Health) -> String {
-    format!("{}\n{}", clock_words(&health.clock), backup_words(&health.backups))
+    let mut lines = vec![clock_words(&health.clock), backup_words(&health.backups)];
+    if let Some(running) = &health.running {
+        lines.extend(running_words(running));
+    }
+    lines.join("\n")
+}
+
+fn running_words(running: &Running) -> Vec<String> {
+    let mut lines = vec![match &running.unwritable {
+        Some(it) => format!(
+            "store: CANNOT BE WRITTEN since {}: {}\n  Whoever is logged in works on; logins and changes are refused.",
+            when(it.since),
+            clean(&it.why)
+        ),
+        None => "store: it can be written".to_owned(),
+    }];
+    lines.extend(running.room.map(|room| match running.is_full() {
+        true => format!("disk: FULL: {} KiB are free where the data is; make room", room / 1024),
+        false => format!("disk: {} MiB are free where the data is", room / (1024 * 1024)),
+    }));
+    lines.push(audit_words(&running.audit));
+    lines.push(match running.memory {
+        Shortage::None => "memory: enough".to_owned(),
+        Shortage::Slight => "memory: SHORT: strangers are refused".to_owned(),
+        Shortage::Serious => "memory: SHORT: strangers are refused, and idle connections end".to_owned(),
+        Shortage::Severe => "memory: SHORT: nothing new is begun".to_owned(),
+    });
+    lines.extend(running.descriptors.as_ref().map(|it| {
+        let short = if it.is_short() { "SHORT: " } else { "" };
+        format!("descriptors: {short}{} of {} are open", it.open, it.limit)
+    }));
+    lines.extend(running.certificates.iter().map(certificate_words));
+    if running.certificates.is_empty() {
+        lines.push("certificates: nothing is wrong with them".to_owned());
+    }
+    let down: Vec<_> = running.tunnels_down.iter().map(|name| format!("`{name}`")).collect();
+    lines.push(match down.is_empty() {
+        true => "tunnels: all are up".to_owned(),
+        false => format!("tunnels: DOWN: no connector of {} is here", down.join(", ")),
+    });
+    lines
+}
+
+fn audit_words(audit: &AuditStatus) -> String {
+    let lost = if audit.lost > 0 { format!("; {} are LOST", audit.lost) } else { String::new() };
+    match audit.held_since {
+        Some(since) => {
+            format!("audit record: {} are HELD in memory, not written since {}{lost}", audit.waiting, when(since))
+        }
+        None if audit.is_held() => format!("audit record: it is written again{lost}"),
+        None => "audit record: it is written".to_owned(),
+    }
+}
+
+fn certificate_words(trouble: &CertificateTrouble) -> String {
+    let names: Vec<_> = trouble.names.iter().map(ToString::to_string).collect();
+    let why = trouble.why.as_ref().map(|why| format!("\n  {}", clean(why))).unwrap_or_default();
+    let what = match (trouble.until, &trouble.why) {
+        (Some(until), Some(_)) => format!("CANNOT BE RENEWED; the present one is good until {}", when(until)),
+        (Some(until), None) => format!("HAS ENDED at {}", when(until)),
+        (None, _) => "CANNOT BE HAD".to_owned(),
+    };
+    format!("certificate of {}: {what}{why}", names.join(" "))
 }
 
 fn backup_words(backups: &BackupStatus) -> String {
@@ -64,9 +136,73 @@ fn clock_words(clock: &ClockStatus) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tunnel_edge::socket::{DescriptorStatus, UnwritableStatus};
     use tunnel_proto::UnixTime;
 
     use super::*;
+
+    // F17
+    #[test]
+    fn an_edge_that_is_well_says_so_in_every_line() {
+        let running = Running {
+            room: Some(5 << 30),
+            descriptors: Some(DescriptorStatus { open: 40, limit: 1024 }),
+            ..Running::default()
+        };
+        assert_eq!(
+            running_words(&running),
+            [
+                "store: it can be written",
+                "disk: 5120 MiB are free where the data is",
+                "audit record: it is written",
+                "memory: enough",
+                "descriptors: 40 of 1024 are open",
+                "certificates: nothing is wrong with them",
+                "tunnels: all are up",
+            ]
+        );
+    }
+
+    // F17
+    #[test]
+    fn whatever_is_wrong_is_told_in_capitals_with_why_and_since_when() {
+        let why = "database or disk is full\u{1b}[2J".to_owned();
+        let trouble = |until, why: Option<&str>| CertificateTrouble {
+            names: vec!["www.example.com".parse().unwrap()],
+            until,
+            why: why.map(str::to_owned),
+        };
+        let running = Running {
+            unwritable: Some(UnwritableStatus { since: UnixTime(0), why }),
+            room: Some(4096),
+            audit: AuditStatus { waiting: 12, held_since: Some(UnixTime(60)), lost: 3 },
+            memory: Shortage::Severe,
+            descriptors: Some(DescriptorStatus { open: 1000, limit: 1024 }),
+            certificates: vec![
+                trouble(Some(UnixTime(0)), Some("refused")),
+                trouble(Some(UnixTime(0)), None),
+                trouble(None, Some("refused")),
+            ],
+            tunnels_down: vec!["home".parse().unwrap(), "office".parse().unwrap()],
+        };
+        assert_eq!(
+            running_words(&running),
+            [
+                "store: CANNOT BE WRITTEN since 1970-01-01T00:00:00Z: database or disk is full\\u{1b}[2J\n  \
+                 Whoever is logged in works on; logins and changes are refused.",
+                "disk: FULL: 4 KiB are free where the data is; make room",
+                "audit record: 12 are HELD in memory, not written since 1970-01-01T00:01:00Z; 3 are LOST",
+                "memory: SHORT: nothing new is begun",
+                "descriptors: SHORT: 1000 of 1024 are open",
+                "certificate of www.example.com: CANNOT BE RENEWED; the present one is good until 1970-01-01T00:00:00Z\n  refused",
+                "certificate of www.example.com: HAS ENDED at 1970-01-01T00:00:00Z",
+                "certificate of www.example.com: CANNOT BE HAD\n  refused",
+                "tunnels: DOWN: no connector of `home`, `office` is here",
+            ]
+        );
+        let past = AuditStatus { waiting: 0, held_since: None, lost: 1 };
+        assert_eq!(audit_words(&past), "audit record: it is written again; 1 are LOST");
+    }
 
     // F18
     #[test]

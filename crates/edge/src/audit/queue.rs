@@ -64,6 +64,11 @@ impl Queue {
         self.accepted
     }
 
+    /// How many were lost and are not told of yet.
+    pub(super) const fn lost(&self) -> u32 {
+        self.lost
+    }
+
     /// How many wait.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()

@@ -140,6 +140,8 @@ impl Edge {
                 }
                 () = sleep_until(tcp.max(http)) => {
                     tracing::info!("streams of the edge before are cut: they had their time");
+                    // Stopping alone would let them go on for some seconds more.
+                    self.connections.cut.cancel();
                     break;
                 }
                 _ = report.tick() => self.report(),

@@ -368,3 +368,60 @@ pub(super) enum AnswerError {
     #[error("the visitor is not admitted any more")]
     Revoked,
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+    use hyper::{server::conn::http1, service::service_fn};
+    use hyper_util::rt::TokioIo;
+    use tokio::{
+        io::{AsyncWriteExt as _, DuplexStream},
+        sync::mpsc,
+        time::timeout,
+    };
+
+    use super::*;
+
+    const HALF: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf";
+
+    /// A body of which a part has come, on a connection that stays, beside others of the same visitor.
+    async fn half(held_up: &Arc<HeldUp>) -> (RequestBody, DuplexStream) {
+        let (mut visitor, edge) = tokio::io::duplex(64 * 1024);
+        let (give, mut given) = mpsc::channel(1);
+        tokio::spawn(async move {
+            let service = service_fn(move |request: http::Request<Incoming>| {
+                let give = give.clone();
+                async move {
+                    give.send(request).await.ok();
+                    std::future::pending::<Result<http::Response<axum::body::Body>, std::convert::Infallible>>().await
+                }
+            });
+            http1::Builder::new().serve_connection(TokioIo::new(edge), service).await
+        });
+        visitor.write_all(HALF).await.unwrap();
+        let (parts, body) = given.recv().await.unwrap().into_parts();
+        let trailers = Trailers::of_request(&parts, true);
+        let mut body = RequestBody::new(body, Arc::default(), trailers, held_up.clone(), false, true);
+        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(first, "half");
+        (body, visitor)
+    }
+
+    // H13
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_that_its_service_does_not_take_excuses_the_others_of_its_connection() {
+        let held_up = Arc::<HeldUp>::default();
+        let (mut one, _visitor) = half(&held_up).await;
+        // More is asked for, so that this one waits for its visitor from here on.
+        assert!(timeout(Duration::from_millis(1), one.frame()).await.is_err());
+        assert!(!held_up.any());
+        let (other, _visitor) = half(&held_up).await;
+        assert!(held_up.any(), "its service has not asked for more");
+        let patient = timeout(Duration::from_secs(60), one.frame()).await;
+        assert!(patient.is_err(), "the window of the connection may be full of the other one");
+        drop(other);
+        let begun = Instant::now();
+        assert!(matches!(one.frame().await, Some(Err(RequestError::Late))));
+        assert!(begun.elapsed() <= Duration::from_secs(10), "{:?}", begun.elapsed());
+    }
+}

@@ -90,6 +90,8 @@ mod tests {
             assert!(tokio::time::timeout(STALL_TIME / 2, answer.is_left_lying()).await.is_err());
             answer.taken();
         }
+        let silent = tokio::time::timeout(STALL_TIME * 2, answer.is_left_lying()).await;
+        assert!(silent.is_err(), "what was taken is not waited for: the next piece is the service's affair");
         answer.handed();
         let handed = Instant::now();
         answer.is_left_lying().await;

@@ -61,8 +61,7 @@ impl Connections {
     ) {
         crate::faults::at("http");
         let watch = h2.then(Watch::new);
-        let mut io = TimeoutWriter::new(Watched::new(Box::pin(io), watch.clone()));
-        io.set_timeout(Some(STALL_TIME));
+        let io = stalls(Watched::new(Box::pin(io), watch.clone()));
         let pace = Arc::<Pace>::default();
         let io = TokioIo::new(Strict::new(Box::pin(io), (!h2).then(|| pace.clone())));
         let state = self.state.clone();
@@ -175,6 +174,13 @@ impl Connections {
     }
 }
 
+/// A connection on which writing fails once nothing of it was taken for [`STALL_TIME`].
+fn stalls<T: AsyncRead + AsyncWrite>(io: T) -> TimeoutWriter<T> {
+    let mut io = TimeoutWriter::new(io);
+    io.set_timeout(Some(STALL_TIME));
+    io
+}
+
 fn http1() -> http1::Builder {
     let mut builder = http1::Builder::new();
     // The library's own limit runs on idle connections, too; a head that has begun is timed by [`Pace`].
@@ -195,4 +201,22 @@ fn http2() -> http2::Builder<Streams> {
         .max_pending_accept_reset_streams(H2_RESETS)
         .max_local_error_reset_streams(H2_LOCAL_RESETS);
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::AsyncWriteExt as _, time::Instant};
+
+    use super::*;
+
+    // H14
+    #[tokio::test(start_paused = true)]
+    async fn whoever_takes_nothing_of_what_is_written_loses_the_connection() {
+        let (io, _nobody_reads) = tokio::io::duplex(1024);
+        let mut io = Box::pin(stalls(io));
+        let begun = Instant::now();
+        let written = io.write_all(&vec![b'x'; 64 * 1024]).await;
+        assert_eq!(written.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+        assert!(begun.elapsed() >= STALL_TIME && begun.elapsed() < STALL_TIME * 2, "{:?}", begun.elapsed());
+    }
 }

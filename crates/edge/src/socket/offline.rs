@@ -302,7 +302,7 @@ impl Administration for Offline {
 
     async fn health(&self) -> Answer<Health> {
         let backups = backup::status(&self.data_dir.join(backup::FOLDER));
-        Ok(Health { clock: self.clock.status(), backups })
+        Ok(Health { clock: self.clock.status(), backups, running: None })
     }
 
     async fn accept_clock(&self) -> Answer<Health> {

@@ -8,6 +8,7 @@ mod audit;
 mod certificates;
 mod configuration;
 mod copy;
+mod failing;
 mod mails;
 mod once;
 mod open;
@@ -23,15 +24,16 @@ mod visitor_certificates;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::SqlitePool;
 use tunnel_proto::{EmailAddress, HostPattern, OperatorId, PersonId, Revision, TunnelId, UnixTime};
 
 use super::{
     AuditRecord, CertificateHolder, CertificateRecord, Declared, HeldCertificate, HeldPasskey, InvitationRecord,
     Joined, Joining, MailLogEntry, MailOutcome, MailRecord, Met, OnceKind, OneTime, OperatorRecord, OrderFailed,
     PasskeyKept, PasskeyRecord, PersonRecord, PinAttempt, PinOutcome, PinRecord, RateLimit, Revalidation, SecretHash,
-    SessionRecord, Store, StoreError, Told, VisitorCertificate,
+    SessionRecord, Store, StoreError, Told, Unwritable, VisitorCertificate,
 };
+use failing::{Change, Failing};
 
 /// The store on SQLite. Cheap operations, each a transaction of its own.
 #[derive(Debug)]
@@ -41,6 +43,7 @@ pub struct SqliteStore {
     writer: SqlitePool,
     /// Connections that cannot write.
     readers: SqlitePool,
+    failing: Failing,
 }
 
 impl SqliteStore {
@@ -84,10 +87,16 @@ impl SqliteStore {
 
     /// A transaction that holds the write lock from its first statement, so that what it reads cannot change before it
     /// writes.
-    async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+    async fn write(&self) -> Result<Change<'_>, StoreError> {
+        let begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
+        let transaction = begun.inspect_err(|error| self.failing.failed(error))?;
         crate::faults::at("store");
-        Ok(transaction)
+        Ok(Change { transaction, failing: &self.failing, path: &self.path })
+    }
+
+    /// What became of a change of one statement.
+    fn noted<T>(&self, done: Result<T, StoreError>) -> Result<T, StoreError> {
+        failing::noted(&self.failing, &self.path, done)
     }
 }
 
@@ -97,6 +106,10 @@ impl Store for SqliteStore {
     async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+    }
+
+    fn unwritable(&self) -> Option<Unwritable> {
+        self.failing.now()
     }
 
     async fn data_version(&self) -> Result<i64, StoreError> {
@@ -122,11 +135,11 @@ impl Store for SqliteStore {
     }
 
     async fn put_session(&self, session: &SessionRecord) -> Result<bool, StoreError> {
-        sessions::put(&self.writer, session).await
+        self.noted(sessions::put(&self.writer, session).await)
     }
 
     async fn move_session(&self, id: &SecretHash, login: &SecretHash) -> Result<bool, StoreError> {
-        sessions::move_to(&self.writer, id, login).await
+        self.noted(sessions::move_to(&self.writer, id, login).await)
     }
 
     async fn sessions(&self, now: UnixTime) -> Result<Vec<SessionRecord>, StoreError> {
@@ -146,7 +159,7 @@ impl Store for SqliteStore {
     }
 
     async fn put_revalidation(&self, revalidation: &Revalidation) -> Result<bool, StoreError> {
-        revalidations::put(&self.writer, revalidation).await
+        self.noted(revalidations::put(&self.writer, revalidation).await)
     }
 
     async fn revalidations(&self) -> Result<Vec<Revalidation>, StoreError> {
@@ -158,7 +171,7 @@ impl Store for SqliteStore {
     }
 
     async fn rotate_revalidation(&self, login: &SecretHash, sealed: &[u8]) -> Result<bool, StoreError> {
-        revalidations::rotate(&self.writer, login, sealed).await
+        self.noted(revalidations::rotate(&self.writer, login, sealed).await)
     }
 
     async fn confirm_login(&self, login: &SecretHash, now: UnixTime, told: Option<Told<'_>>) -> Result<(), StoreError> {
@@ -168,15 +181,15 @@ impl Store for SqliteStore {
     }
 
     async fn forget_revalidation(&self, login: &SecretHash) -> Result<(), StoreError> {
-        revalidations::forget(&self.writer, login).await
+        self.noted(revalidations::forget(&self.writer, login).await)
     }
 
     async fn meet(&self, met: &Met<'_>) -> Result<PersonId, StoreError> {
-        sessions::meet(&self.writer, met).await
+        self.noted(sessions::meet(&self.writer, met).await)
     }
 
     async fn unvouch(&self, person: PersonId) -> Result<(), StoreError> {
-        sessions::unvouch(&self.writer, person).await
+        self.noted(sessions::unvouch(&self.writer, person).await)
     }
 
     async fn person(&self, id: PersonId) -> Result<Option<PersonRecord>, StoreError> {
@@ -215,11 +228,11 @@ impl Store for SqliteStore {
     }
 
     async fn use_passkey(&self, id: &SecretHash, before: &str, after: &str, now: UnixTime) -> Result<bool, StoreError> {
-        passkeys::used(&self.writer, id, before, after, now).await
+        self.noted(passkeys::used(&self.writer, id, before, after, now).await)
     }
 
     async fn delete_passkey(&self, person: PersonId, id: &SecretHash) -> Result<bool, StoreError> {
-        passkeys::delete(&self.writer, person, id).await
+        self.noted(passkeys::delete(&self.writer, person, id).await)
     }
 
     async fn put_invitation(&self, invitation: &InvitationRecord) -> Result<bool, StoreError> {
@@ -300,7 +313,7 @@ impl Store for SqliteStore {
     }
 
     async fn arm_pin(&self, id: &SecretHash, code: &SecretHash) -> Result<bool, StoreError> {
-        pins::arm(&self.writer, id, code).await
+        self.noted(pins::arm(&self.writer, id, code).await)
     }
 
     async fn pin_waits(&self, id: &SecretHash, now: UnixTime) -> Result<bool, StoreError> {
@@ -308,7 +321,7 @@ impl Store for SqliteStore {
     }
 
     async fn pin_sent(&self, id: &SecretHash, expires: UnixTime) -> Result<(), StoreError> {
-        pins::sent(&self.writer, id, expires).await
+        self.noted(pins::sent(&self.writer, id, expires).await)
     }
 
     async fn try_pin(&self, attempt: &PinAttempt) -> Result<PinOutcome, StoreError> {
@@ -356,7 +369,7 @@ impl Store for SqliteStore {
     }
 
     async fn put_secret_if_absent(&self, name: &str, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
-        secrets::put_if_absent(&self.writer, name, sealed).await
+        self.noted(secrets::put_if_absent(&self.writer, name, sealed).await)
     }
 
     async fn replace_secret(
@@ -376,11 +389,11 @@ impl Store for SqliteStore {
     }
 
     async fn put_certificate(&self, certificate: &CertificateRecord) -> Result<(), StoreError> {
-        certificates::put(&self.writer, certificate).await
+        self.noted(certificates::put(&self.writer, certificate).await)
     }
 
     async fn revoke_certificates(&self, holder: &CertificateHolder, now: UnixTime) -> Result<(), StoreError> {
-        certificates::revoke(&self.writer, holder, now).await
+        self.noted(certificates::revoke(&self.writer, holder, now).await)
     }
 
     async fn certified_tunnels(&self, now: UnixTime) -> Result<Vec<TunnelId>, StoreError> {
@@ -402,7 +415,7 @@ impl Store for SqliteStore {
         now: UnixTime,
         until: UnixTime,
     ) -> Result<bool, StoreError> {
-        visitor_certificates::claim(&self.writer, name, claimant, now, until).await
+        self.noted(visitor_certificates::claim(&self.writer, name, claimant, now, until).await)
     }
 
     async fn put_visitor_certificate(
@@ -423,7 +436,7 @@ impl Store for SqliteStore {
     }
 
     async fn renew_visitor_certificate(&self, name: &HostPattern) -> Result<bool, StoreError> {
-        visitor_certificates::renew(&self.writer, name).await
+        self.noted(visitor_certificates::renew(&self.writer, name).await)
     }
 
     async fn fail_visitor_certificate(
@@ -443,7 +456,7 @@ impl Store for SqliteStore {
     }
 
     async fn put_operator(&self, operator: &OperatorRecord) -> Result<(), StoreError> {
-        certificates::put_operator(&self.writer, operator).await
+        self.noted(certificates::put_operator(&self.writer, operator).await)
     }
 
     async fn operators(&self) -> Result<Vec<OperatorRecord>, StoreError> {
@@ -477,7 +490,7 @@ impl Store for SqliteStore {
     }
 
     async fn note_passed(&self, at: UnixTime) -> Result<(), StoreError> {
-        passed::note(&self.writer, at).await
+        self.noted(passed::note(&self.writer, at).await)
     }
 
     async fn sweep(&self, now: UnixTime) -> Result<(), StoreError> {

@@ -9,7 +9,7 @@ use sqlx::{
 
 use tunnel_proto::Revision;
 
-use super::{SqliteStore, configuration, copy};
+use super::{Failing, SqliteStore, configuration, copy};
 use crate::{
     platform,
     store::{Declared, StoreError},
@@ -72,7 +72,7 @@ pub(super) async fn open(path: &Path, users: Users) -> Result<SqliteStore, Store
         return Err(error);
     }
     let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
-    Ok(SqliteStore { path: path.to_owned(), writer, readers })
+    Ok(SqliteStore { path: path.to_owned(), writer, readers, failing: Failing::default() })
 }
 
 /// What is declared in a database of an older schema, which stays as it is; `None` when it is not older. What has become of
@@ -244,5 +244,98 @@ mod tests {
             prepare(&pool, &["CREATE TABLE one (a INTEGER)"]).await,
             Err(StoreError::NewerSchema { found: 2, known: 1 })
         ));
+    }
+
+    /// The statements of a step, one by one.
+    fn statements(step: &str) -> Vec<String> {
+        let bare: Vec<_> = step.lines().map(|line| line.split("--").next().unwrap_or_default()).collect();
+        let (mut all, mut whole) = (Vec::new(), String::new());
+        for piece in bare.join("\n").split_inclusive(';') {
+            whole += piece;
+            let is_trigger = whole.trim_start().starts_with("CREATE TRIGGER");
+            if whole.ends_with(';') && (!is_trigger || whole.ends_with("END;")) {
+                all.push(std::mem::take(&mut whole));
+            }
+        }
+        assert_eq!(whole.trim(), "", "a statement without an end");
+        all
+    }
+
+    /// The steps up to the `count`th statement of all behind step `done`, and `last` behind that.
+    fn cut(done: usize, count: usize, last: &str) -> Vec<&'static str> {
+        let mut left = count;
+        let mut steps = MIGRATIONS[..done].to_vec();
+        for step in &MIGRATIONS[done..] {
+            let statements = statements(step);
+            let some = statements.len().min(left);
+            steps.push(format!("{}{}", statements[..some].concat(), if some == left { last } else { "" }).leak());
+            left -= some;
+            if some < statements.len() {
+                break;
+            }
+        }
+        steps
+    }
+
+    /// All that a schema is, with its version.
+    async fn schema(pool: &SqlitePool) -> Vec<String> {
+        let mut all: Vec<String> =
+            sqlx::query_scalar("SELECT type || ' ' || name || ': ' || coalesce(sql, '') FROM sqlite_schema ORDER BY 1")
+                .fetch_all(pool)
+                .await
+                .unwrap();
+        if all.iter().any(|line| line.starts_with("table schema_version")) {
+            let version: i64 = sqlx::query_scalar("SELECT version FROM schema_version").fetch_one(pool).await.unwrap();
+            all.push(version.to_string());
+        }
+        all
+    }
+
+    // F19
+    #[tokio::test]
+    async fn wherever_a_migration_fails_or_is_killed_the_schema_is_the_old_one_and_then_the_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let fresh = open(&dir.path().join("fresh.db"), Users::Unknown).await.unwrap();
+        let new = schema(&fresh.writer).await;
+        let with_log = |path: &Path| path.with_extension("db-wal");
+        for done in [0, 1] {
+            let base = dir.path().join(format!("schema-{done}.db"));
+            platform::ensure_private(&base).unwrap();
+            let pool_of_base = pool(1).connect_with(options(&base)).await.unwrap();
+            if done > 0 {
+                prepare(&pool_of_base, &MIGRATIONS[..done]).await.unwrap();
+            }
+            let old = schema(&pool_of_base).await;
+            pool_of_base.close().await;
+            let count: usize = MIGRATIONS[done..].iter().map(|step| statements(step).len()).sum();
+            assert!(count > 10, "{count} statements");
+            // A new database has nothing to lose: some of its moments are enough.
+            for number in (0..=count).step_by(if done == 0 { 7 } else { 1 }) {
+                let path = dir.path().join(format!("{done}-{number}.db"));
+                std::fs::copy(&base, &path).unwrap();
+                // With hardly a page in memory, so that what is not committed is in the log.
+                let writer = pool(1).connect_with(options(&path).pragma("cache_size", "2")).await.unwrap();
+                let broken = cut(done, number, "INSERT INTO nothing VALUES (1);");
+                assert!(prepare(&writer, &broken).await.is_err(), "{done}, {number}");
+                assert_eq!(schema(&writer).await, old, "after a failure at {number} of {count}");
+
+                let mut tx = writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
+                migrate(&mut tx, &cut(done, number, "")).await.unwrap();
+                let killed = dir.path().join(format!("{done}-{number}-killed.db"));
+                std::fs::copy(&path, &killed).unwrap();
+                if with_log(&path).exists() {
+                    std::fs::copy(with_log(&path), with_log(&killed)).unwrap();
+                }
+                drop(tx);
+                writer.close().await;
+                let reader = pool(1).connect_with(options(&killed)).await.unwrap();
+                assert_eq!(schema(&reader).await, old, "killed after {number} of {count}");
+                reader.close().await;
+                let opened = open(&killed, Users::Unknown).await.unwrap();
+                assert_eq!(schema(&opened.writer).await, new, "opened again after {number} of {count}");
+                opened.writer.close().await;
+                opened.readers.close().await;
+            }
+        }
     }
 }
