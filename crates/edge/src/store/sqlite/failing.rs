@@ -109,7 +109,6 @@ pub(super) fn noted<T>(failing: &Failing, path: &Path, done: Result<T, StoreErro
 mod tests {
     use tunnel_proto::UnixTime;
 
-    use super::*;
     use crate::store::{AuditEvent, AuditRecord, Declared, Store as _, sqlite::SqliteStore};
 
     // F18
