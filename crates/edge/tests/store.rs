@@ -4,6 +4,7 @@ mod backups;
 mod conformance;
 mod keys;
 mod passkeys;
+mod pins;
 mod rotation;
 mod sqlite;
 mod visitor_certificates;
