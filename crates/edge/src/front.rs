@@ -301,7 +301,8 @@ fn malformed(state: &State, door: Door, parts: &Parts, fault: Malformed) -> Resp
             let named = parts.headers.get(header::HOST).map(HeaderValue::as_bytes);
             let named = named.or_else(|| parts.uri.authority().map(|authority| authority.as_str().as_bytes()));
             if let Some(authority) = named.and_then(Authority::parse) {
-                cookie_glut::forget(response.headers_mut(), &parts.headers, &authority.host, door.https);
+                let (path, https) = (parts.uri.path(), door.https);
+                cookie_glut::forget(response.headers_mut(), &parts.headers, &authority.host, path, https);
             }
             response
         }

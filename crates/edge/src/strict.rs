@@ -139,10 +139,12 @@ impl Inspector {
     /// Refuses a head that begins with `head`; what it says of its reader is kept for the answer.
     fn refuse_head(&mut self, at: usize, head: &[u8], fault: Malformed) -> usize {
         let mut asker = head::asker(head);
+        let mut target = None;
         if fault == Malformed::HeadTooLarge {
             asker.extend(head::cookies(head));
+            target = head::target(head);
         }
-        self.pace.is_asked_by(asker);
+        self.pace.is_asked_by(asker, target);
         self.refuse(at, Reading::RefusedHead, fault)
     }
 

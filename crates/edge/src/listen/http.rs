@@ -80,6 +80,9 @@ impl Connections {
                 request.extensions_mut().insert(fault);
                 // The head that stands for it says nothing of whoever reads the answer.
                 request.headers_mut().extend(paced.asker());
+                if let Some(target) = paced.target() {
+                    *request.uri_mut() = target;
+                }
             }
             let (busy, paced) = (active.begin(), paced.clone());
             let serving = front::serve(state.clone(), door, request);

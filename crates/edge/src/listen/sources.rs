@@ -267,8 +267,13 @@ impl Table {
         let (mut shut, mut long) = (false, None);
         for one in network.with_wide() {
             let source = self.source(one, now);
+            let was_shut = source.is_shut(now);
             long = long.max(source.fault(glitch, now));
             shut |= source.is_shut(now);
+            // What its connections from before go on doing is no matter of the wide one's: its neighbours are in there.
+            if was_shut {
+                break;
+            }
         }
         (shut, long)
     }
@@ -524,6 +529,9 @@ mod tests {
         while !table.fault(network(0), Glitch::Flood, now).0 {}
         assert_eq!(table.arrive(network(0), now), Err(Refused::Shut));
         assert!(table.arrive(network(100), now).is_ok(), "its neighbours are let in");
+        // As many connections as it may have, which were there before and all flood.
+        (0..CONNECTIONS_PER_NETWORK).for_each(|_| assert!(table.fault(network(0), Glitch::Flood, now).0));
+        assert!(table.arrive(network(101), now).is_ok(), "whatever one does");
         // Four floods are what one may do, and one more is too many.
         let mut misbehave = |n| (0..5).any(|_| table.fault(network(n), Glitch::Flood, now).0);
         assert!((1..=8).all(&mut misbehave));

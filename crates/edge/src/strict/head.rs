@@ -157,6 +157,13 @@ pub(super) fn cookies(head: &[u8]) -> HeaderMap {
     found
 }
 
+/// What a head that is too large asks for: cookies depend on it.
+pub(super) fn target(head: &[u8]) -> Option<Uri> {
+    let head = head.strip_prefix(b"\r\n").unwrap_or(head);
+    let line = head.split(|b| *b == b'\n').next()?;
+    Uri::try_from(line.split(|b| *b == b' ').nth(1)?).ok()
+}
+
 /// What [`asker`] looks for, and the longest that it takes.
 const ASKER: [&str; 4] = ["accept", "accept-language", "sec-fetch-mode", "x-requested-with"];
 const ASKER_MAX: usize = 1024;

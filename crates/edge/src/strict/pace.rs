@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
@@ -29,6 +29,8 @@ struct Turn {
     refused: Option<Malformed>,
     /// Who reads that it is.
     asker: HeaderMap,
+    /// What was asked for, where the answer depends on it.
+    target: Option<Uri>,
     /// How many requests were asked, and how many answers are gone.
     asked: usize,
     gone: usize,
@@ -54,6 +56,11 @@ impl Pace {
     /// Who reads the answer to what is refused, in the fields by which a request says so.
     pub(crate) fn asker(&self) -> HeaderMap {
         self.turn().asker.clone()
+    }
+
+    /// What the refused head asks for, where the answer depends on it.
+    pub(crate) fn target(&self) -> Option<Uri> {
+        self.turn().target.clone()
     }
 
     /// The request that was asked has its answer.
@@ -108,9 +115,10 @@ impl Pace {
         self.turn().refused = Some(fault);
     }
 
-    /// Who asks what is refused.
-    pub(super) fn is_asked_by(&self, asker: HeaderMap) {
-        self.turn().asker = asker;
+    /// Who asks what is refused, and for what.
+    pub(super) fn is_asked_by(&self, asker: HeaderMap, target: Option<Uri>) {
+        let mut turn = self.turn();
+        (turn.asker, turn.target) = (asker, target);
     }
 
     /// How the last request was answered, if it was.

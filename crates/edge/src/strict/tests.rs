@@ -338,6 +338,9 @@ async fn who_reads_the_answer_to_a_refused_head_is_known_as_far_as_it_came() {
         let asker = pace.asker();
         let found = |name: &str| asker.get(name).map(|value| value.to_str().unwrap());
         assert_eq!((found("accept"), found("accept-language")), expected);
+        // Its cookies came with it by where they were set.
+        let large = pace.refused() == Some(Malformed::HeadTooLarge);
+        assert_eq!(pace.target().map(|target| target.path().to_owned()), large.then(|| "/".to_owned()));
         sending.abort();
     }
 }
