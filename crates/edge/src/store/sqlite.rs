@@ -496,7 +496,7 @@ impl Store for SqliteStore {
     async fn sweep(&self, now: UnixTime) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
         sessions::sweep(&mut tx, now).await?;
-        revalidations::sweep(&mut tx).await?;
+        revalidations::sweep(&mut tx, now).await?;
         once::sweep(&mut tx, now).await?;
         pins::sweep(&mut tx, now).await?;
         mails::sweep(&mut tx, now).await?;
