@@ -48,7 +48,8 @@ pub struct SqliteStore {
 
 impl SqliteStore {
     /// Opens the database at `path`, creating it (readable by its owner only) when there is none, and brings its schema
-    /// up to date, after a copy of it was kept in `backups` beside it. Refuses a file that is damaged, belongs to something else, or was written by a newer program.
+    /// up to date, after a copy of it was kept in `backups` beside it. Refuses a file that is damaged, belongs to something
+    /// else, or was written by a newer program.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         open::open(path.as_ref(), open::Users::Unknown).await
     }
