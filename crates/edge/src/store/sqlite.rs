@@ -71,8 +71,9 @@ impl SqliteStore {
         audit::verify(&self.readers).await
     }
 
-    /// Writes a consistent copy of the whole database to a new file at `path`, owner-only, while the store is in use.
-    pub async fn backup(&self, path: &Path) -> Result<(), StoreError> {
+    /// Writes a consistent copy of the whole database to a new file at `path`, owner-only, while the store is in use, and looks
+    /// at all of it; says which schema it has. What fails leaves no file.
+    pub async fn backup(&self, path: &Path) -> Result<i64, StoreError> {
         copy::make(&self.path, path).await
     }
 
