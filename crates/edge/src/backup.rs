@@ -125,24 +125,13 @@ impl Backups {
         let file = |path: &Path, source| BackupError::File { path: path.to_owned(), source };
         platform::private_dir(&self.folder).map_err(|source| file(&self.folder, source))?;
         let part = self.folder.join(PART);
-        match std::fs::remove_file(&part) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(file(&part, error)),
-            _ => {}
-        }
+        platform::remove_if_there(&part).map_err(|source| file(&part, source))?;
         let size = std::fs::metadata(self.store.path()).map_err(|source| file(self.store.path(), source))?.len();
         let needed = size.saturating_mul(2);
         if let Some(free) = platform::free_space(&self.folder).filter(|free| *free < needed) {
             return Err(BackupError::Room { free, needed });
         }
-        let made = async {
-            self.store.backup(&part).await?;
-            SqliteStore::check_backup(&part).await
-        };
-        if let Err(error) = made.await {
-            // Half a copy takes room, and is of no use.
-            let _ = std::fs::remove_file(&part);
-            return Err(error.into());
-        }
+        self.store.backup(&part).await?;
         let path = self.folder.join(name(now));
         std::fs::rename(&part, &path).map_err(|source| file(&path, source))?;
         for old in surplus(found(&self.folder), self.kept.max(1), now) {

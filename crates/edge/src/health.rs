@@ -157,9 +157,11 @@ async fn tunnels_down(state: &State, now: UnixTime) -> Vec<Name> {
     let certified: Option<HashSet<_>> = certified.map(|ids| ids.into_iter().collect());
     let snapshot = state.snapshot.load_full();
     let declared = &snapshot.declared;
+    // Nor is one whose connectors are only just on their way to an edge that has started.
     let is_down = |id: TunnelId| {
         let routed = declared.routes.iter().any(|route| route.tunnel == id);
-        routed && certified.as_ref().is_none_or(|ids| ids.contains(&id)) && state.registry.links(id) == 0
+        let certified = certified.as_ref().is_none_or(|ids| ids.contains(&id));
+        routed && certified && state.registry.links(id) == 0 && state.registry.awaited(id).is_none()
     };
     let mut down: Vec<_> =
         declared.tunnels.iter().filter(|tunnel| is_down(tunnel.id)).map(|tunnel| tunnel.name.clone()).collect();

@@ -30,6 +30,14 @@ pub fn create_private(path: &Path, contents: &[u8]) -> io::Result<()> {
     imp::sync_parent(path)
 }
 
+/// Removes a file, if there is one.
+pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 /// Reads a file of at most `max` bytes that only its owner may read; refuses links, other owners and open modes.
 pub fn read_private(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     use io::Read as _;

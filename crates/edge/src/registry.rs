@@ -183,6 +183,12 @@ impl Registry {
         let _ = self.awaited.set((Instant::now() + ARRIVAL_TIME, absent));
     }
 
+    /// Until when a link of `tunnel` may be on its way, as the edge has just started; nothing when none is.
+    pub(crate) fn awaited(&self, tunnel: TunnelId) -> Option<Instant> {
+        let (until, absent) = self.awaited.get()?;
+        (Instant::now() < *until && !absent.contains(&tunnel)).then_some(*until)
+    }
+
     /// A link has announced something.
     pub(crate) fn note_announced(&self) {
         self.announced.send_replace(());
@@ -191,13 +197,10 @@ impl Registry {
     /// Waits for a link of `tunnel` that serves `host` and `path`, if the edge has just started and one can be on its way;
     /// else not at all.
     pub(crate) async fn arrival(&self, tunnel: TunnelId, host: &Hostname, path: &str) {
-        let Some((until, absent)) = self.awaited.get() else { return };
-        if Instant::now() >= *until || absent.contains(&tunnel) {
-            return;
-        }
+        let Some(until) = self.awaited(tunnel) else { return };
         let mut announced = self.announced.subscribe();
         while self.candidates(tunnel, host, path).is_empty() {
-            if !matches!(timeout_at(*until, announced.changed()).await, Ok(Ok(()))) {
+            if !matches!(timeout_at(until, announced.changed()).await, Ok(Ok(()))) {
                 return;
             }
         }
@@ -291,7 +294,10 @@ mod tests {
         assert_eq!(waited(1).await, Duration::ZERO, "no edge has started");
         registry.await_arrivals(HashSet::from([TunnelId::from_bytes([2; 16])]));
         assert_eq!(waited(2).await, Duration::ZERO, "none can be on its way");
+        let awaited = |tunnel: u8| registry.awaited(TunnelId::from_bytes([tunnel; 16])).is_some();
+        assert_eq!((awaited(1), awaited(2)), (true, false));
         assert!(waited(1).await >= ARRIVAL_TIME);
+        assert!(!awaited(1));
         assert_eq!(waited(1).await, Duration::ZERO, "nor after that time");
     }
 }

@@ -68,6 +68,14 @@ impl Seen {
             self.at.fetch_max(now.0, Relaxed);
         }
     }
+
+    /// Takes back what a clock that was wrong noted, after `latest`: a limit on idleness would count from then.
+    fn take_back(&self, now: UnixTime, latest: UnixTime) {
+        if self.at.load(Relaxed) > latest.0 {
+            self.at.store(now.0, Relaxed);
+            self.written.store(now.0, Relaxed);
+        }
+    }
 }
 
 impl Session {
@@ -406,6 +414,8 @@ impl Sessions {
         let mut table = self.write();
         let latest = now.plus(FUTURE);
         table.remove(|session| session.expires() <= now || session.created() > latest);
+        table.sessions.values().for_each(|session| session.seen.take_back(now, latest));
+        table.logins.values().for_each(|login| login.take_back(now, latest));
         // What nobody shares any more.
         table.logins.retain(|_, login| Arc::strong_count(login) > 1);
     }
@@ -484,6 +494,28 @@ mod tests {
             sessions.start(odd, now).await.unwrap();
             assert!(sessions.find_client(&a, &ClientToken::from_random([9; 32]), now).is_none());
         }
+    }
+
+    // F16, S5
+    #[tokio::test]
+    async fn what_a_clock_that_was_wrong_noted_keeps_nobody_from_being_idle_or_asked_about() {
+        let dir = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.path().join(DATABASE_NAME)).await.unwrap());
+        let sessions = Sessions::load(store.clone(), UnixTime(0)).await.unwrap();
+        let (now, wrong) = (UnixTime(1000), UnixTime(500_000));
+        let session = sessions.start(record(1, "access.example.com", None, 1, 900_000), now).await.unwrap();
+        session.touch(wrong);
+        session.login.confirm(wrong);
+        sessions.sweep(wrong);
+        assert_eq!((session.seen(), session.vouched()), (wrong, Vouched::Last(wrong)), "while it counts");
+        sessions.sweep(now);
+        assert_eq!((session.seen(), session.login.used(), session.vouched()), (now, now, Vouched::Last(now)));
+        let limit = Some(Duration::from_secs(60));
+        assert!(session.is_idle(limit, UnixTime(1061)) && session.is_login_idle(limit, UnixTime(1061)));
+        // What is used from then on is written down.
+        session.touch(UnixTime(2000));
+        sessions.write_uses().await.unwrap();
+        assert_eq!(store.sessions(now).await.unwrap()[0].seen, UnixTime(2000));
     }
 
     // S10

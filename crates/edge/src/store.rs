@@ -248,7 +248,8 @@ pub trait Store: Send + Sync + 'static {
     async fn note_passed(&self, at: UnixTime) -> Result<(), StoreError>;
 
     /// Removes what has expired at `now` (sessions, one-time things, challenges, counters, mails, invitations), and what a clock
-    /// that was wrong made more than [`FUTURE`] after it: that would count for too long.
+    /// that was wrong made more than [`FUTURE`] after it: that would count for too long. What it only noted in sessions and
+    /// revalidations is of `now` from then on.
     async fn sweep(&self, now: UnixTime) -> Result<(), StoreError>;
 }
 

@@ -105,8 +105,8 @@ struct Passed {
     floor: Duration,
     /// When that was looked at last, by the clock that cannot be set.
     at: Duration,
-    /// Since when the wall clock is farther ahead than time has passed, by the same.
-    leapt: Option<Duration>,
+    /// Since when, by the same, the wall clock is farther ahead than time has passed, and how far it has been all the while.
+    leapt: Option<(Duration, Duration)>,
 }
 
 impl Passed {
@@ -120,17 +120,16 @@ impl Passed {
             return least;
         }
         let expected = self.floor.saturating_add(gone);
-        let believed = if wall.saturating_sub(expected) <= SKEW {
-            true
-        } else {
-            let since = *self.leapt.get_or_insert(steady);
-            steady.saturating_sub(since) >= BELIEVED
-        };
-        if believed {
+        let ahead = wall.saturating_sub(expected);
+        if ahead <= SKEW {
             (self.floor, self.leapt) = (wall, None);
-        } else {
-            self.floor = expected;
+            return wall;
         }
+        // Only what has stood all the while: it may have leapt farther a moment ago.
+        let (since, by) = self.leapt.map_or((steady, ahead), |(since, by)| (since, by.min(ahead)));
+        let believed = steady.saturating_sub(since) >= BELIEVED;
+        (self.floor, self.leapt) =
+            if believed { (expected.saturating_add(by), None) } else { (expected, Some((since, by))) };
         wall
     }
 }
@@ -217,6 +216,20 @@ mod tests {
             60 + years + day,
             "it has stood for a day: an administrator has to say so"
         );
+    }
+
+    // F16
+    #[test]
+    fn a_leap_that_has_stood_for_a_day_vouches_for_none_that_came_later() {
+        let (day, years) = (i64::try_from(24 * HOUR).unwrap(), i64::try_from(10 * YEAR).unwrap());
+        let week = 7 * day;
+        let mut machine = Machine::begin();
+        // The edge was away for a week; a day later, for a minute, the clock is wrong by ten years.
+        assert_eq!(machine.after(60, 60 + week), 60 + week);
+        machine.after(24 * HOUR - 60, day + week);
+        assert_eq!(machine.after(60, 60 + day + week + years), 60 + day + week + years);
+        assert_eq!(machine.after(60, 120 + day + week), 120 + day + week, "set right: nobody is locked out");
+        assert_eq!(machine.after(0, 0), 120 + day + week, "and the week has passed");
     }
 
     // F16

@@ -51,6 +51,17 @@ impl Login {
         }
     }
 
+    /// Takes back what a clock that was wrong noted, after `latest`: until then its provider would not be asked.
+    pub(super) fn take_back(&self, now: UnixTime, latest: UnixTime) {
+        self.used.take_back(now, latest);
+        if self.confirmed.load(Relaxed) > latest.0 {
+            self.confirm(now);
+        }
+        if self.retry.load(Relaxed) > latest.0 {
+            self.retry.store(0, Relaxed);
+        }
+    }
+
     fn confirmed(&self) -> Option<UnixTime> {
         Some(UnixTime(self.confirmed.load(Relaxed))).filter(|at| at.0 > 0)
     }

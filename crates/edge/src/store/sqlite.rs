@@ -48,7 +48,8 @@ pub struct SqliteStore {
 
 impl SqliteStore {
     /// Opens the database at `path`, creating it (readable by its owner only) when there is none, and brings its schema
-    /// up to date, after a copy of it was kept in `backups` beside it. Refuses a file that is damaged, belongs to something else, or was written by a newer program.
+    /// up to date, after a copy of it was kept in `backups` beside it. Refuses a file that is damaged, belongs to something
+    /// else, or was written by a newer program.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         open::open(path.as_ref(), open::Users::Unknown).await
     }
@@ -70,8 +71,9 @@ impl SqliteStore {
         audit::verify(&self.readers).await
     }
 
-    /// Writes a consistent copy of the whole database to a new file at `path`, owner-only, while the store is in use.
-    pub async fn backup(&self, path: &Path) -> Result<(), StoreError> {
+    /// Writes a consistent copy of the whole database to a new file at `path`, owner-only, while the store is in use, and looks
+    /// at all of it; says which schema it has. What fails leaves no file.
+    pub async fn backup(&self, path: &Path) -> Result<i64, StoreError> {
         copy::make(&self.path, path).await
     }
 
@@ -496,7 +498,7 @@ impl Store for SqliteStore {
     async fn sweep(&self, now: UnixTime) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
         sessions::sweep(&mut tx, now).await?;
-        revalidations::sweep(&mut tx).await?;
+        revalidations::sweep(&mut tx, now).await?;
         once::sweep(&mut tx, now).await?;
         pins::sweep(&mut tx, now).await?;
         mails::sweep(&mut tx, now).await?;

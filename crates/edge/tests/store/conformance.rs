@@ -623,6 +623,13 @@ pub(crate) async fn time_that_has_passed_is_kept_and_what_is_of_the_future_goes(
     assert_eq!(store.try_pin(&attempt(1, 100)).await.unwrap(), PinOutcome::Unknown);
     assert_eq!(store.due_mails(T0, 10).await.unwrap().len(), 0);
     assert!(store.count(&h(1), at(0), &[limit(1, 60)]).await.unwrap(), "nobody is kept out for ten years");
+    // Used, and vouched for, by that clock.
+    assert!(store.put_revalidation(&revalidation(1)).await.unwrap());
+    store.touch_sessions(&[(h(1), at(years))]).await.unwrap();
+    store.confirm_login(&h(1), at(years), None).await.unwrap();
+    store.sweep(at(5)).await.unwrap();
+    assert_eq!(store.sessions(at(0)).await.unwrap()[0].seen, at(5), "it can be idle");
+    assert_eq!(store.revalidation(&h(1)).await.unwrap().unwrap().confirmed, at(5), "its provider is asked");
 }
 
 // A4

@@ -11,12 +11,24 @@ use crate::{
     store::StoreError,
 };
 
-/// A whole copy at `path`, written by SQLite itself; the file is made first so that it is never open to others. By a connection
-/// of its own: nobody who writes waits for it.
-pub(super) async fn make(database: &Path, path: &Path) -> Result<(), StoreError> {
-    let file = |source| StoreError::File { path: path.to_owned(), source };
-    platform::create_private(path, b"").map_err(file)?;
-    let target = path.to_str().ok_or_else(|| file(std::io::ErrorKind::InvalidInput.into()))?;
+/// A whole copy at `path`, looked at as a whole; says which schema it has. The file is made first so that it is never open to
+/// others.
+pub(super) async fn make(database: &Path, path: &Path) -> Result<i64, StoreError> {
+    platform::create_private(path, b"").map_err(|source| StoreError::File { path: path.to_owned(), source })?;
+    let made = async {
+        write(database, path).await?;
+        check(path).await
+    };
+    made.await.inspect_err(|_| {
+        // Half a copy takes room, and is of no use.
+        let _ = std::fs::remove_file(path);
+    })
+}
+
+/// Written by SQLite itself, by a connection of its own: nobody who writes waits for it.
+async fn write(database: &Path, path: &Path) -> Result<(), StoreError> {
+    let invalid = || StoreError::File { path: path.to_owned(), source: std::io::ErrorKind::InvalidInput.into() };
+    let target = path.to_str().ok_or_else(invalid)?;
     let options = SqliteConnectOptions::new()
         .filename(database)
         .create_if_missing(false)
@@ -55,12 +67,8 @@ pub(super) async fn before_migration(database: &Path, version: i64) -> Result<()
     let folder = folder(database);
     platform::private_dir(&folder).map_err(|source| file(&folder, source))?;
     let (kept, part) = (folder.join(format!("edge-schema-{version}.db")), folder.join("schema.part"));
-    match std::fs::remove_file(&part) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(file(&part, error)),
-        _ => {}
-    }
-    make(database, &part).await?;
-    let copied = check(&part).await?;
+    platform::remove_if_there(&part).map_err(|source| file(&part, source))?;
+    let copied = make(database, &part).await?;
     if copied != version {
         return Err(StoreError::Corrupt { what: "copy", reason: format!("it has schema {copied}, not {version}") });
     }

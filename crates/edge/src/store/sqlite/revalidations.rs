@@ -4,7 +4,7 @@ use sqlx::{Row as _, Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
 use tunnel_proto::UnixTime;
 
 use super::values::{bytes_of, json, text_of, time, time_of};
-use crate::store::{Revalidation, SecretHash, StoreError, Told};
+use crate::store::{FUTURE, Revalidation, SecretHash, StoreError, Told};
 
 /// False, and nothing kept, when there is no such login any more.
 pub(super) async fn put(pool: &SqlitePool, kept: &Revalidation) -> Result<bool, StoreError> {
@@ -89,13 +89,18 @@ pub(super) async fn forget(pool: &SqlitePool, login: &SecretHash) -> Result<(), 
     Ok(())
 }
 
-/// What is of no use: nothing is left that came from the login.
-pub(super) async fn sweep(tx: &mut Transaction<'_, Sqlite>) -> Result<(), StoreError> {
+/// What is of no use: nothing is left that came from the login. What a clock that was wrong noted is taken back.
+pub(super) async fn sweep(tx: &mut Transaction<'_, Sqlite>, now: UnixTime) -> Result<(), StoreError> {
     sqlx::query(
         "DELETE FROM revalidations WHERE NOT EXISTS \
          (SELECT 1 FROM sessions WHERE sessions.id = revalidations.login OR sessions.parent = revalidations.login)",
     )
     .execute(&mut **tx)
     .await?;
+    sqlx::query("UPDATE revalidations SET confirmed = ? WHERE confirmed > ?")
+        .bind(time(now))
+        .bind(time(now.plus(FUTURE)))
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }

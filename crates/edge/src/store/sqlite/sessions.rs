@@ -203,5 +203,10 @@ pub(super) async fn sweep(tx: &mut Transaction<'_, Sqlite>, now: UnixTime) -> Re
         .bind(time(now.plus(FUTURE)))
         .execute(&mut **tx)
         .await?;
+    sqlx::query("UPDATE sessions SET seen = ? WHERE seen > ?")
+        .bind(time(now))
+        .bind(time(now.plus(FUTURE)))
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }
