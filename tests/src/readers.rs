@@ -89,7 +89,8 @@ impl Reader {
             "ServerRoot {root}\nServerName reader\nPidFile {root}/pid\nDefaultRuntimeDir {root}\nErrorLog /dev/stderr\n\
              Listen 127.0.0.1:{port}\n{modules}User www-data\nGroup www-data\nAllowEncodedSlashes NoDecode\n\
              ProxyPreserveHost On\nProxyPass \"/\" \"{url}/\" nocanon\n\
-             RequestHeader set X-Reading \"expr=%{{REQUEST_URI}}\"\nRequestHeader unset Range\n"
+             RequestHeader set X-Reading \"expr=%{{REQUEST_URI}}\"\nRequestHeader unset Range\n\
+             RequestHeader set X-Line \"expr=%{{THE_REQUEST}}\"\n"
         );
         let mut command = lab.command("/usr/sbin/apache2");
         // One process, so that nothing is left of it.
@@ -122,9 +123,12 @@ fn behind() -> Manners {
     Arc::new(move |head: &Head| {
         let body: String = head.body.iter().map(|byte| char::from(*byte)).collect();
         let answered = answered.fetch_add(1, Relaxed) + 1;
+        // Apache passes on what it made of the target.
+        let line = head.all("x-line").first().map(|line| line.to_string());
+        let received = line.as_ref().and_then(|line| line.split(' ').nth(1));
         let reading = json!({
             "method": head.method(),
-            "target": head.target(),
+            "target": received.unwrap_or_else(|| head.target()),
             "host": head.all("host"),
             "path": head.all("x-reading").first(),
             "body": body,

@@ -501,7 +501,7 @@ fn an_evil_origin_that_speaks_http_2_hurts_nobody_but_whoever_asked_it() {
         let evil = Evil::start(true).await?;
         let mut connector = evil.publish(&lab).await?;
         let session = stage.somebody(EVIL_2, STAFF).await?.session(EVIL_2)?;
-        let app = stage.somebody(APP, STAFF).await?.session(APP)?;
+        let app = stage.somebody(APP, "another@example.test").await?.session(APP)?;
         let door = stage.door(EVIL_2)?;
         let (beside, elsewhere) = (Pulse::start(&door, EVIL_2, &session), Pulse::start(&stage.door(APP)?, APP, &app));
         beside.beats(50).await?;
@@ -542,7 +542,7 @@ fn an_evil_origin_that_speaks_http_1_hurts_nobody_but_whoever_asked_it() {
         let evil = Evil::start(false).await?;
         let mut connector = evil.publish(&lab).await?;
         let session = stage.somebody(EVIL, STAFF).await?.session(EVIL)?;
-        let app = stage.somebody(APP, STAFF).await?.session(APP)?;
+        let app = stage.somebody(APP, "another@example.test").await?.session(APP)?;
         let door = stage.door(EVIL)?;
         let (beside, elsewhere) = (Pulse::start(&door, EVIL, &session), Pulse::start(&stage.door(APP)?, APP, &app));
         beside.beats(50).await?;
@@ -590,11 +590,11 @@ fn an_evil_origin_that_speaks_http_1_hurts_nobody_but_whoever_asked_it() {
 fn what_a_visitor_gives_up_ends_at_its_service_and_a_flood_of_it_too() {
     run("given-up", async |lab| {
         let stage = stage(&lab).await?;
-        for evil in [Evil::start(false).await?, Evil::start(true).await?] {
+        for (evil, person) in [(Evil::start(false).await?, STAFF), (Evil::start(true).await?, "another@example.test")] {
             let host = evil.host();
             let _connector = evil.publish(&lab).await?;
             evil.trick.store(TRICKS.iter().position(|trick| trick.name == "silence").context("a trick")?, Relaxed);
-            let session = stage.somebody(host, STAFF).await?.session(host)?;
+            let session = stage.somebody(host, person).await?.session(host)?;
             let door = stage.door(host)?;
             let pulse = Pulse::start(&door, host, &session);
             pulse.beats(10).await?;

@@ -136,7 +136,7 @@ async fn lane(site: &Site, numbers: impl Iterator<Item = u64>, open: &mut Option
         {
             let mut witness = site.witness.lock().unwrap();
             witness.expects(('c', number), Meaning::of(&request, &site.recipe.credentials));
-            witness.expects(('f', number), Meaning::of(&follow, &site.recipe.credentials));
+            witness.expects(('f', number), Meaning::of(&follow[taken(&request)..], &site.recipe.credentials));
         }
         let mut raw = match open.take() {
             Some(raw) => raw,
@@ -178,6 +178,15 @@ async fn lane(site: &Site, numbers: impl Iterator<Item = u64>, open: &mut Option
         }
     }
     Ok(followed)
+}
+
+/// How many bytes of what follows belong to a body that is shorter than its request says: a method may lose its first letters.
+fn taken(request: &[u8]) -> usize {
+    let Some(end) = find(request, b"\r\n\r\n") else { return 0 };
+    let (head, body) = (String::from_utf8_lossy(&request[..end]).to_ascii_lowercase(), &request[end + 4..]);
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+    let missing = length.unwrap_or(0).saturating_sub(body.len());
+    if missing < "GET".len() { missing } else { 0 }
 }
 
 /// Nobody's answer but its own, each once, and in order.

@@ -283,10 +283,12 @@ fn two_people_at_once_are_never_taken_for_each_other() {
         let http2 = Canary::answering_http2(Arc::new(who)).await?;
         let _connector = http2.publish(&lab, HTTP_2).await?;
         let certs = stage.certs().await?;
+        let mut visitors = [(STAFF, stage.somebody(WWW, STAFF).await?), (BOB, stage.somebody(WWW, BOB).await?)];
         for (host, canary, version) in [(WWW, &stage.www, "HTTP/1.1"), (HTTP_2, &http2, "HTTP/2")] {
             let mut people = Vec::new();
-            for email in [STAFF, BOB] {
-                people.push((email, stage.somebody(host, email).await?.session(host)?));
+            for (email, visitor) in &mut visitors {
+                visitor.browse(&format!("https://{host}/")).await?;
+                people.push((*email, visitor.session(host)?));
             }
             canary.forget();
             let door = stage.door(host)?;

@@ -186,7 +186,7 @@ async fn a_session_goes_with_what_other_sites_ask_as_its_application_says_and_st
     // By plain HTTP it goes with no more than followed links.
     let plain = |host: &str| format!("http://{host}:{}/x", place.edge.inner().plain()[0].port());
     let mut careless = place.edge.visitor();
-    careless.login(&plain("first.localhost"), ANN).await.unwrap();
+    careless.login(&plain("first.localhost"), "careless@example.com").await.unwrap();
     let (_, line) = let_in(&mut careless, &plain(API), None).await;
     assert!(line.ends_with("; Secure; HttpOnly; SameSite=Lax"), "{line}");
     let asked = place.asked();

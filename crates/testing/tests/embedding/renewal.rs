@@ -16,6 +16,8 @@ use tunnel_testing::{Answer, Edge, Visitor};
 const HOST: &str = "app.localhost";
 const ANN: &str = "ann@example.com";
 const BOB: &str = "bob@example.com";
+/// Longer than a session lasts.
+const LAPSE: Duration = Duration::from_secs(3600);
 const FORM: &str = "title=Minutes&tag=2&tag=1";
 
 async fn send(visitor: &mut Visitor, url: &str, site: &str) -> Answer {
@@ -43,7 +45,8 @@ fn action(page: &Answer) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kept_form_is_sent_as_who_filled_it_in_and_as_nobody_else() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let clock = Clock::manual(UnixTime(now));
+    // An hour ago: when the session has lapsed it is now, to the service as well.
+    let clock = Clock::manual(UnixTime(now - LAPSE.as_secs()));
     let edge = Edge::start_at(clock.clone()).await.unwrap();
     let declaration = format!(
         "policies: [{{name: app, action: allow, include: [everyone], session_duration: 15m}}]\n\
@@ -62,7 +65,7 @@ async fn a_kept_form_is_sent_as_who_filled_it_in_and_as_nobody_else() {
     let app = Router::new().route("/save", post(save));
     let _published = edge.origin().connect().await.unwrap().http(HOST).serve(app).await.unwrap();
     let mut ann = edge.login_as(HOST, ANN).await.unwrap();
-    clock.advance(Duration::from_secs(3600));
+    clock.advance(LAPSE);
     let target = edge.url(HOST, "/save?x=1");
     let kept = send(&mut ann, &target, "same-origin").await;
     assert!(kept.status() == 401 && text(&kept).contains(ANN), "{}", text(&kept));
