@@ -18,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// While no more than this goes on, it is not what takes the memory: a program seldom gives all back to the system that it
 /// once took, and would stay shut for good. What it has kept serves these.
 const FEW: usize = 32;
-/// So do so many bytes of the limit for each: no connection can have more on its way.
+/// Where the limit is large, they are one for so many bytes of it: no connection has more on its way.
 const EACH: u64 = 16 * 1024 * 1024;
 
 impl Connections {
