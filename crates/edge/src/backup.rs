@@ -33,8 +33,8 @@ pub const EVERY: Duration = Duration::from_secs(3600);
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// A copy's name says when it was begun (UTC), and sorts by it.
 const NAME: &[BorrowedFormatItem<'_>] = format_description!("edge-[year][month][day]T[hour][minute][second]Z.db");
-/// A copy that nobody may count on yet.
-const PART: &str = "next.part";
+/// A copy that nobody may count on yet: `next-PROCESS.part`. While one process takes another one's place, both may make one.
+const PART: (&str, &str) = ("next-", ".part");
 
 /// How the copies do, as the edge's owner sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +92,13 @@ struct Tried {
 impl Backups {
     /// Copies of `store` in the data directory, of which `kept` are kept.
     pub fn new(store: Arc<SqliteStore>, data_dir: &Path, kept: usize) -> Self {
-        Self { store, folder: data_dir.join(FOLDER), kept, tried: Mutex::default() }
+        let folder = data_dir.join(FOLDER);
+        for part in abandoned(&folder) {
+            if let Err(error) = platform::remove_if_there(&part) {
+                tracing::warn!(path = %part.display(), %error, "half a backup cannot be removed");
+            }
+        }
+        Self { store, folder, kept, tried: Mutex::default() }
     }
 
     /// Makes one if the last is old enough, or was tried long enough ago.
@@ -124,8 +130,10 @@ impl Backups {
     pub async fn make(&self, now: UnixTime) -> Result<PathBuf, BackupError> {
         let file = |path: &Path, source| BackupError::File { path: path.to_owned(), source };
         platform::private_dir(&self.folder).map_err(|source| file(&self.folder, source))?;
-        let part = self.folder.join(PART);
-        platform::remove_if_there(&part).map_err(|source| file(&part, source))?;
+        for part in abandoned(&self.folder) {
+            platform::remove_if_there(&part).map_err(|source| file(&part, source))?;
+        }
+        let part = self.folder.join(part(std::process::id()));
         let size = std::fs::metadata(self.store.path()).map_err(|source| file(self.store.path(), source))?.len();
         let needed = size.saturating_mul(2);
         if let Some(free) = platform::free_space(&self.folder).filter(|free| *free < needed) {
@@ -170,6 +178,23 @@ pub(crate) fn newest(folder: &Path) -> Option<PathBuf> {
     status(folder).newest
 }
 
+/// What the process calls a copy that it makes.
+fn part(process: u32) -> String {
+    let (before, behind) = PART;
+    format!("{before}{process}{behind}")
+}
+
+/// Every copy that was begun and is not made any more: by processes that are gone, or by this one, before.
+fn abandoned(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_abandoned = |entry: &std::fs::DirEntry| {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(PART.0)?.strip_suffix(PART.1)?.parse().ok());
+        process.is_some_and(|process: u32| process == std::process::id() || !platform::process_lives(process))
+    };
+    entries.filter(is_abandoned).map(|entry| entry.path()).collect()
+}
+
 fn name(at: UnixTime) -> String {
     let seconds = i64::try_from(at.0).unwrap_or(i64::MAX);
     let at = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -208,6 +233,24 @@ mod tests {
         assert_eq!(gone(2), [copy(now.0 + 9_000).1, copy(now.0 - 7_200).1]);
     }
 
+    // F3, F18
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn what_another_process_is_copying_is_left_alone_and_what_dead_ones_left_goes_at_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join(FOLDER);
+        let store = Arc::new(SqliteStore::open(dir.path().join("edge.db")).await.unwrap());
+        platform::private_dir(&folder).unwrap();
+        // The first process of a system is always there.
+        let [theirs, dead] = [1, 0x7fff_ffff].map(|id| folder.join(part(id)));
+        [&theirs, &dead].into_iter().for_each(|part| std::fs::write(part, "half").unwrap());
+        let backups = Backups::new(store, dir.path(), 2);
+        assert!(theirs.exists() && !dead.exists());
+        backups.make(UnixTime(1_800_000_000)).await.unwrap();
+        assert_eq!(std::fs::read_to_string(&theirs).unwrap(), "half");
+        assert_eq!(backups.status().count, 1);
+    }
+
     // F18
     #[tokio::test]
     async fn so_many_are_kept_what_is_nobodys_copy_stays_and_a_failure_is_told() {
@@ -218,13 +261,15 @@ mod tests {
         assert_eq!(backups.status(), BackupStatus::default());
         let at = |hour: u64| UnixTime(1_800_000_000 + hour * 3600);
         let first = backups.make(at(0)).await.unwrap();
-        // What a process left that died.
-        std::fs::write(folder.join(PART), "half").unwrap();
+        // What a process left that died: this one, as it was, or one that is gone (there is no such number).
+        let left = [std::process::id(), 0x7fff_ffff].map(|process| folder.join(part(process)));
+        left.iter().for_each(|part| std::fs::write(part, "half").unwrap());
         std::fs::write(folder.join("mine.db"), "other").unwrap();
         for hour in 1..=2 {
             backups.make(at(hour)).await.unwrap();
         }
-        assert!(!first.exists() && folder.join("mine.db").exists() && !folder.join(PART).exists());
+        assert!(!first.exists() && folder.join("mine.db").exists());
+        assert!(!left.iter().any(|part| part.exists()));
         let status = backups.status();
         assert_eq!((status.count, status.made, status.failed), (2, Some(at(2)), None));
 

@@ -289,7 +289,7 @@ fn malformed(state: &State, door: Door, parts: &Parts, fault: Malformed) -> Resp
     crate::faults::at("malformed request");
     tracing::debug!(peer = %door.peer, %fault, "a request was refused");
     if let Some(place) = parts.extensions.get::<Arc<Place>>() {
-        place.note(Glitch::Malformed);
+        place.note(glitch(fault));
     }
     let (reference, at) = (Reference::from_random(crate::random()), state.now());
     let context = context(state, parts, lang(state, parts));
@@ -318,6 +318,20 @@ fn malformed(state: &State, door: Door, parts: &Parts, fault: Malformed) -> Resp
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// How a request that is refused counts. Any page elsewhere can have browsers ask for targets that are none, by names that are
+/// none or addresses, with too much in a head, or by TLS at the door for plain HTTP.
+const fn glitch(fault: Malformed) -> Glitch {
+    match fault {
+        Malformed::Method | Malformed::Framing => Glitch::Malformed,
+        Malformed::Host
+        | Malformed::Address
+        | Malformed::Target
+        | Malformed::Syntax
+        | Malformed::HeadTooLarge
+        | Malformed::TargetTooLong => Glitch::TurnedAway,
+    }
 }
 
 /// The page for a request that we are at fault with. Its connection is not used again.

@@ -15,7 +15,7 @@ mod switch;
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -284,6 +284,7 @@ impl Connections {
             room,
             origin: entering.origin.clone(),
             _counted: counted,
+            kept: OnceLock::new(),
             _task: self.tasks.token(),
             _visitor: self.visitors.token(),
             stopping: self.stopping.clone(),
@@ -304,11 +305,18 @@ impl Entering {
         }
     }
 
-    /// [`Entering::or_lost`] for a handshake. One that came to nothing is a fault of its source, unless it is one of ours.
+    /// [`Entering::or_lost`] for a handshake. One that came to nothing is a fault of its source, unless it is one of ours; no
+    /// more than a request that is turned away where any browser may have been brought to it.
     async fn tried<T>(&self, shaking: impl Future<Output = Result<T, Failed>>) -> Option<T> {
         let done = self.or_lost(shaking).await?;
-        if matches!(done, Err(Failed::Theirs)) {
-            self.origin.note(Glitch::Handshake);
+        match done {
+            Err(Failed::Theirs) => {
+                self.origin.note(Glitch::Handshake);
+            }
+            Err(Failed::ABrowsers) => {
+                self.origin.note(Glitch::TurnedAway);
+            }
+            Ok(_) | Err(Failed::Ours) => {}
         }
         done.ok()
     }

@@ -68,20 +68,23 @@ pub(crate) struct Gauge {
     limit: Option<u64>,
     groups: Vec<Group>,
     shortage: Shortage,
+    /// By the last look.
+    least: u64,
 }
 
 impl Gauge {
     /// `None` where nothing limits.
     pub(crate) fn new(limit: Option<u64>) -> Option<Self> {
         let groups = limited_groups();
-        (limit.is_some() || !groups.is_empty()).then_some(Self { limit, groups, shortage: Shortage::None })
+        (limit.is_some() || !groups.is_empty()).then_some(Self { limit, groups, shortage: Shortage::None, least: 0 })
     }
 
     /// Looks how short memory is, by the limit that is nearest; a change is said once.
     pub(crate) fn look(&mut self) -> Shortage {
         let own = self.limit.and_then(|limit| Some((platform::resident_kib()?.saturating_mul(1024), limit)));
-        let all = own.into_iter().chain(self.groups.iter().filter_map(Group::usage));
-        let judged = all.map(|(taken, limit)| (self.shortage.next(taken, limit), taken, limit));
+        let all: Vec<_> = own.into_iter().chain(self.groups.iter().filter_map(Group::usage)).collect();
+        self.least = all.iter().map(|(_, limit)| *limit).min().unwrap_or_default();
+        let judged = all.into_iter().map(|(taken, limit)| (self.shortage.next(taken, limit), taken, limit));
         let (shortage, taken, limit) = judged.max_by_key(|(shortage, ..)| *shortage).unwrap_or_default();
         let (taken, limit) = (taken >> 20, limit >> 20);
         if shortage > self.shortage {
@@ -91,6 +94,11 @@ impl Gauge {
         }
         self.shortage = shortage;
         shortage
+    }
+
+    /// The smallest limit, in bytes, as of the last look.
+    pub(crate) const fn least(&self) -> u64 {
+        self.least
     }
 }
 
@@ -144,8 +152,9 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn a_process_over_its_own_limit_is_short_of_memory() {
-        let mut gauge = Gauge { limit: Some(1024 * 1024), groups: Vec::new(), shortage: Shortage::None };
+        let mut gauge = Gauge { limit: Some(1024 * 1024), groups: Vec::new(), shortage: Shortage::None, least: 0 };
         assert_eq!(gauge.look(), Shortage::Severe);
+        assert_eq!(gauge.least(), 1024 * 1024);
         gauge.limit = Some(1 << 50);
         assert_eq!(gauge.look(), Shortage::None);
     }

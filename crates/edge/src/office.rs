@@ -345,8 +345,10 @@ impl Administration for Office {
 
     async fn accept_clock(&self) -> Answer<Health> {
         let before = self.state.now();
+        let record = accepted(before, self.state.clock.shown());
+        // First the record: what is believed without one would be nobody's doing.
+        self.state.store.append_audit(&[record]).await.map_err(failed)?;
         let shown = self.state.clock.believe();
-        self.state.store.append_audit(&[accepted(before, shown)]).await.map_err(failed)?;
         self.state.store.note_passed(shown).await.map_err(failed)?;
         self.state.sessions.sweep(shown);
         self.state.store.sweep(shown).await.map_err(failed)?;

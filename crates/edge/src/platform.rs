@@ -67,6 +67,11 @@ pub fn owner_only(path: &Path) -> io::Result<()> {
     imp::owner_only(path)
 }
 
+/// Whether there is such a process; none is known of where no process takes another one's place.
+pub(crate) fn process_lives(process: u32) -> bool {
+    imp::process_lives(process)
+}
+
 /// The user this process acts as, where the system has such numbers.
 pub fn own_user() -> u32 {
     imp::own_user()
@@ -205,6 +210,12 @@ mod imp {
         fs::File::open("/dev/null").ok()
     }
 
+    pub(super) fn process_lives(process: u32) -> bool {
+        let process = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw);
+        let found = process.map(rustix::process::test_kill_process);
+        found.is_some_and(|found| found != Err(rustix::io::Errno::SRCH))
+    }
+
     pub(super) fn own_user() -> u32 {
         rustix::process::geteuid().as_raw()
     }
@@ -267,6 +278,10 @@ mod imp {
 
     pub(super) fn spare_descriptor() -> Option<fs::File> {
         None
+    }
+
+    pub(super) fn process_lives(_: u32) -> bool {
+        false
     }
 
     pub(super) fn own_user() -> u32 {

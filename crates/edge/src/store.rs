@@ -261,12 +261,17 @@ pub enum StoreError {
     #[error("the configuration changed meanwhile (it is at revision {0}); read it again and repeat the change")]
     Conflict(Revision),
     /// The database was written by a newer program.
-    #[error("the database has schema {found}, this program knows {known}; use the newer program")]
+    #[error(
+        "the database has schema {found}, this program knows {known}; use the newer program{}",
+        way_back(.before.as_deref())
+    )]
     NewerSchema {
         /// The version found.
         found: i64,
         /// The newest version known.
         known: i64,
+        /// What was kept of the database before its schema was newer, if that is there.
+        before: Option<std::path::PathBuf>,
     },
     /// What is stored cannot be read as what it should be.
     #[error("stored {what} cannot be read: {reason}")]
@@ -278,7 +283,7 @@ pub enum StoreError {
     },
     /// The schema is an older one, and no copy could be kept of it.
     #[error("the database is not brought up to date without a copy of it as it is, and none can be made: {0}")]
-    NotKept(#[source] Box<StoreError>),
+    NotKept(Box<StoreError>),
     /// The database itself failed.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
@@ -290,6 +295,11 @@ pub enum StoreError {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+fn way_back(before: Option<&std::path::Path>) -> String {
+    let way = |path: &std::path::Path| format!(", or put back `{}`, which is from before", path.display());
+    before.map(way).unwrap_or_default()
 }
 
 /// Less free than this, in bytes, and a disk counts as full: the next change may be the one that does not fit.

@@ -23,10 +23,13 @@ const OUTSIDE: &str = "198.51.100.1:443";
 const FAULTS: usize = 30;
 const LOOKS: usize = 10;
 
-/// Sends what is no TLS, and waits for the end.
+/// A record of TLS with a ClientHello in it that is none. What is no TLS at all any page can have a browser send.
+const NO_HELLO: [u8; 9] = [22, 3, 1, 0, 4, 1, 0, 0, 0];
+
+/// Sends what no browser does, and waits for the end.
 async fn knock() -> Result<()> {
     let mut tcp = timeout(PATIENCE, TcpStream::connect(OUTSIDE)).await??;
-    tcp.write_all(b"GET / HTTP/1.1\r\n\r\n").await.ok();
+    tcp.write_all(&NO_HELLO).await.ok();
     timeout(PATIENCE, async { while let Ok(1..) = tcp.read(&mut [0; 64]).await {} }).await?;
     Ok(())
 }

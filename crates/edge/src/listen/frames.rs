@@ -18,7 +18,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
-use super::{activity::HEAD_TIME, sources::Glitch};
+use super::{activity::HEAD_TIME, http::H2_RESETS, sources::Glitch};
 
 /// Budgets count for so long.
 const SPAN: Duration = Duration::from_secs(10);
@@ -47,6 +47,10 @@ const BYTES_PER_WINDOW_UPDATE: u64 = 1024;
 const UNKNOWN_MAX: u32 = 1_000;
 /// CONTINUATION frames of one header block: the largest block that is read fits nine frames, the first one included.
 const CONTINUATIONS_MAX: u32 = 8;
+/// So many of these frames with as much as a frame may have (RFC 9113 §4.2) are a head that is too large, as any page elsewhere
+/// can have a browser send, and no flood of small ones.
+const LARGE_HEAD: u32 = CONTINUATIONS_MAX * 16_384;
+const TOO_LARGE: Flood = Flood("CONTINUATION, of a head that is too large");
 /// Heads that a service may send for a request: eight informational ones, that of its answer, and one behind the body. The
 /// library takes informational ones without end, and says nothing of them.
 const HEADS_PER_REQUEST: u32 = 10;
@@ -168,8 +172,8 @@ struct Frames {
     skip: usize,
     since: Instant,
     counts: Counts,
-    /// A header block that has begun and not ended, and its frames beside the first.
-    block: Option<(Instant, u32)>,
+    /// A header block that has begun and not ended: its frames beside the first, and its bytes.
+    block: Option<(Instant, u32, u32)>,
     /// Of a service only; a visitor's are bounded by its streams.
     heads: Option<Heads>,
     over: bool,
@@ -243,7 +247,7 @@ impl Frames {
         self.turn(now);
         let counts = &mut self.counts;
         let (count, most, name) = match kind {
-            kind::HEADERS | kind::CONTINUATION => return self.block(kind, flags, now),
+            kind::HEADERS | kind::CONTINUATION => return self.block(kind, flags, length, now),
             // An answer in small pieces is its visitor's business; what nobody takes the library counts.
             kind::DATA if self.heads.is_some() => return Ok(()),
             kind::DATA if (length >= SMALL && flags & PADDED == 0) || flags & END_STREAM != 0 => return Ok(()),
@@ -268,13 +272,15 @@ impl Frames {
         if *count > most.saturating_mul(PATIENCE) { Err(Flood(name)) } else { Ok(()) }
     }
 
-    fn block(&mut self, kind: u8, flags: u8, now: Instant) -> Result<(), Flood> {
-        let (since, frames) = match self.block.take() {
-            Some((since, frames)) if kind == kind::CONTINUATION => (since, frames.saturating_add(1)),
-            _ => (now, 0),
+    fn block(&mut self, kind: u8, flags: u8, length: u32, now: Instant) -> Result<(), Flood> {
+        let (since, frames, bytes) = match self.block.take() {
+            Some((since, frames, bytes)) if kind == kind::CONTINUATION => {
+                (since, frames.saturating_add(1), bytes.saturating_add(length))
+            }
+            _ => (now, 0, length),
         };
         if frames > CONTINUATIONS_MAX {
-            return Err(Flood("CONTINUATION"));
+            return Err(if bytes >= LARGE_HEAD { TOO_LARGE } else { Flood("CONTINUATION") });
         }
         if kind == kind::HEADERS
             && let Some(heads) = &mut self.heads
@@ -282,7 +288,7 @@ impl Frames {
             heads.left = heads.left.checked_sub(1).ok_or(Flood("HEADERS"))?;
         }
         if flags & END_HEADERS == 0 {
-            self.block = Some((since, frames));
+            self.block = Some((since, frames, bytes));
         }
         Ok(())
     }
@@ -304,7 +310,7 @@ impl Frames {
     }
 
     fn is_late(&self, now: Instant) -> bool {
-        self.block.is_some_and(|(since, _)| now.saturating_duration_since(since) > HEAD_TIME)
+        self.block.is_some_and(|(since, ..)| now.saturating_duration_since(since) > HEAD_TIME)
     }
 }
 
@@ -347,6 +353,11 @@ impl Watch {
     /// What the connection was cut for, if it was.
     pub(super) fn flooded(&self) -> Option<Flood> {
         *self.flooded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it has given up more requests than may be before they were looked at.
+    fn gives_up(&self) -> bool {
+        self.frames().counts.resets > H2_RESETS
     }
 
     /// Whether it was asked to go for the resets that it provoked.
@@ -457,8 +468,8 @@ pub(super) async fn over(watch: Option<&Watch>) {
 
 /// What the end of a connection says about its source, if it says anything: that a peer goes away is nobody's fault.
 pub(super) fn fault(error: &(dyn std::error::Error + 'static), watch: Option<&Watch>) -> Option<Glitch> {
-    if watch.is_some_and(|watch| watch.flooded().is_some()) {
-        return Some(Glitch::Flood);
+    if let Some(flood) = watch.and_then(Watch::flooded) {
+        return Some(if flood == TOO_LARGE { Glitch::TurnedAway } else { Glitch::Flood });
     }
     let mut next = Some(error);
     while let Some(error) = next {
@@ -466,8 +477,11 @@ pub(super) fn fault(error: &(dyn std::error::Error + 'static), watch: Option<&Wa
             return Some(Glitch::Malformed);
         }
         if let Some(error) = error.downcast_ref::<h2::Error>().filter(|error| error.is_library()) {
-            let calm = error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
-            return Some(if calm { Glitch::Flood } else { Glitch::Malformed });
+            return Some(match error.reason() {
+                Some(h2::Reason::ENHANCE_YOUR_CALM) if watch.is_some_and(Watch::gives_up) => Glitch::GivenUp,
+                Some(h2::Reason::ENHANCE_YOUR_CALM) => Glitch::Flood,
+                _ => Glitch::Malformed,
+            });
         }
         next = error.source();
     }
@@ -620,6 +634,29 @@ mod tests {
         assert!(watched.is_late(now + HEAD_TIME + Duration::from_millis(1)));
         watched.received(&frame(kind::CONTINUATION, END_HEADERS, 1), now + HEAD_TIME).unwrap();
         assert!(!watched.is_late(now + HEAD_TIME * 2));
+    }
+
+    // H14
+    #[test]
+    fn a_head_that_is_too_large_and_requests_that_are_given_up_are_no_floods_where_a_browser_may_send_them() {
+        let anything = io::Error::other("ended");
+        let ends = |frames: &[Vec<u8>]| {
+            let watch = Watch::new();
+            watch.frames().skip = 0;
+            let ended = frames.iter().try_for_each(|frame| watch.received(frame));
+            (ended.is_err(), fault(&anything, Some(&watch)), watch.gives_up())
+        };
+        let head = |payload: usize| {
+            let mut frames = vec![frame(kind::HEADERS, 0, payload)];
+            frames.extend(vec![frame(kind::CONTINUATION, 0, payload); usize::try_from(CONTINUATIONS_MAX).unwrap() + 1]);
+            ends(&frames)
+        };
+        assert_eq!(head(16_384), (true, Some(Glitch::TurnedAway), false));
+        assert_eq!(head(1_000), (true, Some(Glitch::Flood), false));
+        let resets = |count: u32| ends(&vec![frame(kind::RST_STREAM, 0, 4); usize::try_from(count).unwrap()]);
+        assert_eq!(resets(H2_RESETS), (false, None, false));
+        assert_eq!(resets(RESETS_MAX * PATIENCE), (false, None, true));
+        assert_eq!(resets(RESETS_MAX * PATIENCE + 1), (true, Some(Glitch::Flood), true));
     }
 
     proptest! {

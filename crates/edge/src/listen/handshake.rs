@@ -19,8 +19,10 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 /// Why there was no handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failed {
-    /// By whoever connects.
+    /// By whoever connects, as no browser does.
     Theirs,
+    /// As any page elsewhere can have its readers' browsers do.
+    ABrowsers,
     /// There is no certificate yet for a name that is served.
     Ours,
 }
@@ -68,8 +70,60 @@ pub(super) async fn handshake(
         Ok(Ok(tls)) => Ok(tls),
         Ok(Err(error)) => {
             tracing::debug!(%error, "a TLS handshake failed");
-            Err(failed)
+            Err(if failed == Failed::Theirs && is_a_browsers(&error) { Failed::ABrowsers } else { failed })
         }
         Err(_) => Err(Failed::Theirs),
+    }
+}
+
+/// Whether a page elsewhere can bring a browser to fail like this: by names and addresses that the certificate is not for, by a
+/// request that is given up, or by one of another protocol.
+fn is_a_browsers(error: &io::Error) -> bool {
+    use rustls::{Error, InvalidMessage};
+    match error.get_ref().and_then(|error| error.downcast_ref::<Error>()) {
+        // The connection ended, or did not offer what is spoken there.
+        None => true,
+        Some(error) => matches!(
+            error,
+            Error::AlertReceived(_)
+                | Error::PeerIncompatible(_)
+                | Error::NoApplicationProtocol
+                // No certificate for the name.
+                | Error::General(_)
+                // No TLS at all, as `http://HOST:443/` is none.
+                | Error::InvalidMessage(InvalidMessage::InvalidContentType)
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{AlertDescription, Error, InvalidMessage, PeerMisbehaved};
+
+    use super::*;
+
+    // H13
+    #[test]
+    fn what_a_page_elsewhere_has_a_browser_do_is_told_from_what_no_browser_does() {
+        let tls = |error: Error| io::Error::new(io::ErrorKind::InvalidData, error);
+        for error in [
+            tls(Error::AlertReceived(AlertDescription::UnknownCA)),
+            tls(Error::AlertReceived(AlertDescription::CertificateUnknown)),
+            tls(Error::General("no server certificate chain resolved".to_owned())),
+            tls(Error::InvalidMessage(InvalidMessage::InvalidContentType)),
+            io::ErrorKind::UnexpectedEof.into(),
+            io::ErrorKind::ConnectionReset.into(),
+            io::Error::other("not a link"),
+        ] {
+            assert!(is_a_browsers(&error), "{error:?}");
+        }
+        for error in [
+            Error::InvalidMessage(InvalidMessage::MissingKeyExchange),
+            Error::PeerMisbehaved(PeerMisbehaved::MissingKeyShare),
+            Error::DecryptError,
+            Error::NoCertificatesPresented,
+        ] {
+            assert!(!is_a_browsers(&tls(error)));
+        }
     }
 }

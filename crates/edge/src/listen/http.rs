@@ -45,7 +45,8 @@ const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 const H2_HEADER_LIST: u32 = 128 * 1024;
 /// What waits for a visitor who reads slowly, for each stream (F22).
 const H2_SEND_BUFFER: usize = 128 * 1024;
-const H2_RESETS: usize = 20;
+/// Requests that are given up before they were looked at.
+pub(super) const H2_RESETS: u32 = 20;
 /// What the library resets by itself for what a visitor did wrong, over the whole life of a connection, so that a few would end
 /// honest ones that last. [`frames`] counts them by time, and is far stricter.
 const H2_LOCAL_RESETS: usize = 1024;
@@ -201,7 +202,7 @@ fn http2() -> http2::Builder<Streams> {
         .initial_connection_window_size(H2_CONNECTION_WINDOW)
         .max_header_list_size(H2_HEADER_LIST)
         .max_send_buf_size(H2_SEND_BUFFER)
-        .max_pending_accept_reset_streams(H2_RESETS)
+        .max_pending_accept_reset_streams(H2_RESETS as usize)
         .max_local_error_reset_streams(H2_LOCAL_RESETS);
     builder
 }

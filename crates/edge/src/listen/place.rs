@@ -1,7 +1,7 @@
 //! A visitor's place among the connections.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
@@ -18,6 +18,8 @@ pub(crate) struct Place {
     pub(super) room: Taken,
     pub(super) origin: Origin,
     pub(super) _counted: Counted,
+    /// Counted with its network as well, once it is kept.
+    pub(super) kept: OnceLock<Option<Counted>>,
     pub(super) _task: TaskTrackerToken,
     pub(super) _visitor: TaskTrackerToken,
     pub(super) stopping: CancellationToken,
@@ -58,6 +60,7 @@ impl Place {
     /// Keeps the place whatever happens: somebody who was admitted has it.
     pub(crate) fn keep(&self) {
         self.room.keep();
+        self.kept.get_or_init(|| self.origin.keep());
     }
 
     /// Enters what the visitor did wrong. Whose network is not let in any more loses its place, too, unless somebody who was

@@ -1,5 +1,6 @@
 //! What is remembered of the networks that connect: how many connections they have, how fast these come, and what they did
-//! that no honest program does. Whoever goes on doing that is not let in for a while, each time for longer.
+//! that no honest program does. Whoever goes on doing that is not let in for a while, each time for longer; slowly, while
+//! somebody who was admitted is there.
 
 use std::{
     collections::HashMap,
@@ -19,10 +20,14 @@ const CONNECTIONS_PER_NETWORK: usize = 512;
 const HANDSHAKES_PER_NETWORK: usize = 128;
 /// New connections of one network: a house full of people who all come back at once, and then more than they need.
 const ARRIVALS: Rate = Rate { burst: 1024, per_second: 64 };
+/// As how many new connections one counts while its network would be shut out, were nobody admitted in it: an office is more than
+/// whoever of it misbehaves.
+const SLOWLY: u32 = 10;
 /// What one network may do wrong, in points ([`Glitch::points`]).
 const FAULTS: Rate = Rate { burst: 100, per_second: 10 };
 /// Requests of one network that may be turned away. An application that asks in vain every second, in five hundred windows
-/// whose logins have lapsed, stays below.
+/// whose logins have lapsed, stays below. So does what a page elsewhere can have its readers' browsers do: nobody's office is to be
+/// shut out by what one of them reads.
 const TURNED_AWAY: Rate = Rate { burst: 10_000, per_second: 1_000 };
 /// What may come from a /48 of IPv6 in all, in networks: whoever has one would otherwise be 256, and have every place there is.
 /// Half of those are still to be had by a provider whose customers share one.
@@ -40,17 +45,21 @@ const NETWORKS_MAX: usize = 65_536;
 
 static TOO_FAST: Notice = Notice::new("a network opens connections faster than it may");
 static TOO_MANY: Notice = Notice::new("a network has as many connections as it may");
+static SLOWED: Notice =
+    Notice::new("a network that went on misbehaving is let in slowly for a while: somebody in it was admitted");
 static SHUT: Notice = Notice::new("a network that went on misbehaving is not let in for a while");
 
 /// What no honest program does often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Glitch {
-    /// A TLS handshake that came to nothing.
+    /// A TLS handshake that came to nothing, as no browser's does.
     Handshake,
-    /// A request that cannot be understood.
+    /// What cannot be understood, and no browser sends.
     Malformed,
-    /// A request without a good credential.
+    /// A request without a good credential, or one that comes to nothing and that any page can have a browser send.
     TurnedAway,
+    /// A connection that ended for the requests that were given up on it; any page can have a browser do that, too.
+    GivenUp,
     /// A body that was begun and did not come.
     Late,
     /// More of something than a connection may send.
@@ -58,11 +67,12 @@ pub(crate) enum Glitch {
 }
 
 impl Glitch {
-    /// What it counts. Four floods in a row are enough; a browser that does not trust a certificate is no attack.
+    /// What it counts. Four floods in a row are enough, and twenty connections on which requests are given up.
     const fn points(self) -> u32 {
         match self {
             Self::Handshake | Self::Malformed | Self::TurnedAway | Self::Late => 1,
             Self::Flood => 25,
+            Self::GivenUp => TURNED_AWAY.burst / 20,
         }
     }
 }
@@ -155,6 +165,8 @@ struct Source {
     networks: u32,
     connections: usize,
     handshakes: usize,
+    /// Connections of those who were admitted.
+    kept: usize,
     arrivals: Level,
     faults: Level,
     turned_away: Level,
@@ -169,6 +181,7 @@ impl Source {
             networks,
             connections: 0,
             handshakes: 0,
+            kept: 0,
             arrivals: empty,
             faults: empty,
             turned_away: empty,
@@ -178,6 +191,11 @@ impl Source {
 
     fn is_shut(&self, now: Instant) -> bool {
         self.shut.1.is_some_and(|until| now < until)
+    }
+
+    /// Whether nobody new is let in: it is shut, and nobody in it was admitted.
+    fn is_out(&self, now: Instant) -> bool {
+        self.is_shut(now) && self.kept == 0
     }
 
     /// Whether nothing would change if it were forgotten.
@@ -190,7 +208,7 @@ impl Source {
     }
 
     const fn is_here(&self) -> bool {
-        self.connections > 0 || self.handshakes > 0
+        self.connections > 0 || self.handshakes > 0 || self.kept > 0
     }
 
     /// Whether there are fewer than so many for each network.
@@ -199,13 +217,14 @@ impl Source {
     }
 
     fn arrive(&mut self, now: Instant) -> Result<(), Refused> {
-        if self.is_shut(now) {
+        if self.is_out(now) {
             return Err(Refused::Shut);
         }
+        let cost = if self.is_shut(now) { SLOWLY } else { 1 };
         if !self.has_room(self.handshakes, HANDSHAKES_PER_NETWORK) {
             return Err(Refused::TooMany);
         }
-        if !self.arrivals.pour(1, ARRIVALS.times(self.networks), now) {
+        if !self.arrivals.pour(cost, ARRIVALS.times(self.networks), now) {
             return Err(Refused::TooFast);
         }
         Ok(())
@@ -214,7 +233,9 @@ impl Source {
     /// Enters a fault; for how long the network is shut out for it, if it is one too many.
     fn fault(&mut self, glitch: Glitch, now: Instant) -> Option<Duration> {
         let fits = match glitch {
-            Glitch::TurnedAway => self.turned_away.pour(glitch.points(), TURNED_AWAY.times(self.networks), now),
+            Glitch::TurnedAway | Glitch::GivenUp => {
+                self.turned_away.pour(glitch.points(), TURNED_AWAY.times(self.networks), now)
+            }
             _ => self.faults.pour(glitch.points(), FAULTS.times(self.networks), now),
         };
         if fits || self.is_shut(now) {
@@ -262,20 +283,25 @@ impl Table {
         Ok(())
     }
 
-    /// Enters a fault; whether the network is not let in any more, and for how long if that began by this one.
+    fn keep(&mut self, network: Network, now: Instant) -> Result<(), Refused> {
+        network.with_wide().for_each(|one| self.source(one, now).kept += 1);
+        Ok(())
+    }
+
+    /// Enters a fault; whether nobody new of the network is let in any more, and for how long it is shut if that began by this one.
     fn fault(&mut self, network: Network, glitch: Glitch, now: Instant) -> (bool, Option<Duration>) {
-        let (mut shut, mut long) = (false, None);
+        let (mut out, mut long) = (false, None);
         for one in network.with_wide() {
             let source = self.source(one, now);
             let was_shut = source.is_shut(now);
             long = long.max(source.fault(glitch, now));
-            shut |= source.is_shut(now);
+            out |= source.is_out(now);
             // What its connections from before go on doing is no matter of the wide one's: its neighbours are in there.
             if was_shut {
                 break;
             }
         }
-        (shut, long)
+        (out, long)
     }
 
     /// Undoes what `undo` says; networks at rest are forgotten.
@@ -303,7 +329,9 @@ pub(crate) struct Penalty {
 
 impl Table {
     fn penalties(&self, now: Instant) -> Vec<Penalty> {
-        let shut = self.0.iter().filter_map(|(network, source)| {
+        // The next process does not know who was admitted here, and would shut out all of them.
+        let out = self.0.iter().filter(|(_, source)| source.is_out(now));
+        let shut = out.filter_map(|(network, source)| {
             let left = source.shut.1?.checked_duration_since(now)?;
             let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
             Some(Penalty { network: *network, times: source.shut.0, millis })
@@ -374,6 +402,11 @@ impl Origin {
         self.count(Table::stay, |source| source.connections = source.connections.saturating_sub(1))
     }
 
+    /// Counts the connection of somebody who was admitted.
+    pub(super) fn keep(&self) -> Option<Counted> {
+        self.count(Table::keep, |source| source.kept = source.kept.saturating_sub(1))
+    }
+
     fn count(
         &self,
         enter: impl Fn(&mut Table, Network, Instant) -> Result<(), Refused>,
@@ -391,16 +424,20 @@ impl Origin {
         None
     }
 
-    /// Enters a fault; whether the network is not let in any more.
+    /// Enters a fault; whether nobody new of the network is let in any more.
     pub(crate) fn note(&self, glitch: Glitch) -> bool {
         let Some(network) = self.network else { return false };
         let now = Instant::now();
-        let (shut, long) = self.sources.table().fault(network, glitch, now);
+        let (out, long) = self.sources.table().fault(network, glitch, now);
         if let Some(long) = long {
-            SHUT.note();
-            tracing::debug!(peer = %self.peer, ?glitch, seconds = long.as_secs(), "a network is shut out");
+            if out {
+                SHUT.note()
+            } else {
+                SLOWED.note()
+            }
+            tracing::debug!(peer = %self.peer, ?glitch, seconds = long.as_secs(), out, "a network is shut");
         }
-        shut
+        out
     }
 }
 
@@ -474,6 +511,46 @@ mod tests {
             assert!((0..500).all(|_| source.fault(Glitch::TurnedAway, now).is_none()));
             now += Duration::from_secs(1);
         }
+    }
+
+    // H13
+    #[test]
+    fn what_a_page_elsewhere_has_browsers_do_shuts_their_network_out_by_the_thousand_only() {
+        let (mut source, now) = (Source::new(1, Instant::now()), Instant::now());
+        assert!((0..TURNED_AWAY.burst).all(|_| source.fault(Glitch::TurnedAway, now).is_none()));
+        assert_eq!(source.fault(Glitch::TurnedAway, now), Some(SHUT_FIRST));
+        let mut source = Source::new(1, now);
+        assert!((0..20).all(|_| source.fault(Glitch::GivenUp, now).is_none()));
+        assert_eq!(source.fault(Glitch::GivenUp, now), Some(SHUT_FIRST));
+    }
+
+    // H13, H14
+    #[test]
+    fn a_network_in_which_somebody_was_admitted_is_let_in_slowly_whatever_others_in_it_do() {
+        let network = Network::V6([0x20, 1, 0xd, 0xb8, 0, 1, 1]);
+        let neighbour = Network::V6([0x20, 1, 0xd, 0xb8, 0, 1, 2]);
+        let (mut table, start) = (Table::default(), Instant::now());
+        let arrive = |table: &mut Table, now| {
+            let arrived = table.arrive(network, now);
+            if arrived.is_ok() {
+                table.leave(network, now, |source| source.handshakes = source.handshakes.saturating_sub(1));
+            }
+            arrived
+        };
+        table.keep(network, start).unwrap();
+        let floods: Vec<_> = (0..1000).map(|_| table.fault(network, Glitch::Flood, start)).collect();
+        assert!(floods.iter().all(|(out, _)| !out) && floods.iter().any(|(_, long)| long.is_some()));
+        let let_in = (0..2000).filter(|_| arrive(&mut table, start).is_ok()).count();
+        assert_eq!(let_in, usize::try_from(ARRIVALS.burst / SLOWLY).unwrap());
+        assert_eq!(arrive(&mut table, start), Err(Refused::TooFast));
+        let later = start + Duration::from_secs(5);
+        assert_eq!((0..1000).filter(|_| arrive(&mut table, later).is_ok()).count(), 32, "a tenth of 64 a second");
+        assert!(table.penalties(later).is_empty(), "the next process would shut out all of it");
+        // Whoever was admitted goes, and what the others did is remembered.
+        table.leave(network, later, |source| source.kept = source.kept.saturating_sub(1));
+        assert_eq!(arrive(&mut table, later), Err(Refused::Shut));
+        assert!(table.arrive(neighbour, later).is_ok());
+        assert!(arrive(&mut table, start + SHUT_FIRST).is_ok());
     }
 
     // T6

@@ -307,8 +307,10 @@ impl Administration for Offline {
 
     async fn accept_clock(&self) -> Answer<Health> {
         let before = self.clock.now();
+        let record = accepted(before, self.clock.shown());
+        // First the record: what is believed without one would be nobody's doing.
+        self.store.append_audit(&[record]).await.map_err(failed)?;
         let shown = self.clock.believe();
-        self.store.append_audit(&[accepted(before, shown)]).await.map_err(failed)?;
         self.store.note_passed(shown).await.map_err(failed)?;
         self.store.sweep(shown).await.map_err(failed)?;
         self.health().await

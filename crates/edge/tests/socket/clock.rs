@@ -69,4 +69,10 @@ async fn what_has_expired_stays_so_over_a_restart_with_a_clock_set_back_until_an
     assert_eq!(office.health().await.unwrap().clock.behind(), Some(Duration::from_secs(970)));
     assert_eq!(office.accept_clock().await.unwrap().clock.now, UnixTime(NOW.0 - 1000));
     assert_eq!(office.store().passed().await.unwrap(), Some(UnixTime(NOW.0 - 1000)));
+
+    // What cannot be recorded is not believed.
+    wall.store(NOW.0 - 2000, SeqCst);
+    office.store().close().await;
+    assert!(office.accept_clock().await.is_err());
+    assert_eq!(office.health().await.unwrap().clock.behind(), Some(Duration::from_secs(1000)));
 }

@@ -116,5 +116,7 @@ async fn before_a_schema_becomes_another_one_the_database_is_kept_as_it_is() {
     fs::write(dir.path().join(FOLDER), "in the way").unwrap();
     let error = SqliteStore::open(&path).await.unwrap_err();
     assert!(error.to_string().contains("without a copy"), "{error}");
+    // Said once, however it is shown.
+    assert!(std::error::Error::source(&error).is_none(), "{error}");
     assert_eq!(SqliteStore::check_backup(&path).await.unwrap(), 7);
 }

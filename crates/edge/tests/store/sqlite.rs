@@ -137,6 +137,13 @@ async fn a_newer_schema_is_refused_and_untouched() {
     sql(&path, "UPDATE schema_version SET version = 99").await.unwrap();
     let error = SqliteStore::open(&path).await.unwrap_err();
     assert!(matches!(error, StoreError::NewerSchema { found: 99, .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.ends_with("use the newer program"), "{text}: nothing was kept");
+    let kept = dir.path().join("backups").join("edge-schema-7.db");
+    std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
+    std::fs::write(&kept, "kept").unwrap();
+    let text = SqliteStore::open(&path).await.unwrap_err().to_string();
+    assert!(text.contains(&kept.display().to_string()), "{text}");
     let known: i64 = match error {
         StoreError::NewerSchema { known, .. } => known,
         _ => unreachable!("matched above"),

@@ -66,13 +66,23 @@ pub(super) async fn before_migration(database: &Path, version: i64) -> Result<()
     let file = |path: &Path, source| StoreError::File { path: path.to_owned(), source };
     let folder = folder(database);
     platform::private_dir(&folder).map_err(|source| file(&folder, source))?;
-    let (kept, part) = (folder.join(format!("edge-schema-{version}.db")), folder.join("schema.part"));
+    let (kept, part) = (folder.join(of_schema(version)), folder.join("schema.part"));
     platform::remove_if_there(&part).map_err(|source| file(&part, source))?;
     let copied = make(database, &part).await?;
     if copied != version {
         return Err(StoreError::Corrupt { what: "copy", reason: format!("it has schema {copied}, not {version}") });
     }
     std::fs::rename(&part, &kept).map_err(|source| file(&kept, source))
+}
+
+fn of_schema(version: i64) -> String {
+    format!("edge-schema-{version}.db")
+}
+
+/// The newest copy from before a change of schema that a program can read which knows that version.
+pub(super) fn before(database: &Path, known: i64) -> Option<PathBuf> {
+    let folder = folder(database);
+    (1..=known).rev().map(|version| folder.join(of_schema(version))).find(|path| path.exists())
 }
 
 /// Where copies of a database are.

@@ -65,6 +65,9 @@ pub(super) async fn open(path: &Path, users: Users) -> Result<SqliteStore, Store
     };
     let opened = opened.await.map_err(|error| match error {
         StoreError::Database(error) => damaged(path, error),
+        StoreError::NewerSchema { found, known, .. } => {
+            StoreError::NewerSchema { found, known, before: copy::before(path, known) }
+        }
         error => error,
     });
     if let Err(error) = opened {
@@ -179,7 +182,7 @@ async fn migrate(tx: &mut Transaction<'_, Sqlite>, migrations: &[&'static str]) 
         sqlx::query_scalar("SELECT version FROM schema_version WHERE id = 1").fetch_one(&mut **tx).await?
     };
     if found > known {
-        return Err(StoreError::NewerSchema { found, known });
+        return Err(StoreError::NewerSchema { found, known, before: None });
     }
     let done = usize::try_from(found).unwrap_or(0);
     for step in migrations.iter().skip(done) {
@@ -242,7 +245,7 @@ mod tests {
         prepare(&pool, &fixed).await.unwrap();
         assert!(matches!(
             prepare(&pool, &["CREATE TABLE one (a INTEGER)"]).await,
-            Err(StoreError::NewerSchema { found: 2, known: 1 })
+            Err(StoreError::NewerSchema { found: 2, known: 1, before: None })
         ));
     }
 
