@@ -45,11 +45,12 @@ impl End {
 
     /// Nothing is left to be written, once that has worked.
     pub(super) fn flushed(&mut self, flushed: &Poll<io::Result<()>>) {
-        if flushed.is_ready() {
-            self.unsent = false;
-            if let Some(reader) = self.reader.take() {
-                reader.wake();
-            }
+        // Only when something has left: the library flushes whenever it is woken, and would wake itself without end.
+        if flushed.is_ready()
+            && std::mem::take(&mut self.unsent)
+            && let Some(reader) = self.reader.take()
+        {
+            reader.wake();
         }
     }
 }
