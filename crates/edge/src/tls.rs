@@ -276,9 +276,12 @@ fn moment(at: x509_parser::time::ASN1Time) -> UnixTime {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
     use super::*;
+    use crate::{Clock, Config, Edge, edge::Screen};
 
     // F16
     #[test]
@@ -363,6 +366,44 @@ mod tests {
             assert_eq!((0..10_000).filter(|_| pace.takes()).count(), 100);
             tokio::time::advance(PACE).await;
         }
+    }
+
+    /// The certificate that whoever names such a host is shown.
+    fn shown(certificates: &Internal, name: &str) -> Option<Arc<CertifiedKey>> {
+        let config = rustls::ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let name = rustls::pki_types::ServerName::try_from(name.to_owned()).unwrap();
+        let mut visitor = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut hello = Vec::new();
+        visitor.write_tls(&mut hello).unwrap();
+        let mut acceptor = rustls::server::Acceptor::default();
+        acceptor.read_tls(&mut hello.as_slice()).unwrap();
+        let accepted = acceptor.accept().ok().flatten().unwrap();
+        certificates.resolve(accepted.client_hello())
+    }
+
+    // R32
+    #[tokio::test]
+    async fn a_certificate_for_a_made_up_name_is_one_of_those_hundred_and_one_for_a_known_name_is_not() {
+        let base = tempfile::tempdir().unwrap();
+        let mut config = Config::quick_start(base.path().join("edge"), Vec::new());
+        config.listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        config.http_listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        let edge = Edge::start(config, Clock::System, Screen::new(std::io::sink())).await.unwrap();
+        let certificates = Internal::new(Arc::downgrade(edge.state()));
+        let own = edge.state().login_host().clone();
+        // Whatever making them takes is within the second.
+        tokio::time::pause();
+        let first = shown(&certificates, "x1.localhost").unwrap();
+        assert_eq!((0..1000).filter(|_| certificates.pace.takes()).count(), 99, "it was one of the hundred");
+        assert!(shown(&certificates, "x2.localhost").is_none(), "there were a hundred in this second");
+        assert!(Arc::ptr_eq(&first, &shown(&certificates, "x1.localhost").unwrap()), "what is ready costs nothing");
+        assert!(shown(&certificates, own.as_str()).is_some(), "nobody is kept out by strangers");
+        tokio::time::resume();
+        edge.stop(Duration::ZERO).await;
     }
 
     // R23
