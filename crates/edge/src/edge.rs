@@ -456,7 +456,7 @@ fn mail_config(config: &Config, snapshot: &Snapshot, screen: Screen) -> Result<M
         zone: config.zone.clone(),
         name: config.brand.name.clone(),
         login_host: config.login_host.clone(),
-        contact: snapshot.declared.administrators.first().cloned(),
+        contact: config.brand.contact.clone().or_else(|| snapshot.declared.administrators.first().cloned()),
         delivery,
     })
 }

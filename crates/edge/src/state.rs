@@ -125,7 +125,7 @@ impl State {
             zone: &self.config.zone,
             login_host: &self.config.login_host,
             issuer: &self.issuer,
-            contact: snapshot.declared.administrators.first(),
+            contact: self.config.brand.contact.as_ref().or_else(|| snapshot.declared.administrators.first()),
             quick_start: self.config.quick_start,
             mail_delayed: self.mail.is_delayed(),
             store: &*self.store,
