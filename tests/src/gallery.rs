@@ -464,7 +464,8 @@ fn renewal() -> Vec<Page> {
         page!("form-kept", true, kept(Some(staff()), None)),
         page!("form-kept-unknown", false, kept(None, None)).variant(),
         page!("form-other", true, kept(Some(staff()), Some(guest()))),
-        page!("form-lost", true, FormLost { host: host("www"), sign_in: sign_in() }),
+        page!("form-lost", true, FormLost { host: host("www"), sign_in: sign_in(), signed_out: false }),
+        page!("form-lost-out", false, FormLost { host: host("www"), sign_in: sign_in(), signed_out: true }).variant(),
         page!("signed-in", true, SignedIn { host: host("www") }),
     ]
 }

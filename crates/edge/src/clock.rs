@@ -80,6 +80,15 @@ impl Clock {
         }
     }
 
+    /// Takes over what the process that serves in this one's place has noted of the time; whether this one believes what the
+    /// clock shows from now on, because that one does.
+    pub(crate) fn follow(&self, noted: UnixTime) -> bool {
+        match self {
+            Self::Lasting(lasting) => lasting.follow(noted),
+            Self::System | Self::Manual(_) => false,
+        }
+    }
+
     /// Moves a manual clock on; the system's clock stays as it is.
     pub fn advance(&self, by: Duration) {
         match self {

@@ -332,9 +332,11 @@ mod tests {
     #[test]
     fn a_brand_is_a_name_a_colour_a_logo_and_a_language_and_nothing_that_adds_to_the_stylesheet() {
         assert_eq!(parse(GOOD).unwrap().brand, Brand::default());
-        let all = "[brand]\nname = \"例えば社\"\ncolor = \"#7c3AED\"\nlogo = \"/etc/tunnel/logo.svg\"\nlogo_width = \"7.5rem\"\nlanguage = \"ja\"\n";
+        let all = "[brand]\nname = \"例えば社\"\ncolor = \"#7c3AED\"\nlogo = \"/etc/tunnel/logo.svg\"\nlogo_width = \"7.5rem\"\nlanguage = \"ja\"\ncontact = \"help@example.com\"\n";
         let brand = parse(&format!("{GOOD}{all}")).unwrap().brand;
         assert_eq!((brand.name.as_deref(), brand.language), (Some("例えば社"), crate::Lang::Ja));
+        assert_eq!(brand.contact.map(|contact| contact.to_string()).as_deref(), Some("help@example.com"));
+        assert!(parse(&format!("{GOOD}[brand]\ncontact = \"nobody\"\n")).is_err());
         for (key, value) in [
             ("name", ""),
             ("name", " x"),

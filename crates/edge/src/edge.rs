@@ -20,7 +20,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tunnel_proto::{
     Revision,
-    identity::{CaError, TlsError, link_server_config},
+    identity::{CaError, TlsError},
 };
 
 use crate::{
@@ -169,7 +169,7 @@ impl Edge {
             acme.serve(&store.visitor_certificates().await?, &keys, clock.now());
         }
         let fixed = Arc::new(tls::Fixed::new(&ca, &config.login_host, clock.now())?);
-        let link_tls = Arc::new(link_server_config(&ca, fixed.clone())?);
+        let link_tls = Arc::new(tls::for_links(&ca, fixed.clone(), clock.clone())?);
         let mail = mail_config(&config, &snapshot, screen)?;
         let (pins, jobs) = decision::queue();
         let (issuer, visit_base) = (config.issuer(), config.visit());
@@ -456,7 +456,7 @@ fn mail_config(config: &Config, snapshot: &Snapshot, screen: Screen) -> Result<M
         zone: config.zone.clone(),
         name: config.brand.name.clone(),
         login_host: config.login_host.clone(),
-        contact: snapshot.declared.administrators.first().cloned(),
+        contact: config.brand.contact.clone().or_else(|| snapshot.declared.administrators.first().cloned()),
         delivery,
     })
 }

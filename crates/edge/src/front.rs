@@ -233,6 +233,7 @@ async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming
         }
         Err(Turnaway::ForeignOrigin) => Denied::of(&visit).render(&context),
         Err(Turnaway::Unknown) => {
+            context.admin_contact = state.config.brand.contact.clone();
             state.audit.refused(AuditRecord {
                 source: Some(visit.source),
                 // Not the hostname: whoever makes up a new one for each request would fill the record with them.
@@ -365,7 +366,8 @@ fn context(state: &State, parts: &Parts, lang: Lang) -> PageContext {
     context.grpc = is_grpc(&parts.headers);
     context.json = context.grpc || wants_json(&parts.headers);
     let snapshot = state.snapshot.load();
-    context.admin_contact = snapshot.declared.administrators.first().cloned();
+    // Whose request it is, nobody knows: no person's address is for everybody.
+    context.admin_contact = state.config.brand.contact.clone();
     context.no_administrator_yet = !snapshot.has_administrator();
     context
 }

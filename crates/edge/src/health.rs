@@ -180,7 +180,37 @@ pub(crate) fn accepted(before: UnixTime, shown: UnixTime) -> AuditRecord {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use tunnel_proto::{enrol::CreateTunnel, identity::KeyAndCsr};
+
     use super::*;
+    use crate::{Clock, Config, Edge, declare::Request, edge::Screen, office::Office, socket::Administration as _};
+
+    // F17, F3
+    #[tokio::test]
+    async fn a_tunnel_is_down_once_its_connector_is_waited_for_no_more_and_never_before_it_has_one() {
+        let base = tempfile::tempdir().unwrap();
+        let mut config = Config::quick_start(base.path().join("edge"), Vec::new());
+        config.listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        config.http_listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        let edge = Edge::start(config, Clock::System, Screen::new(std::io::sink())).await.unwrap();
+        let state = edge.state();
+        let office = Office::new(state.clone());
+        let (name, csr) = ("office".parse::<Name>().unwrap(), KeyAndCsr::generate().unwrap().csr_pem);
+        let create = CreateTunnel { name: name.clone(), hostnames: vec!["www.localhost".parse().unwrap()], csr };
+        let tunnel = office.create_tunnel(create).await.unwrap().tunnel;
+        let text = "tunnels: [{name: nobodys, hostnames: [nobodys.localhost]}]".to_owned();
+        office.apply(Request { file: "access.yaml".to_owned(), text, ..Request::default() }).await.unwrap();
+        assert_eq!(state.snapshot.load().declared.routes.len(), 2);
+        let until = state.registry.awaited(tunnel).expect("the edge has just started");
+        assert!(tunnels_down(state, state.now()).await.is_empty(), "it may be on its way");
+        tokio::time::pause();
+        tokio::time::advance(until.saturating_duration_since(tokio::time::Instant::now())).await;
+        tokio::time::resume();
+        assert_eq!(tunnels_down(state, state.now()).await, [name]);
+        edge.stop(std::time::Duration::ZERO).await;
+    }
 
     // F17
     #[test]

@@ -7,6 +7,7 @@ use crate::{
     keys::Keys,
     login::{Answer, Ask, Desk, form},
     pages::{Form, LoggedOut, LogoutAsk},
+    renewal::writer,
     session::{
         Session,
         cookie::{self, OUT_COOKIE, OUT_LIFE},
@@ -56,6 +57,8 @@ pub(crate) async fn act(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer<Re
     cookie::clear(response.headers_mut());
     if ask.visit.host == *desk.login_host {
         cookie::set(response.headers_mut(), OUT_COOKIE, "1", OUT_LIFE);
+    } else {
+        writer::forget(response.headers_mut(), desk.keys, &ask.visit.host);
     }
     Ok(response)
 }

@@ -16,7 +16,7 @@ use http_body_util::BodyExt;
 
 use tunnel_proto::EmailAddress;
 
-use self::writer::Kept;
+use self::writer::{Kept, Last};
 use crate::{
     Response, Visit,
     gate::granted,
@@ -77,7 +77,17 @@ pub(crate) async fn keep(
     target: &str,
     body: Body,
 ) -> Response {
-    let kept = Kept { writer: writer::last(keys, &visit.host, headers), target: target.to_owned() };
+    let writer = match writer::last(keys, &visit.host, headers) {
+        Last::Unknown => None,
+        Last::Of(person) => Some(person),
+        Last::SignedOut => {
+            // To nobody's use, as what is too large.
+            tokio::time::timeout(BODY_PATIENCE, read(body)).await.ok();
+            let (host, sign_in) = (visit.host.clone(), sign_in(target));
+            return FormLost { host, sign_in, signed_out: true }.render(context);
+        }
+    };
+    let kept = Kept { writer, target: target.to_owned() };
     page(context, keys, visit, kept, sent(headers, body).await, None)
 }
 
@@ -115,7 +125,7 @@ fn page(
             let target = visit.url(&host, &path);
             FormKept { target, host, fields, sign_in, writer: kept.writer, other }.render(context)
         }
-        None => FormLost { host, sign_in }.render(context),
+        None => FormLost { host, sign_in, signed_out: false }.render(context),
     }
 }
 

@@ -304,13 +304,16 @@ mod tests {
     };
 
     async fn offered(dir: &Path) -> (Channel, Predecessor, SocketAddr, Socket) {
+        offered_with(dir, Vec::new()).await
+    }
+
+    async fn offered_with(dir: &Path, penalties: Vec<Penalty>) -> (Channel, Predecessor, SocketAddr, Socket) {
         let (near, far) = Channel::pair().unwrap();
         let socket = Socket::bind(dir).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let [local, lock] = socket.handles().unwrap();
-        let offer =
-            Offer { data_dir: dir.to_owned(), listeners: vec!["127.0.0.1:0".parse().unwrap()], penalties: Vec::new() };
+        let offer = Offer { data_dir: dir.to_owned(), listeners: vec!["127.0.0.1:0".parse().unwrap()], penalties };
         say(&near, &offer, &[lock, local, Handle::of_listener(&listener).unwrap()]).await.unwrap();
         (near, Predecessor { channel: far }, address, socket)
     }
@@ -372,6 +375,39 @@ mod tests {
         assert!(matches!(started.err(), Some(StartError::NoMail)));
         assert_eq!(SqliteStore::check_backup(&path).await.unwrap(), 7);
         assert!(!dir.path().join(FOLDER).exists());
+    }
+
+    // F3, H13
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn whom_the_one_before_does_not_let_in_is_told_to_the_one_after_as_well() {
+        let dir = tempfile::tempdir().unwrap();
+        SqliteStore::open(&dir.path().join(DATABASE_NAME)).await.unwrap().close().await;
+        let network = serde_json::json!({ "V4": [192, 0, 2, 1] });
+        let shut = serde_json::json!([{ "network": network, "times": 2, "millis": 60_000 }]);
+        let penalties = serde_json::from_value(shut).unwrap();
+        let (mut near, mut predecessor, _, _socket) = offered_with(dir.path(), penalties).await;
+        let before = tokio::spawn(async move {
+            assert!(matches!(hear(&mut near).await, Ok(Some(Word::Ready))));
+            say(&near, &Word::Go, &[]).await.unwrap();
+            assert!(matches!(hear(&mut near).await, Ok(Some(Word::Serving))));
+        });
+        let mut config = Config::quick_start(dir.path().to_owned(), Vec::new());
+        config.listen = vec!["127.0.0.1:0".parse().unwrap()];
+        config.http_listen = vec!["127.0.0.1:0".parse().unwrap()];
+        let screen = Screen::new(io::sink());
+        let edge = Edge::start_after(Some(&mut predecessor), config, Clock::System, screen).await.unwrap();
+        before.await.unwrap();
+        // One that writes down what it is told, and goes.
+        let told = dir.path().join("told");
+        let mut program = Command::new("/bin/sh");
+        program.args(["-c", "head -n 1 > \"$1\"", "sh"]).arg(&told);
+        let replaced = edge.replace(program, std::future::pending()).await;
+        assert!(matches!(replaced, Err(ReplaceError::Ended(_))), "{:?}", replaced.err());
+        let told: serde_json::Value = serde_json::from_slice(&std::fs::read(&told).unwrap()).unwrap();
+        let [penalty] = told["penalties"].as_array().unwrap().as_slice() else { panic!("{told}") };
+        assert_eq!((&penalty["network"], penalty["times"].as_u64()), (&network, Some(2)));
+        assert!(penalty["millis"].as_u64().is_some_and(|left| (1..=60_000).contains(&left)), "{penalty}");
+        edge.stop(Duration::ZERO).await;
     }
 
     #[tokio::test(start_paused = true)]

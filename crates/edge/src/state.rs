@@ -125,7 +125,7 @@ impl State {
             zone: &self.config.zone,
             login_host: &self.config.login_host,
             issuer: &self.issuer,
-            contact: snapshot.declared.administrators.first(),
+            contact: self.config.brand.contact.as_ref().or_else(|| snapshot.declared.administrators.first()),
             quick_start: self.config.quick_start,
             mail_delayed: self.mail.is_delayed(),
             store: &*self.store,
@@ -222,6 +222,7 @@ impl State {
             return Ok(());
         }
         // What ends something comes first, and none of these waits until another one works.
+        let time = self.follow_time().await;
         let sessions = self.sessions.follow(self.now()).await;
         if matches!(sessions, Ok(Followed::Changed)) {
             // Who keeps streams judges them again.
@@ -231,6 +232,7 @@ impl State {
         let declared = self.follow_declared().await;
         let keys = self.keys.tend(&*self.store, self.now()).await;
         self.mail.wake();
+        time?;
         let followed = sessions?;
         revoked?;
         declared?;
@@ -238,6 +240,18 @@ impl State {
         // While this process changes sessions itself, what is stored is looked at again soon.
         if followed != Followed::Busy {
             *known = version;
+        }
+        Ok(())
+    }
+
+    /// What an administrator says of the clock is said to the process that serves.
+    async fn follow_time(&self) -> Result<(), StoreError> {
+        if self.replaced.is_cancelled()
+            && let Some(noted) = self.store.passed().await?
+            && self.clock.follow(noted)
+        {
+            tracing::info!("the clock is believed, as in the process that serves");
+            self.sessions.sweep(self.now());
         }
         Ok(())
     }

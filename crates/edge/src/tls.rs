@@ -15,18 +15,19 @@ use arc_swap::ArcSwap;
 use moka::sync::Cache;
 use rustls::{
     ServerConfig,
-    pki_types::CertificateDer,
+    pki_types::{self, CertificateDer},
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
+    time_provider::TimeProvider,
 };
 use tokio::time::Instant;
 use tunnel_proto::{
     HostPattern, Hostname, UnixTime,
-    identity::{ALPN_ACCESS, Ca, CaError, provider},
+    identity::{ALPN_ACCESS, Ca, CaError, TlsError, link_server_config, provider},
 };
 use x509_parser::{extensions::GeneralName, parse_x509_certificate};
 
-use crate::{State, acme::ALPN_CHALLENGE};
+use crate::{Clock, State, acme::ALPN_CHALLENGE};
 
 pub(crate) use files::{CertificateError, Files, watch};
 
@@ -53,6 +54,28 @@ pub(crate) fn for_visitors(certificates: Arc<dyn ResolvesServerCert>) -> Result<
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.max_early_data_size = 0;
     Ok(config)
+}
+
+/// The configuration for links of connectors and operators, whose certificates are judged by the edge's clock: the system's may
+/// have been set back.
+pub(crate) fn for_links(
+    ca: &Ca,
+    certificate: Arc<dyn ResolvesServerCert>,
+    clock: Clock,
+) -> Result<ServerConfig, TlsError> {
+    let mut config = link_server_config(ca, certificate)?;
+    config.time_provider = Arc::new(OurTime(clock));
+    Ok(config)
+}
+
+/// The edge's clock, for handshakes.
+#[derive(Debug)]
+struct OurTime(Clock);
+
+impl TimeProvider for OurTime {
+    fn current_time(&self) -> Option<pki_types::UnixTime> {
+        Some(pki_types::UnixTime::since_unix_epoch(Duration::from_secs(self.0.now().0)))
+    }
 }
 
 /// The configuration for links of access clients: TLS 1.3, the certificates that browsers get, and no early data.
@@ -276,9 +299,20 @@ fn moment(at: x509_parser::time::ASN1Time) -> UnixTime {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
+    use rustls::{
+        ClientConfig, ClientConnection, RootCertStore, ServerConnection, pki_types::ServerName, server::Acceptor,
+    };
+    use tunnel_proto::{
+        TunnelId,
+        identity::{CertRole, KeyAndCsr, link_client_config},
+    };
+
     use super::*;
+    use crate::{Config, Edge, edge::Screen};
 
     // F16
     #[test]
@@ -363,6 +397,91 @@ mod tests {
             assert_eq!((0..10_000).filter(|_| pace.takes()).count(), 100);
             tokio::time::advance(PACE).await;
         }
+    }
+
+    /// The certificate that whoever names such a host is shown.
+    fn shown(certificates: &Internal, name: &str) -> Option<Arc<CertifiedKey>> {
+        let config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let mut visitor = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut hello = Vec::new();
+        visitor.write_tls(&mut hello).unwrap();
+        let mut acceptor = Acceptor::default();
+        acceptor.read_tls(&mut hello.as_slice()).unwrap();
+        let accepted = acceptor.accept().ok().flatten().unwrap();
+        certificates.resolve(accepted.client_hello())
+    }
+
+    // R32
+    #[tokio::test]
+    async fn a_certificate_for_a_made_up_name_is_one_of_those_hundred_and_one_for_a_known_name_is_not() {
+        let base = tempfile::tempdir().unwrap();
+        let mut config = Config::quick_start(base.path().join("edge"), Vec::new());
+        config.listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        config.http_listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        let edge = Edge::start(config, Clock::System, Screen::new(std::io::sink())).await.unwrap();
+        let certificates = Internal::new(Arc::downgrade(edge.state()));
+        let own = edge.state().login_host().clone();
+        // Whatever making them takes is within the second.
+        tokio::time::pause();
+        let first = shown(&certificates, "x1.localhost").unwrap();
+        assert_eq!((0..1000).filter(|_| certificates.pace.takes()).count(), 99, "it was one of the hundred");
+        assert!(shown(&certificates, "x2.localhost").is_none(), "there were a hundred in this second");
+        assert!(Arc::ptr_eq(&first, &shown(&certificates, "x1.localhost").unwrap()), "what is ready costs nothing");
+        assert!(shown(&certificates, own.as_str()).is_some(), "nobody is kept out by strangers");
+        tokio::time::resume();
+        edge.stop(Duration::ZERO).await;
+    }
+
+    /// Shakes hands, as far as it goes.
+    fn shake(client: ClientConfig, server: ServerConfig) -> Result<(), rustls::Error> {
+        let name = ServerName::try_from("access.example.com").unwrap();
+        let mut client = ClientConnection::new(Arc::new(client), name).unwrap();
+        let mut server = ServerConnection::new(Arc::new(server)).unwrap();
+        while client.is_handshaking() || server.is_handshaking() {
+            let (mut there, mut back) = (Vec::new(), Vec::new());
+            client.write_tls(&mut there).unwrap();
+            let mut unread = there.as_slice();
+            while !unread.is_empty() {
+                server.read_tls(&mut unread).unwrap();
+                server.process_new_packets()?;
+            }
+            server.write_tls(&mut back).unwrap();
+            let mut unread = back.as_slice();
+            while !unread.is_empty() {
+                client.read_tls(&mut unread).unwrap();
+                client.process_new_packets()?;
+            }
+            assert!(!there.is_empty() || !back.is_empty(), "both wait for the other");
+        }
+        Ok(())
+    }
+
+    // F16, T4
+    #[test]
+    fn a_link_is_judged_by_the_edges_clock_and_not_by_the_systems() {
+        let host = Hostname::parse("access.example.com").unwrap();
+        // By the system's clock nothing of this is good yet.
+        let now = Clock::System.now().plus(Duration::from_secs(10 * 365 * 24 * 3600));
+        let ca = Ca::generate(&Hostname::parse("example.com").unwrap(), now).unwrap();
+        let request = KeyAndCsr::generate().unwrap();
+        let role = CertRole::Connector(TunnelId::from_random([1; 16]));
+        let issued = ca.issue(&request.csr_pem, role, now).unwrap();
+        let clock = Clock::manual(now);
+        let shake = || {
+            let mut client =
+                link_client_config(ca.certificate_pem(), &issued.certificate_pem, &request.key_pem).unwrap();
+            client.time_provider = Arc::new(OurTime(Clock::manual(now)));
+            let certificate = Arc::new(Fixed::new(&ca, &host, now).unwrap());
+            shake(client, for_links(&ca, certificate, clock.clone()).unwrap())
+        };
+        assert_eq!(shake(), Ok(()));
+        clock.advance(issued.expires.since(now) + Duration::from_secs(1));
+        assert!(matches!(shake(), Err(rustls::Error::InvalidCertificate(_))));
     }
 
     // R23

@@ -22,5 +22,7 @@ mod renewal;
 mod replicas;
 #[path = "embedding/reqwest.rs"]
 mod reqwest;
+#[path = "embedding/strangers.rs"]
+mod strangers;
 #[path = "embedding/verifying.rs"]
 mod verifying;

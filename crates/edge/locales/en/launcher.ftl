@@ -48,4 +48,5 @@ form-other-text = It was filled in as <b>{ $writer }</b>, and you are signed in 
 form-other-first = 1. Sign out, and sign in as <b>{ $writer }</b>. It opens in a new tab, and this page stays.
 form-lost-title = Your session ended before your form arrived
 form-lost-text = Nothing was sent to <span class="mono">{ $host }</span>. The form has a file, or more than can be kept here.
+form-lost-out = Nothing was sent to <span class="mono">{ $host }</span>. Somebody has signed out here meanwhile, so it is not known whose form it is.
 form-lost-then = 2. Come back to this page, and go back in your browser: most keep what was typed. Choose files anew, then send the form.

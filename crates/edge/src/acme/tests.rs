@@ -161,6 +161,24 @@ async fn an_authority_has_nothing_proven_that_was_not_ordered() {
     assert_eq!((scene.records(), scene.authority.asked("/challenge")), (Vec::new(), 0));
 }
 
+// F24
+#[tokio::test]
+async fn a_certificate_without_one_of_the_names_that_were_ordered_is_of_no_use() {
+    let scene = Scene::new().await;
+    let both = ["www.example.test", "mail.example.test"];
+    let names = both.map(ToOwned::to_owned).to_vec();
+    let wish = Wish { names, name: both[0].parse().unwrap(), how: vec![ChallengeKind::Http01] };
+    let account = scene.acme.accounts.account(&*scene.store, &scene.keys).await.unwrap();
+    let order = || scene.acme.obtain(&account, &wish, ChallengeKind::Http01, None, &scene.keys);
+    order().await.unwrap();
+    for left_out in both {
+        scene.authority.desk().leaves_out = Some(left_out);
+        let failure = order().await.unwrap_err();
+        let says = format!("`{left_out}` is not in it");
+        assert!(failure.cause == Cause::Refused && failure.text.contains(&says), "{}", failure.text);
+    }
+}
+
 #[tokio::test]
 async fn an_authority_in_trouble_is_told_from_one_that_says_no() {
     let scene = Scene::new().await;

@@ -20,6 +20,8 @@ const SKEW: Duration = Duration::from_secs(60);
 /// How long a leap forward has to stand until it cannot be taken back any more: whoever looks at their edge once a day has seen
 /// by then that it says so.
 const BELIEVED: Duration = Duration::from_secs(24 * 3600);
+/// How old what the process that serves has noted may be: it does so each minute.
+const NOTED_WITHIN: Duration = Duration::from_secs(150);
 
 /// How an edge sees the clock of its machine (`GET /v1/health`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +79,22 @@ impl Lasting {
         let mut passed = self.passed();
         *passed = Passed { floor: self.source.since_1970(), at: self.steady(), leapt: None };
         UnixTime(passed.floor.as_secs())
+    }
+
+    /// Takes over what the process that serves in this one's place has noted: what has passed there has passed. Where that is
+    /// what the clock shows, and this one does not believe it, an administrator does; whether that is so.
+    pub(super) fn follow(&self, noted: UnixTime) -> bool {
+        let noted = Duration::from_secs(noted.0);
+        let mut passed = self.passed();
+        let (wall, steady) = (self.source.since_1970(), self.steady());
+        let behind = passed.look(wall, steady).saturating_sub(wall);
+        let is_believed = behind > SKEW && wall.abs_diff(noted) <= NOTED_WITHIN;
+        if is_believed {
+            *passed = Passed { floor: wall, at: steady, leapt: None };
+        } else {
+            passed.floor = passed.floor.max(noted);
+        }
+        is_believed
     }
 
     fn look(&self) -> (Duration, Duration) {
@@ -250,5 +268,25 @@ mod tests {
         assert_eq!(clock.believe(), UnixTime(START - YEAR));
         assert_eq!(clock.now(), UnixTime(START - YEAR));
         assert_eq!((clock.status().behind(), clock.status().ahead()), (None, None));
+    }
+
+    // F3, F16
+    #[test]
+    fn a_process_that_was_replaced_believes_what_the_one_that_serves_does_and_nothing_that_is_only_old() {
+        let wall = Arc::new(AtomicU64::new(START));
+        let behind = || Clock::Manual(wall.clone()).lasting(Some(UnixTime(START + HOUR)));
+        let clock = behind();
+        assert!(!clock.follow(UnixTime(START + HOUR + 30)), "nobody has said anything");
+        assert_eq!(clock.now(), UnixTime(START + HOUR + 30), "what has passed there has passed");
+        assert!(!clock.follow(UnixTime(START - HOUR)), "it has noted nothing for long");
+        assert_eq!(clock.now(), UnixTime(START + HOUR + 30));
+        assert!(clock.follow(UnixTime(START)), "an administrator believes the clock");
+        assert_eq!((clock.now(), clock.status().behind()), (UnixTime(START), None));
+        assert!(!clock.follow(UnixTime(START)), "once");
+        // Noted a minute before it is looked at.
+        let clock = behind();
+        wall.store(START + 60, SeqCst);
+        assert!(clock.follow(UnixTime(START)));
+        assert_eq!(clock.now(), UnixTime(START + 60));
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use tunnel_proto::EmailAddress;
 
 use super::raw::Invalid;
 use crate::Lang;
@@ -20,6 +21,9 @@ pub struct Brand {
     pub logo_width: Option<String>,
     /// The language for whoever accepts none that pages are written in.
     pub language: Lang,
+    /// Whom pages name to everybody when something lasts. Without it they name the first administrator, and nobody where the
+    /// request was refused before it was known whose it is.
+    pub contact: Option<EmailAddress>,
 }
 
 #[derive(Default, Deserialize)]
@@ -30,6 +34,7 @@ pub(super) struct RawBrand {
     logo: Option<PathBuf>,
     logo_width: Option<String>,
     language: Option<String>,
+    contact: Option<EmailAddress>,
 }
 
 /// The longest name, in characters: it stands at the head of each page, beside the languages.
@@ -57,7 +62,8 @@ impl RawBrand {
             None => Lang::default(),
             Some(tag) => Lang::of_tag(tag).ok_or(("brand.language", "write \"en\" or \"ja\"".to_owned()))?,
         };
-        Ok(Brand { name: self.name, color: self.color, logo: self.logo, logo_width: self.logo_width, language })
+        let Self { name, color, logo, logo_width, contact, .. } = self;
+        Ok(Brand { name, color, logo, logo_width, language, contact })
     }
 }
 

@@ -99,8 +99,8 @@ impl Edge {
     }
 
     /// Accepts no more, sends connectors and clients to the process that serves now, and returns when nothing is left of what
-    /// was begun here, or it has had its time ([`Config::drain_http`], [`Config::drain_tcp`]). Sessions, policies and
-    /// certificates are followed until then. [`Edge::stop`] is due afterwards, and may come before.
+    /// was begun here, or it has had its time ([`Config::drain_http`], [`Config::drain_tcp`]). Sessions, policies,
+    /// certificates and what is said of the clock are followed until then. [`Edge::stop`] is due afterwards, and may come before.
     ///
     /// [`Config::drain_http`]: crate::Config::drain_http
     /// [`Config::drain_tcp`]: crate::Config::drain_tcp

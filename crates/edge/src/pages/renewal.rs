@@ -41,13 +41,16 @@ struct KeptPage<'a> {
     short: &'a str,
 }
 
-/// A form that cannot be kept: it is too large, has a file, or is written in a way that a page cannot repeat.
+/// A form that cannot be kept: it is too large, has a file, or is written in a way that a page cannot repeat; or it may be
+/// anybody's.
 #[derive(Clone, Debug)]
 pub struct FormLost {
     /// The application's host.
     pub host: Hostname,
     /// The path at which one logs in, in a window of its own.
     pub sign_in: String,
+    /// Whether it is not kept because somebody has signed out here.
+    pub signed_out: bool,
 }
 
 impl FormLost {

@@ -313,7 +313,13 @@ fn every_page(hostile: &str) -> Vec<Case> {
         page!(
             "form-lost",
             401,
-            FormLost { host: www.clone(), sign_in: "/.access/signed-in?path=%2Fsave".into() },
+            FormLost { host: www.clone(), sign_in: "/.access/signed-in?path=%2Fsave".into(), signed_out: false },
+            [r#"href="/.access/signed-in?path=%2Fsave" target="_blank" rel="noopener""#]
+        ),
+        page!(
+            "form-lost-out",
+            401,
+            FormLost { host: www.clone(), sign_in: "/.access/signed-in?path=%2Fsave".into(), signed_out: true },
             [r#"href="/.access/signed-in?path=%2Fsave" target="_blank" rel="noopener""#]
         ),
         page!("delete-passkey", 200, delete(false), ["Laptop", "btn primary bad"]),

@@ -1,7 +1,8 @@
 //! Whose a form is that is kept: it is sent as the person who filled it in, or not at all.
 //!
 //! When it arrives the session is over, and often the browser has forgotten its cookie with it. So another one says, sealed
-//! and for a day longer, whose the last session at the host was. It opens nothing.
+//! and for a day longer, whose the last session at the host was. It opens nothing. Whoever signs out there takes the name
+//! along: what is sent afterwards is not kept, for it may be anybody's.
 
 use data_encoding::BASE64URL_NOPAD;
 use http::{HeaderMap, header};
@@ -26,13 +27,34 @@ pub(crate) fn remember(headers: &mut HeaderMap, keys: &Keys, host: &Hostname, em
     cookie::set(headers, WRITER_COOKIE, &BASE64URL_NOPAD.encode(&sealed), life.saturating_add(WRITER_LIFE));
 }
 
+/// Has the browser of somebody who signs out at a host say that there was somebody, and not who.
+pub(crate) fn forget(headers: &mut HeaderMap, keys: &Keys, host: &Hostname) {
+    let sealed = keys.seal(LAST, host.as_str().as_bytes(), &[]);
+    cookie::set(headers, WRITER_COOKIE, &BASE64URL_NOPAD.encode(&sealed), WRITER_LIFE);
+}
+
+/// Whose the last session of a browser was at a host.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Last {
+    /// The browser does not say.
+    Unknown,
+    /// Somebody who signed out: whoever is there now may be somebody else.
+    SignedOut,
+    /// This person's.
+    Of(EmailAddress),
+}
+
 /// Whose the last session of the request's browser was at a host, where the browser says so.
-pub(super) fn last(keys: &Keys, host: &Hostname, headers: &HeaderMap) -> Option<EmailAddress> {
+pub(super) fn last(keys: &Keys, host: &Hostname, headers: &HeaderMap) -> Last {
     let values = cookie::values(headers.get_all(header::COOKIE), WRITER_COOKIE);
-    values.into_iter().find_map(|text| {
+    let said = values.into_iter().find_map(|text| {
         let plain = open(keys, LAST, host, text)?;
-        std::str::from_utf8(&plain).ok()?.parse().ok()
-    })
+        if plain.is_empty() {
+            return Some(Last::SignedOut);
+        }
+        std::str::from_utf8(&plain).ok()?.parse().ok().map(Last::Of)
+    });
+    said.unwrap_or(Last::Unknown)
 }
 
 /// A form that is kept, without what is in it.

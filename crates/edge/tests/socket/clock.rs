@@ -76,3 +76,31 @@ async fn what_has_expired_stays_so_over_a_restart_with_a_clock_set_back_until_an
     assert!(office.accept_clock().await.is_err());
     assert_eq!(office.health().await.unwrap().clock.behind(), Some(Duration::from_secs(1000)));
 }
+
+// F3, F16
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_administrator_says_of_the_clock_holds_in_a_process_that_was_replaced_as_well() {
+    let base = tempfile::tempdir().unwrap();
+    let dir = base.path().join("edge");
+    let wall = Arc::new(AtomicU64::new(NOW.0));
+    let edge = edge(&dir, &wall).await;
+    let state = edge.state();
+    wall.store(NOW.0 - 3600, SeqCst);
+    state.replaced.cancel();
+    let comes_to = async |at: u64| {
+        let looking = async {
+            while state.now() != UnixTime(at) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), looking).await.expect("it follows");
+    };
+    // The process that serves: first it goes on from where both were, then an administrator believes the clock there.
+    let serves = SqliteStore::open(dir.join(DATABASE_NAME)).await.unwrap();
+    serves.note_passed(UnixTime(NOW.0 + 30)).await.unwrap();
+    comes_to(NOW.0 + 30).await;
+    serves.note_passed(UnixTime(NOW.0 - 3600)).await.unwrap();
+    comes_to(NOW.0 - 3600).await;
+    serves.close().await;
+    edge.stop(Duration::from_secs(5)).await;
+}

@@ -95,3 +95,32 @@ async fn a_kept_form_is_sent_as_who_filled_it_in_and_as_nobody_else() {
     assert_eq!((saved.status().as_u16(), text(&saved).as_str()), (200, "saved"));
     assert_eq!(*heard.lock().unwrap(), [format!("{ANN}: {FORM}")]);
 }
+
+// A1, A3
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_signs_out_leaves_no_name_behind_and_no_form_that_the_next_person_would_send() {
+    let edge = Edge::start().await.unwrap();
+    edge.admit_everyone(HOST).await.unwrap();
+    let mut browser = edge.login_as(HOST, ANN).await.unwrap();
+    let (logout, save) = (edge.url(HOST, "/.access/logout"), edge.url(HOST, "/save"));
+    let asked = text(&browser.get(&logout).await.unwrap());
+    let (_, token) = asked.split_once("name=\"form_token\" value=\"").unwrap_or_else(|| panic!("{asked}"));
+    let out = format!("form_token={}", token.split('"').next().unwrap());
+    let request = Request::post(&logout)
+        .header(header::ACCEPT, "text/html")
+        .header("sec-fetch-site", "same-origin")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+    let gone = browser.send(request.body(Bytes::from(out)).unwrap()).await.unwrap();
+    assert_eq!(gone.status(), 200, "{}", text(&gone));
+    // Whoever sits there now sends what is still on the screen.
+    let lost = send(&mut browser, &save, "same-origin").await;
+    let said = text(&lost);
+    assert!(lost.status() == 401 && said.contains("signed out"), "{said}");
+    assert!(!said.contains(ANN) && !said.contains("Minutes") && !said.contains("/.access/form"), "{said}");
+    // With the next login it is known again.
+    browser.login(&edge.url(HOST, "/"), BOB).await.unwrap();
+    let session = edge.inner().state().sessions.list(edge.inner().state().now());
+    edge.inner().state().sessions.end(&session.iter().map(|one| *one.id()).collect::<Vec<_>>()).await.unwrap();
+    let kept = send(&mut browser, &save, "same-origin").await;
+    assert!(text(&kept).contains(BOB) && action(&kept).contains("/.access/form?kept="), "{}", text(&kept));
+}

@@ -41,6 +41,7 @@ fn a_brand_is_on_every_page_and_its_logo_runs_nothing() {
         logo: Some(file.clone()),
         logo_width: Some("7rem".into()),
         language: Lang::Ja,
+        contact: None,
     };
     let svg = "<svg xmlns=\"http://www.w3.org/2000/svg\"><script>alert(1)</script></svg>";
     std::fs::write(&file, svg).unwrap();
