@@ -285,7 +285,8 @@ fn a_person_without_mouse_approves_opens_sends_a_kept_form_and_signs_out() {
         let url = format!("https://{WWW}/.access/signed-in?path=%2Fsave");
         browser.script(beside, json!({"url": url})).await?;
         reach(&mut browser, "main form button").await?;
-        browser.script("await page.keyboard.press('Enter')", json!(null)).await?;
+        let send = "await Promise.all([page.waitForEvent('load'), page.keyboard.press('Enter')])";
+        browser.script(send, json!(null)).await?;
         stage.www.wait_until(|www| www.heard("title=Minutes")).await?;
 
         browser.open(&format!("https://{WWW}/.access/logout")).await?;
