@@ -30,9 +30,11 @@ pub(super) fn cors(read: &mut Reader, app: &Fields<'_>) -> Option<Option<Cors>> 
     let fields = read.fields(node, "cors", &CORS)?;
     let origins = read.required(&fields, "allowed_origins").and_then(|node| {
         let origins = listed(read, node, "allowed_origins", origin)?;
-        match origins.is_empty() {
-            true => read.wrong(node.at, "`allowed_origins` without an origin allows nothing: leave `cors` out"),
-            false => Some(origins),
+        match &node.value {
+            _ if !origins.is_empty() => Some(origins),
+            // What was wrong with each of them has been said.
+            Value::List(written) if !written.is_empty() => None,
+            _ => read.wrong(node.at, "`allowed_origins` without an origin allows nothing: leave `cors` out"),
         }
     });
     let methods = fields.get("allowed_methods");
