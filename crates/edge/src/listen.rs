@@ -337,6 +337,7 @@ mod tests {
     use super::*;
     use crate::{Clock, Config, Edge, edge::Screen, tls};
 
+    #[allow(clippy::unwrap_used)] // a helper of tests
     async fn edge() -> (Edge, TempDir) {
         let base = tempfile::tempdir().unwrap();
         let mut config = Config::quick_start(base.path().join("edge"), Vec::new());

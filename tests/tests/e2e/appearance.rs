@@ -30,6 +30,9 @@ const TARGETS: &str = "return await page.evaluate(() => {
     }).map((one) => one.outerHTML);
 })";
 
+/// Sizes of the window, and a theme for each.
+type Shows = &'static [((u32, u32), &'static str)];
+
 /// Light and dark, phone and desktop, English and Japanese: axe-core finds nothing, the contrasts that it leaves open are
 /// enough, nothing is cut off or too small to be pressed, and no policy is violated. With `TUNNEL_SCREENSHOTS` it also keeps
 /// the pictures of docs/pages.md.
@@ -42,7 +45,7 @@ fn every_page_is_a_product() {
         let pictures = std::env::var_os("TUNNEL_SCREENSHOTS").map(PathBuf::from);
         let mut found = Vec::new();
         // Between the two languages each window is seen in each theme.
-        let langs: [(Lang, &[((u32, u32), &str)]); 2] =
+        let langs: [(Lang, Shows); 2] =
             [(Lang::En, &[(DESKTOP, "light"), (PHONE, "dark")]), (Lang::Ja, &[(DESKTOP, "dark"), (PHONE, "light")])];
         for (number, page) in gallery::pages().into_iter().enumerate() {
             let once = page.variant && !tunnel_tests::process::long();
