@@ -70,9 +70,7 @@ impl Sending<'_> {
             Err(Unanswered::Slow) => return Err(Failure::Slow),
             Err(Unanswered::NotServed | Unanswered::Garbled | Unanswered::Bad) => return Err(Failure::BadAnswer),
         };
-        // What HTTP/2 is spoken on is others' as well, and may have died of what one of them asked.
-        let shared = lease.is_http2();
-        let elsewhere = if shared { self.others_first(lease.link()) } else { self.elsewhere(lease.link()) };
+        let elsewhere = self.elsewhere(lease.link());
         if elsewhere.is_empty() {
             return Err(Failure::BadAnswer);
         }
