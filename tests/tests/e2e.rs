@@ -26,6 +26,7 @@ mod e2e {
     mod networks;
     mod office;
     mod origins;
+    mod outages;
     mod pages;
     mod panics;
     mod passkeys;

@@ -72,8 +72,9 @@ async fn open_in_time(
         )),
         (ServiceKind::Tcp, None) => {
             let opening = |on: &Candidate| opening(on, visit, holder);
-            let (on, stream) =
-                upstream::open(&candidates, opening).await.map_err(|error| told(state, visit, holder, error))?;
+            let (on, stream) = upstream::open(&state.pool, &candidates, opening)
+                .await
+                .map_err(|error| told(state, visit, holder, error))?;
             Ok(Opened { stream, permit, connector: on.uplink.link.clone() })
         }
         (ServiceKind::Bastion, None) => Err(edge(
@@ -123,7 +124,7 @@ async fn bastion(
             destination: Some(Destination::from(address).to_string()),
             ..opening(on, visit, holder)
         };
-        match upstream::open(candidates, opening).await {
+        match upstream::open(&state.pool, candidates, opening).await {
             Ok((on, stream)) => return Ok(Opened { stream, permit, connector: on.uplink.link.clone() }),
             Err(error) => {
                 last = told(state, visit, holder, error);
@@ -164,7 +165,7 @@ async fn resolve(
         resolve: true,
         ..opening(on, visit, holder)
     };
-    let (_, stream) = upstream::open(candidates, opening).await.map_err(|error| {
+    let (_, stream) = upstream::open(&state.pool, candidates, opening).await.map_err(|error| {
         let refused = told(state, visit, holder, error);
         match refused.code {
             // Nothing else was to be reached.

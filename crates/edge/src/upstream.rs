@@ -6,6 +6,7 @@
 //! to a challenge, only the visitor's connection that got it. Where the service speaks HTTP/2,
 //! a stream carries many requests at a time (`upstream/shared.rs`).
 
+mod outages;
 mod shared;
 mod unheard;
 
@@ -34,6 +35,7 @@ use tunnel_proto::{
 use crate::{Visit, listen::Place, pages::Failure, registry::Candidate, store::SecretHash};
 
 use self::{
+    outages::{Outages, Service, is_outage},
     shared::{Seat, Shared},
     unheard::{Counted, Unheard},
 };
@@ -74,6 +76,7 @@ struct Sender {
 pub struct Pool {
     idle: Mutex<HashMap<Key, Vec<Idle<Sender, Place>>>>,
     shared: Mutex<HashMap<Key, Vec<Arc<Shared>>>>,
+    outages: Outages,
 }
 
 /// A stream that nobody uses.
@@ -323,6 +326,7 @@ impl Pool {
             kept.retain(|connection| connection.is_kept());
             !kept.is_empty()
         });
+        self.outages.sweep(Instant::now());
     }
 
     fn shared(&self) -> MutexGuard<'_, HashMap<Key, Vec<Arc<Shared>>>> {
@@ -355,7 +359,7 @@ pub(crate) async fn connect(
     whose: Whose,
 ) -> Result<Lease, Failure> {
     let opening = |on: &Candidate| Open::new(on.revision, on.rule.id, visit.source, crate::random());
-    let (candidate, stream) = open(candidates, opening).await?;
+    let (candidate, stream) = open(pool, candidates, opening).await?;
     let (owner, is_last) = match whose {
         Whose::Everybodys => (None, false),
         Whose::Only(owner) => (Some(owner), false),
@@ -415,18 +419,35 @@ impl From<NotOpened> for Failure {
 }
 
 /// Opens a stream on the first of `candidates` that takes it, and waits for the connector's answer. `opening` says what
-/// the stream is for on a given link.
-pub(crate) async fn open(
-    candidates: &[Candidate],
+/// the stream is for on a given link. What a connector cannot reach is asked of the next one; what none could reach a moment ago is
+/// refused at once.
+pub(crate) async fn open<'a>(
+    pool: &Pool,
+    candidates: &'a [Candidate],
     opening: impl Fn(&Candidate) -> Open,
-) -> Result<(&Candidate, Stream), NotOpened> {
+) -> Result<(&'a Candidate, Stream), NotOpened> {
     crate::faults::at("stream to a service");
-    let (mut failure, mut tried) = (NotOpened::NoTunnel, 0_usize);
+    let (mut failure, mut tried, mut seen) = (NotOpened::NoTunnel, 0_usize, HashMap::new());
     for candidate in candidates {
         if tried >= LINKS_TRIED {
             break;
         }
-        let opened = tokio::time::timeout(OPEN_PATIENCE, candidate.uplink.link.open(opening(candidate))).await;
+        let opening = opening(candidate);
+        // Who names a destination says nothing about others.
+        let service = opening.destination.is_none().then(|| Service::of(candidate));
+        if let Some(service) = service {
+            let is_down = *seen.entry(service).or_insert_with(|| match pool.outages.ask(service, Instant::now()) {
+                Ok(()) => false,
+                Err(refused) => {
+                    failure = NotOpened::Refused(refused);
+                    true
+                }
+            });
+            if is_down {
+                continue;
+            }
+        }
+        let opened = tokio::time::timeout(OPEN_PATIENCE, candidate.uplink.link.open(opening)).await;
         let mut stream = match opened.unwrap_or(Err(OpenError::TooManyStreams)) {
             Ok(stream) => stream,
             Err(OpenError::TooManyStreams) => {
@@ -441,20 +462,31 @@ pub(crate) async fn open(
             }
         };
         tried = tried.saturating_add(1);
-        match tokio::time::timeout(ANSWER_PATIENCE, stream.accepted()).await {
-            Ok(Ok(())) => return Ok((candidate, stream)),
-            Err(_) => return Err(NotOpened::Slow),
-            Ok(Err(error)) => match refusal(&error) {
-                None => {}
-                Some(refused) => {
-                    tracing::debug!(code = %refused.code, tunnel = %candidate.uplink.tunnel, "a stream was refused");
-                    match refused.code {
-                        StreamRefusal::TooManyStreams => failure = NotOpened::Busy,
-                        StreamRefusal::Draining | StreamRefusal::StaleTable | StreamRefusal::UnknownRule => {}
-                        _ => return Err(NotOpened::Refused(refused.clone())),
-                    }
+        let answer = match tokio::time::timeout(ANSWER_PATIENCE, stream.accepted()).await {
+            Ok(Ok(())) => {
+                if let Some(service) = service {
+                    pool.outages.note_success(service);
                 }
-            },
+                return Ok((candidate, stream));
+            }
+            Err(_) => return Err(NotOpened::Slow),
+            Ok(Err(error)) => error,
+        };
+        let Some(refused) = refusal(&answer) else { continue };
+        tracing::debug!(code = %refused.code, tunnel = %candidate.uplink.tunnel, "a stream was refused");
+        match (refused.code, service) {
+            (StreamRefusal::TooManyStreams, _) => failure = NotOpened::Busy,
+            (StreamRefusal::Draining | StreamRefusal::StaleTable | StreamRefusal::UnknownRule, _) => {}
+            (code, Some(service)) if is_outage(code) => {
+                pool.outages.note_failure(service, refused, Instant::now());
+                failure = NotOpened::Refused(refused.clone());
+                // Whoever has waited for as long as that does not wait for another one, too.
+                if code == StreamRefusal::ServiceTimeout {
+                    break;
+                }
+                seen.insert(service, true);
+            }
+            _ => return Err(NotOpened::Refused(refused.clone())),
         }
     }
     Err(failure)

@@ -11,7 +11,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -42,12 +42,11 @@ const LOCAL_RESETS: usize = 64;
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_PATIENCE: Duration = Duration::from_secs(20);
 
-type Connection = http2::Connection<TokioIo<Watched<Stream>>, RequestBody, TokioExecutor>;
-
 /// A connection. It ends when nobody holds it any more.
 pub(super) struct Shared {
     sender: SendRequest<RequestBody>,
-    connection: Arc<Mutex<Connection>>,
+    /// Requests at a time that its service allows, by what it has said last.
+    allowed: Arc<AtomicUsize>,
     used: Mutex<Used>,
     retired: AtomicBool,
     watch: Arc<Watch>,
@@ -63,7 +62,7 @@ impl Shared {
     /// Speaks HTTP/2 on a stream, without waiting for what the service has to say about it.
     pub(super) async fn begin(stream: Stream) -> Result<Arc<Self>, hyper::Error> {
         let watch = Watch::of_service(REQUESTS_MAX as u32);
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        let (sender, mut connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -75,19 +74,21 @@ impl Shared {
             .keep_alive_timeout(PING_PATIENCE)
             .handshake(TokioIo::new(Watched::new(stream, Some(watch.clone()))))
             .await?;
-        let connection = Arc::new(Mutex::new(connection));
-        let driven = connection.clone();
+        // What the service allows is known as soon as it has said so; until then it is what most allow at least.
+        let allowed = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
+        let publish = allowed.clone();
         tokio::spawn(async move {
             let driving = std::future::poll_fn(|cx| {
-                let mut connection = driven.lock().unwrap_or_else(PoisonError::into_inner);
-                Pin::new(&mut *connection).poll(cx)
+                let ended = Pin::new(&mut connection).poll(cx);
+                publish.store(connection.current_max_send_streams(), Relaxed);
+                ended
             });
             if let Err(error) = driving.await {
                 tracing::debug!(%error, "an HTTP/2 stream to a service ended");
             }
         });
         let used = Mutex::new(Used { requests: 0, since: Instant::now() });
-        Ok(Arc::new(Self { sender, connection, used, retired: AtomicBool::new(false), watch }))
+        Ok(Arc::new(Self { sender, allowed, used, retired: AtomicBool::new(false), watch }))
     }
 
     /// Room for one more request, if there is some.
@@ -95,8 +96,7 @@ impl Shared {
         if self.is_over() {
             return None;
         }
-        // What the service allows is known as soon as it has said so; until then it is what most allow at least.
-        let allowed = self.connection.lock().unwrap_or_else(PoisonError::into_inner).current_max_send_streams();
+        let allowed = self.allowed.load(Relaxed);
         let mut used = self.used();
         if used.requests >= allowed.min(REQUESTS_MAX) {
             return None;

@@ -11,6 +11,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::OwnedSemaphorePermit,
+    task::coop,
 };
 
 use super::{Handle, Shared, raw::Raw};
@@ -137,14 +138,22 @@ impl AsyncRead for Stream {
         if !matches!(this.answer, Answer::Accepted(_)) {
             ready!(this.poll_answer(cx))?;
         }
-        Pin::new(&mut this.raw).poll_read(cx, buf)
+        // A peer that sends without end must not keep the reader's task, and with it a thread, to itself (T11).
+        let turn = ready!(coop::poll_proceed(cx));
+        let read = Pin::new(&mut this.raw).poll_read(cx, buf);
+        if read.is_ready() {
+            turn.made_progress();
+        }
+        read
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        let turn = ready!(coop::poll_proceed(cx));
         let written = ready!(Pin::new(&mut this.raw).poll_write(cx, buf));
+        turn.made_progress();
         Poll::Ready(written.map_err(|error| this.explain(cx, error)))
     }
 
