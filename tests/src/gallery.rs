@@ -23,13 +23,35 @@ use tunnel_edge::{
 };
 use tunnel_proto::{EmailAddress, Hostname, Name, UnixTime};
 
+/// In how many of the ways in which a page is looked at `docs/pages.md` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pictures {
+    /// One, for pages that look like others.
+    One,
+    /// Three, in which there are both themes, windows and languages.
+    Three,
+    /// Each theme in each window in each language, for the pages that people see most.
+    All,
+}
+
+impl Pictures {
+    /// Their number.
+    pub const fn count(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Three => 3,
+            Self::All => 8,
+        }
+    }
+}
+
 /// A page.
 pub struct Page {
     /// What it is called, in addresses and files.
     pub name: &'static str,
-    /// Whether `docs/pages.md` shows it.
-    pub shown: bool,
-    /// Whether it is another page in other words, which is looked at in one language and window only.
+    /// The pictures of it in `docs/pages.md`.
+    pub pictures: Pictures,
+    /// Whether it is another page in other words, which the short form of the test looks at in one way only.
     pub variant: bool,
     render: Box<dyn Fn(&PageContext) -> Response + Send + Sync>,
 }
@@ -100,10 +122,10 @@ impl Page {
 }
 
 macro_rules! page {
-    ($name:literal, $shown:literal, $page:expr) => {{
+    ($name:literal, $pictures:ident, $page:expr) => {{
         let page = $page;
         let render = Box::new(move |context: &PageContext| page.render(context));
-        Page { name: $name, shown: $shown, variant: false, render }
+        Page { name: $name, pictures: Pictures::$pictures, variant: false, render }
     }};
 }
 
@@ -191,51 +213,49 @@ fn login() -> Vec<Page> {
     let troubles = troubles.map(|(name, one)| {
         let page = trouble(one);
         let render = Box::new(move |context: &PageContext| page.render(context));
-        Page { name, shown: false, variant: true, render }
+        Page { name, pictures: Pictures::One, variant: true, render }
     });
     let by_provider = Denied { by: Some("Microsoft Entra".into()), ..denied(Some(staff())) };
     let only_passkey = Login { pin: false, passkey: button(), ..login(None) };
     let mut pages = vec![
-        page!("login", true, login(None)),
-        page!("login-methods", true, Login { methods, passkey: button(), ..login(None) }),
-        page!("login-error", false, login(Some(EmailProblem::NotAnAddress))),
-        page!("login-passkey", false, Login { passkey: button(), ..login(None) }).variant(),
-        page!("login-passkey-only", false, only_passkey).variant(),
-        page!("login-delayed", false, Login { mail_delayed: true, ..login(None) }).variant(),
-        page!("login-no-administrator", false, login(None))
-            .variant()
-            .amid(|context| context.no_administrator_yet = true),
-        page!("login-trouble", true, trouble(Trouble::Down)),
+        page!("login", All, login(None)),
+        page!("login-methods", Three, Login { methods, passkey: button(), ..login(None) }),
+        page!("login-error", One, login(Some(EmailProblem::NotAnAddress))),
+        page!("login-passkey", One, Login { passkey: button(), ..login(None) }).variant(),
+        page!("login-passkey-only", One, only_passkey).variant(),
+        page!("login-delayed", One, Login { mail_delayed: true, ..login(None) }).variant(),
+        page!("login-no-administrator", One, login(None)).variant().amid(|context| context.no_administrator_yet = true),
+        page!("login-trouble", Three, trouble(Trouble::Down)),
         page!(
             "login-trouble-alone",
-            false,
+            One,
             LoginTrouble { others: Vec::new(), passkey: None, by_code: None, ..trouble(Trouble::Down) }
         )
         .variant()
         .amid(|context| context.admin_contact = None),
-        page!("pin", true, pin(None, "")),
-        page!("pin-error", true, pin(Some(PinProblem::Wrong { left: 4 }), "48291305")),
-        page!("pin-expired", false, pin(Some(PinProblem::Expired), "48291305")).variant(),
-        page!("pin-not-digits", false, pin(Some(PinProblem::NotDigits), "4829 l3O5")).variant(),
-        page!("pin-void", false, pin(Some(PinProblem::Void), "48291305")).variant(),
-        page!("opening", false, Opening { to: Onward::Page(host("www")), url: "/".into() }),
-        page!("come-in", false, ComeIn { host: host("www"), url: "https://www.example.com/pay?x=1".into() }),
-        page!("returning", false, Opening { to: Onward::Program, url: "/".into() }),
-        page!("leaving", false, Leaving { label: "Microsoft Entra".into(), url: "/".into() }),
-        page!("denied", true, denied(Some(staff()))),
-        page!("denied-by-provider", false, by_provider).variant(),
-        page!("denied-early", true, denied(None)),
-        page!("start-again", true, again(Some(host("www")), Some("/"))),
-        page!("start-again-elsewhere", false, again(Some(host("www")), None)),
-        page!("start-again-anywhere", false, again(None, None)).variant(),
-        page!("trial-ask", true, TrialAsk { method: name("entra"), label: "Microsoft Entra".into(), form: form() }),
-        page!("trial-lapsed", false, TrialLapsed),
-        page!("trial-works", true, trial(works)),
-        page!("trial-refused", false, trial(says_nothing)),
-        page!("logout", true, LogoutAsk { signed_in: Some(staff()), form: form() }),
-        page!("logout-nobody", false, LogoutAsk { signed_in: None, form: form() }).variant(),
-        page!("logged-out", true, LoggedOut { again: Some("/".into()) }),
-        page!("language-set", false, LanguageSet),
+        page!("pin", All, pin(None, "")),
+        page!("pin-error", Three, pin(Some(PinProblem::Wrong { left: 4 }), "48291305")),
+        page!("pin-expired", One, pin(Some(PinProblem::Expired), "48291305")).variant(),
+        page!("pin-not-digits", One, pin(Some(PinProblem::NotDigits), "4829 l3O5")).variant(),
+        page!("pin-void", One, pin(Some(PinProblem::Void), "48291305")).variant(),
+        page!("opening", One, Opening { to: Onward::Page(host("www")), url: "/".into() }),
+        page!("come-in", One, ComeIn { host: host("www"), url: "https://www.example.com/pay?x=1".into() }),
+        page!("returning", One, Opening { to: Onward::Program, url: "/".into() }),
+        page!("leaving", One, Leaving { label: "Microsoft Entra".into(), url: "/".into() }),
+        page!("denied", Three, denied(Some(staff()))),
+        page!("denied-by-provider", One, by_provider).variant(),
+        page!("denied-early", Three, denied(None)),
+        page!("start-again", Three, again(Some(host("www")), Some("/"))),
+        page!("start-again-elsewhere", One, again(Some(host("www")), None)),
+        page!("start-again-anywhere", One, again(None, None)).variant(),
+        page!("trial-ask", Three, TrialAsk { method: name("entra"), label: "Microsoft Entra".into(), form: form() }),
+        page!("trial-lapsed", One, TrialLapsed),
+        page!("trial-works", Three, trial(works)),
+        page!("trial-refused", One, trial(says_nothing)),
+        page!("logout", All, LogoutAsk { signed_in: Some(staff()), form: form() }),
+        page!("logout-nobody", One, LogoutAsk { signed_in: None, form: form() }).variant(),
+        page!("logged-out", Three, LoggedOut { again: Some("/".into()) }),
+        page!("language-set", One, LanguageSet),
     ];
     pages.extend(troubles);
     pages
@@ -245,26 +265,30 @@ fn errors() -> Vec<Page> {
     let service = |failure| ServiceError { failure, host: host("www"), reference: reference(), at: AT };
     let command = "access tcp --hostname rdp.example.com --url 127.0.0.1:PORT".to_owned();
     vec![
-        page!("error-502-alone", false, service(Failure::BadAnswer))
+        page!("error-502-alone", One, service(Failure::BadAnswer))
             .variant()
             .amid(|context| context.admin_contact = None),
-        page!("error-502", true, service(Failure::BadAnswer)),
-        page!("error-503", false, service(Failure::Busy)),
-        page!("error-504", true, service(Failure::Slow)),
-        page!("error-530", true, service(Failure::NoTunnel)),
-        page!("tcp-only", true, TcpOnly { host: host("rdp"), command }),
-        page!("not-found", true, NotFound { missing: Missing::Hostname(host("wwww")), reference: reference(), at: AT }),
-        page!("no-page", false, NotFound { missing: Missing::Page, reference: reference(), at: AT })
+        page!("error-502", Three, service(Failure::BadAnswer)),
+        page!("error-503", Three, service(Failure::Busy)),
+        page!("error-504", Three, service(Failure::Slow)),
+        page!("error-530", All, service(Failure::NoTunnel)),
+        page!("tcp-only", Three, TcpOnly { host: host("rdp"), command }),
+        page!(
+            "not-found",
+            Three,
+            NotFound { missing: Missing::Hostname(host("wwww")), reference: reference(), at: AT }
+        ),
+        page!("no-page", Three, NotFound { missing: Missing::Page, reference: reference(), at: AT })
             .amid(|context| context.admin_contact = None),
-        page!("loop", false, Looped { host: host("www"), reference: reference(), at: AT }),
-        page!("method-not-allowed", false, MethodNotAllowed { allow: "GET", reference: reference(), at: AT }),
-        page!("target-too-long", false, TooLong { of_target: true, reference: reference(), at: AT }),
-        page!("head-too-large", true, TooLong { of_target: false, reference: reference(), at: AT }),
-        page!("bad-request", false, BadRequest { reference: reference(), at: AT }),
-        page!("form-refused", false, ForgedForm { link: "/".into(), reference: reference(), at: AT }),
-        page!("too-many", false, TooManyRequests { retry_after: 30, reference: reference(), at: AT }),
-        page!("overloaded", false, Overloaded { reference: reference(), at: AT }),
-        page!("fault", false, EdgeFault { reference: reference(), at: AT }),
+        page!("loop", Three, Looped { host: host("www"), reference: reference(), at: AT }),
+        page!("method-not-allowed", Three, MethodNotAllowed { allow: "GET", reference: reference(), at: AT }),
+        page!("target-too-long", Three, TooLong { of_target: true, reference: reference(), at: AT }),
+        page!("head-too-large", Three, TooLong { of_target: false, reference: reference(), at: AT }),
+        page!("bad-request", Three, BadRequest { reference: reference(), at: AT }),
+        page!("form-refused", Three, ForgedForm { link: "/".into(), reference: reference(), at: AT }),
+        page!("too-many", Three, TooManyRequests { retry_after: 30, reference: reference(), at: AT }),
+        page!("overloaded", Three, Overloaded { reference: reference(), at: AT }),
+        page!("fault", Three, EdgeFault { reference: reference(), at: AT }),
     ]
 }
 
@@ -309,20 +333,20 @@ fn machines() -> Vec<Page> {
     let same = ApproveClient { same: Some(true), ..client(ClientCode::Type { wrong: false }, Some(waiting)) };
     let approved = EnrolResult::Approved { machine: "nas-office".into(), hosts: vec!["www.example.com".into()] };
     vec![
-        page!("approve-connector", true, approve(hosts, None)),
-        page!("approve-connector-error", false, approve(Vec::new(), Some(ApproveProblem::NoHost))),
-        page!("approve-connector-bad-host", false, approve(Vec::new(), Some(ApproveProblem::BadHost))).variant(),
-        page!("approve-connector-not-compared", false, not_compared).variant(),
-        page!("approved", true, approved),
-        page!("refused", false, EnrolResult::Refused),
-        page!("lapsed", false, EnrolResult::Lapsed),
-        page!("approve-client", true, client(ClientCode::Compare("7492".into()), None)),
-        page!("approve-device", true, client(ClientCode::Type { wrong: true }, Some(waiting))),
-        page!("approve-device-same", false, same).variant(),
-        page!("client-approved", false, ClientResult::Approved { computer: "ann-laptop".into(), host: host("rdp") }),
-        page!("client-refused", false, ClientResult::Refused),
-        page!("client-guessed", false, ClientResult::Guessed),
-        page!("client-lapsed", false, ClientResult::Lapsed),
+        page!("approve-connector", All, approve(hosts, None)),
+        page!("approve-connector-error", One, approve(Vec::new(), Some(ApproveProblem::NoHost))),
+        page!("approve-connector-bad-host", One, approve(Vec::new(), Some(ApproveProblem::BadHost))).variant(),
+        page!("approve-connector-not-compared", One, not_compared).variant(),
+        page!("approved", Three, approved),
+        page!("refused", One, EnrolResult::Refused),
+        page!("lapsed", One, EnrolResult::Lapsed),
+        page!("approve-client", Three, client(ClientCode::Compare("7492".into()), None)),
+        page!("approve-device", Three, client(ClientCode::Type { wrong: true }, Some(waiting))),
+        page!("approve-device-same", One, same).variant(),
+        page!("client-approved", One, ClientResult::Approved { computer: "ann-laptop".into(), host: host("rdp") }),
+        page!("client-refused", One, ClientResult::Refused),
+        page!("client-guessed", One, ClientResult::Guessed),
+        page!("client-lapsed", One, ClientResult::Lapsed),
     ]
 }
 
@@ -339,29 +363,29 @@ fn first_run() -> Vec<Page> {
     let not_an_address = SetupEmail { form: form(), email: "staff".into(), problem: Some(EmailProblem::NotAnAddress) };
     let commands = vec!["connector --hostname www.localhost --url http://localhost:3000".into()];
     vec![
-        page!("setup-email", true, SetupEmail { form: form(), email: String::new(), problem: None }),
-        page!("setup-email-error", false, not_an_address).variant(),
-        page!("setup-pin", true, pin(true, None)),
-        page!("setup-pin-mail", false, pin(false, None)),
-        page!("setup-pin-error", false, pin(false, Some(PinProblem::Wrong { left: 4 }))),
-        page!("setup-pin-void", false, pin(true, Some(PinProblem::Void))),
-        page!("setup-done", true, SetupDone { email: staff(), commands }),
-        page!("setup-lapsed", false, SetupLapsed),
-        page!("no-administrator", true, NoAdministrator { quick_start: false }),
-        page!("no-administrator-quick", false, NoAdministrator { quick_start: true }),
+        page!("setup-email", Three, SetupEmail { form: form(), email: String::new(), problem: None }),
+        page!("setup-email-error", One, not_an_address).variant(),
+        page!("setup-pin", Three, pin(true, None)),
+        page!("setup-pin-mail", One, pin(false, None)),
+        page!("setup-pin-error", One, pin(false, Some(PinProblem::Wrong { left: 4 }))),
+        page!("setup-pin-void", One, pin(true, Some(PinProblem::Void))),
+        page!("setup-done", Three, SetupDone { email: staff(), commands }),
+        page!("setup-lapsed", One, SetupLapsed),
+        page!("no-administrator", Three, NoAdministrator { quick_start: false }),
+        page!("no-administrator-quick", One, NoAdministrator { quick_start: true }),
         page!(
             "invitation",
-            true,
+            Three,
             Invitation { email: staff(), name: Some("Ann".into()), expires: later(86_400), form: form() }
         ),
         page!(
             "invitation-unnamed",
-            false,
+            One,
             Invitation { email: staff(), name: None, expires: later(86_400), form: form() }
         )
         .variant(),
-        page!("invitation-gone", false, InvitationClosed::Gone),
-        page!("invitation-closed", false, InvitationClosed::NoMethod),
+        page!("invitation-gone", One, InvitationClosed::Gone),
+        page!("invitation-closed", One, InvitationClosed::NoMethod),
     ]
 }
 
@@ -436,17 +460,16 @@ fn own() -> Vec<Page> {
         logout: form(),
     };
     vec![
-        page!("launcher", true, launcher(tiles, 4, "")),
-        page!("launcher-search", false, launcher(searched, 20, "w")),
-        page!("launcher-empty", true, launcher(Vec::new(), 0, "")),
-        page!("launcher-not-found", false, launcher(Vec::new(), 20, "wiki")),
-        page!("account", true, account(vec![passkey()])),
-        page!("account-empty", false, account(Vec::new())),
-        page!("account-unnamed", false, others),
-        page!("add-passkey", true, AddPasskey { email: staff(), label: "Firefox on Windows".into(), form: form() }),
-        page!("delete-passkey-of-many", false, DeletePasskey { passkey: passkey(), last: false, form: form() })
-            .variant(),
-        page!("delete-passkey", true, DeletePasskey { passkey: passkey(), last: true, form: form() }),
+        page!("launcher", All, launcher(tiles, 4, "")),
+        page!("launcher-search", One, launcher(searched, 20, "w")),
+        page!("launcher-empty", Three, launcher(Vec::new(), 0, "")),
+        page!("launcher-not-found", One, launcher(Vec::new(), 20, "wiki")),
+        page!("account", All, account(vec![passkey()])),
+        page!("account-empty", One, account(Vec::new())),
+        page!("account-unnamed", One, others),
+        page!("add-passkey", Three, AddPasskey { email: staff(), label: "Firefox on Windows".into(), form: form() }),
+        page!("delete-passkey-of-many", One, DeletePasskey { passkey: passkey(), last: false, form: form() }).variant(),
+        page!("delete-passkey", Three, DeletePasskey { passkey: passkey(), last: true, form: form() }),
     ]
 }
 
@@ -461,12 +484,12 @@ fn renewal() -> Vec<Page> {
         other,
     };
     vec![
-        page!("form-kept", true, kept(Some(staff()), None)),
-        page!("form-kept-unknown", false, kept(None, None)).variant(),
-        page!("form-other", true, kept(Some(staff()), Some(guest()))),
-        page!("form-lost", true, FormLost { host: host("www"), sign_in: sign_in(), signed_out: false }),
-        page!("form-lost-out", false, FormLost { host: host("www"), sign_in: sign_in(), signed_out: true }).variant(),
-        page!("signed-in", true, SignedIn { host: host("www") }),
+        page!("form-kept", Three, kept(Some(staff()), None)),
+        page!("form-kept-unknown", One, kept(None, None)).variant(),
+        page!("form-other", Three, kept(Some(staff()), Some(guest()))),
+        page!("form-lost", Three, FormLost { host: host("www"), sign_in: sign_in(), signed_out: false }),
+        page!("form-lost-out", One, FormLost { host: host("www"), sign_in: sign_in(), signed_out: true }).variant(),
+        page!("signed-in", Three, SignedIn { host: host("www") }),
     ]
 }
 

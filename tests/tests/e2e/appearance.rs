@@ -9,9 +9,9 @@ use tunnel_tests::{
     Browser, Canary, EdgeConfig, Process, Stage,
     browser::BrowserOptions,
     edge::{ACCESS, LOGIN_HOST},
-    gallery::{self, Gallery},
+    gallery::{self, Gallery, Page},
     html::words,
-    process::program,
+    process::{long, program},
     run,
     stage::{STAFF, WWW},
 };
@@ -30,8 +30,37 @@ const TARGETS: &str = "return await page.evaluate(() => {
     }).map((one) => one.outerHTML);
 })";
 
-/// Sizes of the window, and a theme for each.
-type Shows = &'static [((u32, u32), &'static str)];
+/// The size of a window, and a theme.
+type Show = ((u32, u32), &'static str);
+
+/// Each theme in each window; the first two have both of both, and so do the last two.
+static SHOWS: [Show; 4] = [(DESKTOP, "light"), (PHONE, "dark"), (DESKTOP, "dark"), (PHONE, "light")];
+
+/// The pictures of docs/pages.md: what the file has behind the page's name, and the way in which it is shown.
+const PICTURES: [(&str, Lang, Show); 8] = [
+    ("", Lang::En, (DESKTOP, "light")),
+    ("-phone", Lang::En, (PHONE, "light")),
+    ("-ja", Lang::Ja, (PHONE, "dark")),
+    ("-dark", Lang::En, (DESKTOP, "dark")),
+    ("-phone-dark", Lang::En, (PHONE, "dark")),
+    ("-ja-desktop", Lang::Ja, (DESKTOP, "light")),
+    ("-ja-desktop-dark", Lang::Ja, (DESKTOP, "dark")),
+    ("-ja-phone", Lang::Ja, (PHONE, "light")),
+];
+
+/// How a page is looked at: in the long form in all eight ways. In the short one, each window is seen in each theme between
+/// the two languages, and of pages that differ in words alone each is seen once.
+fn looks(page: &Page, number: usize) -> Vec<(Lang, &'static [Show])> {
+    if long() {
+        return vec![(Lang::En, &SHOWS[..]), (Lang::Ja, &SHOWS[..])];
+    }
+    let both = [(Lang::En, &SHOWS[..2]), (Lang::Ja, &SHOWS[2..])];
+    if page.variant {
+        let (lang, shows) = both[number % 2];
+        return vec![(lang, &shows[1..])];
+    }
+    both.to_vec()
+}
 
 /// Light and dark, phone and desktop, English and Japanese: axe-core finds nothing, the contrasts that it leaves open are
 /// enough, nothing is cut off or too small to be pressed, and no policy is violated. With `TUNNEL_SCREENSHOTS` it also keeps
@@ -44,37 +73,13 @@ fn every_page_is_a_product() {
         let mut browser = Browser::start(&lab, BrowserOptions::default()).await?;
         let pictures = std::env::var_os("TUNNEL_SCREENSHOTS").map(PathBuf::from);
         let mut found = Vec::new();
-        // Between the two languages each window is seen in each theme.
-        let langs: [(Lang, Shows); 2] =
-            [(Lang::En, &[(DESKTOP, "light"), (PHONE, "dark")]), (Lang::Ja, &[(DESKTOP, "dark"), (PHONE, "light")])];
         for (number, page) in gallery::pages().into_iter().enumerate() {
-            let once = page.variant && !tunnel_tests::process::long();
-            for (lang, shows) in
-                langs.into_iter().skip(if once { number % 2 } else { 0 }).take(if once { 1 } else { 2 })
-            {
+            for (lang, shows) in looks(&page, number) {
                 browser.open(&gallery.url(page.name, lang)).await?;
-                for (window, theme) in shows.iter().skip(usize::from(once)).copied() {
-                    browser.show(window, theme).await?;
-                    let wrong = browser.audit().await?;
-                    found.extend(
-                        wrong
-                            .into_iter()
-                            .map(|wrong| format!("{} in {} {theme} at {}: {wrong}", page.name, lang.tag(), window.0)),
-                    );
-                }
-                browser.show(NARROW, "light").await?;
-                let widths = browser.script(WIDTHS, json!(null)).await?;
-                let widths: (f64, f64) = serde_json::from_value(widths)?;
-                if widths.0 > widths.1 {
-                    found.push(format!("{} in {} scrolls sideways: {widths:?}", page.name, lang.tag()));
-                }
-                let targets: Vec<String> = serde_json::from_value(browser.script(TARGETS, json!(null)).await?)?;
-                found.extend(
-                    targets.into_iter().map(|one| format!("{} in {} on a phone: {one}", page.name, lang.tag())),
-                );
-                if let Some(folder) = pictures.as_deref().filter(|_| page.shown) {
-                    keep(&mut browser, folder, page.name, lang).await?;
-                }
+                found.extend(wrong_with(&mut browser, page.name, lang, shows).await?);
+            }
+            if let Some(folder) = &pictures {
+                keep(&mut browser, folder, &gallery, &page).await?;
             }
         }
         assert!(found.is_empty(), "{}", found.join("\n"));
@@ -84,6 +89,37 @@ fn every_page_is_a_product() {
         assert!(complaints.is_empty(), "{complaints:?}");
         Ok(())
     });
+}
+
+/// What is wrong with the page that is open, in these windows and themes and in a narrow window.
+async fn wrong_with(browser: &mut Browser, page: &str, lang: Lang, shows: &[Show]) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for (window, theme) in shows.iter().copied() {
+        browser.show(window, theme).await?;
+        let wrong = browser.audit().await?;
+        found.extend(
+            wrong.into_iter().map(|wrong| format!("{page} in {} {theme} at {}: {wrong}", lang.tag(), window.0)),
+        );
+    }
+    browser.show(NARROW, "light").await?;
+    let widths = browser.script(WIDTHS, json!(null)).await?;
+    let widths: (f64, f64) = serde_json::from_value(widths)?;
+    if widths.0 > widths.1 {
+        found.push(format!("{page} in {} scrolls sideways: {widths:?}", lang.tag()));
+    }
+    let targets: Vec<String> = serde_json::from_value(browser.script(TARGETS, json!(null)).await?)?;
+    found.extend(targets.into_iter().map(|one| format!("{page} in {} on a phone: {one}", lang.tag())));
+    Ok(found)
+}
+
+/// Takes the pictures of a page.
+async fn keep(browser: &mut Browser, folder: &Path, gallery: &Gallery, page: &Page) -> Result<()> {
+    for (suffix, lang, (window, theme)) in PICTURES.into_iter().take(page.pictures.count()) {
+        browser.open(&gallery.url(page.name, lang)).await?;
+        browser.show(window, theme).await?;
+        browser.picture(&folder.join(format!("{}{suffix}.png", page.name))).await?;
+    }
+    Ok(())
 }
 
 /// The colour of an organisation gives the hue; that it can be read is ours to see to.
@@ -109,31 +145,38 @@ fn every_colour_of_a_brand_can_be_read() {
     });
 }
 
-/// English by day on both windows, Japanese by night on a phone.
-async fn keep(browser: &mut Browser, folder: &Path, page: &str, lang: Lang) -> Result<()> {
-    let shots: &[_] = match lang {
-        Lang::En => &[(DESKTOP, "light", ""), (PHONE, "light", "-phone")],
-        Lang::Ja => &[(PHONE, "dark", "-ja")],
-    };
-    for (window, theme, suffix) in shots {
-        browser.show(*window, theme).await?;
-        browser.picture(&folder.join(format!("{page}{suffix}.png"))).await?;
-    }
-    Ok(())
-}
-
-/// The document has a line for each page that it shows, and no other pictures.
+/// The document shows every page, those that people see most in all eight ways, and no other pictures.
 #[test]
 fn the_document_of_pages_shows_what_there_is() {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/pages.md")).unwrap();
-    let picture = regex::Regex::new(r#"src="images/([a-z0-9-]+)\.png""#).unwrap();
+    let picture = regex::Regex::new(r#"src="images/([a-z0-9-]+)\.png" alt="[^"]+" width="#).unwrap();
     let mut named: Vec<_> = picture.captures_iter(&text).map(|found| found[1].to_owned()).collect();
-    let shown = gallery::pages().into_iter().filter(|page| page.shown);
-    let mut there: Vec<_> =
-        shown.flat_map(|page| ["", "-phone", "-ja"].map(|suffix| format!("{}{suffix}", page.name))).collect();
+    let suffixes = |page: &Page| PICTURES.into_iter().take(page.pictures.count());
+    let mut there: Vec<_> = gallery::pages()
+        .iter()
+        .flat_map(|page| suffixes(page).map(move |(suffix, ..)| format!("{}{suffix}", page.name)))
+        .collect();
     named.sort();
     there.sort();
     assert_eq!(named, there);
+}
+
+/// The first three ways have both themes, both windows and both languages between them, and all eight are each of them once.
+#[test]
+fn pictures_have_every_window_theme_and_language() {
+    let kinds = |count| {
+        let some = || PICTURES.into_iter().take(count);
+        let windows: std::collections::BTreeSet<_> = some().map(|(_, _, (window, _))| window).collect();
+        let themes: std::collections::BTreeSet<_> = some().map(|(_, _, (_, theme))| theme).collect();
+        let langs: std::collections::BTreeSet<_> = some().map(|(_, lang, _)| lang.tag()).collect();
+        let ways: std::collections::BTreeSet<_> = some().map(|(_, lang, show)| (lang.tag(), show)).collect();
+        (windows.len(), themes.len(), langs.len(), ways.len())
+    };
+    assert_eq!(kinds(gallery::Pictures::Three.count()), (2, 2, 2, 3));
+    assert_eq!(kinds(gallery::Pictures::All.count()), (2, 2, 2, 8));
+    for file in PICTURES.iter().map(|(suffix, ..)| *suffix).filter(|suffix| !suffix.is_empty()) {
+        assert!(gallery::pages().iter().all(|page| !page.name.ends_with(file)), "a page's name ends with {file}");
+    }
 }
 
 /// Every template in each of its branches: whatever words one names are on some page of the gallery. Mails are looked at as

@@ -8,8 +8,8 @@ use tunnel_tests::{
     Browser, Canary, Connector, Edge, EdgeConfig, Lab, Process, Smtp, Stage,
     browser::BrowserOptions,
     edge::{ACCESS, LOGIN_HOST, listens},
-    origin::Streams,
-    process::tool,
+    origin::{Streams, block},
+    process::{finish, tool},
     run,
     stage::{APP, STAFF, WWW},
 };
@@ -75,6 +75,124 @@ fn jupyterlab_runs_a_notebook_in_the_browser() {
         }
         drop(browser);
         jupyter.terminate().await?;
+        Ok(())
+    });
+}
+
+/// `www` for staff, and `app` for programs on this machine that cannot log in: npm can be told no header of a service token.
+const REGISTRY_ACCESS: &str = "\
+login_methods:
+  - {name: pin, type: one_time_pin}
+policies:
+  - {name: staff-only, action: allow, include: [{email_domain: example.test}]}
+  - {name: builds, action: bypass, include: [{ip: 127.0.0.1/32}]}
+applications:
+  - {name: www, hostnames: [www.example.test], policies: [staff-only]}
+  - {name: app, hostnames: [app.example.test], policies: [builds]}
+";
+
+/// Whatever it has, it gives to those who have logged in to it, and to nobody else.
+const REGISTRY_CONFIG: &str = "\
+storage: ./storage
+auth: {htpasswd: {file: ./htpasswd}}
+uplinks: {}
+packages: {'**': {access: $authenticated, publish: $authenticated}}
+security: {api: {legacy: false, jwt: {sign: {expiresIn: 1h}}}}
+log: {type: stdout, format: json, level: warn}
+";
+
+const REGISTRY: &str = "127.0.0.1:4873";
+
+/// A registry of npm packages (verdaccio) with a web page, on [`REGISTRY`]; it keeps its things in `verdaccio` of the lab.
+async fn registry(lab: &Lab) -> Result<Process> {
+    let config = lab.write("verdaccio/config.yaml", REGISTRY_CONFIG)?;
+    let mut command = lab.command("node");
+    command.arg(tool("node/node_modules/verdaccio")?.join("bin/verdaccio")).arg("--config").arg(config);
+    command.args(["--listen", REGISTRY]).current_dir(lab.path("verdaccio"));
+    let mut registry = Process::start("verdaccio", command)?;
+    listens(&mut registry, REGISTRY.parse()?).await?;
+    Ok(registry)
+}
+
+/// npm in a folder of the lab, run to its end.
+async fn npm(lab: &Lab, folder: &str, args: &[&str]) -> Result<String> {
+    let mut command = lab.command("npm");
+    command.args(args).current_dir(lab.path(folder));
+    finish(command).await?.ok()
+}
+
+/// A single page that knows people by a log-in of its own, beside the edge's: its scripts ask its service with an
+/// `Authorization` of theirs, and hear its own refusals; its deep links can be opened; and what npm publishes at one hostname
+/// is what the page at the other one shows and gives.
+#[test]
+fn verdaccio_keeps_packages_behind_a_log_in_of_its_own() {
+    run("verdaccio", async |lab| {
+        let _registry = registry(&lab).await?;
+        let smtp = Smtp::start(&lab).await?;
+        let edge = Edge::with_access(&lab, EdgeConfig::with_mail(&smtp), REGISTRY_ACCESS).await?;
+        let _www = Connector::publish(&lab, WWW, &format!("http://{REGISTRY}")).await?;
+        let _app = Connector::publish(&lab, APP, &format!("http://{REGISTRY}")).await?;
+        let mut browser = open(&lab, &edge, &smtp, &format!("https://{WWW}/")).await?;
+        let nothing = "await page.getByText('No Package Published Yet').waitFor()";
+        browser.script(nothing, json!(null)).await?;
+        let password = "correct horse battery staple";
+        let join = "return await page.evaluate(async (password) => { \
+            const r = await fetch('/-/user/org.couchdb.user:ann', {method: 'PUT', \
+                headers: {'content-type': 'application/json'}, body: JSON.stringify({name: 'ann', password})}); \
+            return {status: r.status, text: await r.text()} }, args.password)";
+        let joined = browser.script(join, json!({"password": password})).await?;
+        assert_eq!(joined["status"], 201, "{joined}");
+        let told: Value = serde_json::from_str(joined["text"].as_str().unwrap_or_default())?;
+        let token = told["token"].as_str().unwrap_or_default();
+
+        let ca = lab.write("registry-ca.pem", &edge.ca().await?)?;
+        let settings = format!(
+            "registry=https://{APP}/\n//{APP}/:_authToken={token}\ncafile={}\nupdate-notifier=false\naudit=false\n",
+            ca.display()
+        );
+        lab.write("home/.npmrc", &settings)?;
+        lab.write("minutes/package.json", r#"{"name": "@lab/minutes", "version": "1.0.0", "main": "data.bin"}"#)?;
+        lab.write("minutes/README.md", "# What was said\n")?;
+        let data = block().repeat(16);
+        fs::write(lab.path("minutes/data.bin"), &data)?;
+        let published = npm(&lab, "minutes", &["publish"]).await?;
+        assert!(published.contains("+ @lab/minutes@1.0.0"), "{published}");
+        lab.write("user/package.json", "{}")?;
+        npm(&lab, "user", &["install", "--ignore-scripts", "@lab/minutes"]).await?;
+        assert!(fs::read(lab.path("user/node_modules/@lab/minutes/data.bin"))? == data, "npm got what was published");
+
+        // To whom the registry does not know it says so by its own answer, which is none of the edge's.
+        let deep = format!("https://{WWW}/-/web/detail/@lab/minutes");
+        let unknown = "const asked = page.waitForResponse((one) => one.url().includes('/-/verdaccio/data/sidebar/')); \
+            await page.goto(args.url); \
+            await page.getByText('you need credentials').waitFor(); \
+            const answer = await asked; \
+            return {status: answer.status(), text: await answer.text()}";
+        let unknown = browser.script(unknown, json!({"url": deep})).await?;
+        assert_eq!(unknown["status"], 401, "{unknown}");
+        assert!(unknown["text"].as_str().is_some_and(|text| text.contains("authorization required")), "{unknown}");
+        let log_in = "await page.goto(args.url); \
+            await page.locator('[data-testid=header--button-login]').click(); \
+            await page.locator('[name=username]').fill('ann'); \
+            await page.locator('[name=password]').fill(args.password); \
+            await page.locator('[data-testid=login-dialog-form-login-button]').click(); \
+            await page.locator('[data-testid=package-title]').first().click(); \
+            await page.getByText('What was said').first().waitFor(); \
+            return page.url()";
+        let start = format!("https://{WWW}/");
+        assert_eq!(browser.script(log_in, json!({"url": start, "password": password})).await?, json!(deep));
+        let reload = "const answer = await page.reload(); \
+            await page.getByText('What was said').first().waitFor(); \
+            return answer.status()";
+        assert_eq!(browser.script(reload, json!(null)).await?, 200);
+        let download = "const [file] = await Promise.all([page.waitForEvent('download'), \
+                page.locator('[data-testid=download-tarball-btn]').click()]); \
+            await file.saveAs(args.path); \
+            return file.suggestedFilename()";
+        let path = lab.path("downloaded.tgz");
+        assert_eq!(browser.script(download, json!({"path": path})).await?, "minutes-1.0.0.tgz");
+        let kept = fs::read(lab.path("verdaccio/storage/@lab/minutes/minutes-1.0.0.tgz"))?;
+        assert!(fs::read(&path)? == kept, "the page gave what the registry keeps");
         Ok(())
     });
 }

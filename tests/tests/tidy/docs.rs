@@ -215,6 +215,31 @@ fn every_link_in_the_documentation_leads_somewhere() {
     }
 }
 
+/// What a picture may weigh, in bytes: whoever clones the repository carries all of them.
+const PICTURE_MAX: u64 = 256 * 1024;
+
+/// No picture lies about that no document shows, and none is heavy.
+#[test]
+fn every_picture_is_shown_and_small() {
+    let picture = Regex::new(r#"\bsrc="([^":]+)""#).unwrap();
+    let mut shown = BTreeSet::new();
+    for (name, text) in files(&[".md"]) {
+        let folder = root().join(&name).parent().unwrap().to_owned();
+        shown.extend(picture.captures_iter(&text).map(|found| folder.join(&found[1])));
+    }
+    let mut there = 0;
+    for entry in std::fs::read_dir(root().join("docs/images")).unwrap() {
+        let entry = entry.unwrap();
+        let (path, size) = (entry.path(), entry.metadata().unwrap().len());
+        assert!(shown.contains(&path), "no document shows {}", path.display());
+        let begin = std::fs::read(&path).unwrap();
+        assert!(begin.starts_with(b"\x89PNG"), "{} is no PNG", path.display());
+        assert!(size <= PICTURE_MAX, "{} has {size} bytes", path.display());
+        there += 1;
+    }
+    assert!(there > 100, "the pictures were found: {there}");
+}
+
 #[test]
 fn the_documents_are_there() {
     for name in ["README.md", "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md", "crates/tunnel-proto/PROTOCOL.md"] {
