@@ -136,7 +136,7 @@ async fn lane(site: &Site, numbers: impl Iterator<Item = u64>, open: &mut Option
         {
             let mut witness = site.witness.lock().unwrap();
             witness.expects(('c', number), Meaning::of(&request, &site.recipe.credentials));
-            witness.expects(('f', number), Meaning::of(&follow[taken(&request)..], &site.recipe.credentials));
+            witness.expects(('f', number), Meaning::of(&continued(&request, &follow), &site.recipe.credentials));
         }
         let mut raw = match open.take() {
             Some(raw) => raw,
@@ -180,13 +180,22 @@ async fn lane(site: &Site, numbers: impl Iterator<Item = u64>, open: &mut Option
     Ok(followed)
 }
 
-/// How many bytes of what follows belong to a body that is shorter than its request says: a method may lose its first letters.
-fn taken(request: &[u8]) -> usize {
-    let Some(end) = find(request, b"\r\n\r\n") else { return 0 };
+/// How what follows begins for whoever takes the request before it at its word: without its first letters where that one's body
+/// is shorter than it says, and behind what is left over where it is longer. Either makes another method of its own.
+fn continued(request: &[u8], follow: &[u8]) -> Vec<u8> {
+    let Some(end) = find(request, b"\r\n\r\n") else { return follow.to_vec() };
     let (head, body) = (String::from_utf8_lossy(&request[..end]).to_ascii_lowercase(), &request[end + 4..]);
     let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+    let is_chunked = head.contains("transfer-encoding");
     let missing = length.unwrap_or(0).saturating_sub(body.len());
-    if missing < "GET".len() { missing } else { 0 }
+    if !is_chunked && missing > 0 {
+        return follow[if missing < "GET".len() { missing } else { 0 }..].to_vec();
+    }
+    let last = b"0\r\n\r\n";
+    let from = if is_chunked { find(body, last).map_or(body.len(), |at| at + last.len()) } else { length.unwrap_or(0) };
+    let left = body[from.min(body.len())..].trim_ascii_start();
+    let in_method = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    if left.iter().all(in_method) { [left, follow].concat() } else { follow.to_vec() }
 }
 
 /// Nobody's answer but its own, each once, and in order.
