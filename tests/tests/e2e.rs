@@ -29,6 +29,7 @@ mod e2e {
     mod outages;
     mod pages;
     mod panics;
+    mod panics_beside;
     mod passkeys;
     mod planted;
     mod policies;

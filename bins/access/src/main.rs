@@ -59,6 +59,11 @@ fn begin() -> Result<ExitCode, Failure> {
     let cli = Cli::try_parse_from(&arguments).unwrap_or_else(|error| error.exit());
     let screen = Screen::new();
     log(cli.common.loglevel, screen.clone())?;
+    // Releases have no such thing.
+    #[cfg(debug_assertions)]
+    if let Some(file) = std::env::var_os("TUNNEL_TEST_FAULTS") {
+        tunnel_proto::faults::arm_by(file.into());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     let ended = runtime.block_on(dispatch(cli, screen));

@@ -82,6 +82,11 @@ fn begin() -> Result<(), Failure> {
     }
     edges::check(&cli.edge)?;
     logging::begin(&cli.log)?;
+    // Releases have no such thing.
+    #[cfg(debug_assertions)]
+    if let Some(file) = std::env::var_os("TUNNEL_TEST_FAULTS") {
+        tunnel_proto::faults::arm_by(file.into());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     let ended = runtime.block_on(dispatch(cli));

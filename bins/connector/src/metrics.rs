@@ -80,6 +80,7 @@ struct Page {
 impl Page {
     fn respond(&self, method: &Method, path: &str, counters: &Counters) -> Response<Full<Bytes>> {
         let status = self.status.borrow().clone();
+        tunnel_proto::faults::at("metrics");
         let (code, kind, body) = match (method, path) {
             (&Method::GET | &Method::HEAD, "/ready") => {
                 let code = if status.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

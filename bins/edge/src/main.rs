@@ -106,6 +106,7 @@ fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     serve::log(cli.loglevel, &cli.log_format);
+    tunnel_edge::panics::count();
     // Releases have no such thing.
     #[cfg(debug_assertions)]
     if let Some(file) = std::env::var_os("TUNNEL_TEST_FAULTS") {

@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     io,
     net::SocketAddr,
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -11,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt as _;
 use tokio::{
     net::{TcpListener, TcpStream, lookup_host},
     sync::oneshot,
@@ -20,6 +22,7 @@ use tokio::{
 use tunnel_proto::{
     Destination,
     dial::{Carried, RelayError, relay},
+    faults,
 };
 
 use crate::{client::Client, error::Error, event::Event, host::AppHost, platform};
@@ -126,7 +129,7 @@ impl Forward {
             counters: counters.clone(),
             open_to_all: options.dangerously_for_everyone,
         };
-        let task = tokio::spawn(accept(listener, Arc::new(port)));
+        let task = tokio::spawn(listen(listener, Arc::new(port)));
         Ok(Self { address, counters, task })
     }
 
@@ -156,13 +159,23 @@ struct Port {
     open_to_all: bool,
 }
 
-async fn accept(listener: TcpListener, port: Arc<Port>) {
+/// Takes connections, for as long as it is polled. A panic costs those that there are, and not the port.
+async fn listen(listener: TcpListener, port: Arc<Port>) {
+    // What connections share is behind locks that forget that they were held by one that panicked.
+    while AssertUnwindSafe(accept(&listener, &port)).catch_unwind().await.is_err() {
+        tracing::error!("a local port panicked, which is a defect of this program; it goes on");
+        sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+async fn accept(listener: &TcpListener, port: &Arc<Port>) {
     let mut connections = JoinSet::new();
     let mut before = None;
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
                 Ok((tcp, _)) => {
+                    faults::at("local port");
                     let (turn, next) = oneshot::channel();
                     connections.spawn(port.clone().serve(tcp, before.replace(next), turn));
                 }
@@ -171,7 +184,11 @@ async fn accept(listener: TcpListener, port: Arc<Port>) {
                     sleep(ACCEPT_PAUSE).await;
                 }
             },
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            Some(ended) = connections.join_next(), if !connections.is_empty() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a local connection panicked, which is a defect of this program");
+                }
+            }
         }
     }
 }
@@ -185,6 +202,7 @@ impl Port {
         before: Option<oneshot::Receiver<Infallible>>,
         turn: oneshot::Sender<Infallible>,
     ) {
+        faults::at("local connection");
         if let Err(reason) = self.check(&tcp) {
             tcp.set_zero_linger().ok();
             tracing::warn!(host = %self.host, reason, "a local connection was refused");

@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 use tunnel_proto::{
-    GrantId, Hostname, UnixTime,
+    GrantId, Hostname, UnixTime, faults,
     link::{Connected, Control, ControlSender, Link, LinkEnd},
     message::{Credential, CutReason, DrainReason, Message, Present, Refused, RevokedReason},
 };
@@ -204,22 +204,35 @@ async fn follow(
     edge: String,
     events: broadcast::Sender<Event>,
 ) {
+    let over = Over(live.clone());
+    faults::at("grants");
     while let Some(message) = control.next().await {
         let Some(live) = live.upgrade() else { break };
         live.said(message, &events);
     }
     let end = link.closed().await;
-    if let Some(live) = live.upgrade() {
-        let mut grants = live.grants();
-        grants.over = true;
-        grants.live.clear();
-        // Whoever waits for an answer learns that there will be none.
-        grants.waiting.clear();
-    }
+    drop(over);
     // An edge that sent us to the process in its place ends the link once nothing is left on it: nobody misses it.
     let moved = end == LinkEnd::PeerClosed && link.is_draining() && link.draining().await == DrainReason::Upgrade;
     if end != LinkEnd::Closed && !moved {
         let _ = events.send(Event::LinkDown { edge, reason: end.to_string() });
+    }
+}
+
+/// Ends a link once nobody follows what the edge says there, also after a panic: nothing more is opened on it.
+struct Over(Weak<LiveLink>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        let Some(live) = self.0.upgrade() else { return };
+        {
+            let mut grants = live.grants();
+            grants.over = true;
+            grants.live.clear();
+            // Whoever waits for an answer learns that there will be none.
+            grants.waiting.clear();
+        }
+        live.link.close();
     }
 }
 

@@ -196,3 +196,61 @@ pub enum AuditError {
         waiting: usize,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use tunnel_proto::UnixTime;
+
+    use super::*;
+    use crate::store::{AuditEvent, sqlite::SqliteStore};
+
+    /// Generous: a machine that is busy writes ten thousand records.
+    const WITHIN: Duration = Duration::from_secs(60);
+    /// Records more than fit.
+    const TOO_MANY: usize = 50;
+
+    // F17, A9
+    #[tokio::test]
+    async fn what_the_store_does_not_take_is_written_once_it_does_and_what_did_not_fit_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("edge.db");
+        let store = Arc::new(SqliteStore::open(&path).await.unwrap());
+        let beside = sqlx::SqlitePool::connect_with(sqlx::sqlite::SqliteConnectOptions::new().filename(&path));
+        let beside = beside.await.unwrap();
+        let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'on purpose'); END";
+        sqlx::raw_sql(refuse).execute(&beside).await.unwrap();
+        let audit = Audit::start(store.clone(), Clock::System);
+        let login = |number: usize| {
+            let detail = Some(number.to_string());
+            audit.record(AuditRecord { detail, ..AuditRecord::new(UnixTime(1), AuditEvent::Login) });
+        };
+        // More than one batch has.
+        (0..300).for_each(login);
+        let refused = async {
+            while audit.held().held.is_none() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(WITHIN, refused).await.expect("the store takes them");
+        assert_eq!((audit.held().count, audit.held().lost), (300, 0), "they wait");
+        (300..QUEUE_MAX + TOO_MANY).for_each(login);
+        assert_eq!((audit.held().count, audit.held().lost as usize), (QUEUE_MAX, TOO_MANY));
+
+        sqlx::raw_sql("DROP TRIGGER refuse").execute(&beside).await.unwrap();
+        let written = async {
+            // The second time with the record of those that were lost.
+            for _ in 0..2 {
+                while audit.flush().await.is_err() {}
+            }
+        };
+        tokio::time::timeout(WITHIN, written).await.expect("they are never written");
+        assert_eq!(audit.held(), Waiting { count: 0, lost: 0, held: None });
+        let mut all = store.audit(u32::MAX).await.unwrap();
+        all.reverse();
+        let (lost, logins): (Vec<_>, Vec<_>) = all.iter().partition(|record| record.event == AuditEvent::Lost);
+        let details: Vec<usize> = logins.iter().filter_map(|record| record.detail.as_ref()?.parse().ok()).collect();
+        assert!(details.into_iter().eq(0..QUEUE_MAX), "{} logins, each once and in order", logins.len());
+        assert_eq!(lost.iter().map(|record| record.count as usize).sum::<usize>(), TOO_MANY);
+        assert_eq!(store.verify_audit().await.unwrap(), all.len() as u64);
+    }
+}

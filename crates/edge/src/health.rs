@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use tunnel_proto::{HostPattern, Name, TunnelId, UnixTime};
 
 use crate::{
-    State, platform,
+    State, panics, platform,
     store::{AuditEvent, AuditRecord, ROOM},
 };
-pub use crate::{backup::BackupStatus, clock::ClockStatus, memory::Shortage};
+pub use crate::{backup::BackupStatus, clock::ClockStatus, memory::Shortage, panics::PanicStatus};
 
 /// So few free descriptors are too few: everything that is no connection needs some now and then.
 const DESCRIPTORS_LEAST: usize = 32;
@@ -42,6 +42,9 @@ pub struct Running {
     pub certificates: Vec<CertificateTrouble>,
     /// Tunnels that have a hostname and a certificate, and no connector.
     pub tunnels_down: Vec<Name>,
+    /// How often something panicked.
+    #[serde(default)]
+    pub panics: PanicStatus,
 }
 
 /// That changes cannot be written.
@@ -102,6 +105,7 @@ impl Running {
             && described
             && self.certificates.is_empty()
             && self.tunnels_down.is_empty()
+            && !self.panics.recent
     }
 
     /// Whether the disk of its data is as good as full.
@@ -138,6 +142,7 @@ pub(crate) async fn look(state: &State) -> Running {
         descriptors: descriptors.map(|(open, limit)| DescriptorStatus { open, limit }),
         certificates: certificates(state, now).await,
         tunnels_down: tunnels_down(state, now).await,
+        panics: panics::status(now),
     }
 }
 
@@ -227,7 +232,7 @@ mod tests {
         assert!(!Health { clock: late, ..well.clone() }.is_well());
         let failed = BackupStatus { failed: Some("no room".into()), ..BackupStatus::default() };
         assert!(!Health { backups: failed, ..well.clone() }.is_well());
-        let wrong: [fn(&mut Running); 8] = [
+        let wrong: [fn(&mut Running); 9] = [
             |it| it.unwritable = Some(UnwritableStatus { since: UnixTime(1), why: "locked".into() }),
             |it| it.room = Some(ROOM - 1),
             |it| it.audit.held_since = Some(UnixTime(1)),
@@ -236,12 +241,15 @@ mod tests {
             |it| it.descriptors = Some(DescriptorStatus { open: 1000, limit: 1024 }),
             |it| it.certificates.push(CertificateTrouble { names: Vec::new(), until: None, why: None }),
             |it| it.tunnels_down.push("office".parse().unwrap()),
+            |it| it.panics = PanicStatus { count: 1, last: Some(UnixTime(1000)), recent: true },
         ];
         for (number, spoil) in wrong.into_iter().enumerate() {
             let mut health = well.clone();
             spoil(health.running.as_mut().unwrap());
             assert!(!health.is_well(), "number {number}");
         }
+        let past = PanicStatus { count: 1, last: Some(UnixTime(1)), recent: false };
+        assert!(Running { panics: past, ..Running::default() }.is_well());
         let enough = DescriptorStatus { open: 992, limit: 1024 };
         assert!(!enough.is_short());
     }

@@ -199,7 +199,7 @@ pub enum KeysError {
     /// The database holds what a master key sealed, and the file is gone.
     #[error(
         "master key `{path}` is missing, and the database holds secrets sealed with it; put it back from a backup, or \
-         move the database away too to begin anew",
+         move everything in the data directory away to begin anew",
         path = .path.display()
     )]
     Missing {

@@ -44,6 +44,7 @@ mod office;
 pub mod operators;
 pub mod outbound;
 pub mod pages;
+pub mod panics;
 pub mod passkeys;
 pub mod people;
 pub mod platform;

@@ -31,8 +31,8 @@ use crate::{
 
 pub use crate::certificates::{CertificateStatus, RenewCertificate};
 pub use crate::health::{
-    AuditStatus, BackupStatus, CertificateTrouble, ClockStatus, DescriptorStatus, Health, Running, Shortage,
-    UnwritableStatus,
+    AuditStatus, BackupStatus, CertificateTrouble, ClockStatus, DescriptorStatus, Health, PanicStatus, Running,
+    Shortage, UnwritableStatus,
 };
 pub use crate::users::{InviteUser, NamedUser, UserInvited, UserRemoved, UserStatus};
 pub use crate::{

@@ -281,6 +281,16 @@ pub enum StoreError {
         /// Why not.
         reason: String,
     },
+    /// There is no database, or an empty one, and there was one.
+    #[error("database `{}` is gone or empty, and `{}` shows that there was one; {mend}", .path.display(), .sign.display())]
+    Gone {
+        /// Where it is not.
+        path: std::path::PathBuf,
+        /// What shows that there was one.
+        sign: std::path::PathBuf,
+        /// What to do, with the newest backup.
+        mend: String,
+    },
     /// The schema is an older one, and no copy could be kept of it.
     #[error("the database is not brought up to date without a copy of it as it is, and none can be made: {0}")]
     NotKept(Box<StoreError>),

@@ -14,6 +14,7 @@ use tunnel_proto::{
 };
 
 use crate::{
+    anew::anew,
     credentials::{CredentialStore, Credentials},
     error::Error,
     establish::establish,
@@ -274,7 +275,11 @@ impl Builder {
 async fn run(fleet: Arc<Fleet>, store: Option<Arc<dyn CredentialStore>>) -> Result<(), Error> {
     let mut supervisors = JoinSet::new();
     for _ in 0..fleet.wanted {
-        supervisors.spawn(fleet.clone().keep_one_up());
+        let fleet = fleet.clone();
+        supervisors.spawn(async move {
+            let ended = anew("supervisor", move || fleet.clone().keep_one_up()).await;
+            ended.unwrap_or_else(|error| Err(Error::Internal { reason: error.to_string() }))
+        });
     }
     let over = async {
         let mut result = Ok(());
@@ -293,7 +298,11 @@ async fn run(fleet: Arc<Fleet>, store: Option<Arc<dyn CredentialStore>>) -> Resu
         let state = fleet.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         fleet.publish(&state);
     };
-    let renewing = keep_renewed(fleet.clone(), store);
+    let renewing = async {
+        let fleet = fleet.clone();
+        anew("renewal", move || keep_renewed(fleet.clone(), store.clone())).await.ok();
+        std::future::pending::<()>().await;
+    };
     tokio::pin!(over, renewing, stopping);
     let mut stopped = false;
     let result = loop {

@@ -37,6 +37,7 @@
 //! # }
 //! ```
 
+mod anew;
 #[cfg(feature = "axum08")]
 pub mod axum08;
 mod bastion;

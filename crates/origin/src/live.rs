@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 use tunnel_proto::{
-    LinkId,
+    LinkId, faults,
     link::{Connected, Control, Incoming, Link, LinkEnd},
     message::{DrainReason, Message, Renew, Renewed},
 };
@@ -121,6 +121,7 @@ impl Live {
             tokio::select! {
                 pending = self.incoming.next() => match pending {
                     Some(pending) => {
+                        faults::at("link of a connector");
                         let site = &self.site;
                         streams.spawn(serve(pending, site.rules.clone(), site.meters.clone()));
                     }

@@ -27,6 +27,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// Renews the certificate whenever it is due, for as long as it is polled.
 pub(crate) async fn keep_renewed(fleet: Arc<Fleet>, store: Option<Arc<dyn CredentialStore>>) {
+    tunnel_proto::faults::at("renewal");
     loop {
         let due = fleet.credentials.borrow().renewal_due_in(now());
         if due > Duration::ZERO {

@@ -12,7 +12,7 @@ use std::{
 use rustls::ClientConfig;
 use tracing::{debug, info, warn};
 use tunnel_proto::{
-    Destination, DestinationRange, HostPattern, Revision, RuleId,
+    Destination, DestinationRange, HostPattern, Revision, RuleId, faults,
     link::Pending,
     message::{HttpOptions, Open, Opening, Rule, ServiceKind, StreamRefusal, Table},
 };
@@ -132,6 +132,7 @@ impl Rules {
 
 /// Serves one stream to its end.
 pub(crate) async fn serve(pending: Pending, rules: Arc<Rules>, meters: Arc<Meters>) {
+    faults::at("stream");
     let Opening::Service(open) = pending.opening.clone() else {
         return refuse(pending, StreamRefusal::Malformed, "an edge opens services".to_owned(), &meters).await;
     };

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use tunnel_proto::{
     InstanceId, LinkId,
     dial::{Backoff, EdgeAddress, RETRY_CAP, random},
+    faults,
     link::{Connected, LinkEnd},
     message::{DrainReason, Hello, Role},
 };
@@ -57,6 +58,7 @@ impl Fleet {
         let mut backoff = Backoff::new();
         let stop = self.site.stop.clone();
         while !stop.is_cancelled() {
+            faults::at("supervisor");
             let attempt = tokio::select! {
                 attempt = self.attempt() => attempt,
                 () = stop.cancelled() => break,

@@ -30,6 +30,9 @@ pub mod destination;
 pub mod dial;
 pub mod email;
 pub mod enrol;
+#[cfg(feature = "io")]
+#[doc(hidden)]
+pub mod faults;
 pub mod frame;
 pub mod hostname;
 #[cfg(feature = "identity")]

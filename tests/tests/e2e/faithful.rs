@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use anyhow::Context as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::{Request, body::Frame};
@@ -446,11 +447,15 @@ fn an_application_lists_what_its_connections_may_become() {
         }
         stage.edge.run(&["admin", "session", "revoke", STAFF]).await?.ok()?;
         for mut raw in open {
-            assert_eq!(raw.rest().await?, b"", "it ends with the session");
+            let rest = tokio::time::timeout(ENDS_WITHIN, raw.rest()).await.context("it goes on")??;
+            assert_eq!(rest, b"", "it ends with the session");
         }
         Ok(())
     });
 }
+
+/// How soon what a session has open ends with it: a second is promised, and a machine that is busy may take another one.
+const ENDS_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
 
 fn gibibytes() -> u64 {
     if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { 10 } else { 1 }

@@ -359,7 +359,8 @@ fn on_a_full_disk_whoever_is_logged_in_works_on_and_changes_are_refused() {
     });
 }
 
-/// F18: a damaged database is not served; what to do is said, with the newest backup.
+/// F18: a damaged database is not served, and none is made in the place of one that is gone; what to do is said, with the
+/// newest backup.
 #[test]
 fn an_edge_with_a_damaged_database_does_not_start_and_names_the_newest_backup() {
     run("damaged", async |lab| {
@@ -379,6 +380,13 @@ fn an_edge_with_a_damaged_database_does_not_start_and_names_the_newest_backup() 
         assert_eq!(refused.wait().await?.code(), Some(1), "{}", refused.log.text());
         refused.log.wait_for("backups/edge-20260102T030405Z.db").await?;
         ensure!(fs::read(&database)? == bytes, "it is left as it is");
+
+        // One that is gone is not begun anew.
+        fs::remove_file(&database)?;
+        let mut refused = Process::start("gone", Edge::command(&lab, &["run"])?)?;
+        assert_eq!(refused.wait().await?.code(), Some(1), "{}", refused.log.text());
+        refused.log.wait_for("is gone or empty.*begin anew.*backups/edge-20260102T030405Z.db").await?;
+        ensure!(!database.exists(), "one was made in its place");
         Ok(())
     });
 }

@@ -14,9 +14,11 @@ use tokio::{
 };
 use tunnel_tests::{
     Edge, EdgeConfig, Lab, PATIENCE, Process, Smtp, Visitor,
-    edge::LOGIN_HOST,
+    edge::{ACCESS, LOGIN_HOST},
     process::{Finished, program, signal},
     run,
+    stage::{STAFF, WWW},
+    visitor::login,
 };
 
 /// What takes the place of the program and never says a word; its number is left in a file.
@@ -24,6 +26,17 @@ fn mute(lab: &Lab) -> Result<()> {
     let mark = lab.path("mute");
     let _ = fs::remove_file(&mark);
     let script = format!("#!/bin/sh\necho $$ > {0}.part\nmv {0}.part {0}\nexec sleep 60\n", mark.display());
+    let next = lab.write("bin/next", &script)?;
+    fs::set_permissions(&next, fs::Permissions::from_mode(0o755))?;
+    Ok(fs::rename(next, lab.path("bin/edge"))?)
+}
+
+/// What takes the place of the program, says that everything is ready, and ends when it is to serve.
+fn unready(lab: &Lab) -> Result<()> {
+    let script = format!(
+        "#!/bin/sh\nread -r offer\necho '\"ready\"' >&0\nread -r go\necho \"$go\" > {}\nexit 1\n",
+        lab.path("heard").display()
+    );
     let next = lab.write("bin/next", &script)?;
     fs::set_permissions(&next, fs::Permissions::from_mode(0o755))?;
     Ok(fs::rename(next, lab.path("bin/edge"))?)
@@ -126,6 +139,32 @@ fn whatever_happens_while_an_edge_is_replaced_one_serves_and_whoever_asked_is_to
         };
         timeout(PATIENCE, gone).await.context("an edge that was told to stop, or its new process")?;
         ensure!(TcpStream::connect("127.0.0.1:443").await.is_err(), "somebody still listens");
+        Ok(())
+    });
+}
+
+// F3
+#[test]
+fn after_a_restart_that_failed_at_its_last_step_the_edge_does_again_what_it_rested() {
+    run("unserved", async |lab| {
+        let smtp = Smtp::start(&lab).await?;
+        fs::create_dir_all(lab.path("bin"))?;
+        symlink(program("edge")?, lab.path("bin/edge"))?;
+        let mut command = lab.command(lab.path("bin/edge"));
+        command.arg("run").arg("--config").arg(lab.path("edge.toml"));
+        let edge = Edge::start_as(&lab, EdgeConfig::with_mail(&smtp), |_| command).await?;
+        edge.apply(ACCESS).await?;
+        let ca = edge.ca().await?;
+        unready(&lab)?;
+        refused(&edge.run(&["restart"]).await?, "ended before it served")?;
+        let heard = fs::read_to_string(lab.path("heard")).context("the new process was not told to go")?;
+        ensure!(heard.trim() == "\"go\"", "{heard}");
+        // Mails are sent, what is declared changes, and another restart ends in the same way.
+        login(&ca, &smtp, WWW, STAFF).await.context("by a code from a mail")?;
+        edge.apply(ACCESS).await?;
+        serves(&edge, &mut Visitor::new(&ca)?).await?;
+        refused(&edge.run(&["restart"]).await?, "ended before it served")?;
+        login(&ca, &smtp, WWW, "other@example.test").await.context("after the second restart")?;
         Ok(())
     });
 }

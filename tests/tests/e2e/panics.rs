@@ -4,9 +4,11 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
+use tokio::time::sleep;
 use tunnel_tests::{
     Connector, Edge, EdgeConfig, Lab, Smtp, Visitor,
     edge::{ACCESS, LOGIN_HOST},
@@ -225,6 +227,50 @@ fn a_panic_anywhere_costs_what_it_was_at_and_nothing_else() {
         let record = site.edge.run(&["admin", "audit", "-n", "200"]).await?.ok()?;
         ensure!(record.contains("last@example.test"), "the record goes on: {record}");
         ensure!(site.edge.process.ended()?.is_none(), "the edge has ended");
+
+        // Its owner is told, and whoever watches it.
+        let told = site.edge.run(&["admin", "health", "--json"]).await?;
+        ensure!(told.code == 3, "{}", told.said());
+        let health: serde_json::Value = serde_json::from_str(&told.stdout)?;
+        let panics = &health["running"]["panics"];
+        let least = (TASKS.len() + REQUESTS.len() + CARRIED.len()) as u64;
+        ensure!(panics["count"].as_u64().is_some_and(|count| count >= least), "{panics}, not {least}");
+        ensure!(panics["recent"] == true && panics["last"].is_u64(), "{panics}");
+        let words = site.edge.run(&["admin", "health"]).await?;
+        ensure!(words.code == 3 && words.stdout.contains("HAPPENED since the edge was started"), "{}", words.said());
+        Ok(())
+    });
+}
+
+/// How long the watchdog looks, and some time for a machine that is busy.
+const STANDSTILL_SEEN: Duration = Duration::from_secs(30);
+
+// F29
+#[test]
+fn an_edge_in_which_nothing_moves_ends_to_be_started_again() {
+    run("standstill", async |lab| {
+        let faults = lab.write("faults", "")?;
+        let smtp = Smtp::start(&lab).await?;
+        let with_faults = |mut command: tokio::process::Command| {
+            command.env("TUNNEL_TEST_FAULTS", &faults);
+            command
+        };
+        let mut edge = Edge::start_as(&lab, EdgeConfig::with_mail(&smtp), with_faults).await?;
+        edge.run(&["admin", "tunnel", "list"]).await?.ok()?;
+        ensure!(edge.process.ended()?.is_none(), "it has ended while all moved");
+        // The heart of the runtime beats no more.
+        fs::write(&faults, "heartbeat")?;
+        struck(&edge, &faults, "heartbeat").await?;
+        let begun = Instant::now();
+        while edge.process.ended()?.is_none() {
+            ensure!(begun.elapsed() < STANDSTILL_SEEN, "nobody sees that nothing moves");
+            sleep(Duration::from_millis(100)).await;
+        }
+        edge.process.log.wait_for("nothing has moved for 10 seconds").await?;
+        let ended = edge.process.ended()?.context("it has ended")?;
+        ensure!(!ended.success() && ended.code().is_none(), "{ended}: a supervisor starts again what was aborted");
+        // What it held is free for the next one.
+        Edge::start(&lab, EdgeConfig::with_mail(&smtp)).await?;
         Ok(())
     });
 }

@@ -37,10 +37,9 @@ fn platform_code_sits_in_platform_modules() {
     assert!(modules > 0, "there is platform code, and it was found");
 }
 
-/// What lasts as long as the edge begins anew after a panic, what is decided in the background is contained, and somebody
-/// watches whether the program moves (F29).
+/// What lasts as long as the edge begins anew after a panic, and what is decided in the background is contained (F29).
 #[test]
-fn tasks_that_last_are_kept_and_the_program_is_watched() {
+fn tasks_that_last_are_kept() {
     let code = |name: &str| {
         let text = std::fs::read_to_string(crate::root().join(name)).unwrap();
         text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned()
@@ -60,7 +59,6 @@ fn tasks_that_last_are_kept_and_the_program_is_watched() {
         ("crates/edge/src/login/decision.rs", "task::contain(\"pins\", decide("),
         ("crates/edge/src/login/decision.rs", "task::contain(\"pins\", office.tell("),
         ("crates/edge/src/front.rs", "task::contain(\"request\""),
-        ("bins/edge/src/serve.rs", "watchdog::start()"),
     ] {
         assert!(code(name).contains(kept), "{name} has no {kept}");
     }

@@ -2,8 +2,8 @@
 
 use clap::Subcommand;
 use tunnel_edge::socket::{
-    Administration, Answer, AuditStatus, BackupStatus, CertificateTrouble, ClockStatus, Health, Running, Shortage,
-    problem,
+    Administration, Answer, AuditStatus, BackupStatus, CertificateTrouble, ClockStatus, Health, PanicStatus, Running,
+    Shortage, problem,
 };
 
 use super::{
@@ -81,6 +81,7 @@ fn running_words(running: &Running) -> Vec<String> {
         true => "tunnels: all are up".to_owned(),
         false => format!("tunnels: DOWN: no connector of {} is here", down.join(", ")),
     });
+    lines.push(panic_words(&running.panics));
     lines
 }
 
@@ -92,6 +93,18 @@ fn audit_words(audit: &AuditStatus) -> String {
         }
         None if audit.is_held() => format!("audit record: it is written again{lost}"),
         None => "audit record: it is written".to_owned(),
+    }
+}
+
+fn panic_words(panics: &PanicStatus) -> String {
+    let (count, last) = (panics.count, panics.last.map(when).unwrap_or_default());
+    match count {
+        0 => "panics: none".to_owned(),
+        _ if panics.recent => format!(
+            "panics: {count} HAPPENED since the edge was started, the last one at {last}\n  \
+             Each is a defect of this program, and its log has where: please report it."
+        ),
+        _ => format!("panics: {count} since the edge was started, the last one at {last}"),
     }
 }
 
@@ -159,6 +172,7 @@ mod tests {
                 "descriptors: 40 of 1024 are open",
                 "certificates: nothing is wrong with them",
                 "tunnels: all are up",
+                "panics: none",
             ]
         );
     }
@@ -184,6 +198,7 @@ mod tests {
                 trouble(None, Some("refused")),
             ],
             tunnels_down: vec!["home".parse().unwrap(), "office".parse().unwrap()],
+            panics: PanicStatus { count: 2, last: Some(UnixTime(60)), recent: true },
         };
         assert_eq!(
             running_words(&running),
@@ -198,8 +213,13 @@ mod tests {
                 "certificate of www.example.com: HAS ENDED at 1970-01-01T00:00:00Z",
                 "certificate of www.example.com: CANNOT BE HAD\n  refused",
                 "tunnels: DOWN: no connector of `home`, `office` is here",
+                "panics: 2 HAPPENED since the edge was started, the last one at 1970-01-01T00:01:00Z\n  \
+                 Each is a defect of this program, and its log has where: please report it.",
             ]
         );
+        let long_ago = PanicStatus { count: 2, last: Some(UnixTime(60)), recent: false };
+        let expected = "panics: 2 since the edge was started, the last one at 1970-01-01T00:01:00Z";
+        assert_eq!(panic_words(&long_ago), expected);
         let past = AuditStatus { waiting: 0, held_since: None, lost: 1 };
         assert_eq!(audit_words(&past), "audit record: it is written again; 1 are LOST");
     }

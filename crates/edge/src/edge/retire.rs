@@ -175,3 +175,54 @@ impl Edge {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::{
+        Clock, Config,
+        edge::{FOLLOW_EVERY, FOLLOW_PATIENCE, Screen},
+    };
+
+    async fn edge(dir: &std::path::Path) -> Edge {
+        let mut config = Config::quick_start(dir.to_owned(), Vec::new());
+        config.listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        config.http_listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        Edge::start(config, Clock::System, Screen::new(std::io::sink())).await.unwrap()
+    }
+
+    /// Some looks at the store.
+    async fn some_looks() {
+        tokio::time::sleep(FOLLOW_EVERY * 3).await;
+    }
+
+    async fn pass(time: Duration) {
+        tokio::time::pause();
+        tokio::time::advance(time).await;
+        tokio::time::resume();
+    }
+
+    // F3, S5
+    #[tokio::test]
+    async fn a_replaced_process_that_learns_nothing_any_more_is_cut_after_its_patience_and_one_that_serves_is_not() {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let serves = edge(dirs[0].path()).await;
+        serves.state.store.close().await;
+        pass(FOLLOW_PATIENCE * 3).await;
+        some_looks().await;
+        assert!(!serves.connections.cut.is_cancelled(), "one that serves goes on with what it has");
+
+        let replaced = edge(dirs[1].path()).await;
+        let cut = replaced.connections.cut.clone();
+        replaced.state.replaced.cancel();
+        some_looks().await;
+        assert!(!cut.is_cancelled(), "it follows");
+        replaced.state.store.close().await;
+        some_looks().await;
+        assert!(!cut.is_cancelled(), "it is given time");
+        pass(FOLLOW_PATIENCE).await;
+        timeout(FOLLOW_PATIENCE, cut.cancelled()).await.expect("it goes on with what may have ended elsewhere");
+    }
+}

@@ -1,16 +1,16 @@
 //! Copies of the database: made by the edge, put back by hand, kept before the schema becomes another one.
 
-use std::{fs, net::Ipv4Addr, path::Path, time::Duration};
+use std::{fs, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
 use tunnel_edge::{
     Clock, Config, Edge,
-    backup::FOLDER,
+    backup::{BackupError, Backups, FOLDER},
     declare::Request,
     edge::{Screen, StartError},
     socket::{Administration, Client},
-    store::{DATABASE_NAME, ISSUER_MAILBOX, Met, Store, sqlite::SqliteStore},
+    store::{DATABASE_NAME, ISSUER_MAILBOX, Met, Store, StoreError, sqlite::SqliteStore},
 };
-use tunnel_proto::{PersonId, Revision};
+use tunnel_proto::{PersonId, Revision, UnixTime};
 
 use super::conformance::declared;
 
@@ -79,6 +79,59 @@ async fn a_damaged_database_is_not_served_and_with_the_backup_that_is_named_ever
     let known = state.store.person(person).await.unwrap().expect("the person is known");
     assert_eq!(known.email, email);
     again.stop(Duration::from_secs(5)).await;
+}
+
+// F18
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_a_first_start_leaves_that_dies_on_its_way_the_next_one_begins_by_itself() {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let private = |path: &Path| {
+        fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).unwrap();
+    };
+    for moment in 0..5 {
+        let base = tempfile::tempdir().unwrap();
+        let database = base.path().join(DATABASE_NAME);
+        match moment {
+            0 => {}
+            1 => private(&database),
+            // The file is a database, and nothing is in it yet.
+            2 => {
+                private(&database);
+                sql(&database, "CREATE TABLE x (a INTEGER); DROP TABLE x").await;
+            }
+            _ => SqliteStore::open(&database).await.unwrap().close().await,
+        }
+        if moment == 4 {
+            private(&base.path().join("master.key"));
+        }
+        let begun = edge(base.path()).await.unwrap_or_else(|error| panic!("moment {moment}: {error}"));
+        begun.stop(Duration::ZERO).await;
+        // From then on there was one.
+        fs::remove_file(&database).unwrap();
+        let error = edge(base.path()).await.err().expect("a database that is gone is begun anew");
+        assert!(matches!(error, StartError::Store(StoreError::Gone { .. })), "moment {moment}: {error}");
+    }
+}
+
+// F18
+#[tokio::test]
+async fn a_copy_in_which_damage_is_found_does_not_count_and_takes_no_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(DATABASE_NAME);
+    let store = Arc::new(SqliteStore::open(&path).await.unwrap());
+    let backups = Backups::new(store, dir.path(), 2);
+    let good = backups.make(UnixTime(1_800_000_000)).await.unwrap();
+    // A row that its own table does not allow: it is copied as it is, and found when the copy is read.
+    sql(&path, "PRAGMA ignore_check_constraints = ON; INSERT INTO clock (id, passed) VALUES (2, 1)").await;
+    for hour in 1..=3 {
+        let error = backups.make(UnixTime(1_800_000_000 + hour * 3600)).await.unwrap_err();
+        assert!(matches!(error, BackupError::Store(StoreError::Corrupt { .. })), "{error:?}");
+    }
+    let status = backups.status();
+    assert_eq!((status.count, status.newest), (1, Some(good.clone())), "the good one stays");
+    let left: Vec<_> = fs::read_dir(dir.path().join(FOLDER)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(left, [good], "what is of no use takes no room");
 }
 
 async fn sql(path: &Path, statement: &'static str) {

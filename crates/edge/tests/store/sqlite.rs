@@ -1,6 +1,7 @@
 //! The SQLite store: the suite, and what its file must survive.
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -9,8 +10,8 @@ use std::{
 
 use tempfile::TempDir;
 use tunnel_edge::store::{
-    AuditEvent, AuditRecord, ISSUER_MAILBOX, MailRecord, Met, OnceKind, OneTime, PinRecord, RateLimit, SessionKind,
-    Store, StoreError, sqlite::SqliteStore,
+    AuditEvent, AuditRecord, Declared, ISSUER_MAILBOX, MailRecord, Met, OnceKind, OneTime, PinRecord, RateLimit,
+    SessionKind, Store, StoreError, sqlite::SqliteStore,
 };
 use tunnel_proto::{AppId, Revision, UnixTime};
 
@@ -115,6 +116,91 @@ async fn a_flipped_byte_never_gives_another_configuration() {
         }
     }
     assert!(refused > 5, "{refused}");
+}
+
+/// Changes that stand in the log alone.
+const CHANGES: u64 = 6;
+
+// F18: a log that lost its end gives a state that was acknowledged, and no older one than it has whole.
+#[tokio::test]
+async fn a_log_that_is_cut_anywhere_has_all_that_was_acknowledged_before_the_cut_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = written(dir.path()).await;
+    let store = SqliteStore::open(&path).await.unwrap();
+    let records = store.verify_audit().await.unwrap();
+    let log = dir.path().join("edge.db-wal");
+    // What was declared at each revision from 1 on, and where in the log that was acknowledged.
+    let mut declarations = vec![(0, declared())];
+    for change in 1..=CHANGES {
+        let next =
+            Declared { administrators: vec![format!("admin{change}@example.com").parse().unwrap()], ..declared() };
+        store.replace_declared(Revision(change), &next, &[record(&format!("change {change}"))]).await.unwrap();
+        declarations.push((usize::try_from(fs::metadata(&log).unwrap().len()).unwrap(), next));
+    }
+    let (main, whole) = (fs::read(&path).unwrap(), fs::read(&log).unwrap());
+    store.close().await;
+
+    let step = if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { 512 } else { 2039 };
+    let ends = declarations.iter().flat_map(|(end, _)| [end.saturating_sub(1), *end, end + 1]);
+    let cuts = (0..whole.len()).step_by(step).chain(ends).filter(|cut| *cut <= whole.len());
+    let (copy, mut seen) = (tempfile::tempdir().unwrap(), HashSet::new());
+    let beside = |name: &str| copy.path().join(name);
+    for cut in cuts {
+        let _ = fs::remove_file(beside("edge.db-shm"));
+        fs::write(beside("edge.db"), &main).unwrap();
+        fs::write(beside("edge.db-wal"), &whole[..cut]).unwrap();
+        let store = match SqliteStore::open(&beside("edge.db")).await {
+            Ok(store) => store,
+            // To refuse is no wrong answer.
+            Err(StoreError::Corrupt { .. }) => continue,
+            Err(error) => panic!("cut at {cut}: {error}"),
+        };
+        let (Revision(revision), found) = store.declared().await.unwrap();
+        let acknowledged = declarations.iter().filter(|(end, _)| *end <= cut).count() as u64;
+        assert!(revision >= acknowledged, "cut at {cut}: revision {revision} of {acknowledged}");
+        let (_, expected) = &declarations[usize::try_from(revision).unwrap() - 1];
+        assert_eq!(&found, expected, "cut at {cut}");
+        assert_eq!(store.verify_audit().await.unwrap(), records + revision - 1, "cut at {cut}");
+        store.close().await;
+        seen.insert(revision);
+    }
+    assert_eq!(seen.len() as u64, CHANGES + 1, "each state comes out once at least: {seen:?}");
+}
+
+// F18
+#[tokio::test]
+async fn a_database_that_is_gone_or_empty_is_not_begun_anew_and_the_newest_backup_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = written(dir.path()).await;
+    let whole = fs::read(&path).unwrap();
+    // One in which nothing is any more.
+    let nothing = dir.path().join("nothing.db");
+    fs::File::create(&nothing).unwrap();
+    sql(&nothing, "CREATE TABLE x (a INTEGER); DROP TABLE x").await.unwrap();
+    let nothing = fs::read(&nothing).unwrap();
+    assert!(!nothing.is_empty());
+    let (key, folder) = (dir.path().join("master.key"), dir.path().join("backups"));
+    let newest = folder.join("edge-20260102T030405Z.db");
+    fs::create_dir(&folder).unwrap();
+    for signs in [vec![&key], vec![&newest], vec![&folder.join("edge-schema-1.db")], vec![&key, &newest]] {
+        signs.iter().for_each(|sign| fs::write(sign, "x").unwrap());
+        for left in [None, Some(&b""[..]), Some(&nothing[..])] {
+            let _ = fs::remove_file(&path);
+            left.iter().for_each(|bytes| fs::write(&path, bytes).unwrap());
+            let error = SqliteStore::open(&path).await.err().unwrap_or_else(|| panic!("begun anew beside {signs:?}"));
+            assert!(matches!(error, StoreError::Gone { .. }), "{error:?}");
+            let text = error.to_string();
+            assert!(text.contains("begin anew") && text.contains(&signs[0].display().to_string()), "{text}");
+            let names = text.contains(&format!("newest backup is `{}`", newest.display()));
+            assert_eq!(names, signs.contains(&&newest), "{text}");
+            assert_eq!(path.exists(), left.is_some(), "nothing is made in its place");
+        }
+        signs.iter().for_each(|sign| fs::remove_file(sign).unwrap());
+    }
+    fs::write(&key, "x").unwrap();
+    fs::write(&path, &whole).unwrap();
+    let store = SqliteStore::open(&path).await.unwrap();
+    assert_eq!(store.declared().await.unwrap().1, declared(), "put back");
 }
 
 #[tokio::test]

@@ -93,6 +93,7 @@ pub(super) async fn run(
     events: mpsc::Sender<Message>,
 ) {
     let guard = EndsLink(shared.clone());
+    crate::faults::at("signs of life");
     let (reader, writer) = tokio::io::split(stream);
     let end = tokio::select! {
         end = receive(&shared, reader, events) => end,

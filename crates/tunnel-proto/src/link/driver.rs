@@ -213,6 +213,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for Driver<T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         this.shared.waker.register(cx.waker());
+        crate::faults::at("link");
         if this.closing.is_none() {
             let over = match this.shared.asked_to_end() {
                 Some(end) => Poll::Ready(end),

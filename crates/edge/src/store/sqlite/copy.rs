@@ -7,6 +7,7 @@ use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use super::open::{PATIENCE, RESTORE};
 use crate::{
     backup::{self, FOLDER},
+    keys::MASTER_KEY,
     platform,
     store::StoreError,
 };
@@ -90,7 +91,17 @@ pub(super) fn folder(database: &Path) -> PathBuf {
     database.parent().unwrap_or(Path::new("")).join(FOLDER)
 }
 
-/// What to do with a database that is damaged.
+/// That there was a database where there is none now, if something shows it. The master key is made after the database, and
+/// only once that is on disk, so a first start that died on its way leaves nothing that does; copies are made of what is there.
+pub(super) fn gone(database: &Path, known: i64) -> Option<StoreError> {
+    let key = database.with_file_name(MASTER_KEY);
+    // An empty one is of a start that died before it was written.
+    let key = Some(key).filter(|key| std::fs::metadata(key).is_ok_and(|file| file.len() > 0));
+    let sign = key.or_else(|| backup::newest(&folder(database))).or_else(|| before(database, known))?;
+    Some(StoreError::Gone { path: database.to_owned(), sign, mend: restore(database) })
+}
+
+/// What to do with a database that is damaged or gone.
 pub(super) fn restore(database: &Path) -> String {
     let newest = backup::newest(&folder(database));
     newest.map_or_else(|| RESTORE.to_owned(), |path| format!("{RESTORE}; the newest backup is `{}`", path.display()))

@@ -47,6 +47,12 @@ pub(super) async fn open(path: &Path, users: Users) -> Result<SqliteStore, Store
     if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
         platform::private_dir(dir).map_err(|source| StoreError::File { path: dir.to_owned(), source })?;
     }
+    // Before anything is made, or what is left of the log is thrown away.
+    if is_nothing(path)
+        && let Some(gone) = copy::gone(path, newest_schema())
+    {
+        return Err(gone);
+    }
     // SQLite gives the log and the shared index beside the file the rights of the file.
     platform::ensure_private(path).map_err(file)?;
 
@@ -56,6 +62,11 @@ pub(super) async fn open(path: &Path, users: Users) -> Result<SqliteStore, Store
         recent(&writer).await?;
         if users == Users::Unknown {
             healthy(path, &writer).await?;
+        }
+        if is_new(&writer).await?
+            && let Some(gone) = copy::gone(path, newest_schema())
+        {
+            return Err(gone);
         }
         if let Some(older) = older(&writer).await? {
             let kept = copy::before_migration(path, older).await;
@@ -140,6 +151,25 @@ async fn healthy(path: &Path, writer: &SqlitePool) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Whether there is no file, or one without a byte, as the first moment of a first start leaves it.
+fn is_nothing(path: &Path) -> bool {
+    match std::fs::metadata(path) {
+        Ok(file) => file.len() == 0,
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
+}
+
+/// Whether nothing was ever made in the database: it is new, or has lost everything.
+async fn is_new(pool: &SqlitePool) -> Result<bool, StoreError> {
+    let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema").fetch_one(pool).await?;
+    Ok(tables == 0)
+}
+
+/// The newest schema that this program knows.
+fn newest_schema() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
 /// The schema of a database that has an older one than ours.
 async fn older(pool: &SqlitePool) -> Result<Option<i64>, StoreError> {
     let ours: i64 =
@@ -148,8 +178,7 @@ async fn older(pool: &SqlitePool) -> Result<Option<i64>, StoreError> {
         return Ok(None);
     }
     let found: i64 = sqlx::query_scalar("SELECT version FROM schema_version WHERE id = 1").fetch_one(pool).await?;
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    Ok(Some(found).filter(|found| *found < known))
+    Ok(Some(found).filter(|found| *found < newest_schema()))
 }
 
 /// Checks the schema, and brings it up to date.
@@ -214,8 +243,9 @@ fn damaged(path: &Path, error: sqlx::Error) -> StoreError {
     }
 }
 
-/// What to do with a database that is damaged.
-pub(super) const RESTORE: &str = "put a backup in its place, or move it away to begin anew";
+/// What to do with a database that is damaged or gone.
+pub(super) const RESTORE: &str =
+    "put a backup in its place, or, to begin anew, move everything in the data directory away";
 
 #[cfg(test)]
 mod tests {
