@@ -1,4 +1,5 @@
-"""A server of gRPC on a loopback port, without TLS: bytes in, bytes out. Says on standard output what it does."""
+"""A server of gRPC on a loopback port: bytes in, bytes out. Says on standard output what it does. `server.py PORT` speaks
+without TLS, `server.py PORT KEY CERTIFICATE` (files in PEM) with it and not without."""
 
 import concurrent.futures
 import sys
@@ -66,6 +67,11 @@ METHODS = {
 }
 
 
+def read(name):
+    with open(name, "rb") as file:
+        return file.read()
+
+
 class Handlers(grpc.GenericRpcHandler):
     def service(self, details):
         return METHODS.get(details.method)
@@ -73,7 +79,13 @@ class Handlers(grpc.GenericRpcHandler):
 
 server = grpc.server(concurrent.futures.ThreadPoolExecutor(max_workers=32))
 server.add_generic_rpc_handlers((Handlers(),))
-if server.add_insecure_port("127.0.0.1:" + sys.argv[1]) == 0:
+address, files = "127.0.0.1:" + sys.argv[1], sys.argv[2:]
+if files:
+    key, certificate = map(read, files)
+    port = server.add_secure_port(address, grpc.ssl_server_credentials([(key, certificate)]))
+else:
+    port = server.add_insecure_port(address)
+if port == 0:
     sys.exit("no port")
 server.start()
 say("ready")

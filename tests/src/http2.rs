@@ -6,6 +6,11 @@ use anyhow::{Context, Result, bail};
 
 use crate::raw::{Door, Raw};
 
+/// The largest frame that is taken where nothing else was agreed (RFC 9113 §4.2).
+const FRAME_MAX: usize = 16_384;
+/// The flag of the last frame of a header block.
+const END_HEADERS: u8 = 4;
+
 /// An HTTP/2 connection on which anything can be sent.
 #[derive(Debug)]
 pub struct Http2 {
@@ -77,8 +82,7 @@ impl Http2 {
     pub async fn begin(&mut self, fields: &[(&str, &str)], end: bool) -> Result<u32> {
         let stream = self.next;
         self.next += 2;
-        let block: Vec<u8> = fields.iter().flat_map(|(name, value)| literal(name, value)).collect();
-        self.raw.send(&frame(1, 4 | u8::from(end), stream, &block)).await?;
+        self.raw.send(&head(u8::from(end), stream, &block(fields))).await?;
         Ok(stream)
     }
 
@@ -185,6 +189,19 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
+/// A header block in as many frames as it needs, the first of them with `flags` beside.
+fn head(flags: u8, stream: u32, block: &[u8]) -> Vec<u8> {
+    let ends = |rest: &[u8]| if rest.is_empty() { END_HEADERS } else { 0 };
+    let (first, mut rest) = block.split_at(block.len().min(FRAME_MAX));
+    let mut frames = frame(1, flags | ends(rest), stream, first);
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at(rest.len().min(FRAME_MAX));
+        frames.extend(frame(9, ends(after), stream, piece));
+        rest = after;
+    }
+    frames
+}
+
 /// A header block of these fields.
 pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     fields.iter().flat_map(|(name, value)| literal(name, value)).collect()
@@ -256,6 +273,23 @@ fn huffman_digits(bytes: &[u8], count: usize) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_large_head_takes_several_frames() {
+        for (length, sizes) in [(0, &[0][..]), (FRAME_MAX, &[FRAME_MAX]), (FRAME_MAX + 1, &[FRAME_MAX, 1])] {
+            let (mut frames, mut seen) = (head(1, 3, &vec![7; length]), Vec::new());
+            while !frames.is_empty() {
+                let size = usize::from(frames[0]) << 16 | usize::from(frames[1]) << 8 | usize::from(frames[2]);
+                seen.push((frames[3], frames[4], size));
+                frames.drain(..9 + size);
+            }
+            let last = sizes.len() - 1;
+            let kind = |n: usize| -> (u8, u8) { if n == 0 { (1, 1) } else { (9, 0) } };
+            let flags = |n: usize| kind(n).1 | if n == last { END_HEADERS } else { 0 };
+            let expected: Vec<_> = sizes.iter().enumerate().map(|(n, size)| (kind(n).0, flags(n), *size)).collect();
+            assert_eq!(seen, expected);
+        }
+    }
 
     #[test]
     fn statuses_are_read_in_every_coding() {

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::{
     Certs,
-    mutants::{Mark, Meaning, Who, marks},
+    edge::LOGIN_HOST,
+    mutants::{APP, Mark, Meaning, OPEN, WWW, Who, marks, plain_host},
     raw::{chunked, find},
     told,
 };
@@ -156,7 +157,11 @@ impl Witness {
         ensure!(head.target == meaning.target, "the target is not {}", meaning.target);
         let hosts: Vec<_> = head.all("host").collect();
         let [authority] = hosts[..] else { bail!("{} hosts", hosts.len()) };
-        let host = authority.split(':').next().unwrap_or_default();
+        // In the one spelling that the edge has for it.
+        let host = plain_host(authority).unwrap_or_default();
+        let is_canonical = authority.strip_prefix(&host).is_some_and(|port| port.is_empty() || port.starts_with(':'));
+        ensure!(is_canonical, "the host is written in another way: {authority}");
+        let host = host.as_str();
         let allowed = meaning.allowed(host);
         ensure!(!allowed.is_empty(), "that is nobody's to ask: {meaning:?}");
         head.is_plain()?;
@@ -178,7 +183,7 @@ impl Witness {
         ensure!(allowed.iter().any(about), "it is said to be of {claims:?} {emails:?}, and may be of {allowed:?}");
         if let Some(claims) = &claims {
             let audience = match host {
-                crate::mutants::APP => &self.audiences.app,
+                APP => &self.audiences.app,
                 _ if meaning.is_admin() => &self.audiences.admin,
                 _ => &self.audiences.www,
             };
@@ -209,6 +214,34 @@ impl Witness {
         };
         claims.is_some_and(|claims| claims["email"] == email) && emails == [email]
     }
+}
+
+/// H12: whoever is led anywhere by answers is led to the login, to a host of the zone's, or to one that was asked.
+///
+/// # Errors
+/// Somebody is led elsewhere.
+pub fn leads_home(answers: &[u8], sent: &[u8]) -> Result<()> {
+    let (answers, sent) = (String::from_utf8_lossy(answers), String::from_utf8_lossy(sent).to_ascii_lowercase());
+    let named = sent.lines().filter_map(|line| line.strip_prefix("host:"));
+    let asked: Vec<_> = named.filter_map(|host| plain_host(host.trim())).collect();
+    for (name, value) in answers.split("\r\n").filter_map(|line| line.split_once(':')) {
+        let to = match name.to_ascii_lowercase().as_str() {
+            "location" => Some(value),
+            "refresh" => value.split_once("url=").map(|(_, to)| to),
+            _ => None,
+        };
+        ensure!(to.is_none_or(|to| is_home(to.trim(), &asked)), "somebody is led to {value}");
+    }
+    Ok(())
+}
+
+fn is_home(to: &str, asked: &[String]) -> bool {
+    let Some(rest) = to.strip_prefix("https://") else {
+        return to.starts_with('/') && !to.starts_with("//") && !to.starts_with("/\\");
+    };
+    let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+    let ours = |host: &String| [WWW, APP, OPEN, LOGIN_HOST].contains(&host.as_str());
+    plain_host(&rest[..end]).is_some_and(|host| ours(&host) || asked.contains(&host))
 }
 
 /// Whom the staff policy admits.
@@ -311,19 +344,20 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mutants::{Credentials, OPEN, WWW};
+    use crate::mutants::Credentials;
 
     /// What is said of an origin that got `bytes`, after a request for everybody with the mark `~c1~` was sent.
     fn said(bytes: &str, http2: bool) -> Result<()> {
         let credentials = Credentials {
-            cookies: ["a=annsecret", "a=bosssecret", "a=appsecret"].map(str::to_owned),
+            cookies: ["annsecret", "bosssecret", "appsecret"].map(|secret| format!("__Host-access={secret}")),
             token: ("the-id".into(), "the-secret".into()),
         };
         let audiences = Audiences { www: "1".into(), admin: "2".into(), app: "3".into() };
         let mut witness = Witness::new(Certs::nobodys(), audiences, "the-id");
         witness.http2 = http2;
         for (mark, host) in [(('c', 1), OPEN), (('c', 2), OPEN), (('c', 3), WWW)] {
-            let request = format!("POST /x?~c{}~ HTTP/1.1\r\nHost: {host}\r\nCookie: a=annsecret\r\n\r\n", mark.1);
+            let request =
+                format!("POST /x?~c{}~ HTTP/1.1\r\nHost: {host}\r\nCookie: __Host-access=annsecret\r\n\r\n", mark.1);
             witness.expects(mark, Meaning::of(request.as_bytes(), &credentials));
         }
         // In two pieces, as bytes may come.
@@ -352,6 +386,15 @@ mod tests {
             one.replace("POST", "GET"),
             one.replace("/x?", "/y?"),
             one.replace("Host: db", "Host: www"),
+            one.replace("Host: db", "Host: x.db"),
+            one.replace("Host: db.example.test", "Host: db.example.test.evil.test"),
+            one.replace("Host: db", "Host: user@db"),
+            one.replace("Host: db", "Host: DB"),
+            one.replace(OPEN, "db.example.test."),
+            one.replace(OPEN, "db.example.test:"),
+            one.replace(OPEN, "db.example.test:443:443"),
+            one.replace("x-forwarded-host: db", "x-forwarded-host: www"),
+            one.replace("x-forwarded-for: 127.0.0.1", "x-forwarded-for: 127.0.0.1, 127.0.0.1"),
             one.replacen("Host", "Host: db.example.test\r\nHost", 1),
             one.replace("Content-Length", "Transfer-Encoding: chunked\r\nContent-Length"),
             one.replace("Content-Length", "Connection: close\r\nContent-Length"),
@@ -366,6 +409,69 @@ mod tests {
             at_www,
         ] {
             assert!(said(&bad, false).is_err(), "{bad}");
+        }
+    }
+
+    /// What is said of an origin that got a plain request, if `sent` was sent with the mark `~c1~`.
+    fn judged(sent: &str) -> Result<()> {
+        let credentials = Credentials { cookies: ["a", "b", "c"].map(str::to_owned), token: ("d".into(), "e".into()) };
+        let audiences = Audiences { www: "1".into(), admin: "2".into(), app: "3".into() };
+        let mut witness = Witness::new(Certs::nobodys(), audiences, "d");
+        witness.expects(('c', 1), Meaning::of(sent.as_bytes(), &credentials));
+        let told = format!("x-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: https\r\nx-forwarded-host: {OPEN}\r\n");
+        witness.looks_at(0, format!("OPTIONS /x?~c1~ HTTP/1.1\r\nHost: {OPEN}\r\n{told}\r\n").as_bytes())
+    }
+
+    #[test]
+    fn what_was_for_another_host_or_is_taken_from_nobody_may_not_arrive() {
+        let good = format!("OPTIONS /x?~c1~ HTTP/1.1\r\nHost: {OPEN}\r\nX: y\r\n\r\n");
+        judged(&good).unwrap_or_else(|error| panic!("{error:#}"));
+        judged(&good.replace("Host: db.example.test", "Host: DB.example.test.:443")).unwrap();
+        for bad in [
+            good.replace("Host: db", "Host: www"),
+            good.replace("Host: db", "Host: x.db"),
+            good.replace("Host: db", "Host: user@db"),
+            good.replace(OPEN, "db.example.test.evil.test"),
+            good.replace("X: y", "Host: db.example.test"),
+            good.replace("/x?", "https://www.example.test/x?"),
+            good.replace("X: y", &format!("X: {}", "y".repeat(33_000))),
+            good.replace("X: y\r\n", &"X: y\r\n".repeat(100)),
+            good.replace("OPTIONS", "TRACE"),
+        ] {
+            assert!(judged(&bad).is_err(), "{bad}");
+        }
+    }
+
+    // H12
+    #[test]
+    fn nobody_is_led_elsewhere() {
+        let sent = b"GET /x HTTP/1.1\r\nHost: Other.test:8443\r\n\r\n";
+        let led = |field: &str| leads_home(format!("HTTP/1.1 303 See Other\r\n{field}\r\n\r\n<p>").as_bytes(), sent);
+        for good in [
+            "Location: https://access.example.test/.access/login?request=x",
+            "location: https://www.example.test",
+            "Location: https://other.test:8443/x",
+            "Location: /x//y",
+            "Refresh: 0;url=https://app.example.test/",
+            "X-Location: https://elsewhere.test/",
+        ] {
+            assert!(led(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "Location: https://elsewhere.test/",
+            "LOCATION: https://www.example.test.elsewhere.test/",
+            "Location: https://www.example.test@elsewhere.test/",
+            "Location: https://elsewhere.test\\www.example.test/",
+            "Location: http://www.example.test/",
+            "Location: //elsewhere.test/",
+            "Location: /\\elsewhere.test/",
+            "Location: https:elsewhere.test/",
+            "Location: javascript:x",
+            "Location: x",
+            "Refresh: 0;url=https://elsewhere.test/",
+            "X: y\r\nLocation: https://elsewhere.test/",
+        ] {
+            assert!(led(bad).is_err(), "{bad}");
         }
     }
 

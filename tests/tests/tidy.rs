@@ -6,6 +6,7 @@ mod tidy {
     mod crates;
     mod docs;
     mod examples;
+    mod limits;
     mod package;
     mod programs;
     mod source;

@@ -1,7 +1,9 @@
-//! How the requests are made: a good one, to which a few things are done that have opened other doors (H1–H10).
+//! How the requests are made: a good one, to which a few things are done that have opened other doors (H1–H10, H12, H15).
 
 use super::{
-    APP, Credentials, Dice, FORGED, OPEN, WWW, mark,
+    APP, Credentials, Dice, FORGED, OPEN, WWW,
+    browsers::{enlarge, follow_link, preflight},
+    mark,
     words::{DASHES, PARTS, SEPARATORS},
 };
 use crate::told;
@@ -222,7 +224,7 @@ impl Recipe {
     fn spoil(&self, dice: &mut Dice, number: u64, parts: &mut Parts) {
         let host = parts.hosts.first().cloned().unwrap_or_else(|| WWW.to_owned());
         let hidden = hidden(number, &host);
-        match dice.below(14) {
+        match dice.below(18) {
             0 | 1 => parts.path = path(dice, number),
             2 => {
                 parts.path += dice.of(&[
@@ -273,6 +275,9 @@ impl Recipe {
                     dice.of(&[ann.as_str(), boss.as_str(), boss_at_app.as_str(), "__Host-access=x", "__Host-access="]);
                 parts.fields += &format!("Cookie: {cookie}; {}\r\n", dice.of(&["y", "__HOST-access=z", ";;", "a=\"b"]));
             }
+            13 => preflight(dice, parts),
+            14 => follow_link(dice, number, parts),
+            15 => enlarge(dice, parts),
             _ => {
                 parts.fields += dice.of(OTHERS);
                 if dice.percent(20) {

@@ -1,8 +1,9 @@
 //! How the requests of HTTP/2 are made: what HTTP/1 has, said in fields and frames, and what only they can say wrong (H2,
-//! H5, H6).
+//! H5, H6, H9, H12, H15).
 
 use super::{
     APP, Dice, FORGED, OPEN, Recipe, WWW,
+    browsers::{enlarge, follow_link, preflight},
     making::{BODIES, CONNECTIONS, HOSTS, METHODS, alias, hidden, path},
 };
 
@@ -29,14 +30,17 @@ impl Recipe {
     pub fn streamed(&self, number: u64) -> Streamed {
         let mut dice = Dice::new(self.seed, number ^ (1 << 63));
         let mut parts = self.good(&mut dice, number);
-        let host = parts.hosts.first().cloned().unwrap_or_default();
-        match dice.below(10) {
+        match dice.below(14) {
             0 => parts.path = path(&mut dice, number),
             1 => parts.method = dice.of(METHODS).to_owned(),
             2 => parts.path += "#x",
-            3 => parts.path = format!("https://{host}{}", parts.path),
+            3 => parts.path = format!("https://{}{}", parts.hosts.concat(), parts.path),
+            4 => preflight(&mut dice, &mut parts),
+            5 => follow_link(&mut dice, number, &mut parts),
+            6 => enlarge(&mut dice, &mut parts),
             _ => {}
         }
+        let host = parts.hosts.first().cloned().unwrap_or_default();
         let mut fields: Vec<Field> = Vec::new();
         let mut push = |name: &str, value: &str| fields.push((name.to_owned(), value.to_owned()));
         push(":method", &parts.method);

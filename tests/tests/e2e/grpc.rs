@@ -12,11 +12,15 @@ use tunnel_tests::{
     run,
 };
 
+use super::origins::certificate;
+
 const HOST: &str = "grpc.example.test";
 /// Where there is another service, or none.
 const AWAY: &str = "away.example.test";
 /// Where the server listens.
 const PORT: &str = "50051";
+/// What its certificate says, if it has one.
+const NAME: &str = "grpc.internal";
 /// For everything that the client tries, on a machine that is busy with other things.
 const LIMIT: Duration = Duration::from_secs(120);
 const RST_STREAM: u8 = 3;
@@ -44,12 +48,19 @@ struct Site {
     other: (String, String),
 }
 
-async fn site(lab: &Lab) -> anyhow::Result<Site> {
-    site_with(lab, "").await
+/// Whether the server speaks HTTP/2 without TLS, or by it.
+#[derive(Clone, Copy)]
+enum Server {
+    Clear,
+    Tls,
 }
 
-/// A site with more lines in `edge.toml`.
-async fn site_with(lab: &Lab, extra: &str) -> anyhow::Result<Site> {
+async fn site(lab: &Lab) -> anyhow::Result<Site> {
+    site_with(lab, "", Server::Clear).await
+}
+
+/// A site with more lines in `edge.toml`, and a server of one of both kinds.
+async fn site_with(lab: &Lab, extra: &str, kind: Server) -> anyhow::Result<Site> {
     let smtp = Smtp::start(lab).await?;
     let config = EdgeConfig { extra: extra.into(), ..EdgeConfig::with_mail(&smtp) };
     let edge = Edge::start(lab, config).await?;
@@ -58,10 +69,21 @@ async fn site_with(lab: &Lab, extra: &str) -> anyhow::Result<Site> {
     lab.write("ca.pem", &edge.ca().await?)?;
     let mut server = python(lab, "server.py", include_str!("../../grpc/server.py"))?;
     server.arg(PORT);
+    let mut command = Connector::command(lab)?;
+    command.args(["--hostname", HOST, "--http2-origin", "--url"]);
+    match kind {
+        Server::Clear => {
+            command.arg(format!("http://127.0.0.1:{PORT}"));
+        }
+        Server::Tls => {
+            let own = certificate(lab, NAME).await?;
+            server.arg(lab.path(format!("{NAME}.key"))).arg(&own);
+            command.arg(format!("https://127.0.0.1:{PORT}"));
+            command.args(["--origin-server-name", NAME, "--origin-ca-pool"]).arg(own);
+        }
+    }
     let server = Process::start("grpc server", server)?;
     server.log.wait_for(r"(?m)^ready$").await?;
-    let mut command = Connector::command(lab)?;
-    command.args(["--hostname", HOST, "--url", &format!("http://127.0.0.1:{PORT}"), "--http2-origin"]);
     let connector = Connector::start("connector of gRPC", command).await?;
     Ok(Site { lab: lab.clone(), edge, server, _smtp: smtp, _connector: connector, robot, other })
 }
@@ -92,21 +114,29 @@ impl Site {
     }
 }
 
+/// Metadata, trailers and status, streams of each kind, 300 calls at once, and what the caller gives up.
+async fn every_kind_of_call(site: &Site) -> anyhow::Result<()> {
+    let mut client = Process::start("grpc client", site.client(Some(&site.robot), &["all"])?)?;
+    for word in ["unary", "errors", "streams", "both ways", "many", "ends"] {
+        client.log.wait_for(&format!("(?m)^{word}$")).await?;
+    }
+    assert!(timeout(LIMIT, client.wait()).await??.success());
+    for call in ["cancelled", "late"] {
+        site.server.log.wait_for(&format!("(?m)^slow ends: {call}$")).await?;
+    }
+    Ok(())
+}
+
 /// H14 at its end: what a caller gives up, or has no more time for, ends at the server.
 #[test]
 fn every_kind_of_call_arrives_and_ends_as_it_should() {
-    run("grpc", async |lab| {
-        let site = site(&lab).await?;
-        let mut client = Process::start("grpc client", site.client(Some(&site.robot), &["all"])?)?;
-        for word in ["unary", "errors", "streams", "both ways", "many", "ends"] {
-            client.log.wait_for(&format!("(?m)^{word}$")).await?;
-        }
-        assert!(timeout(LIMIT, client.wait()).await??.success());
-        for call in ["cancelled", "late"] {
-            site.server.log.wait_for(&format!("(?m)^slow ends: {call}$")).await?;
-        }
-        Ok(())
-    });
+    run("grpc", async |lab| every_kind_of_call(&site(&lab).await?).await);
+}
+
+/// The same where TLS says that it is HTTP/2.
+#[test]
+fn every_kind_of_call_arrives_and_ends_as_it_should_at_a_server_with_tls() {
+    run("grpc-tls", async |lab| every_kind_of_call(&site_with(&lab, "", Server::Tls).await?).await);
 }
 
 /// Neither what a service may take for its answer nor what a visitor may wait with a body is for calls: nobody says
@@ -114,7 +144,7 @@ fn every_kind_of_call_arrives_and_ends_as_it_should() {
 #[test]
 fn a_call_may_be_silent_and_ends_at_the_service_when_it_is_given_up() {
     run("grpc-silent", async |lab| {
-        let site = site_with(&lab, "response_timeout = 1").await?;
+        let site = site_with(&lab, "response_timeout = 1", Server::Clear).await?;
         // In the long form for longer than a body may be silent, too.
         let seconds = if long() { "12" } else { "2" };
         let mut client = Process::start("grpc client", site.client(Some(&site.robot), &["silent", seconds])?)?;

@@ -29,7 +29,7 @@ const SECURE: &str = "127.0.0.1:8443";
 const SECURE_HTTP_2: &str = "127.0.0.1:8445";
 
 /// A certificate that signs itself, as most services in private networks have; its file.
-async fn certificate(lab: &Lab, name: &str) -> Result<PathBuf> {
+pub(super) async fn certificate(lab: &Lab, name: &str) -> Result<PathBuf> {
     let (key, certificate) = (lab.path(format!("{name}.key")), lab.path(format!("{name}.pem")));
     let mut make = lab.command("openssl");
     make.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", &format!("/CN={name}")]);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tunnel_tests::{
-    Canary, Connector, EdgeConfig, Stage, Visitor,
+    Canary, Connector, EdgeConfig, Reply, Stage, Visitor,
     canary::After,
     edge::ACCESS,
     html::words,
@@ -12,7 +12,7 @@ use tunnel_tests::{
 };
 
 #[track_caller]
-pub(super) fn assert_safe_page(reply: &tunnel_tests::Reply) {
+pub(super) fn assert_safe_page(reply: &Reply) {
     let csp = reply.header("content-security-policy").unwrap_or_default();
     for part in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"] {
         assert!(csp.contains(part), "{part} in {csp:?} of {}", reply.url);
@@ -27,9 +27,33 @@ pub(super) fn assert_safe_page(reply: &tunnel_tests::Reply) {
 }
 
 #[track_caller]
-pub(super) fn assert_reference(reply: &tunnel_tests::Reply) {
+pub(super) fn assert_reference(reply: &Reply) {
     let reference = regex::Regex::new(r"[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4}").unwrap();
     assert!(reference.is_match(&words(&reply.text())), "a reference on {}: {}", reply.url, words(&reply.text()));
+}
+
+/// F6: who meets a failure that may pass is told when to ask again, as a person and as a program. Nothing internal is told.
+#[track_caller]
+fn assert_trouble(reply: &Reply, status: u16) {
+    assert_eq!(reply.status(), status, "{}", reply.url);
+    let seconds = reply.header("retry-after").and_then(|seconds| seconds.parse::<u32>().ok());
+    assert!(seconds.is_some_and(|seconds| seconds > 0), "{}: {:?}", reply.url, reply.answer.headers);
+    assert!(!reply.text().contains("127.0.0.1"), "{}: {}", reply.url, reply.text());
+}
+
+/// The same in both forms: a page, and what programs read, with `code`.
+async fn assert_both_forms(visitor: &mut Visitor, url: &str, status: u16, code: &str) -> anyhow::Result<()> {
+    let page = visitor.get(url).await?;
+    assert_trouble(&page, status);
+    assert_safe_page(&page);
+    assert_reference(&page);
+    let json = visitor.ask("GET", url, &[("Accept", "application/json")], b"").await?;
+    assert_trouble(&json, status);
+    assert_eq!(json.header("content-type"), Some("application/json"), "{url}");
+    let said: serde_json::Value = serde_json::from_str(&json.text())?;
+    assert_eq!(said["error"], code, "{url}: {said}");
+    assert!(said["message"].is_string() && said["reference"].is_string(), "{url}: {said}");
+    Ok(())
 }
 
 /// Unknown hostname, denied person.
@@ -43,7 +67,7 @@ fn strangers_and_unknown_hosts_get_a_clear_page() {
         let mut raw = unknown.open().await?;
         raw.send(b"GET / HTTP/1.1\r\nHost: nobody.example.test\r\nAccept: text/html\r\nConnection: close\r\n\r\n")
             .await?;
-        let reply = tunnel_tests::Reply { url: "https://nobody.example.test/".into(), answer: raw.answer(true).await? };
+        let reply = Reply { url: "https://nobody.example.test/".into(), answer: raw.answer(true).await? };
         assert_eq!(reply.status(), 404);
         assert_eq!(reply.header("strict-transport-security"), Some("max-age=31536000"));
         assert_safe_page(&reply);
@@ -67,7 +91,7 @@ fn strangers_and_unknown_hosts_get_a_clear_page() {
             let mut raw = stage.door(WWW)?.open().await?;
             // No more than the edge reads, so that its system has no reason to cut what it answers.
             raw.send(&head.as_bytes()[..32 * 1024 + 1]).await?;
-            let reply = tunnel_tests::Reply { url: format!("https://{WWW}/"), answer: raw.answer(true).await? };
+            let reply = Reply { url: format!("https://{WWW}/"), answer: raw.answer(true).await? };
             assert_eq!(reply.status(), 431);
             assert!(reply.text().starts_with(begins), "{asker:?}: {}", reply.text());
             assert_eq!(reply.text().contains("<html lang=\"ja\""), !asker.is_empty());
@@ -125,14 +149,7 @@ fn broken_origins_and_tunnels_have_pages_of_their_own() {
         let mut stage = Stage::with(&lab, ACCESS, rude.await?).await?;
         let mut visitor = stage.somebody(WWW, STAFF).await?;
         for target in ["/cut", "/nonsense", "/lengths"] {
-            let reply = visitor.get(&format!("https://{WWW}{target}")).await?;
-            assert_eq!(reply.status(), 502, "{target}");
-            assert_safe_page(&reply);
-            assert_reference(&reply);
-            let json =
-                visitor.ask("GET", &format!("https://{WWW}{target}"), &[("Accept", "application/json")], b"").await?;
-            assert_eq!(json.status(), 502);
-            assert!(serde_json::from_str::<serde_json::Value>(&json.text())?["reference"].is_string());
+            assert_both_forms(&mut visitor, &format!("https://{WWW}{target}"), 502, "bad_answer").await?;
         }
         // Nothing listens at the service.
         let refusing = stage.app.address();
@@ -140,9 +157,7 @@ fn broken_origins_and_tunnels_have_pages_of_their_own() {
         app.browse("https://app.example.test/").await?;
         stage.app = Canary::start().await?;
         assert_ne!(stage.app.address(), refusing);
-        let reply = app.get("https://app.example.test/").await?;
-        assert_eq!(reply.status(), 502, "a refused connection");
-        assert!(!reply.text().contains(&refusing.to_string()), "nothing internal is told: {}", reply.text());
+        assert_both_forms(&mut app, "https://app.example.test/", 502, "bad_answer").await?;
         // No connector.
         let listed = stage.edge.run(&["admin", "tunnel", "list", "--json"]).await?.ok()?;
         let listed: Vec<serde_json::Value> = serde_json::from_str(&listed)?;
@@ -153,15 +168,7 @@ fn broken_origins_and_tunnels_have_pages_of_their_own() {
         // The system says at once that the connections are gone; whoever asks after that reads so.
         let gone = format!("(?s){}", "a connector's link is down.*".repeat(usize::try_from(links)?));
         stage.edge.process.log.wait_for(&gone).await?;
-        let reply = visitor.get(&format!("https://{WWW}/")).await?;
-        assert_eq!(reply.status(), 530);
-        assert!(
-            reply.header("retry-after").is_some_and(|seconds| seconds.parse::<u32>().is_ok()),
-            "{:?}",
-            reply.answer.headers
-        );
-        assert_safe_page(&reply);
-        assert_reference(&reply);
+        assert_both_forms(&mut visitor, &format!("https://{WWW}/"), 530, "no_tunnel").await?;
         let mut stranger = stage.stranger()?;
         assert_eq!(
             stranger.get(&format!("https://{WWW}/")).await?.status(),
@@ -188,11 +195,7 @@ fn an_origin_that_never_answers_gives_504() {
         let code = stage.smtp.mail_to(STAFF, 1).await?.pin()?;
         let handover = visitor.enter_code(&page, &code).await?.leads().unwrap().to_owned();
         visitor.get(&handover).await?;
-        let reply = visitor.get(&format!("https://{WWW}/slow")).await?;
-        assert_eq!(reply.status(), 504);
-        assert_safe_page(&reply);
-        assert_reference(&reply);
-        Ok(())
+        assert_both_forms(&mut visitor, &format!("https://{WWW}/slow"), 504, "slow_answer").await
     });
 }
 

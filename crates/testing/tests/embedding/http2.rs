@@ -2,10 +2,14 @@
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -14,7 +18,13 @@ use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+    time::timeout,
+};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{ServerConfig, crypto::aws_lc_rs::default_provider, pki_types::PrivateKeyDer},
@@ -179,4 +189,158 @@ async fn what_a_service_has_not_begun_with_is_asked_once_more_and_nothing_else()
     };
     assert_eq!(post("/refused").await, (200, 1), "refused once, then served by a fresh connection");
     assert_eq!(post("/broken").await, (502, 1), "nobody knows how far it got");
+}
+
+/// Far below the minute that a service has for the beginning of an answer: a request that waits on what has ended takes longer.
+const PROMPT: Duration = Duration::from_secs(10);
+/// Requests at a time, fewer than one connection carries.
+const TOGETHER: usize = 16;
+
+/// How an honest service ends a connection on which nothing is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It closes it.
+    Closed,
+    /// It says which stream was the last, and closes it.
+    GoAway,
+    /// It says that it is about to, then which stream was the last, and closes it (RFC 9113 §6.8).
+    Announced,
+    /// The system cuts it.
+    Reset,
+    /// The service is stopped, and another one listens in its place.
+    Restart,
+}
+
+/// A service that answers whatever it is asked, and ends all its connections when it is told how.
+struct Ending {
+    address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    orders: mpsc::Sender<(End, oneshot::Sender<()>)>,
+}
+
+impl Ending {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (orders, ordered) = mpsc::channel(1);
+        tokio::spawn(obey(listener, ordered, connections.clone()));
+        Self { address, connections, orders }
+    }
+
+    /// Ends every connection. Where it can be seen that the edge lets go of it, that is waited for.
+    async fn end(&self, end: End) {
+        let (done, ended) = oneshot::channel();
+        self.orders.send((end, done)).await.unwrap();
+        timeout(PROMPT, ended).await.expect("the edge lets go of a connection that has ended").unwrap();
+    }
+}
+
+async fn obey(
+    mut listener: TcpListener,
+    mut ordered: mpsc::Receiver<(End, oneshot::Sender<()>)>,
+    opened: Arc<AtomicUsize>,
+) {
+    let address = listener.local_addr().unwrap();
+    let (mut tell, mut told) = watch::channel(None);
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                opened.fetch_add(1, SeqCst);
+                connections.spawn(converse(accepted.unwrap().0, told.clone()));
+            }
+            order = ordered.recv() => {
+                let Some((end, done)) = order else { return };
+                tell.send_replace(Some(end));
+                if end == End::Restart {
+                    drop(listener);
+                    while connections.join_next().await.is_some() {}
+                    listener = TcpListener::bind(address).await.unwrap();
+                }
+                while connections.join_next().await.is_some() {}
+                (tell, told) = watch::channel(None);
+                done.send(()).ok();
+            }
+        }
+    }
+}
+
+/// Serves one connection until it is told to end it.
+async fn converse(tcp: TcpStream, mut told: watch::Receiver<Option<End>>) -> io::Result<()> {
+    let tcp = tcp.into_std()?;
+    // The same socket once more, for what the library has no word for.
+    let mut socket = TcpStream::from_std(tcp.try_clone()?)?;
+    let mut serving = h2::server::handshake(TcpStream::from_std(tcp)?).await.map_err(io::Error::other)?;
+    loop {
+        tokio::select! {
+            accepted = serving.accept() => {
+                let Some(Ok((request, respond))) = accepted else { return Ok(()) };
+                tokio::spawn(respond_to(request, respond));
+            }
+            _ = told.changed() => break,
+        }
+    }
+    let end = *told.borrow();
+    match end {
+        Some(End::Closed) => {}
+        Some(End::GoAway) => serving.abrupt_shutdown(h2::Reason::NO_ERROR),
+        Some(End::Announced) => serving.graceful_shutdown(),
+        Some(End::Reset) => return socket.set_zero_linger(),
+        Some(End::Restart) | None => return Ok(()),
+    }
+    if end != Some(End::Closed) {
+        poll_fn(|cx| serving.poll_closed(cx)).await.map_err(io::Error::other)?;
+    }
+    drop(serving);
+    socket.shutdown().await.ok();
+    // Until the other side has let go of it, too.
+    socket.read_to_end(&mut Vec::new()).await.map(drop)
+}
+
+/// Takes a request whole, and answers it.
+async fn respond_to(
+    request: Request<h2::RecvStream>,
+    mut respond: h2::server::SendResponse<Bytes>,
+) -> Result<(), h2::Error> {
+    let mut body = request.into_body();
+    while let Some(piece) = body.data().await {
+        body.flow_control().release_capacity(piece?.len())?;
+    }
+    let mut send = respond.send_response(Response::new(()), false)?;
+    send.send_data(Bytes::from_static(b"served"), true)
+}
+
+// T11
+#[tokio::test]
+async fn no_request_waits_on_a_connection_that_its_service_has_ended() {
+    let edge = Edge::start().await.unwrap();
+    edge.admit_everyone(HOST).await.unwrap();
+    let ending = Ending::start().await;
+    let service: Service = format!("http://{}", ending.address).parse().unwrap();
+    let origin = edge.origin().connect().await.unwrap();
+    let options = ServiceOptions::new().http2();
+    let _published = origin.publish_with(HOST.parse().unwrap(), service, options).await.unwrap();
+    let (ann, url) = (edge.login_as(HOST, "ann@example.com").await.unwrap(), edge.url(HOST, "/"));
+    // The status, if there is an answer in time.
+    let ask = |method: &str, body: &'static [u8]| {
+        let request = Request::builder().method(method).uri(url.as_str()).body(Bytes::from_static(body)).unwrap();
+        let mut ann = ann.clone();
+        async move { timeout(PROMPT, ann.send(request)).await.ok().map(|answer| answer.unwrap().status()) }
+    };
+    assert_eq!(ask("GET", b"").await, Some(StatusCode::OK));
+    for end in [End::Closed, End::GoAway, End::Announced, End::Reset, End::Restart] {
+        let before = ending.connections.load(SeqCst);
+        ending.end(end).await;
+        assert_eq!(ask("GET", b"").await, Some(StatusCode::OK), "{end:?}");
+        assert!(ending.connections.load(SeqCst) > before, "{end:?}: by another connection");
+        ending.end(end).await;
+        let all = join_all((0..TOGETHER).map(|_| ask("GET", b""))).await;
+        assert!(all.iter().all(|status| *status == Some(StatusCode::OK)), "{end:?}: {all:?}");
+        // What may change something is asked once. After a cut the edge need not know of it yet.
+        if !matches!(end, End::Reset | End::Restart) {
+            ending.end(end).await;
+            assert_eq!(ask("POST", b"a body").await, Some(StatusCode::OK), "{end:?}");
+        }
+    }
 }
