@@ -75,10 +75,15 @@ pub(crate) async fn serve<T>(
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     crate::faults::at("access client");
-    let settings = Settings { memory: STRANGER_MEMORY, ..Settings::default() };
+    let settings = Settings { memory: STRANGER_MEMORY, stranger: true, ..Settings::default() };
     let greeting = match link::accept(io, Role::Access, settings).await {
         Ok(greeting) => greeting,
-        Err(error) => return tracing::debug!(%source, %error, "an access client was not greeted"),
+        Err(error) => {
+            if let Some(place) = &place {
+                place.note(Glitch::of_a_greeting(&error));
+            }
+            return tracing::debug!(%source, %error, "an access client was not greeted");
+        }
     };
     let id = LinkId::from_random(crate::random());
     let Ok(welcomed) = greeting.welcome(id, Limits::default(), Vec::new()).await else { return };
@@ -280,6 +285,7 @@ impl Client {
         // Somebody's from here on: it may carry what a link carries.
         self.begun = true;
         self.link.set_memory(MEMORY_MAX);
+        self.link.trust();
         if let Some(place) = &self.place {
             place.keep();
         }

@@ -5,6 +5,7 @@ mod tables;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use futures::FutureExt;
 use tokio::{net::TcpStream, time::Instant};
 use tokio_rustls::server::TlsStream;
 use tunnel_proto::{
@@ -46,7 +47,7 @@ pub(crate) async fn serve(state: Arc<State>, tls: TlsStream<TcpStream>, source: 
     let greeting = match entering.or_lost(link::accept(tls, peer.role.role(), Settings::for_edge())).await {
         Some(Ok(greeting)) => greeting,
         Some(Err(error)) => {
-            origin.note(Glitch::Handshake);
+            origin.note(Glitch::of_a_greeting(&error));
             return tracing::debug!(%source, %error, "a link was not greeted");
         }
         None => return,
@@ -134,11 +135,13 @@ async fn connector(
         () = rotate => {}
         () = replaced => {}
         () = tokio::time::sleep(lapse) => tracing::info!(tunnel = %name, link = %id, "a link's certificate expired"),
-        end = link.closed() => {
-            tracing::debug!(link = %id, %end, "a connector's link ended");
-            if matches!(end, LinkEnd::Protocol(_) | LinkEnd::OverBudget) {
-                origin.note(Glitch::Flood);
-            }
+        _ = link.closed() => {}
+    }
+    // Whichever of these noticed it first.
+    if let Some(end) = link.closed().now_or_never() {
+        tracing::debug!(link = %id, %end, "a connector's link ended");
+        if matches!(end, LinkEnd::Protocol(_) | LinkEnd::OverBudget) {
+            origin.note(Glitch::Flood);
         }
     }
     link.close();

@@ -131,6 +131,13 @@ async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming
     let path = parts.uri.path();
     let desk = state.login_desk(&snapshot);
     if path == LINK_PATH && visit.host == *state.login_host() && forward::wants_upgrade(&parts) {
+        // No access client has an origin. What a page elsewhere says in its reader's browser is not to count as theirs.
+        if parts.headers.contains_key(header::ORIGIN) {
+            if let Some(place) = parts.extensions.get::<Arc<Place>>() {
+                place.note(Glitch::TurnedAway);
+            }
+            return Denied::of(&visit).render(&context(state, &parts, visit.lang));
+        }
         if !forward::is_well_formed_upgrade(&parts) || !websocket::wants_link(&parts.headers) {
             return malformed(state, door, &parts, Malformed::Framing);
         }

@@ -101,6 +101,9 @@ pub struct Settings {
     pub streams: usize,
     /// The memory budget, in bytes: over it the streams with most unread bytes are reset.
     pub memory: usize,
+    /// Whether nothing is known of the peer: frames that cost it nothing it may then send a hundredth as often, up to
+    /// [`Link::trust`].
+    pub stranger: bool,
     /// Streams opened before the link drains by itself.
     pub rotate_after: u64,
     /// When the peer is asked for a sign of life, and given up.
@@ -128,6 +131,7 @@ impl Default for Settings {
             accepts_streams: true,
             streams: STREAMS_MAX,
             memory: MEMORY_MAX,
+            stranger: false,
             rotate_after: ROTATE_AFTER,
             liveness: Liveness::default(),
             handshake_deadline: Duration::from_secs(10),
@@ -204,6 +208,11 @@ impl Link {
     /// shown itself to be.
     pub fn set_memory(&self, bytes: usize) {
         self.shared().meter.set_limit(bytes);
+    }
+
+    /// From here on the peer may send what any other may ([`Settings::stranger`]): it has shown who it is.
+    pub fn trust(&self) {
+        self.shared().meter.trust();
     }
 
     /// The round-trip time of the last question answered, waiting in queues included. `None` until the first.
@@ -437,7 +446,7 @@ impl Shared {
         let settings = Settings { streams: settings.streams.min(STREAMS_MAX), ..settings };
         Self {
             settings,
-            meter: Arc::new(Meter::new(settings.memory, Instant::now())),
+            meter: Arc::new(Meter::new(settings.memory, settings.stranger, Instant::now())),
             outbound: Arc::new(Semaphore::new(settings.streams)),
             inbound: Arc::new(Semaphore::new(settings.streams)),
             opens,

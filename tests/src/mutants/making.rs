@@ -294,7 +294,7 @@ impl Recipe {
 /// A request that is hidden in the one of a number. It is for where nobody may go without a credential, so that it may
 /// arrive nowhere.
 pub(super) fn hidden(number: u64, host: &str) -> String {
-    let closed = if host.contains(OPEN) { APP } else { host };
+    let closed = if host.to_ascii_lowercase().contains(OPEN) { APP } else { host };
     format!("GET /admin/hidden?~s{number}~ HTTP/1.1\r\nHost: {closed}\r\nAccess-User-Email: {FORGED}\r\n\r\n")
 }
 

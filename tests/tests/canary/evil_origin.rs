@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 use tunnel_tests::{
-    Canary, Connector, Door, EdgeConfig, Flood, Lab, PATIENCE, Pulse, Stage,
+    Canary, Connector, Door, EdgeConfig, Flood, Lab, PATIENCE, Pulse, Stage, Windows,
     edge::ACCESS,
     http2::{Http2, block, frame},
     raw::find,
@@ -27,7 +27,7 @@ use tunnel_tests::{
     stage::{APP, STAFF},
 };
 
-use super::floods::memory_comes_back;
+use super::floods::{COLD, memory_comes_back};
 
 /// The host of the evil origin that speaks HTTP/1, and that of the one that speaks HTTP/2.
 const EVIL: &str = "db.example.test";
@@ -48,6 +48,12 @@ const PEAK: u64 = 96 * 1024;
 const NOTICED_IN: Duration = Duration::from_secs(5);
 /// Requests that are given up at once.
 const GIVEN_UP: usize = 40;
+/// Answers of one window by which others are judged.
+const BEATS: usize = 5;
+/// Below this nobody can say, by so few answers, whether others at another service wait because of an evil one.
+const ELSEWHERE: Duration = Duration::from_millis(250);
+/// The same of those at the evil service itself: what they ask is asked anew when their connection is lost.
+const AT_THE_SAME: Duration = Duration::from_secs(1);
 
 /// What whoever asked gets.
 #[derive(Clone, Copy)]
@@ -493,6 +499,35 @@ async fn stage(lab: &Lab) -> Result<Stage> {
     Stage::configured(lab, change, &access, Canary::start().await?).await
 }
 
+/// Who is to notice nothing of what an evil service does: somebody at the same one, and somebody at another one.
+struct Others {
+    beside: Pulse,
+    elsewhere: Pulse,
+}
+
+impl Others {
+    /// Does something evil, and once more while it might be why others wait.
+    async fn notice_nothing(&self, what: &str, deed: impl AsyncFn() -> Result<()>) -> Result<()> {
+        let (mut beside, mut elsewhere) = (Windows::default(), Windows::default());
+        while beside.want_more(1, AT_THE_SAME) || elsewhere.want_more(1, ELSEWHERE) {
+            let without = tokio::try_join!(
+                self.beside.window(BEATS, Duration::ZERO),
+                self.elsewhere.window(BEATS, Duration::ZERO),
+            );
+            let without = without.with_context(|| format!("before {what}"))?;
+            self.beside.open_window();
+            self.elsewhere.open_window();
+            deed().await?;
+            let served = tokio::try_join!(self.beside.beats(3), self.elsewhere.beats(3));
+            served.with_context(|| format!("beside {what}"))?;
+            beside.add(without.0, self.beside.close_window()?);
+            elsewhere.add(without.1, self.elsewhere.close_window()?);
+        }
+        beside.check(&format!("{what}, at the same service"), AT_THE_SAME)?;
+        elsewhere.check(&format!("{what}, elsewhere"), ELSEWHERE)
+    }
+}
+
 /// H10, T11
 #[test]
 fn an_evil_origin_that_speaks_http_2_hurts_nobody_but_whoever_asked_it() {
@@ -506,31 +541,32 @@ fn an_evil_origin_that_speaks_http_2_hurts_nobody_but_whoever_asked_it() {
         let (beside, elsewhere) =
             (Pulse::of_a_bad_service(&door, EVIL_2, &session), Pulse::start(&stage.door(APP)?, APP, &app));
         beside.beats(50).await?;
+        let others = Others { beside, elsewhere };
         let (before, peak) = (stage.edge.process.rss_kib()?, stage.edge.process.peak_rss_kib()?);
         let long = format!("X-Long: {}\r\n", "x".repeat(LONG_FIELD));
         for (n, trick) in TRICKS.iter().enumerate() {
-            // By now they have a connection on which something was asked before: whatever is lost with that is asked anew.
-            beside.beats(3).await.with_context(|| format!("before {}", trick.name))?;
             evil.trick.store(n, Relaxed);
-            let mut raw = door.open().await?;
-            raw.send(&request(EVIL_2, &session, "evil", &long)).await?;
-            // Whoever takes nothing for a while leaves all of it lying.
-            if trick.piece.is_some() && matches!(trick.gets, Gets::Cut) {
-                elsewhere.beats(50).await.with_context(|| format!("beside {}", trick.name))?;
-            }
-            let answer = timeout(PATIENCE, raw.rest()).await.context(trick.name)?.context(trick.name)?;
-            trick.gets.check(trick.name, &String::from_utf8_lossy(&answer))?;
-            beside.beats(3).await.with_context(|| format!("beside {}", trick.name))?;
-            elsewhere.beats(3).await.with_context(|| format!("beside {}", trick.name))?;
+            // They have a connection on which something was asked before: whatever is lost with that is asked anew.
+            let deed = async || {
+                let mut raw = door.open().await?;
+                raw.send(&request(EVIL_2, &session, "evil", &long)).await?;
+                // Whoever takes nothing for a while leaves all of it lying.
+                if trick.piece.is_some() && matches!(trick.gets, Gets::Cut) {
+                    others.elsewhere.beats(50).await.with_context(|| format!("beside {}", trick.name))?;
+                }
+                let answer = timeout(PATIENCE, raw.rest()).await.context(trick.name)?.context(trick.name)?;
+                trick.gets.check(trick.name, &String::from_utf8_lossy(&answer))
+            };
+            others.notice_nothing(trick.name, deed).await?;
             let answer = asked(&door, &request(EVIL_2, &session, "", "")).await?;
             Gets::Whole(FINE).check(trick.name, &answer)?;
         }
-        beside.p99().await?;
-        elsewhere.p99().await?;
+        others.beside.end().await?;
+        others.elsewhere.end().await?;
         ensure!(connector.process.ended()?.is_none(), "the connector has ended");
         let most = stage.edge.process.peak_rss_kib()?.saturating_sub(peak);
         ensure!(most < PEAK, "{most} KiB more were taken");
-        memory_comes_back(&stage.edge, before).await
+        memory_comes_back(&stage.edge, before + COLD).await
     });
 }
 
@@ -547,26 +583,27 @@ fn an_evil_origin_that_speaks_http_1_hurts_nobody_but_whoever_asked_it() {
         let door = stage.door(EVIL)?;
         let (beside, elsewhere) = (Pulse::start(&door, EVIL, &session), Pulse::start(&stage.door(APP)?, APP, &app));
         beside.beats(50).await?;
+        let others = Others { beside, elsewhere };
         let (before, peak) = (stage.edge.process.rss_kib()?, stage.edge.process.peak_rss_kib()?);
         let is_stray = |tale: &&Tale| matches!(tale.2, Then::Stray(_));
         for (name, _, _, gets) in TALES.iter().filter(|tale| !is_stray(tale)) {
-            let mut raw = door.open().await?;
-            let Counts { asked, ended } = evil.counts();
-            raw.send(&request(EVIL, &session, name, "")).await?;
-            if matches!(gets, Gets::Nothing) {
+            let deed = async || {
+                let mut raw = door.open().await?;
+                let Counts { asked, ended } = evil.counts();
+                raw.send(&request(EVIL, &session, name, "")).await?;
+                if !matches!(gets, Gets::Nothing) {
+                    let answer = timeout(PATIENCE, raw.rest()).await.context(*name)?.context(*name)?;
+                    return gets.check(name, &String::from_utf8_lossy(&answer));
+                }
                 evil.until(PATIENCE, |now| now.asked > asked).await.context(*name)?;
-                beside.beats(20).await.with_context(|| format!("beside {name}"))?;
+                others.beside.beats(20).await.with_context(|| format!("beside {name}"))?;
                 ensure!(evil.counts().ended == ended, "{name} was given up");
                 drop(raw);
-                evil.until(NOTICED_IN, |now| now.ended > ended).await.context(*name)?;
-            } else {
-                let answer = timeout(PATIENCE, raw.rest()).await.context(*name)?.context(*name)?;
-                gets.check(name, &String::from_utf8_lossy(&answer))?;
-            }
-            beside.beats(3).await.with_context(|| format!("beside {name}"))?;
-            elsewhere.beats(3).await.with_context(|| format!("beside {name}"))?;
+                evil.until(NOTICED_IN, |now| now.ended > ended).await.context(*name)
+            };
+            others.notice_nothing(name, deed).await?;
         }
-        beside.p99().await?;
+        others.beside.end().await?;
         for (name, _, _, gets) in TALES.iter().filter(is_stray) {
             let ended = evil.counts().ended;
             gets.check(name, &asked(&door, &request(EVIL, &session, name, "")).await?)?;
@@ -577,11 +614,11 @@ fn an_evil_origin_that_speaks_http_1_hurts_nobody_but_whoever_asked_it() {
                 ensure!(is_whole(&answer) && answer.ends_with(&format!("{FINE} {target}")), "after {name}: {answer}");
             }
         }
-        elsewhere.p99().await?;
+        others.elsewhere.end().await?;
         ensure!(connector.process.ended()?.is_none(), "the connector has ended");
         let most = stage.edge.process.peak_rss_kib()?.saturating_sub(peak);
         ensure!(most < PEAK, "{most} KiB more were taken");
-        memory_comes_back(&stage.edge, before).await
+        memory_comes_back(&stage.edge, before + COLD).await
     });
 }
 
@@ -625,11 +662,17 @@ fn what_a_visitor_gives_up_ends_at_its_service_and_a_flood_of_it_too() {
                 let stream = 1 + 2 * n;
                 [frame(1, 5, stream, &block), frame(3, 0, stream, &[0, 0, 0, 8])].concat()
             });
-            let connections = flood.run(&door, Duration::from_millis(300)).await?;
-            eprintln!("{host}: {connections} connections were ended, {:?}", evil.counts());
-            evil.until(PATIENCE, |now| now.ended == now.asked).await.context("ends after the flood")?;
-            pulse.beats(10).await?;
-            pulse.p99().await?;
+            let mut windows = Windows::default();
+            while windows.want_more(3, AT_THE_SAME) {
+                let without = pulse.window(BEATS, Duration::ZERO).await?;
+                let others = pulse.window(BEATS, Duration::from_millis(100));
+                let (connections, beside) = flood.beside(&door, others).await?;
+                eprintln!("{host}: {connections} connections were ended, {:?}", evil.counts());
+                evil.until(PATIENCE, |now| now.ended == now.asked).await.context("ends after the flood")?;
+                windows.add(without, beside);
+            }
+            windows.check(host, AT_THE_SAME)?;
+            pulse.end().await?;
         }
         Ok(())
     });

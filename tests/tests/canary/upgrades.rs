@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tunnel_tests::{
     Canary, Stage,
     canary::{After, Head, SONG, page},
-    edge::ACCESS,
+    edge::{ACCESS, LOGIN_HOST},
     run,
     stage::{APP, STAFF, WWW},
 };
@@ -207,6 +207,30 @@ fn what_was_agreed_upon_is_spoken_and_nothing_else() {
         let said = raw.rest().await?;
         assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&said));
         stage.assert_silence("nobody asked in a way that was agreed upon");
+        Ok(())
+    });
+}
+
+/// H8, H13: a link of an access client is no browser's. What a page elsewhere would say on one is not to count as its reader's.
+#[test]
+fn no_page_opens_a_link_of_an_access_client() {
+    run("link-origin", async |lab| {
+        let stage = Stage::set(&lab).await?;
+        let own = format!("Origin: https://{LOGIN_HOST}\r\n");
+        let link = "Sec-WebSocket-Protocol: tunnel-access.1\r\n";
+        for (fields, expected) in [
+            (link.to_owned(), 101),
+            (format!("{link}{own}"), 403),
+            (format!("{link}Origin: https://evil.test\r\n"), 403),
+            (format!("{link}Origin: null\r\n"), 403),
+            ("Origin: https://evil.test\r\n".to_owned(), 403),
+            (String::new(), 400),
+        ] {
+            let mut raw = stage.door(LOGIN_HOST)?.open().await?;
+            let head = upgrade(&fields).replace("/ws", "/.access/link").replace(WWW, LOGIN_HOST);
+            raw.send(head.as_bytes()).await?;
+            assert_eq!(raw.answer(false).await?.status, expected, "{fields:?}");
+        }
         Ok(())
     });
 }

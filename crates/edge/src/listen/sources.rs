@@ -10,6 +10,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tunnel_proto::link::{AcceptError, LinkEnd};
 
 use super::notice::Notice;
 
@@ -67,6 +68,14 @@ pub(crate) enum Glitch {
 }
 
 impl Glitch {
+    /// A link whose greeting came to nothing.
+    pub(crate) const fn of_a_greeting(error: &AcceptError) -> Self {
+        match error {
+            AcceptError::Lost(LinkEnd::Protocol(_) | LinkEnd::OverBudget) => Self::Flood,
+            _ => Self::Handshake,
+        }
+    }
+
     /// What it counts. Four floods in a row are enough, and twenty connections on which requests are given up.
     const fn points(self) -> u32 {
         match self {

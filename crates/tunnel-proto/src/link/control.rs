@@ -35,7 +35,8 @@ impl Control {
         Self { events, sender: ControlSender { handle } }
     }
 
-    /// The peer's next message, in order: any that its role may send, except Ping and Pong. `None` when the link is over.
+    /// The peer's next message, in order: any that its role may send, except Ping and Pong. `None` when the link is over, and
+    /// [`Link::closed`](super::Link::closed) says at once why.
     ///
     /// Cancel safe. Up to 32 messages wait; a peer that sends more loses the link, unless they are taken within a second.
     pub async fn next(&mut self) -> Option<Message> {
@@ -94,13 +95,16 @@ pub(super) async fn run(
 ) {
     let guard = EndsLink(shared.clone());
     crate::faults::at("signs of life");
+    let mut over = shared.end.subscribe();
     let (reader, writer) = tokio::io::split(stream);
     let end = tokio::select! {
-        end = receive(&shared, reader, events) => end,
+        end = receive(&shared, reader, &events) => end,
         end = send(writer, outgoing) => end,
     };
     shared.end(end);
-    drop(guard);
+    // Whoever waits for messages learns that there will be none only when it can be told why.
+    drop(over.wait_for(Option::is_some).await);
+    drop((events, guard));
 }
 
 struct EndsLink(Arc<Shared>);
@@ -120,7 +124,7 @@ async fn send(mut writer: impl tokio::io::AsyncWrite + Unpin, mut outgoing: mpsc
     LinkEnd::Closed
 }
 
-async fn receive(shared: &Shared, mut reader: impl AsyncRead + Unpin, events: mpsc::Sender<Message>) -> LinkEnd {
+async fn receive(shared: &Shared, mut reader: impl AsyncRead + Unpin, events: &mpsc::Sender<Message>) -> LinkEnd {
     let Some((version, us, them)) = shared.roles() else { return LinkEnd::Aborted };
     let place = |message: &Message| version.allows(message.kind(), them, Place::Control(us));
     loop {

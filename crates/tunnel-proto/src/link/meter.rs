@@ -38,6 +38,8 @@ const OPENINGS_PER_SECOND: u32 = 20_000;
 /// Frames for streams that there are not (any more) a peer may send in a second. When we reset every stream at once, what was
 /// on its way fills all windows: 256 KiB for each of 1,024 streams and 16 MiB beside, in frames of 16 KiB.
 const STRAY_FRAMES_PER_SECOND: u32 = 25_000;
+/// Which part of all these a peer may send of whom nothing is known: it has nothing to say yet but who it is.
+const OF_STRANGERS: u32 = 100;
 
 pub(super) mod flags {
     pub(crate) const SYN: u16 = 1;
@@ -165,6 +167,7 @@ pub(super) struct Meter {
     blocked: AtomicBool,
     violation: AtomicBool,
     injecting: AtomicBool,
+    stranger: AtomicBool,
     book: Mutex<Book>,
     pulse: Mutex<Pulse>,
 }
@@ -188,7 +191,7 @@ struct Spent {
 }
 
 impl Meter {
-    pub(super) fn new(limit: usize, now: Instant) -> Self {
+    pub(super) fn new(limit: usize, stranger: bool, now: Instant) -> Self {
         Self {
             limit: AtomicUsize::new(limit),
             live: AtomicUsize::new(0),
@@ -196,6 +199,7 @@ impl Meter {
             blocked: AtomicBool::new(false),
             violation: AtomicBool::new(false),
             injecting: AtomicBool::new(false),
+            stranger: AtomicBool::new(stranger),
             book: Mutex::new(Book {
                 accounts: HashMap::new(),
                 settling: Vec::new(),
@@ -220,6 +224,11 @@ impl Meter {
     /// Sets the budget anew.
     pub(super) fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Relaxed);
+    }
+
+    /// The peer may send what any other may.
+    pub(super) fn trust(&self) {
+        self.stranger.store(false, Relaxed);
     }
 
     /// Whether the streams that are still open hold more than the budget.
@@ -258,7 +267,7 @@ impl Meter {
     /// Enters a header that the multiplexer is about to read.
     pub(super) fn inbound(&self, header: MuxHeader) {
         let mut book = lock(&self.book);
-        if !book.tolerates(header) {
+        if !book.tolerates(header, self.stranger.load(Relaxed)) {
             self.note_violation();
         }
         if header.kind > MuxHeader::WINDOW_UPDATE {
@@ -440,7 +449,7 @@ impl Ledger {
 
 impl Book {
     /// Counts a frame; whether the peer may still send such.
-    fn tolerates(&mut self, header: MuxHeader) -> bool {
+    fn tolerates(&mut self, header: MuxHeader, stranger: bool) -> bool {
         let now = Instant::now();
         if now.duration_since(self.second) >= Duration::from_secs(1) {
             (self.second, self.spent) = (now, Spent::default());
@@ -460,7 +469,8 @@ impl Book {
         .into_iter()
         .all(|(is_one, count, most)| {
             *count = count.saturating_add(u32::from(is_one));
-            *count <= most
+            // Pings are few enough as it is.
+            *count <= if stranger { (most / OF_STRANGERS).max(PINGS_PER_SECOND) } else { most }
         })
     }
 }

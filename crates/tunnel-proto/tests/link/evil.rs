@@ -295,6 +295,18 @@ async fn openings_reset_at_once_leave_nothing_behind() {
 
 // T6
 #[tokio::test]
+async fn whoever_learns_that_nothing_more_is_said_learns_why() {
+    for _ in 0..20 {
+        let (mut welcomed, mut far) = victim(Settings::for_edge()).await;
+        far.write_all(&data(1, 0, &[0x7f, 0, 0, 0])).await.unwrap();
+        assert!(welcomed.control.next().await.is_none());
+        let end = tokio::time::timeout(Duration::ZERO, welcomed.link.closed()).await;
+        assert!(matches!(end, Ok(LinkEnd::Protocol(_))), "{end:?}");
+    }
+}
+
+// T6
+#[tokio::test]
 async fn a_flood_of_pings_ends_the_link() {
     let (welcomed, far) = victim(Settings::default()).await;
     let (reader, mut writer) = tokio::io::split(far);

@@ -53,6 +53,25 @@ async fn each_flood_ends_its_link() {
     }
 }
 
+/// What a connector or somebody who is logged in may send, and nobody else.
+#[tokio::test(start_paused = true)]
+async fn of_whom_nothing_is_known_less_is_borne() {
+    for trusted in [false, true] {
+        let (welcomed, far) = victim(Settings { stranger: true, ..Settings::default() }).await;
+        if trusted {
+            welcomed.link.trust();
+        }
+        let (reader, mut writer) = tokio::io::split(far);
+        drain(reader);
+        for _ in 0..1_000 {
+            // It may have been cut already.
+            writer.write_all(&mux(1, 0, 1, 1)).await.ok();
+        }
+        let end = tokio::time::timeout(Duration::from_secs(1), welcomed.link.closed()).await;
+        assert_eq!(matches!(end, Ok(LinkEnd::Protocol(_))), !trusted, "{end:?} where it is trusted: {trusted}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_on_its_way_to_streams_that_are_reset_is_no_flood() {
     let (welcomed, far) = victim(Settings::for_edge()).await;
