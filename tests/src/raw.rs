@@ -1,6 +1,10 @@
 //! A visitor without manners: exact bytes over a socket, with any SNI and ALPN.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use rustls::{
@@ -9,7 +13,7 @@ use rustls::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 use tokio_rustls::TlsConnector;
@@ -75,6 +79,24 @@ impl Door {
     /// The connection or the handshake failed.
     pub async fn open(&self) -> Result<Raw> {
         let tcp = timeout(PATIENCE, TcpStream::connect(self.address)).await.context("connecting took too long")??;
+        self.enter(tcp).await
+    }
+
+    /// Opens it from another address of this machine. With a `window`, hardly more bytes than that come before they are read.
+    ///
+    /// # Errors
+    /// As [`Door::open`], or the address is none of this machine.
+    pub async fn open_from(&self, source: Ipv4Addr, window: Option<u32>) -> Result<Raw> {
+        let socket = TcpSocket::new_v4()?;
+        if let Some(window) = window {
+            socket.set_recv_buffer_size(window)?;
+        }
+        socket.bind(SocketAddr::from((source, 0)))?;
+        let connecting = timeout(PATIENCE, socket.connect(self.address));
+        self.enter(connecting.await.context("connecting took too long")??).await
+    }
+
+    async fn enter(&self, tcp: TcpStream) -> Result<Raw> {
         tcp.set_nodelay(true)?;
         let Some(tls) = &self.tls else { return Ok(Raw { stream: Box::new(tcp), kept: Vec::new() }) };
         let mut config = ClientConfig::clone(&tls.config);
@@ -162,6 +184,20 @@ impl Raw {
         let mut buffer = vec![0; 64 * 1024];
         let n = timeout(PATIENCE, self.stream.read(&mut buffer)).await.context("nothing came")?.unwrap_or(0);
         buffer.truncate(n);
+        Ok(buffer)
+    }
+
+    /// Reads so many bytes at most; none at the end.
+    ///
+    /// # Errors
+    /// Nothing came in time, or the connection broke.
+    pub async fn sip(&mut self, most: usize) -> Result<Vec<u8>> {
+        if !self.kept.is_empty() {
+            return Ok(self.kept.drain(..most.min(self.kept.len())).collect());
+        }
+        let mut buffer = vec![0; most];
+        let count = timeout(PATIENCE, self.stream.read(&mut buffer)).await.context("nothing came")??;
+        buffer.truncate(count);
         Ok(buffer)
     }
 

@@ -15,6 +15,7 @@ mod canary {
     mod handshakes;
     mod hosts;
     mod identity;
+    mod memory;
     mod origins;
     mod paths;
     mod readings;

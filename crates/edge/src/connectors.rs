@@ -132,6 +132,7 @@ async fn connector(
     };
     tokio::select! {
         () = converse(state, &mut control, &uplink, &peer) => {}
+        () = doubt(state, &uplink) => {}
         () = rotate => {}
         () = replaced => {}
         () = tokio::time::sleep(lapse) => tracing::info!(tunnel = %name, link = %id, "a link's certificate expired"),
@@ -142,6 +143,9 @@ async fn connector(
         tracing::debug!(link = %id, %end, "a connector's link ended");
         if matches!(end, LinkEnd::Protocol(_) | LinkEnd::OverBudget) {
             origin.note(Glitch::Flood);
+        }
+        if end == LinkEnd::PeerSilent {
+            give_up_beside(state, &uplink);
         }
     }
     link.close();
@@ -158,6 +162,24 @@ async fn connector(
 const ROTATE_BEFORE: Duration = Duration::from_secs(3600);
 /// Certificates that one link may ask for.
 const RENEWALS_MAX: u32 = 8;
+
+/// How long a link has to leave a question unanswered to be given up with another one of its connector.
+const SILENT_TOO: Duration = Duration::from_millis(500);
+
+/// Whenever a link leaves a question unanswered, asks its connector by its other links, too: if that is frozen or gone without a
+/// word, no request is to find out of one after the other (F4). It lasts for as long as it is waited for.
+async fn doubt(state: &State, uplink: &Uplink) {
+    loop {
+        uplink.link.doubted().await;
+        state.registry.beside(uplink).iter().for_each(|other| other.link.ask());
+    }
+}
+
+/// A link was given up for its silence: those of its connector that are as silent go with it.
+fn give_up_beside(state: &State, uplink: &Uplink) {
+    let silent = |other: &&Arc<Uplink>| other.link.unheard().is_some_and(|time| time >= SILENT_TOO);
+    state.registry.beside(uplink).iter().filter(silent).for_each(|other| other.link.give_up());
+}
 
 /// Refused at the door, for the record.
 fn refused(state: &State, peer: &PeerIdentity, source: IpAddr, why: &str) {

@@ -236,6 +236,14 @@ impl Registry {
         all.iter().filter(|uplink| !wanted(uplink)).for_each(|uplink| uplink.link.close());
     }
 
+    /// The other links of the connector at the other end of `uplink`.
+    pub(crate) fn beside(&self, uplink: &Uplink) -> Vec<Arc<Uplink>> {
+        let id = uplink.link.id();
+        let mut links = self.tunnels().get(&uplink.tunnel).cloned().unwrap_or_default();
+        links.retain(|other| other.instance == uplink.instance && other.link.id() != id);
+        links
+    }
+
     /// Every link.
     pub fn all(&self) -> Vec<Arc<Uplink>> {
         self.tunnels().values().flatten().cloned().collect()

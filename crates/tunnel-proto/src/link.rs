@@ -312,6 +312,31 @@ impl Link {
         }
     }
 
+    /// Waits until the peer has left a question unanswered for so long that it is asked once more. The link goes on: it may be
+    /// heard yet, and else is given up by [`Settings::liveness`].
+    pub async fn doubted(&self) {
+        self.shared().doubted.notified().await;
+    }
+
+    /// Asks the peer for a sign of life now, unless a question waits for its answer already.
+    pub fn ask(&self) {
+        let (shared, now) = (self.shared(), Instant::now());
+        if shared.meter.pulse().begin_asking(now) {
+            shared.ask(now);
+        }
+    }
+
+    /// How long the first of what was sent has waited for any byte of the peer, if that was asked for a sign of life meanwhile.
+    pub fn unheard(&self) -> Option<Duration> {
+        let since = self.shared().meter.pulse().unheard_since();
+        since.map(|since| since.elapsed())
+    }
+
+    /// Ends the link now, as one whose peer gave no sign of life: nothing is sent any more.
+    pub fn give_up(&self) {
+        self.shared().end(LinkEnd::PeerSilent);
+    }
+
     /// Waits until the link is over; why.
     pub async fn closed(&self) -> LinkEnd {
         let mut end = self.shared().end.subscribe();
@@ -414,6 +439,8 @@ struct Shared {
     questions: Mutex<Questions>,
     draining: watch::Sender<Draining>,
     idle: Notify,
+    /// Told each time that the peer is asked once more.
+    doubted: Notify,
     /// What the driver is to end the link with.
     ending: Mutex<Option<LinkEnd>>,
     waker: AtomicWaker,
@@ -457,6 +484,7 @@ impl Shared {
             questions: Mutex::default(),
             draining: watch::Sender::default(),
             idle: Notify::new(),
+            doubted: Notify::new(),
             ending: Mutex::new(None),
             waker: AtomicWaker::new(),
             end: watch::Sender::default(),

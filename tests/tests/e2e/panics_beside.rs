@@ -15,6 +15,7 @@ use tunnel_tests::{
     access::{Home, listening},
     edge::ACCESS,
     origin::Streams,
+    process::finish,
     raw::find,
     run,
     stage::{STAFF, WWW},

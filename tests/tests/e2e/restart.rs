@@ -82,8 +82,11 @@ fn download() -> u64 {
 
 /// The longest that the plan may take, on a machine that is busy.
 const LIMIT: Duration = Duration::from_secs(900);
-/// Between two requests of one visitor.
-const BETWEEN: Duration = Duration::from_millis(50);
+/// Visitors who open one connection after the other, and who keep theirs, by HTTP/1.1 and by HTTP/2: none of them pauses.
+const LANES: [(Way, usize); 3] = [(Way::New, 4), (Way::Kept, 12), (Way::Http2, 4)];
+/// Requests that have to be answered after each restart, and while it goes on.
+const AFTER: u64 = 200;
+const MEANWHILE: u64 = 5;
 /// How much of the download is taken each time: enough that it does not look stalled.
 const SIP: u64 = 2 << 20;
 /// How long the process before may take to hear what ended in the one that serves: a second is promised, and a machine that is
@@ -156,6 +159,14 @@ async fn tls(visitor: &Visitor, alpn: &str) -> Result<TlsStream<TcpStream>> {
     Ok(TlsConnector::from(Arc::new(config)).connect(sni.try_into()?, tcp).await?)
 }
 
+/// How a visitor connects.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    New,
+    Kept,
+    Http2,
+}
+
 /// Visitors who go on asking until they are told to stop. Each request has to be answered, and right.
 struct Load {
     stop: Arc<AtomicBool>,
@@ -167,7 +178,7 @@ impl Load {
     fn begin(site: &Site) -> Result<Self> {
         let (stop, asked) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let mut visitors = JoinSet::new();
-        for kind in 0..5 {
+        for way in LANES.into_iter().flat_map(|(way, count)| std::iter::repeat_n(way, count)) {
             let (visitor, request) = (site.visitor.clone(), site.request("/bytes/5000")?);
             let (stop, asked) = (stop.clone(), asked.clone());
             visitors.spawn(async move {
@@ -175,16 +186,14 @@ impl Load {
                 let mut kept = None;
                 let mut second = None;
                 while !stop.load(Relaxed) {
-                    let answered = match kind {
-                        0 | 1 => anew(&visitor).await,
-                        2 | 3 => again(&visitor, &request, &mut kept).await,
-                        _ => by_http2(&visitor, &mut second).await,
+                    let answered = match way {
+                        Way::New => anew(&visitor).await,
+                        Way::Kept => again(&visitor, &request, &mut kept).await,
+                        Way::Http2 => by_http2(&visitor, &mut second).await,
                     };
-                    let way = ["new", "new", "kept", "kept", "h2"][kind];
-                    answered.with_context(|| format!("request {count} on a {way} connection"))?;
+                    answered.with_context(|| format!("request {count} of a visitor ({way:?})"))?;
                     count += 1;
                     asked.fetch_add(1, Relaxed);
-                    sleep(BETWEEN).await;
                 }
                 Ok(count)
             });
@@ -194,7 +203,7 @@ impl Load {
 
     /// Waits until some more requests were answered.
     async fn goes_on(&mut self) -> Result<()> {
-        let wanted = self.asked.load(Relaxed) + 20;
+        let wanted = self.asked.load(Relaxed) + AFTER;
         let more = async {
             while self.asked.load(Relaxed) < wanted {
                 if let Some(ended) = self.visitors.try_join_next() {
@@ -424,10 +433,13 @@ fn nobody_is_refused_and_nothing_is_cut_while_the_edge_is_replaced_again_and_aga
             tokio::spawn(exchange(service, LIMIT, |_| async { Ok(TcpStream::connect(("127.0.0.1", 7002)).await?) }));
         load.goes_on().await?;
         for round in 1..=restarts() {
-            let begun = Instant::now();
+            let (begun, before) = (Instant::now(), load.asked.load(Relaxed));
             site.edge.replace().await.with_context(|| format!("restart {round}"))?;
-            println!("restart {round} took {:?}", begun.elapsed());
+            let (took, meanwhile) = (begun.elapsed(), load.asked.load(Relaxed) - before);
+            ensure!(meanwhile >= MEANWHILE, "{meanwhile} requests were answered in the {took:?} of restart {round}");
             load.goes_on().await.with_context(|| format!("after restart {round}"))?;
+            let (all, since) = (load.asked.load(Relaxed) - before, begun.elapsed());
+            println!("restart {round} took {took:?}: {meanwhile} answers meanwhile, {all} within {since:?}");
             living.prove(&site, round).await.with_context(|| format!("after restart {round}"))?;
         }
         println!("{} requests were answered", load.end().await?);

@@ -161,13 +161,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn tick(&mut self, cx: &mut Context<'_>) -> Poll<LinkEnd> {
         loop {
             let now = Instant::now();
-            let (verdict, stuck, untaken) = {
+            let (verdict, stuck, untaken, asked) = {
                 let pulse = self.meter.pulse();
-                (self.shared.settings.liveness.judge(&pulse, now), pulse.stuck_since(), pulse.untaken)
+                let verdict = self.shared.settings.liveness.judge(&pulse, now);
+                (verdict, pulse.stuck_since(), pulse.untaken, pulse.is_asked())
             };
             let mut next = match verdict {
                 Verdict::Dead => return Poll::Ready(LinkEnd::PeerSilent),
                 Verdict::Ask => {
+                    if asked {
+                        self.shared.doubted.notify_waiters();
+                    }
                     self.meter.pulse().note_asked(now);
                     self.shared.ask(now);
                     continue;

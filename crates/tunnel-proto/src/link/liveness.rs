@@ -72,6 +72,16 @@ impl Pulse {
         first
     }
 
+    /// Whether a question waits for its answer.
+    pub(super) const fn is_asked(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// Since when the first of what was sent has waited for any byte, if the peer was asked for one meanwhile.
+    pub(super) fn unheard_since(&self) -> Option<Instant> {
+        self.unanswered.filter(|_| self.is_asked())
+    }
+
     pub(super) fn note_sent(&mut self) {
         if self.unanswered.is_none() {
             self.unanswered = Some(Instant::now());

@@ -126,6 +126,28 @@ async fn with_traffic_it_is_noticed_within_three() {
     assert_eq!(near.read(&mut [0; 1]).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }
 
+// F4, F8
+#[tokio::test(start_paused = true)]
+async fn a_peer_is_doubted_before_it_is_given_up_and_a_living_one_never() {
+    let (near, far, silent) = path();
+    let (edge, mut connector) = pair_over(near, far, Settings::for_edge(), Settings::default()).await;
+    let (mut near, _far) = stream(&edge, &mut connector).await;
+    near.accepted().await.unwrap();
+    edge.link.ask();
+    assert!(tokio::time::timeout(Duration::from_secs(65), edge.link.doubted()).await.is_err());
+    assert_eq!(edge.link.unheard(), None);
+    silent.send(true).unwrap();
+    near.write_all(b"anybody there?").await.unwrap();
+    let start = Instant::now();
+    edge.link.doubted().await;
+    assert!(start.elapsed() <= Duration::from_millis(2_100), "{:?}", start.elapsed());
+    assert!(edge.link.unheard().unwrap() >= Duration::from_millis(1_900));
+    // Whoever knows more does not wait for the rest.
+    edge.link.give_up();
+    assert_eq!(edge.link.closed().await, LinkEnd::PeerSilent);
+    assert!(start.elapsed() <= Duration::from_millis(2_200), "{:?}", start.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_cannot_wait_learns_of_silence_sooner_and_of_a_living_peer_never() {
     const PATIENCE: Duration = Duration::from_millis(1500);
