@@ -7,8 +7,8 @@ use anyhow::{Context, Result, ensure};
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tunnel_tests::{
-    Connector, Edge, EdgeConfig, EvilConnector, Lab, MemoryGroup, PATIENCE, Raw,
-    evil_connector::{RST, SYN, data, mux},
+    Connector, Edge, EdgeConfig, EvilPeer, Lab, MemoryGroup, PATIENCE, Raw,
+    evil_link::{RST, SYN, data, mux},
     http2::Http2,
     process::{long, many_sockets},
     run,
@@ -77,8 +77,8 @@ fn whoever_reads_nothing_costs_little() {
 /// is taken while memory is short.
 async fn evil(lab: Lab, number: u32) {
     loop {
-        if let Ok(mut link) = EvilConnector::connect(&lab, APP).await
-            && link.greet().await.is_ok()
+        if let Ok(peer) = EvilPeer::connector(&lab, APP)
+            && let Ok(link) = peer.greeted().await
         {
             let ended = match number % 3 {
                 0 => {
