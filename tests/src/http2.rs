@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::raw::{Door, Raw};
 
 /// The largest frame that is taken where nothing else was agreed (RFC 9113 §4.2).
-const FRAME_MAX: usize = 16_384;
+pub const FRAME_MAX: usize = 16_384;
 /// The flag of the last frame of a header block.
 const END_HEADERS: u8 = 4;
 

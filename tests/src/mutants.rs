@@ -6,7 +6,10 @@
 
 use regex::bytes::Regex;
 
-use crate::visitor::SESSION_COOKIE;
+use crate::{
+    http2::{FRAME_MAX, block},
+    visitor::SESSION_COOKIE,
+};
 
 mod browsers;
 mod making;
@@ -155,9 +158,13 @@ impl Meaning {
     /// Of the fields of an HTTP/2 request. A fragment in its path is cut off before anything of ours sees it.
     pub fn of_fields(fields: &[Field], credentials: &Credentials) -> Self {
         let first = |name: &'static str| values(fields, name).next().unwrap_or_default();
-        let named: Vec<&str> = values(fields, ":authority").chain(values(fields, "host")).collect();
-        let is_once = |name: &'static str| values(fields, name).count() <= 1;
-        let host = if is_once(":authority") && is_once("host") { the_host(named.into_iter()) } else { None };
+        // Of a head in several frames the library forgets that there is a second one, and leaves it out.
+        let pairs: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let counted = if block(&pairs).len() > FRAME_MAX { 1 } else { usize::MAX };
+        let named: Vec<&str> = values(fields, ":authority").take(counted).chain(values(fields, "host")).collect();
+        let is_once = |name: &'static str| values(fields, name).take(counted).count() <= 1;
+        let is_clear = is_once(":authority") && values(fields, "host").count() <= 1;
+        let host = if is_clear { the_host(named.into_iter()) } else { None };
         let path = first(":path").split('#').next().unwrap_or_default();
         let cut = first(":path").len() - path.len();
         let size: usize = fields.iter().map(|(name, value)| name.len() + value.len() + 32).sum();

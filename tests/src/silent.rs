@@ -1,10 +1,11 @@
-//! A service that answers nothing, and knows what it is asked and how much of that has ended.
+//! A service that answers nothing but `GET /`, at which a login ends, and knows what else it is asked and how much of that has
+//! ended.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::{JoinHandle, JoinSet},
@@ -98,9 +99,18 @@ impl Drop for Open {
 async fn hear(mut stream: TcpStream, change: Arc<watch::Sender<Counts>>) {
     let (mut head, mut buffer, mut open) = (Vec::new(), vec![0; 64 * 1024], None);
     while let Ok(n @ 1..) = stream.read(&mut buffer).await {
-        if open.is_none() {
-            head.extend_from_slice(&buffer[..n]);
-            open = find(&head, b"\r\n\r\n").is_some().then(|| Open::new(change.clone()));
+        if open.is_some() {
+            continue;
+        }
+        head.extend_from_slice(&buffer[..n]);
+        let Some(end) = find(&head, b"\r\n\r\n") else { continue };
+        if head.starts_with(b"GET / ") {
+            head.drain(..end + 4);
+            if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").await.is_err() {
+                return;
+            }
+        } else {
+            open = Some(Open::new(change.clone()));
         }
     }
 }

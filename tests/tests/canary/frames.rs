@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use tunnel_tests::{
     Stage,
-    http2::{Http2, Outcome},
+    http2::{FRAME_MAX, Http2, Outcome},
     run,
     stage::{APP, STAFF, WWW},
 };
@@ -188,6 +188,47 @@ fn fields_that_http_1_could_not_say_are_refused() {
                 (status, usize::from(status == 200)),
                 "{outcome:?}"
             );
+        }
+        Ok(())
+    });
+}
+
+/// H1, H5: of a head in several frames the library forgets what is wrong with a part that ends inside of a field. What is judged, and
+/// what the service sees, is the same all the same: what came first, and nothing that is refused in one frame.
+#[test]
+fn of_a_head_in_several_frames_what_is_judged_is_what_arrives() {
+    run("frames-split", async |lab| {
+        let stage = Stage::set(&lab).await?;
+        let session = stage.somebody(WWW, STAFF).await?.session(WWW)?;
+        let long = "x".repeat(FRAME_MAX);
+        for (more, seen) in [
+            (&[(":authority", APP)][..], true),
+            (&[("connection", "x-kept"), ("x-kept", "y")], true),
+            (&[("transfer-encoding", "chunked")], true),
+            (&[("te", "gzip")], true),
+            (&[("host", APP)], false),
+            (&[("access-user-email", "forged@example.test")], true),
+        ] {
+            let mut fields = usual();
+            let pseudo = fields.len();
+            fields.extend_from_slice(more);
+            // Fields that begin with a colon come before all others.
+            fields[pseudo..].sort_by_key(|(name, _)| !name.starts_with(':'));
+            fields.extend([("cookie", session.as_str()), ("x-long", long.as_str())]);
+            let mut h2 = Http2::open(&stage.door(WWW)?).await?;
+            let outcome = h2.ask(&fields, None).await?;
+            stage.app.assert_heard_nothing(&format!("{more:?}"));
+            let heads = stage.www.heads();
+            ensure!(seen || outcome.status() == 400, "{outcome:?} for {more:?}");
+            ensure!(heads.len() == usize::from(outcome.status() == 200), "{heads:?} for {more:?}");
+            for head in heads {
+                ensure!(head.all("host") == [WWW], "{head:?} for {more:?}");
+                for name in ["connection", "transfer-encoding", "te"] {
+                    ensure!(head.all(name).is_empty(), "{head:?} for {more:?}");
+                }
+                ensure!(head.all("access-user-email") == [STAFF], "{head:?} for {more:?}");
+            }
+            stage.www.forget();
         }
         Ok(())
     });

@@ -102,12 +102,25 @@ impl Site {
         Door::tls("127.0.0.1:443".parse()?, &self.ca, self.recipe.server_name(number), &["http/1.1"])
     }
 
+    /// What an error is about, as it was sent by either HTTP.
+    fn sent(&self, error: &anyhow::Error) -> String {
+        let Some((_, number)) = marks(format!("{error:#}").as_bytes()).first().copied() else { return String::new() };
+        let request = self.recipe.request(number);
+        let shown = String::from_utf8_lossy(&request[..request.len().min(SHOWN)]).into_owned();
+        let mut streamed = format!("{:?}", self.recipe.streamed(number));
+        streamed.truncate(streamed.floor_char_boundary(SHOWN));
+        format!("{number} was sent as {shown:?}, or as {streamed}")
+    }
+
     /// Holds what arrived against what was sent. The requests of one visitor's connection arrive in their order.
     fn look(&self, lanes: u64) -> Result<()> {
         let (connections, heads) = self.canary.take();
         let mut witness = self.witness.lock().unwrap();
         for (connection, bytes) in connections.iter().filter(|(_, bytes)| !bytes.is_empty()) {
-            witness.looks_at(*connection, bytes)?;
+            witness.looks_at(*connection, bytes).map_err(|error| {
+                let sent = self.sent(&error);
+                error.context(sent)
+            })?;
         }
         let order: Vec<Mark> = heads.iter().filter_map(|head| marks(head.line.as_bytes()).first().copied()).collect();
         let given_up = self.given_up.lock().unwrap();
@@ -119,6 +132,9 @@ impl Site {
         Ok(())
     }
 }
+
+/// How many bytes of a request a failure shows.
+const SHOWN: usize = 1_000;
 
 /// What became of requests.
 #[derive(Clone, Copy, Debug, Default)]
