@@ -82,7 +82,7 @@ struct Asker {
 impl Asker {
     fn at(host: &str, cookie: Option<&str>) -> Self {
         let request = |method: &str| {
-            let mut fields = vec![(":method", method), (":scheme", "https"), (":authority", host), (":path", "/")];
+            let mut fields = vec![(":method", method), (":scheme", "https"), (":authority", host), (":path", "/held")];
             fields.extend(cookie.map(|cookie| ("cookie", cookie)));
             block(&fields)
         };
@@ -255,7 +255,7 @@ fn what_a_visitor_has_the_edge_reset_ends_at_its_service() {
                 for _ in 0..UNDER_WAY {
                     let method = if uploads { "POST" } else { "GET" };
                     let mut fields =
-                        vec![(":method", method), (":scheme", "https"), (":authority", SILENT), (":path", "/")];
+                        vec![(":method", method), (":scheme", "https"), (":authority", SILENT), (":path", "/held")];
                     fields.push(("cookie", session.as_str()));
                     fields.extend(uploads.then_some(("content-length", "5")));
                     let stream = h2.begin(&fields, !uploads).await?;
