@@ -110,6 +110,10 @@ fn values<'a>(fields: &'a [Field], name: &'static str) -> impl Iterator<Item = &
     fields.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
 }
 
+/// Fields that may not be in HTTP/2 (RFC 9113 §8.2.2).
+const OF_CONNECTIONS: [&str; 6] =
+    ["connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
+
 /// The most that a request may mean, in the eyes of somebody who reads it without any leniency.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meaning {
@@ -158,7 +162,7 @@ impl Meaning {
     /// Of the fields of an HTTP/2 request. A fragment in its path is cut off before anything of ours sees it.
     pub fn of_fields(fields: &[Field], credentials: &Credentials) -> Self {
         let first = |name: &'static str| values(fields, name).next().unwrap_or_default();
-        // Of a head in several frames the library forgets that there is a second one, and leaves it out.
+        // Of a head in several frames the library forgets what may not be there, and leaves it out.
         let pairs: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let counted = if block(&pairs).len() > FRAME_MAX { 1 } else { usize::MAX };
         let named: Vec<&str> = values(fields, ":authority").take(counted).chain(values(fields, "host")).collect();
@@ -167,7 +171,11 @@ impl Meaning {
         let host = if is_clear { the_host(named.into_iter()) } else { None };
         let path = first(":path").split('#').next().unwrap_or_default();
         let cut = first(":path").len() - path.len();
-        let size: usize = fields.iter().map(|(name, value)| name.len() + value.len() + 32).sum();
+        let bytes = |(name, value): &Field| name.len() + value.len() + 32;
+        let second = fields.iter().filter(|(name, _)| name == ":authority").skip(counted);
+        let forgotten = fields.iter().filter(|(name, _)| counted == 1 && OF_CONNECTIONS.contains(&name.as_str()));
+        let left_out: usize = second.chain(forgotten).map(bytes).sum();
+        let size = fields.iter().map(bytes).sum::<usize>() - left_out;
         // Cookies may come in fields of their own, and are one (RFC 9113 §8.2.3).
         let cookies = values(fields, "cookie").count();
         let count = fields.iter().filter(|(name, _)| !name.starts_with(':')).count() - cookies.saturating_sub(1);
