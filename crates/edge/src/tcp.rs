@@ -211,7 +211,7 @@ fn not_admitted(turnaway: Turnaway) -> StreamRefused {
 
 /// What the connector, or the way to it, refuses: told to the person, and kept.
 fn told(state: &State, visit: &Visit, holder: &Holder, error: NotOpened) -> StreamRefused {
-    let refused = match error {
+    let (whose, refused) = match error {
         NotOpened::NoTunnel => return no_tunnel(),
         // Not as the connector said it: to the client that would mean that this very link is full.
         NotOpened::Busy => return edge(StreamRefusal::NoTunnel, "the connector is busy; try again later"),
@@ -219,9 +219,10 @@ fn told(state: &State, visit: &Visit, holder: &Holder, error: NotOpened) -> Stre
         NotOpened::Broken => {
             return edge(StreamRefusal::Internal, "something is wrong with the edge; its log says what");
         }
-        NotOpened::Refused(refused) => refused,
+        NotOpened::Refused(refused) => ("by the connector", refused),
+        NotOpened::Down(refused) => ("as the service is down; a moment ago by the connector", refused),
     };
-    self::refused(state, visit, holder, format!("by the connector: {} ({})", refused.code, refused.text));
+    self::refused(state, visit, holder, format!("{whose}: {} ({})", refused.code, refused.text));
     let (code, text) = match refused.code {
         // About what the person asked for; everything else is about a network that is none of theirs.
         StreamRefusal::DestinationDenied => (refused.code, format!("the connector refused: {}", refused.text)),

@@ -35,7 +35,7 @@ use tunnel_proto::{
 use crate::{Visit, listen::Place, pages::Failure, registry::Candidate, store::SecretHash};
 
 use self::{
-    outages::{Outages, Service, is_outage},
+    outages::{Outages, Service, Standing},
     shared::{Seat, Shared},
     unheard::{Counted, Unheard},
 };
@@ -404,6 +404,8 @@ pub(crate) enum NotOpened {
     Broken,
     /// The connector refused.
     Refused(StreamRefused),
+    /// The service is known to be down, by what the connector said a moment ago.
+    Down(StreamRefused),
 }
 
 impl From<NotOpened> for Failure {
@@ -412,84 +414,131 @@ impl From<NotOpened> for Failure {
             NotOpened::NoTunnel => Self::NoTunnel,
             NotOpened::Busy => Self::Busy,
             NotOpened::Slow => Self::Slow,
-            NotOpened::Refused(refused) if refused.code == StreamRefusal::ServiceTimeout => Self::Slow,
-            NotOpened::Broken | NotOpened::Refused(_) => Self::BadAnswer,
+            NotOpened::Refused(refused) | NotOpened::Down(refused) if refused.code == StreamRefusal::ServiceTimeout => {
+                Self::Slow
+            }
+            NotOpened::Broken | NotOpened::Refused(_) | NotOpened::Down(_) => Self::BadAnswer,
         }
     }
 }
 
 /// Opens a stream on the first of `candidates` that takes it, and waits for the connector's answer. `opening` says what
-/// the stream is for on a given link. What a connector cannot reach is asked of the next one; what none could reach a moment ago is
-/// refused at once.
+/// the stream is for on a given link. What one connector cannot reach is asked of the next one; what none could reach a moment ago
+/// is refused at once.
 pub(crate) async fn open<'a>(
-    pool: &Pool,
+    pool: &Arc<Pool>,
     candidates: &'a [Candidate],
     opening: impl Fn(&Candidate) -> Open,
 ) -> Result<(&'a Candidate, Stream), NotOpened> {
     crate::faults::at("stream to a service");
-    let (mut failure, mut tried, mut seen) = (NotOpened::NoTunnel, 0_usize, HashMap::new());
-    for candidate in candidates {
+    let (order, mut failure) = line_up(pool, candidates, &opening);
+    let (mut tried, mut out_of_reach, mut waited) = (0_usize, Vec::new(), false);
+    for (candidate, standing) in order {
         if tried >= LINKS_TRIED {
             break;
         }
-        let opening = opening(candidate);
-        // Who names a destination says nothing about others.
-        let service = opening.destination.is_none().then(|| Service::of(candidate));
-        if let Some(service) = service {
-            let is_down = *seen.entry(service).or_insert_with(|| match pool.outages.ask(service, Instant::now()) {
-                Ok(()) => false,
-                Err(refused) => {
-                    failure = NotOpened::Refused(refused);
-                    true
-                }
-            });
-            if is_down {
-                continue;
+        let service = Service::of(candidate);
+        // Whoever has waited for one service to the end does not wait for another one of which no good is known.
+        let is_hopeless = out_of_reach.contains(&service) || (waited && standing != Standing::Fine);
+        if service.is_some() && is_hopeless {
+            continue;
+        }
+        let trying = try_open(pool.clone(), candidate.clone(), opening(candidate));
+        // Whether a service is back everybody wants to know, also when whoever asked goes away meanwhile.
+        let outcome = if standing == Standing::Due {
+            tokio::spawn(trying).await.unwrap_or(Err(NotTaken::Ends(NotOpened::Broken)))
+        } else {
+            trying.await
+        };
+        match outcome {
+            Ok(stream) => return Ok((candidate, stream)),
+            Err(NotTaken::Ends(failure)) => return Err(failure),
+            Err(NotTaken::Unasked) => continue,
+            Err(NotTaken::Passed(more)) => failure = more.unwrap_or(failure),
+            Err(NotTaken::OutOfReach(refused)) => {
+                waited |= refused.code == StreamRefusal::ServiceTimeout;
+                failure = NotOpened::Refused(refused);
+                out_of_reach.push(service);
             }
         }
-        let opened = tokio::time::timeout(OPEN_PATIENCE, candidate.uplink.link.open(opening)).await;
-        let mut stream = match opened.unwrap_or(Err(OpenError::TooManyStreams)) {
-            Ok(stream) => stream,
-            Err(OpenError::TooManyStreams) => {
-                failure = NotOpened::Busy;
-                tried = tried.saturating_add(1);
-                continue;
-            }
-            Err(OpenError::Closed | OpenError::Draining) => continue,
-            Err(error) => {
-                tracing::error!(%error, "a stream cannot be opened");
-                return Err(NotOpened::Broken);
-            }
-        };
         tried = tried.saturating_add(1);
-        let answer = match tokio::time::timeout(ANSWER_PATIENCE, stream.accepted()).await {
-            Ok(Ok(())) => {
-                if let Some(service) = service {
-                    pool.outages.note_success(service);
-                }
-                return Ok((candidate, stream));
-            }
-            Err(_) => return Err(NotOpened::Slow),
-            Ok(Err(error)) => error,
-        };
-        let Some(refused) = refusal(&answer) else { continue };
-        tracing::debug!(code = %refused.code, tunnel = %candidate.uplink.tunnel, "a stream was refused");
-        match (refused.code, service) {
-            (StreamRefusal::TooManyStreams, _) => failure = NotOpened::Busy,
-            (StreamRefusal::Draining | StreamRefusal::StaleTable | StreamRefusal::UnknownRule, _) => {}
-            (code, Some(service)) if is_outage(code) => {
-                pool.outages.note_failure(service, refused, Instant::now());
-                failure = NotOpened::Refused(refused.clone());
-                // Whoever has waited for as long as that does not wait for another one, too.
-                if code == StreamRefusal::ServiceTimeout {
-                    break;
-                }
-                seen.insert(service, true);
-            }
-            _ => return Err(NotOpened::Refused(refused.clone())),
-        }
     }
     Err(failure)
+}
+
+/// The candidates in the order in which they are tried, those that failed last behind the others, and what to say if there is none.
+/// What is down is left out; if its time has come, and there is another way for whoever asks, it is tried beside.
+fn line_up<'a>(
+    pool: &Arc<Pool>,
+    candidates: &'a [Candidate],
+    opening: &impl Fn(&Candidate) -> Open,
+) -> (Vec<(&'a Candidate, Standing)>, NotOpened) {
+    let (now, mut failure, mut standings) = (Instant::now(), NotOpened::NoTunnel, HashMap::new());
+    let (mut order, mut due) = (Vec::with_capacity(candidates.len()), Vec::new());
+    for candidate in candidates {
+        let standing = Service::of(candidate).map_or(Standing::Fine, |service| {
+            standings.entry(service).or_insert_with(|| pool.outages.ask(service, now)).clone()
+        });
+        match standing {
+            Standing::Fine | Standing::Failing => order.push((candidate, standing)),
+            Standing::Due => due.push((candidate, standing)),
+            Standing::Down(refused) => failure = NotOpened::Down(refused),
+        }
+    }
+    if order.is_empty() {
+        return (due, failure);
+    }
+    due.dedup_by_key(|(candidate, _)| Service::of(candidate));
+    for (candidate, _) in due {
+        tokio::spawn(try_open(pool.clone(), candidate.clone(), opening(candidate)));
+    }
+    order.sort_by_key(|(_, standing)| *standing == Standing::Failing);
+    (order, failure)
+}
+
+/// Why a candidate has opened no stream.
+enum NotTaken {
+    /// Its link is over or about to be; nobody was asked.
+    Unasked,
+    /// Not this one, maybe the next one.
+    Passed(Option<NotOpened>),
+    /// Its connector does not reach the service.
+    OutOfReach(StreamRefused),
+    /// No other one would do better.
+    Ends(NotOpened),
+}
+
+/// Opens a stream on one candidate, and remembers whether its service was reached.
+async fn try_open(pool: Arc<Pool>, candidate: Candidate, opening: Open) -> Result<Stream, NotTaken> {
+    let opened = tokio::time::timeout(OPEN_PATIENCE, candidate.uplink.link.open(opening)).await;
+    let mut stream = match opened.unwrap_or(Err(OpenError::TooManyStreams)) {
+        Ok(stream) => stream,
+        Err(OpenError::TooManyStreams) => return Err(NotTaken::Passed(Some(NotOpened::Busy))),
+        Err(OpenError::Closed | OpenError::Draining) => return Err(NotTaken::Unasked),
+        Err(error) => {
+            tracing::error!(%error, "a stream cannot be opened");
+            return Err(NotTaken::Ends(NotOpened::Broken));
+        }
+    };
+    let service = Service::of(&candidate);
+    let answer = match tokio::time::timeout(ANSWER_PATIENCE, stream.accepted()).await {
+        Ok(Ok(())) => {
+            service.inspect(|service| pool.outages.note_success(*service));
+            return Ok(stream);
+        }
+        Err(_) => return Err(NotTaken::Ends(NotOpened::Slow)),
+        Ok(Err(error)) => error,
+    };
+    let Some(refused) = refusal(&answer) else { return Err(NotTaken::Passed(None)) };
+    tracing::debug!(code = %refused.code, tunnel = %candidate.uplink.tunnel, "a stream was refused");
+    match refused.code {
+        StreamRefusal::TooManyStreams => Err(NotTaken::Passed(Some(NotOpened::Busy))),
+        StreamRefusal::Draining | StreamRefusal::StaleTable | StreamRefusal::UnknownRule => Err(NotTaken::Passed(None)),
+        _ if service.is_some_and(|service| pool.outages.note_refusal(service, refused, Instant::now())) => {
+            Err(NotTaken::OutOfReach(refused.clone()))
+        }
+        _ => Err(NotTaken::Ends(NotOpened::Refused(refused.clone()))),
+    }
 }
 
 fn refusal(error: &std::io::Error) -> Option<&StreamRefused> {

@@ -81,6 +81,10 @@ impl Unreached {
                     StreamRefusal::ServiceRefused
                 }
                 io::ErrorKind::TimedOut => StreamRefusal::ServiceTimeout,
+                // No descriptor or port of this machine's is free, or no place in the queue of a socket: that passes, and is not
+                // what a service is down for.
+                io::ErrorKind::WouldBlock | io::ErrorKind::AddrNotAvailable => StreamRefusal::TooManyStreams,
+                _ if is_short(error) => StreamRefusal::TooManyStreams,
                 _ => StreamRefusal::ServiceUnreachable,
             },
         }
@@ -97,6 +101,12 @@ impl Unreached {
             _ => "check its address",
         }
     }
+}
+
+/// Whether this program, or the system, has no descriptor left.
+fn is_short(error: &io::Error) -> bool {
+    // ENFILE and EMFILE of Linux and macOS, WSAEMFILE of Windows: the standard library has no name for them.
+    matches!(error.raw_os_error(), Some(23 | 24 | 10_024))
 }
 
 /// A connection to a service.

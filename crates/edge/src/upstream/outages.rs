@@ -8,14 +8,15 @@ use std::{
 };
 
 use tunnel_proto::{
-    InstanceId, Revision, RuleId,
-    message::{StreamRefusal, StreamRefused},
+    InstanceId, Revision, RuleId, TunnelId,
+    message::{ServiceKind, StreamRefusal, StreamRefused},
 };
 
 use crate::registry::Candidate;
 
-/// Openings in a row that have to fail: a service that is just being restarted refuses one or two.
+/// Openings in a row that have to fail, and for how long at least: a service that is just being restarted refuses some.
 const FAILURES: u32 = 3;
+const LASTS: Duration = Duration::from_secs(1);
 /// How often a service that is down is tried.
 const TRY_EVERY: Duration = Duration::from_secs(1);
 /// How long a failure is remembered after which nobody wanted anything.
@@ -23,27 +24,55 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 /// Services that failures are remembered of. Beyond, each opening tries by itself.
 const SERVICES_MAX: usize = 4096;
 
-/// One rule of one connector.
+/// One rule of one connector of a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Service {
+    tunnel: TunnelId,
     connector: InstanceId,
     revision: Revision,
     rule: RuleId,
 }
 
 impl Service {
-    pub(super) fn of(candidate: &Candidate) -> Self {
-        Self { connector: candidate.uplink.instance, revision: candidate.revision, rule: candidate.rule.id }
+    /// The one that a candidate leads to. None for a bastion, whose destinations say nothing about each other.
+    pub(super) fn of(candidate: &Candidate) -> Option<Self> {
+        let (uplink, rule) = (&candidate.uplink, &candidate.rule);
+        (rule.kind != ServiceKind::Bastion).then_some(Self {
+            tunnel: uplink.tunnel,
+            connector: uplink.instance,
+            revision: candidate.revision,
+            rule: rule.id,
+        })
     }
 }
 
-/// What is known of a service that failed.
+/// What is known of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing bad.
+    Fine,
+    /// It was not reached when it was tried last.
+    Failing,
+    /// It is down, and whoever is told so is to try it: nobody else is for a second.
+    Due,
+    /// It is down. What was said when it was tried last.
+    Down(StreamRefused),
+}
+
+/// Failures of a service without a success between them.
 struct Outage {
     failures: u32,
-    refused: StreamRefused,
-    since: Instant,
+    first: Instant,
+    last: Instant,
     /// When it may be tried again.
     next: Instant,
+    refused: StreamRefused,
+}
+
+impl Outage {
+    fn is_down(&self) -> bool {
+        self.failures >= FAILURES && self.last.saturating_duration_since(self.first) >= LASTS
+    }
 }
 
 /// The services that failed when they were tried last.
@@ -51,7 +80,7 @@ struct Outage {
 pub(super) struct Outages(Mutex<HashMap<Service, Outage>>);
 
 /// Whether a refusal says that there is no connection to the service. Whatever else is said is not about the service.
-pub(super) const fn is_outage(code: StreamRefusal) -> bool {
+const fn is_outage(code: StreamRefusal) -> bool {
     matches!(
         code,
         StreamRefusal::ServiceRefused
@@ -62,30 +91,33 @@ pub(super) const fn is_outage(code: StreamRefusal) -> bool {
 }
 
 impl Outages {
-    /// Whether to try a service; if not, what whoever tried it last was told. Of those who ask about one that is down, one a
-    /// second is to try.
-    pub(super) fn ask(&self, service: Service, now: Instant) -> Result<(), StreamRefused> {
+    /// What is known of a service.
+    pub(super) fn ask(&self, service: Service, now: Instant) -> Standing {
         match self.all().get_mut(&service) {
-            Some(outage) if outage.failures >= FAILURES => {
-                if now < outage.next {
-                    return Err(outage.refused.clone());
-                }
+            None => Standing::Fine,
+            Some(outage) if !outage.is_down() => Standing::Failing,
+            Some(outage) if now < outage.next => Standing::Down(outage.refused.clone()),
+            Some(outage) => {
                 outage.next = now + TRY_EVERY;
-                Ok(())
+                Standing::Due
             }
-            _ => Ok(()),
         }
     }
 
-    /// A service was tried in vain.
-    pub(super) fn note_failure(&self, service: Service, refused: &StreamRefused, now: Instant) {
+    /// Whether a refusal says that a service was not reached, which is remembered.
+    pub(super) fn note_refusal(&self, service: Service, refused: &StreamRefused, now: Instant) -> bool {
+        if !is_outage(refused.code) {
+            return false;
+        }
         let mut all = self.all();
-        let failures = match all.get(&service) {
-            Some(outage) => outage.failures.saturating_add(1),
-            None if all.len() >= SERVICES_MAX => return,
-            None => 1,
+        let (failures, first) = match all.get(&service) {
+            Some(outage) => (outage.failures.saturating_add(1), outage.first),
+            None if all.len() >= SERVICES_MAX => return true,
+            None => (1, now),
         };
-        all.insert(service, Outage { failures, refused: refused.clone(), since: now, next: now + TRY_EVERY });
+        let outage = Outage { failures, first, last: now, next: now + TRY_EVERY, refused: refused.clone() };
+        all.insert(service, outage);
+        true
     }
 
     /// A service was reached.
@@ -95,7 +127,7 @@ impl Outages {
 
     /// Forgets what was long ago.
     pub(super) fn sweep(&self, now: Instant) {
-        self.all().retain(|_, outage| now.saturating_duration_since(outage.since) < REMEMBERED);
+        self.all().retain(|_, outage| now.saturating_duration_since(outage.last) < REMEMBERED);
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<Service, Outage>> {
@@ -107,43 +139,70 @@ impl Outages {
 mod tests {
     use super::*;
 
-    fn service(number: u32) -> Service {
-        Service { connector: InstanceId::from_random([1; 16]), revision: Revision(1), rule: RuleId(number) }
+    fn service(tunnel: u8, rule: u32) -> Service {
+        Service {
+            tunnel: TunnelId::from_bytes([tunnel; 16]),
+            connector: InstanceId::from_random([1; 16]),
+            revision: Revision(1),
+            rule: RuleId(rule),
+        }
     }
 
-    fn refused() -> StreamRefused {
-        StreamRefused { code: StreamRefusal::ServiceRefused, text: "refused".to_owned() }
+    fn refused(code: StreamRefusal) -> StreamRefused {
+        StreamRefused { code, text: "refused".to_owned() }
+    }
+
+    /// Fails so often that it is down from now on.
+    fn go_down(outages: &Outages, service: Service, now: Instant) {
+        for n in 0..FAILURES {
+            let at = if n == 0 { now.checked_sub(LASTS).unwrap() } else { now };
+            assert!(outages.note_refusal(service, &refused(StreamRefusal::ServiceRefused), at));
+        }
     }
 
     // F6
     #[test]
     fn one_that_is_down_is_tried_once_a_second_and_by_everybody_when_it_is_back() {
-        let (outages, now, one) = (Outages::default(), Instant::now(), service(1));
-        for _ in 0..FAILURES {
-            assert_eq!(outages.ask(one, now), Ok(()));
-            outages.note_failure(one, &refused(), now);
+        let (outages, now, one) = (Outages::default(), Instant::now() + LASTS, service(1, 1));
+        assert_eq!(outages.ask(one, now), Standing::Fine);
+        go_down(&outages, one, now);
+        assert_eq!(outages.ask(one, now), Standing::Down(refused(StreamRefusal::ServiceRefused)));
+        for other in [service(1, 2), service(2, 1)] {
+            assert_eq!(outages.ask(other, now), Standing::Fine, "another one is not down");
         }
-        assert_eq!(outages.ask(one, now), Err(refused()));
-        assert_eq!(outages.ask(service(2), now), Ok(()), "another one is not down");
         for second in 1..5 {
             let now = now + TRY_EVERY * second;
-            let tried = (0..100).filter(|_| outages.ask(one, now).is_ok()).count();
+            let tried = (0..100).filter(|_| outages.ask(one, now) == Standing::Due).count();
             assert_eq!(tried, 1, "second {second}");
         }
         outages.note_success(one);
-        assert!((0..100).all(|_| outages.ask(one, now).is_ok()));
-        outages.note_failure(one, &refused(), now);
-        assert_eq!(outages.ask(one, now), Ok(()), "it counts anew");
+        assert!((0..100).all(|_| outages.ask(one, now) == Standing::Fine));
+        outages.note_refusal(one, &refused(StreamRefusal::ServiceRefused), now);
+        assert_eq!(outages.ask(one, now), Standing::Failing, "it counts anew");
+    }
+
+    #[test]
+    fn neither_a_moment_nor_a_trouble_of_the_connectors_own_is_an_outage() {
+        let (outages, now, one) = (Outages::default(), Instant::now(), service(1, 1));
+        (0..100).for_each(|_| assert!(outages.note_refusal(one, &refused(StreamRefusal::ServiceTimeout), now)));
+        assert_eq!(outages.ask(one, now), Standing::Failing, "a hundred at once");
+        outages.note_refusal(one, &refused(StreamRefusal::ServiceTimeout), now + LASTS);
+        assert_eq!(outages.ask(one, now + LASTS), Standing::Down(refused(StreamRefusal::ServiceTimeout)));
+        let other = service(1, 2);
+        for code in [StreamRefusal::TooManyStreams, StreamRefusal::Draining, StreamRefusal::Internal] {
+            assert!(!outages.note_refusal(other, &refused(code), now));
+        }
+        assert_eq!(outages.ask(other, now), Standing::Fine);
     }
 
     #[test]
     fn of_so_many_services_failures_are_remembered_and_for_so_long() {
-        let (outages, now) = (Outages::default(), Instant::now());
+        let (outages, now) = (Outages::default(), Instant::now() + LASTS);
         for number in 0..u32::try_from(SERVICES_MAX).unwrap() + 10 {
-            (0..FAILURES).for_each(|_| outages.note_failure(service(number), &refused(), now));
+            go_down(&outages, service(1, number), now);
         }
         assert_eq!(outages.all().len(), SERVICES_MAX);
-        assert_eq!(outages.ask(service(0), now), Err(refused()));
+        assert!(matches!(outages.ask(service(1, 0), now), Standing::Down(_)));
         outages.sweep(now + REMEMBERED - Duration::from_millis(1));
         assert_eq!(outages.all().len(), SERVICES_MAX);
         outages.sweep(now + REMEMBERED);
