@@ -155,8 +155,9 @@ pub(super) async fn memory_comes_back(edge: &Edge, most: u64) -> Result<()> {
     }
 }
 
-/// Floods, one after the other and round after round, each by `once` with its number, for as long as somebody who is logged in is
-/// looked at; nobody waits for it, and memory comes back to what there was after the first round.
+/// Floods, one after the other and round after round, each by `once` with its number, which fails where nothing can be sent, for
+/// as long as somebody who is logged in is looked at; nobody waits for it, and memory comes back to what there was after the first
+/// round.
 async fn hold_out<F>(stage: &Stage, cookie: &str, names: &[&str], once: impl Fn(usize) -> F) -> Result<()>
 where
     F: Future<Output = Result<()>>,
@@ -355,7 +356,7 @@ fn whoever_floods_from_outside_is_soon_not_let_in_and_others_are_served() {
                 let without = pulse.window(BEATS, Duration::ZERO).await.context(name)?;
                 let others = pulse.window(BEATS, flooded_for());
                 let (_, beside) = match flood {
-                    Some(flood) => evil.inside(flood.beside(&door, others)),
+                    Some(flood) => evil.inside(meanwhile(|| flood.knock(&door), others)),
                     None => evil.inside(meanwhile(|| knock(&links), others)),
                 }
                 .context(name)?;
