@@ -3,6 +3,7 @@
 use std::{
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -288,6 +289,12 @@ pub fn many_sockets() -> Result<()> {
 /// Whether the long forms of tests were asked for.
 pub fn long() -> bool {
     std::env::var_os("TUNNEL_TESTS_LONG").is_some()
+}
+
+/// How soon something has ended that is promised to end within a second: a machine that is busy may take another one, and in the
+/// short form, which slow machines have to pass with two tests at once, four.
+pub fn ends_within() -> Duration {
+    Duration::from_secs(if long() { 2 } else { 5 })
 }
 
 /// The library that gives a program another time, for programs of several threads.

@@ -32,7 +32,7 @@ use tunnel_tests::{
     bytecheck::{self, Plan, exchange},
     http2::{Http2, Outcome},
     origin::{CHECKSUM_START, Streams, block, checksum},
-    process::{finish, program, signal},
+    process::{ends_within, finish, program, signal},
     raw::{Tls, find},
     run,
     stage::{STAFF, WWW},
@@ -89,9 +89,6 @@ const AFTER: u64 = 200;
 const MEANWHILE: u64 = 5;
 /// How much of the download is taken each time: enough that it does not look stalled.
 const SIP: u64 = 2 << 20;
-/// How long the process before may take to hear what ended in the one that serves: a second is promised, and a machine that is
-/// busy may take another one.
-const TOLD_WITHIN: Duration = Duration::from_secs(2);
 
 struct Site {
     lab: Lab,
@@ -538,7 +535,7 @@ fn what_ends_in_the_process_that_serves_ends_in_the_one_before() {
         // A session.
         site.edge.run(&["admin", "session", "revoke", STAFF]).await?.ok()?;
         let begun = Instant::now();
-        let ended = timeout(TOLD_WITHIN, async {
+        let ended = timeout(ends_within(), async {
             loop {
                 match site.streams.say("still there?") {
                     0 => return,
@@ -548,7 +545,7 @@ fn what_ends_in_the_process_that_serves_ends_in_the_one_before() {
         });
         ended.await.context("the events of a session that was ended go on")?;
         println!("the events ended {:?} after the session", begun.elapsed());
-        let websocket = timeout(TOLD_WITHIN, async { while let Some(Ok(_)) = living.websocket.next().await {} });
+        let websocket = timeout(ends_within(), async { while let Some(Ok(_)) = living.websocket.next().await {} });
         websocket.await.context("the WebSocket of a session that was ended goes on")?;
 
         // What a machine is admitted by, which its TCP stream stands on.
@@ -556,7 +553,7 @@ fn what_ends_in_the_process_that_serves_ends_in_the_one_before() {
         living.tcp.read_exact(&mut [0; 4]).await?;
         site.edge.run(&["admin", "service-token", "rotate", "robot", "--grace", "0s"]).await?.ok()?;
         let begun = Instant::now();
-        let cut = timeout(TOLD_WITHIN, living.tcp.read(&mut [0; 1])).await;
+        let cut = timeout(ends_within(), living.tcp.read(&mut [0; 1])).await;
         let cut = cut.context("the stream of a machine that is not admitted any more goes on")?;
         ensure!(!matches!(cut, Ok(1..)), "{cut:?}");
         println!("the stream was cut {:?} after the secret was another one", begun.elapsed());
