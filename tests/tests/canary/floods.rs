@@ -32,6 +32,8 @@ const SETTLES_IN: Duration = Duration::from_secs(75);
 /// Answers of one window, and windows of each kind, by which others are judged.
 const BEATS: usize = 8;
 const WINDOWS: usize = 3;
+/// How many more are looked at where these say that others wait: so many for each flood, of all floods taken together.
+const MORE: usize = 2;
 /// Answers in which what a flood has left behind is over.
 const AFTERMATH: usize = 2;
 
@@ -166,8 +168,13 @@ where
     pulse.beats(BEATS).await?;
     let cold = stage.edge.process.rss_kib()?;
     let (mut warm, mut all) = (cold, vec![Windows::default(); names.len()]);
+    let mut more = MORE * names.len();
     for round in 0..Windows::MOST {
         for (n, windows) in all.iter_mut().enumerate().filter(|(_, windows)| windows.want_more(WINDOWS, noticeable())) {
+            if round >= WINDOWS {
+                let Some(left) = more.checked_sub(1) else { break };
+                more = left;
+            }
             pulse.beats(AFTERMATH).await.context(names[n].to_owned())?;
             let without = pulse.window(BEATS, Duration::ZERO).await.context(names[n].to_owned())?;
             let flooded = meanwhile(|| once(n), pulse.window(BEATS, flooded_for())).await;
