@@ -303,7 +303,7 @@ impl Windows {
 }
 
 /// The one in the middle; the slower one of two.
-fn median(times: &[Duration]) -> Duration {
+pub fn median(times: &[Duration]) -> Duration {
     let mut times = times.to_vec();
     times.sort();
     times.get(times.len() / 2).copied().unwrap_or_default()

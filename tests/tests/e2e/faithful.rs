@@ -14,7 +14,7 @@ use tunnel_tests::{
     canary::{After, Head, SONG, page},
     edge::ACCESS,
     origin::{CHECKSUM_START, Nginx, Streams, block, checksum},
-    process::ends_within,
+    process::{ends_within, long},
     raw::{Raw, Tls, find},
     run,
     stage::{APP, STAFF, WWW},
@@ -456,12 +456,12 @@ fn an_application_lists_what_its_connections_may_become() {
 }
 
 fn gibibytes() -> u64 {
-    if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { 10 } else { 1 }
+    if long() { 10 } else { 1 }
 }
 
 /// What is uploaded, in chunks and without a length (F23).
 fn gibibytes_up() -> u64 {
-    if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { 20 } else { 1 }
+    if long() { 20 } else { 1 }
 }
 
 /// What both programs may grow by, in MiB.

@@ -19,6 +19,7 @@ use tunnel_tests::{
     access_network::EDGE_V4,
     canary::{After, page},
     edge::{ACCESS, LOGIN_HOST},
+    flood::median,
     html::form_with,
     process::{finish, long, program, signal},
     run,
@@ -26,7 +27,7 @@ use tunnel_tests::{
 };
 
 fn rounds() -> usize {
-    if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { 100 } else { 5 }
+    if long() { 100 } else { 5 }
 }
 
 /// How soon an edge that was killed and started again has its connectors: most times, and always.
@@ -72,11 +73,6 @@ async fn comes_back(visitor: &mut Visitor, host: &str) -> Result<Duration> {
     }
 }
 
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort();
-    times[times.len() / 2]
-}
-
 /// F2: killed under load and started again, over and over: the connectors are back by themselves, whoever was logged in
 /// still is, and nothing in the database is spoilt.
 #[test]
@@ -118,7 +114,7 @@ fn an_edge_that_is_killed_comes_back_with_its_tunnels_and_its_logins() {
         }
         over.store(true, Relaxed);
         let answered: usize = load.join_all().await.into_iter().sum();
-        let (middle, listens, most) = (median(&mut times), median(&mut starts), times.iter().max());
+        let (middle, listens, most) = (median(&times), median(&starts), times.iter().max());
         println!(
             "F2: listens after {listens:?}, back after {middle:?} (medians), {most:?}; {answered} answers between"
         );

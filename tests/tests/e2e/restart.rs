@@ -27,7 +27,7 @@ use tunnel_tests::{
     bytecheck::{self, Plan, exchange},
     http2::{Http2, Outcome},
     origin::{CHECKSUM_START, Streams, block, checksum},
-    process::{ends_within, finish, program, signal},
+    process::{ends_within, finish, long, program, signal},
     raw::{Tls, find},
     run,
     stage::{STAFF, WWW},
@@ -63,12 +63,12 @@ applications:
 
 /// How often the edge is replaced under load.
 fn restarts() -> u32 {
-    if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { 100 } else { 5 }
+    if long() { 100 } else { 5 }
 }
 
 /// The plan of what TCP carries meanwhile.
 fn plan() -> Plan {
-    let bytes = if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { 256 << 20 } else { 8 << 20 };
+    let bytes = if long() { 256 << 20 } else { 8 << 20 };
     Plan { seed: 21, streams: 8, bytes, half_close: true }
 }
 

@@ -23,7 +23,7 @@ use tunnel_tests::{
     canary::page,
     edge::ACCESS,
     origin::{CHECKSUM_START, Streams, block, checksum},
-    process::ends_within,
+    process::{ends_within, long},
     raw::{Tls, find},
     run,
     stage::{STAFF, WWW},
@@ -120,7 +120,7 @@ fn a_websocket_carries_messages_both_ways() {
 }
 
 fn mebibytes() -> u64 {
-    if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { 1024 } else { 64 }
+    if long() { 1024 } else { 64 }
 }
 
 /// Big bodies, without a size limit, both ways and over both versions, in flat memory of both programs.
