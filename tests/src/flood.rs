@@ -47,11 +47,20 @@ impl Flood {
         Self { begin, ..self }
     }
 
-    /// Floods `door` by one connection, until that is ended. One that is refused has been ended as well.
+    /// Floods `door` by one connection, until that is ended.
+    ///
+    /// # Errors
+    /// There was none to be had, so that nothing was sent, or it was not ended in time.
+    pub async fn once(&self, door: &Door) -> Result<()> {
+        let raw = door.offering(&["h2"]).open().await;
+        self.one(raw.with_context(|| format!("nothing is taken of {}", self.name))?).await
+    }
+
+    /// The same for whom the edge may have shut out: a connection that is not to be had has been ended as well.
     ///
     /// # Errors
     /// It was not ended in time.
-    pub async fn once(&self, door: &Door) -> Result<()> {
+    pub async fn knock(&self, door: &Door) -> Result<()> {
         match door.offering(&["h2"]).open().await {
             Ok(raw) => self.one(raw).await,
             Err(_) => Ok(()),
@@ -61,7 +70,7 @@ impl Flood {
     /// Floods `door` until `others` is done, and on until a first connection is ended; how many were.
     ///
     /// # Errors
-    /// `others` failed, or a connection was not ended in time.
+    /// `others` failed, or a connection was not to be had or not ended in time.
     pub async fn beside<T>(&self, door: &Door, others: impl Future<Output = Result<T>>) -> Result<(usize, T)> {
         meanwhile(|| self.once(door), others).await
     }
@@ -294,7 +303,7 @@ impl Windows {
 }
 
 /// The one in the middle; the slower one of two.
-fn median(times: &[Duration]) -> Duration {
+pub fn median(times: &[Duration]) -> Duration {
     let mut times = times.to_vec();
     times.sort();
     times.get(times.len() / 2).copied().unwrap_or_default()

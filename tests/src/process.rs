@@ -1,11 +1,13 @@
 //! A program under test: its output is captured, its end is certain.
 
 use std::{
+    path::Path,
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use regex::{Captures, Regex};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
@@ -124,6 +126,18 @@ impl Process {
         let stdin = self.child.stdin.as_mut().context("stdin is open")?;
         stdin.write_all(text.as_bytes()).await?;
         Ok(stdin.flush().await?)
+    }
+
+    /// Waits until a site has panicked that the file `faults` armed, and that is not armed any more.
+    ///
+    /// # Errors
+    /// It was not reached in time, or is still armed.
+    pub async fn struck(&self, faults: &Path, site: &str) -> Result<()> {
+        let said = self.log.wait_for(&format!("a fault on purpose at `{site}`")).await;
+        said.with_context(|| format!("{site} is never reached"))?;
+        let armed = std::fs::read_to_string(faults)?;
+        ensure!(!armed.lines().any(|line| line == site), "{site} is still armed");
+        Ok(())
     }
 
     /// Waits for the end.
@@ -290,6 +304,12 @@ pub fn long() -> bool {
     std::env::var_os("TUNNEL_TESTS_LONG").is_some()
 }
 
+/// How soon something has ended that is promised to end within a second: a machine that is busy may take another one, and in the
+/// short form, which slow machines have to pass with two tests at once, four.
+pub fn ends_within() -> Duration {
+    Duration::from_secs(if long() { 2 } else { 5 })
+}
+
 /// The library that gives a program another time, for programs of several threads.
 ///
 /// # Errors
@@ -307,7 +327,7 @@ pub fn faketime() -> Result<std::path::PathBuf> {
 /// # Errors
 /// It is not there.
 pub fn tool(name: &str) -> Result<std::path::PathBuf> {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools").join(name);
     if !path.exists() {
         bail!("{} is missing: `tests/run --tools` installs it", path.display());
     }

@@ -110,7 +110,7 @@ fn main() -> ExitCode {
     // Releases have no such thing.
     #[cfg(debug_assertions)]
     if let Some(file) = std::env::var_os("TUNNEL_TEST_FAULTS") {
-        tunnel_edge::faults::arm_by(file.into());
+        tunnel_proto::faults::arm_by(file.into());
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

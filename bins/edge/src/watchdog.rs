@@ -21,7 +21,7 @@ pub(crate) fn start() {
     let beating = beats.clone();
     tokio::spawn(async move {
         loop {
-            tunnel_edge::faults::at("heartbeat");
+            tunnel_proto::faults::at("heartbeat");
             beating.fetch_add(1, Relaxed);
             tokio::time::sleep(BEAT).await;
         }

@@ -20,8 +20,6 @@ pub mod declare;
 pub mod edge;
 pub mod enroll;
 pub mod evaluations;
-#[doc(hidden)]
-pub mod faults;
 mod forward;
 mod front;
 #[doc(hidden)]
@@ -77,6 +75,9 @@ pub use config::Config;
 pub use edge::Edge;
 pub use state::State;
 pub use visit::{Lang, Reference, Visit};
+
+// For all modules, each of which has places that tests have panic.
+use tunnel_proto::faults;
 
 /// A response of the edge.
 pub type Response = http::Response<axum::body::Body>;

@@ -11,10 +11,10 @@ use tunnel_proto::{
     HostPattern, InstanceId,
     dial::{EdgeAddress, random},
     identity::CertRole,
+    task::anew,
 };
 
 use crate::{
-    anew::anew,
     credentials::{CredentialStore, Credentials},
     error::Error,
     establish::establish,

@@ -37,7 +37,6 @@
 //! # }
 //! ```
 
-mod anew;
 #[cfg(feature = "axum08")]
 pub mod axum08;
 mod bastion;

@@ -42,6 +42,9 @@ pub mod ids;
 pub mod link;
 pub mod message;
 pub mod name;
+#[cfg(feature = "io")]
+#[doc(hidden)]
+pub mod task;
 pub mod version;
 
 pub use destination::{Destination, DestinationRange};

@@ -18,6 +18,7 @@ use tunnel_tests::{
     edge::LOGIN_HOST,
     http2::{Http2, Outcome},
     mutants::{ACCEPT, ACCESS, APP, Credentials, Field, Mark, Meaning, OPEN, Recipe, Streamed, WWW, follow_up, marks},
+    process,
     raw::find,
     run,
     visitor::login,
@@ -354,7 +355,7 @@ fn seed() -> u64 {
 
 /// Lanes, and requests of all of them.
 fn extent(short: u64, long: u64) -> (u64, u64) {
-    if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { (16, long) } else { (4, short) }
+    if process::long() { (16, long) } else { (4, short) }
 }
 
 /// I1, H1 to H10, H12, H15, R01 to R04, R07, R15, R20, R21, R24, R31.

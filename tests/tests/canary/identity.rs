@@ -13,6 +13,7 @@ use tunnel_tests::{
     edge::ACCESS,
     http2::Http2,
     mutants::{FORGED, words::DASHES},
+    process::long,
     run,
     stage::{STAFF, WWW},
     told,
@@ -53,7 +54,7 @@ fn no_spelling_of_an_identity_header_gets_through() {
         let stage = Stage::set(&lab).await?;
         let session = stage.somebody(WWW, STAFF).await?.session(WWW)?;
         let certs = stage.certs().await?;
-        let requests = if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { 2500 } else { 125 };
+        let requests = if long() { 2500 } else { 125 };
         let mut runner = TestRunner::new(Config::default());
         let many = proptest::collection::vec(alias(), 40);
         let mut raw = stage.door(WWW)?.open().await?;

@@ -16,6 +16,7 @@ use tunnel_tests::{
     Canary, Connector, Door, Stage,
     canary::{After, Head, page},
     edge::ACCESS,
+    process::long,
     raw::find,
     run,
     stage::{STAFF, WWW},
@@ -273,7 +274,7 @@ fn a_bad_answer_concerns_whoever_asked_and_nobody_else() {
 #[test]
 fn two_people_at_once_are_never_taken_for_each_other() {
     run("interleaved", async |lab| {
-        let requests = if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { 10_000 } else { 300 };
+        let requests = if long() { 10_000 } else { 300 };
         let who = |head: &Head| {
             let body = format!("{} {}", head.one("access-user-email"), head.target());
             (page(&body), After::KeepAlive)

@@ -11,6 +11,7 @@ use tunnel_tests::{
         lenient,
         words::{PARTS, SEPARATORS, SPELLINGS},
     },
+    process::long,
     run,
     stage::{STAFF, WWW},
 };
@@ -46,7 +47,7 @@ fn no_spelling_of_a_path_enters_an_application_that_does_not_admit() {
     run("paths", async |lab| {
         let stage = Stage::with(&lab, ACCESS, Canary::start().await?).await?;
         let session = stage.somebody(WWW, STAFF).await?.session(WWW)?;
-        let cases = if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { 50_000 } else { 2_000 };
+        let cases = if long() { 50_000 } else { 2_000 };
         let mut runner = TestRunner::new(Config::default());
         let generated = (0..cases).map(|_| path().new_tree(&mut runner).unwrap().current());
         let (mut passed, mut stopped) = (0, 0);

@@ -153,6 +153,17 @@ async fn slow_head(n: u8) -> Result<TcpStream> {
     Ok(tcp)
 }
 
+/// Begins heads by plain HTTP from so many addresses, so many from each, and goes on with every one until it is cut.
+async fn slow_heads(addresses: u8, of_each: usize) -> Result<JoinSet<Result<Duration>>> {
+    let sources = (1..=addresses).flat_map(move |n| std::iter::repeat_n(n, of_each));
+    let mut opening = stream::iter(sources).map(slow_head).buffer_unordered(AT_A_TIME);
+    let mut heads = JoinSet::new();
+    while let Some(tcp) = opening.try_next().await? {
+        heads.spawn(until_cut(tcp));
+    }
+    Ok(heads)
+}
+
 /// Sends a byte each second; how long it takes until the other side ends it.
 async fn until_cut(mut tcp: TcpStream) -> Result<Duration> {
     let begun = Instant::now();
@@ -246,13 +257,10 @@ fn thousands_who_are_slow_on_purpose_keep_nobody_out() {
             bodies.spawn(slow_body(raw, 1, 60));
         }
         let (addresses, of_address, by_tls) = slow();
-        let begun = crowd(&site, 5, by_tls, None, &format!("GET / HTTP/1.1\r\nHost: {WWW}\r\nX-Slow: ")).await?;
-        let mut heads = JoinSet::new();
-        for n in 1..=addresses {
-            for _ in 0..of_address {
-                heads.spawn(until_cut(slow_head(n).await?));
-            }
-        }
+        // All of them at once: a head lives for ten seconds.
+        let head = format!("GET / HTTP/1.1\r\nHost: {WWW}\r\nX-Slow: ");
+        let (begun, mut heads) =
+            tokio::try_join!(crowd(&site, 5, by_tls, None, &head), slow_heads(addresses, of_address))?;
         let (answers, requests) =
             (readers.len() + ranged.len() + windows.len() * HELD, bodies.len() + by_tls + heads.len());
         let held = readers.len() + ranged.len() + windows.len() + requests;

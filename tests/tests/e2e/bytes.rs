@@ -23,6 +23,7 @@ use tunnel_tests::{
     Connector, Edge, EdgeConfig, Firewall, Lab, Process,
     access::{Home, listening},
     bytecheck::{Plan, Service, exchange},
+    process::long,
     raw::trusting,
     run,
 };
@@ -43,7 +44,7 @@ applications:
 
 /// What is carried: some with every seed, or a great deal.
 fn plans(half_close: bool) -> Vec<Plan> {
-    if std::env::var_os("TUNNEL_TESTS_LONG").is_some() {
+    if long() {
         return vec![Plan { seed: 1, streams: 64, bytes: 8 << 20, half_close }];
     }
     [11, 12].map(|seed| Plan { seed, streams: 16, bytes: 2 << 20, half_close }).into()
@@ -182,7 +183,7 @@ fn every_byte_arrives_through_the_door_for_the_client_that_people_have() {
 
 /// How often one side ends while the other one still has everything to say, and how much that is.
 fn halves() -> u32 {
-    if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { 1000 } else { 20 }
+    if long() { 1000 } else { 20 }
 }
 const HALF: usize = 8 << 20;
 

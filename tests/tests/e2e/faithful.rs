@@ -14,6 +14,7 @@ use tunnel_tests::{
     canary::{After, Head, SONG, page},
     edge::ACCESS,
     origin::{CHECKSUM_START, Nginx, Streams, block, checksum},
+    process::{ends_within, long},
     raw::{Raw, Tls, find},
     run,
     stage::{APP, STAFF, WWW},
@@ -447,23 +448,20 @@ fn an_application_lists_what_its_connections_may_become() {
         }
         stage.edge.run(&["admin", "session", "revoke", STAFF]).await?.ok()?;
         for mut raw in open {
-            let rest = tokio::time::timeout(ENDS_WITHIN, raw.rest()).await.context("it goes on")??;
+            let rest = tokio::time::timeout(ends_within(), raw.rest()).await.context("it goes on")??;
             assert_eq!(rest, b"", "it ends with the session");
         }
         Ok(())
     });
 }
 
-/// How soon what a session has open ends with it: a second is promised, and a machine that is busy may take another one.
-const ENDS_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
-
 fn gibibytes() -> u64 {
-    if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { 10 } else { 1 }
+    if long() { 10 } else { 1 }
 }
 
 /// What is uploaded, in chunks and without a length (F23).
 fn gibibytes_up() -> u64 {
-    if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { 20 } else { 1 }
+    if long() { 20 } else { 1 }
 }
 
 /// What both programs may grow by, in MiB.

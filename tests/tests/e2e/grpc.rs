@@ -8,7 +8,7 @@ use tunnel_tests::{
     Canary, Connector, Door, Edge, EdgeConfig, Head, Lab, Process, Smtp,
     canary::After,
     http2::Http2,
-    process::{finish, long, tool},
+    process::{ends_within, finish, long, tool},
     run,
 };
 
@@ -202,9 +202,6 @@ fn a_call_may_be_silent_and_ends_at_the_service_when_it_is_given_up() {
     });
 }
 
-/// A second is promised, and a machine that is busy may take another one.
-const ENDS_WITHIN: Duration = Duration::from_secs(2);
-
 /// S5: a call that is open ends within a second of the right to it.
 #[test]
 fn a_call_does_not_outlive_the_right_to_it() {
@@ -213,7 +210,7 @@ fn a_call_does_not_outlive_the_right_to_it() {
         let mut client = Process::start("grpc client", site.client(Some(&site.robot), &["stay"])?)?;
         client.log.wait_for("(?m)^open$").await?;
         token(&site.edge, &["rotate", "robot", "--grace", "0s"]).await?;
-        timeout(ENDS_WITHIN, client.log.wait_for("(?m)^cut: ")).await.context("it goes on")??;
+        timeout(ends_within(), client.log.wait_for("(?m)^cut: ")).await.context("it goes on")??;
         assert!(client.wait().await?.success());
         Ok(())
     });

@@ -9,6 +9,7 @@ use tunnel_tests::{
     edge::{ACCESS, LOGIN_HOST},
     html::{form_with, forms, words},
     origin::Nginx,
+    process::long,
     run,
     stage::{APP, STAFF, WWW},
     visitor::press,
@@ -151,7 +152,7 @@ fn the_answer_for_an_address_that_is_not_admitted_takes_as_long() {
     run("timing", async |lab| {
         let trusting = |config: EdgeConfig| EdgeConfig { extra: "trusted_proxies = [\"127.0.0.1\"]".into(), ..config };
         let stage = Stage::configured(&lab, trusting, ACCESS, Canary::start().await?).await?;
-        let rounds = if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { 90 } else { 40 };
+        let rounds = if long() { 90 } else { 40 };
         let mut taken = [Vec::new(), Vec::new()];
         for round in 0..2 * rounds {
             // Pairs in both orders: what one leaves behind meets both kinds alike.

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -87,7 +87,7 @@ impl Site {
         };
         let edge = Edge::start_as(lab, EdgeConfig::with_mail(&smtp), with_faults).await?;
         for task in TASKS {
-            struck(&edge, &faults, task).await?;
+            edge.process.struck(&faults, task).await?;
         }
         edge.process.log.wait_for("a task panicked, which is a defect of this program").await?;
         edge.apply(ACCESS).await?;
@@ -142,7 +142,7 @@ impl Site {
 
     /// The site has panicked, and whoever was there before and whoever comes now is served.
     async fn goes_on(&mut self, site: &str) -> Result<()> {
-        struck(&self.edge, &self.faults, site).await?;
+        self.edge.process.struck(&self.faults, site).await?;
         let request = self.request(WWW, "GET", "/bytes/10", false)?;
         self.beside.send(request.as_bytes()).await?;
         let beside = self.beside.answer(true).await.with_context(|| format!("beside {site}"))?.status;
@@ -150,14 +150,6 @@ impl Site {
         ensure!((beside, new) == (200, 200), "after {site}: {beside} for who was there, {new} for who comes");
         Ok(())
     }
-}
-
-/// Waits until a site has panicked, and is not armed any more.
-async fn struck(edge: &Edge, faults: &Path, site: &str) -> Result<()> {
-    let said = edge.process.log.wait_for(&format!("a fault on purpose at `{site}`")).await;
-    said.with_context(|| format!("{site} is never reached"))?;
-    ensure!(!fs::read_to_string(faults)?.lines().any(|line| line == site), "{site} is still armed");
-    Ok(())
 }
 
 #[test]
@@ -260,7 +252,7 @@ fn an_edge_in_which_nothing_moves_ends_to_be_started_again() {
         ensure!(edge.process.ended()?.is_none(), "it has ended while all moved");
         // The heart of the runtime beats no more.
         fs::write(&faults, "heartbeat")?;
-        struck(&edge, &faults, "heartbeat").await?;
+        edge.process.struck(&faults, "heartbeat").await?;
         let begun = Instant::now();
         while edge.process.ended()?.is_none() {
             ensure!(begun.elapsed() < STANDSTILL_SEEN, "nobody sees that nothing moves");

@@ -47,14 +47,6 @@ fn with_faults(mut command: Command, faults: &Path) -> Command {
     command
 }
 
-/// Waits until a site has panicked, and is not armed any more.
-async fn struck(process: &Process, faults: &Path, site: &str) -> Result<()> {
-    let said = process.log.wait_for(&format!("a fault on purpose at `{site}`")).await;
-    said.with_context(|| format!("{site} is never reached"))?;
-    ensure!(!fs::read_to_string(faults)?.lines().any(|line| line == site), "{site} is still armed");
-    Ok(())
-}
-
 /// Begins to listen to what a service tells, on a stream of its own; nothing when the answer does not come.
 async fn listen(visitor: &Visitor) -> Result<Option<Raw>> {
     let mut raw = visitor.door("https", WWW)?.open().await?;
@@ -119,7 +111,7 @@ fn a_panic_in_a_connector_costs_what_it_was_at_and_nothing_else() {
         command.args(["--hostname", WWW, "--url", &streams.url(), "--metrics", METRICS]);
         let mut connector = Connector::start("connector", command).await?;
         for task in TASKS {
-            struck(&connector.process, &faults, task).await?;
+            connector.process.struck(&faults, task).await?;
         }
         connector.process.log.wait_for("a task panicked, which is a defect of this program").await?;
         all_links_are_up().await.context("after tasks panicked as they began")?;
@@ -128,7 +120,7 @@ fn a_panic_in_a_connector_costs_what_it_was_at_and_nothing_else() {
 
         fs::write(&faults, "metrics")?;
         let _ = links_up().await;
-        struck(&connector.process, &faults, "metrics").await?;
+        connector.process.struck(&faults, "metrics").await?;
         for site in STREAMS {
             let mut held = Vec::new();
             for _ in 0..4 {
@@ -139,7 +131,7 @@ fn a_panic_in_a_connector_costs_what_it_was_at_and_nothing_else() {
             while opened.len() < OPENED_MAX && !fs::read_to_string(&faults)?.is_empty() {
                 opened.push(listen(&visitor).await?);
             }
-            struck(&connector.process, &faults, site).await?;
+            connector.process.struck(&faults, site).await?;
             answered(&mut visitor).await.with_context(|| format!("after {site}"))?;
             if site == "stream" {
                 for raw in &mut held {
@@ -198,7 +190,7 @@ fn a_panic_in_an_access_client_costs_what_it_was_at_and_nothing_else() {
 
         fs::write(&faults, "local connection")?;
         ensure!(echo(b"lost").await.is_err(), "a connection that panicked carries on");
-        struck(&client, &faults, "local connection").await?;
+        client.struck(&faults, "local connection").await?;
         say(&mut beside, b"still there").await.context("the connection beside")?;
         echo(b"next").await.context("the next connection")?;
 
@@ -213,7 +205,7 @@ fn a_panic_in_an_access_client_costs_what_it_was_at_and_nothing_else() {
             };
             timeout(PATIENCE, met).await.with_context(|| format!("{sites:?} are never reached"))?;
             for site in sites {
-                struck(&client, &faults, site).await?;
+                client.struck(&faults, site).await?;
             }
             let mut next = echo(b"next").await.with_context(|| format!("after {sites:?}"))?;
             say(&mut next, b"and on").await?;

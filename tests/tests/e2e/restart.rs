@@ -1,24 +1,19 @@
 //! An edge replaced by another process while it is used (F3, F30).
 
+mod load;
+
 use std::{
     fs,
     os::unix::{fs::symlink, net::UnixDatagram},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
-use hyper::{Request, client::conn::http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -32,12 +27,14 @@ use tunnel_tests::{
     bytecheck::{self, Plan, exchange},
     http2::{Http2, Outcome},
     origin::{CHECKSUM_START, Streams, block, checksum},
-    process::{finish, program, signal},
+    process::{ends_within, finish, long, program, signal},
     raw::{Tls, find},
     run,
     stage::{STAFF, WWW},
     visitor::login,
 };
+
+use self::load::{Load, anew};
 
 const DB: &str = "db.example.test";
 const RDP: &str = "rdp.example.test";
@@ -66,12 +63,12 @@ applications:
 
 /// How often the edge is replaced under load.
 fn restarts() -> u32 {
-    if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { 100 } else { 5 }
+    if long() { 100 } else { 5 }
 }
 
 /// The plan of what TCP carries meanwhile.
 fn plan() -> Plan {
-    let bytes = if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { 256 << 20 } else { 8 << 20 };
+    let bytes = if long() { 256 << 20 } else { 8 << 20 };
     Plan { seed: 21, streams: 8, bytes, half_close: true }
 }
 
@@ -82,16 +79,10 @@ fn download() -> u64 {
 
 /// The longest that the plan may take, on a machine that is busy.
 const LIMIT: Duration = Duration::from_secs(900);
-/// Visitors who open one connection after the other, and who keep theirs, by HTTP/1.1 and by HTTP/2: none of them pauses.
-const LANES: [(Way, usize); 3] = [(Way::New, 4), (Way::Kept, 12), (Way::Http2, 4)];
-/// Requests that have to be answered after each restart, and while it goes on.
-const AFTER: u64 = 200;
+/// Requests that have to be answered while a restart goes on.
 const MEANWHILE: u64 = 5;
 /// How much of the download is taken each time: enough that it does not look stalled.
 const SIP: u64 = 2 << 20;
-/// How long the process before may take to hear what ended in the one that serves: a second is promised, and a machine that is
-/// busy may take another one.
-const TOLD_WITHIN: Duration = Duration::from_secs(2);
 
 struct Site {
     lab: Lab,
@@ -157,139 +148,6 @@ async fn tls(visitor: &Visitor, alpn: &str) -> Result<TlsStream<TcpStream>> {
     config.alpn_protocols = alpn;
     let tcp = TcpStream::connect(door.address).await?;
     Ok(TlsConnector::from(Arc::new(config)).connect(sni.try_into()?, tcp).await?)
-}
-
-/// How a visitor connects.
-#[derive(Clone, Copy, Debug)]
-enum Way {
-    New,
-    Kept,
-    Http2,
-}
-
-/// Visitors who go on asking until they are told to stop. Each request has to be answered, and right.
-struct Load {
-    stop: Arc<AtomicBool>,
-    asked: Arc<AtomicU64>,
-    visitors: JoinSet<Result<u64>>,
-}
-
-impl Load {
-    fn begin(site: &Site) -> Result<Self> {
-        let (stop, asked) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
-        let mut visitors = JoinSet::new();
-        for way in LANES.into_iter().flat_map(|(way, count)| std::iter::repeat_n(way, count)) {
-            let (visitor, request) = (site.visitor.clone(), site.request("/bytes/5000")?);
-            let (stop, asked) = (stop.clone(), asked.clone());
-            visitors.spawn(async move {
-                let mut count = 0;
-                let mut kept = None;
-                let mut second = None;
-                while !stop.load(Relaxed) {
-                    let answered = match way {
-                        Way::New => anew(&visitor).await,
-                        Way::Kept => again(&visitor, &request, &mut kept).await,
-                        Way::Http2 => by_http2(&visitor, &mut second).await,
-                    };
-                    answered.with_context(|| format!("request {count} of a visitor ({way:?})"))?;
-                    count += 1;
-                    asked.fetch_add(1, Relaxed);
-                }
-                Ok(count)
-            });
-        }
-        Ok(Self { stop, asked, visitors })
-    }
-
-    /// Waits until some more requests were answered.
-    async fn goes_on(&mut self) -> Result<()> {
-        let wanted = self.asked.load(Relaxed) + AFTER;
-        let more = async {
-            while self.asked.load(Relaxed) < wanted {
-                if let Some(ended) = self.visitors.try_join_next() {
-                    ended??;
-                    bail!("a visitor gave up");
-                }
-                sleep(Duration::from_millis(10)).await;
-            }
-            Ok(())
-        };
-        timeout(PATIENCE, more).await.context("requests are not answered any more")?
-    }
-
-    async fn end(mut self) -> Result<u64> {
-        self.stop.store(true, Relaxed);
-        let mut all = 0;
-        while let Some(count) = self.visitors.join_next().await {
-            let count = count??;
-            ensure!(count > 0, "one of the visitors never got an answer");
-            all += count;
-        }
-        Ok(all)
-    }
-}
-
-async fn anew(visitor: &Visitor) -> Result<()> {
-    let reply = visitor.clone().get(&format!("https://{WWW}/bytes/5000")).await?;
-    ensure!(reply.status() == 200 && reply.answer.body == block()[..5000], "{}: {}", reply.status(), reply.text());
-    Ok(())
-}
-
-/// As a browser does: on the same connection, until the edge says that it is the last answer there.
-async fn again(visitor: &Visitor, request: &[u8], kept: &mut Option<Raw>) -> Result<()> {
-    let mut raw = match kept.take() {
-        Some(raw) => raw,
-        None => visitor.door("https", WWW)?.open().await?,
-    };
-    raw.send(request).await?;
-    let answer = raw.answer(true).await?;
-    ensure!(answer.status == 200 && answer.body == block()[..5000], "{}: {}", answer.status, answer.text());
-    if !answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
-        *kept = Some(raw);
-    }
-    Ok(())
-}
-
-type Sender = http2::SendRequest<http_body_util::Empty<Bytes>>;
-
-/// The same by HTTP/2: what was certainly not sent, because the edge takes no more there, is sent on a new connection.
-async fn by_http2(visitor: &Visitor, kept: &mut Option<Sender>) -> Result<()> {
-    for _ in 0..3 {
-        let mut sender = match kept.take() {
-            Some(sender) => sender,
-            None => {
-                let io = TokioIo::new(tls(visitor, "h2").await?);
-                let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
-                tokio::spawn(connection);
-                sender
-            }
-        };
-        if sender.ready().await.is_err() {
-            continue;
-        }
-        let request = Request::get(format!("https://{WWW}/bytes/5000")).header("cookie", visitor.session(WWW)?);
-        let answer = match sender.try_send_request(request.body(http_body_util::Empty::new())?).await {
-            Ok(answer) => answer,
-            Err(mut error) => match error.take_message() {
-                Some(_) => continue,
-                None if unsent(error.error()) => continue,
-                None => return Err(error.into_error().into()),
-            },
-        };
-        ensure!(answer.status() == 200, "{}", answer.status());
-        let body = http_body_util::BodyExt::collect(answer.into_body()).await?.to_bytes();
-        ensure!(body == block()[..5000], "{} bytes", body.len());
-        *kept = Some(sender);
-        return Ok(());
-    }
-    bail!("three connections in a row take no request")
-}
-
-/// Whether the edge said with its farewell that it never looked at the request (RFC 9113 §6.8): it is sent again elsewhere, as browsers do.
-fn unsent(error: &hyper::Error) -> bool {
-    let farewell =
-        |error: &h2::Error| error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR);
-    std::error::Error::source(error).and_then(|source| source.downcast_ref()).is_some_and(farewell)
 }
 
 /// A big body that is taken little by little.
@@ -538,7 +396,7 @@ fn what_ends_in_the_process_that_serves_ends_in_the_one_before() {
         // A session.
         site.edge.run(&["admin", "session", "revoke", STAFF]).await?.ok()?;
         let begun = Instant::now();
-        let ended = timeout(TOLD_WITHIN, async {
+        let ended = timeout(ends_within(), async {
             loop {
                 match site.streams.say("still there?") {
                     0 => return,
@@ -548,7 +406,7 @@ fn what_ends_in_the_process_that_serves_ends_in_the_one_before() {
         });
         ended.await.context("the events of a session that was ended go on")?;
         println!("the events ended {:?} after the session", begun.elapsed());
-        let websocket = timeout(TOLD_WITHIN, async { while let Some(Ok(_)) = living.websocket.next().await {} });
+        let websocket = timeout(ends_within(), async { while let Some(Ok(_)) = living.websocket.next().await {} });
         websocket.await.context("the WebSocket of a session that was ended goes on")?;
 
         // What a machine is admitted by, which its TCP stream stands on.
@@ -556,7 +414,7 @@ fn what_ends_in_the_process_that_serves_ends_in_the_one_before() {
         living.tcp.read_exact(&mut [0; 4]).await?;
         site.edge.run(&["admin", "service-token", "rotate", "robot", "--grace", "0s"]).await?.ok()?;
         let begun = Instant::now();
-        let cut = timeout(TOLD_WITHIN, living.tcp.read(&mut [0; 1])).await;
+        let cut = timeout(ends_within(), living.tcp.read(&mut [0; 1])).await;
         let cut = cut.context("the stream of a machine that is not admitted any more goes on")?;
         ensure!(!matches!(cut, Ok(1..)), "{cut:?}");
         println!("the stream was cut {:?} after the secret was another one", begun.elapsed());

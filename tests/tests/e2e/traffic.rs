@@ -23,6 +23,7 @@ use tunnel_tests::{
     canary::page,
     edge::ACCESS,
     origin::{CHECKSUM_START, Streams, block, checksum},
+    process::{ends_within, long},
     raw::{Tls, find},
     run,
     stage::{STAFF, WWW},
@@ -119,7 +120,7 @@ fn a_websocket_carries_messages_both_ways() {
 }
 
 fn mebibytes() -> u64 {
-    if std::env::var_os("TUNNEL_TESTS_LONG").is_some() { 1024 } else { 64 }
+    if long() { 1024 } else { 64 }
 }
 
 /// Big bodies, without a size limit, both ways and over both versions, in flat memory of both programs.
@@ -215,9 +216,6 @@ fn a_reader_who_does_not_read_costs_little() {
     });
 }
 
-/// How soon what a session has open ends after it: a second is promised, and the machine may be busy.
-const ENDS_WITHIN: Duration = Duration::from_secs(2);
-
 /// S5, H8: whoever ends a session ends what it has open, also a download that is always under way and a quiet WebSocket, whose
 /// visitor is told.
 #[test]
@@ -257,8 +255,8 @@ fn ending_a_session_ends_its_downloads_and_websockets() {
         let (download, (ended, websocket)) =
             tokio::time::timeout(tunnel_tests::PATIENCE, async { tokio::join!(download, websocket) }).await?;
         assert!(more < size / 2, "the download ended before its end: {more}");
-        assert!(download < ENDS_WITHIN, "the download ended {download:?} after the session");
-        assert!(websocket < ENDS_WITHIN, "the WebSocket ended {websocket:?} after the session");
+        assert!(download < ends_within(), "the download ended {download:?} after the session");
+        assert!(websocket < ends_within(), "the WebSocket ended {websocket:?} after the session");
         let Some(Ok(Message::Close(Some(close)))) = ended else { anyhow::bail!("{ended:?}") };
         assert_eq!((close.code, close.reason.as_str()), (CloseCode::Policy, "not admitted any more"));
         let after = tokio::time::timeout(tunnel_tests::PATIENCE, socket.next()).await?;
@@ -342,7 +340,7 @@ fn a_request_that_is_not_answered_yet_ends_with_its_session() {
         assert_eq!((answer.status, answer.header("connection")), (403, Some("close")), "{}", answer.text());
         let given_up = tokio::time::timeout(tunnel_tests::PATIENCE, service.ended.recv()).await?;
         assert!(given_up.is_some_and(|all| all.starts_with(b"GET /silent")), "the service was asked something else");
-        assert!(begun.elapsed() < ENDS_WITHIN, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < ends_within(), "{:?}", begun.elapsed());
         assert!(raw.rest().await?.is_empty(), "something follows");
         Ok(())
     });
@@ -378,7 +376,7 @@ fn an_upload_that_was_answered_already_ends_with_its_session() {
             assert!(begun.elapsed() < tunnel_tests::PATIENCE, "the upload goes on");
         };
         let took = begun.elapsed();
-        assert!(took < ENDS_WITHIN, "the upload ended {took:?} after the session");
+        assert!(took < ends_within(), "the upload ended {took:?} after the session");
         let arrived = String::from_utf8_lossy(&arrived).into_owned();
         assert!(arrived.contains("before 4"), "what was sent before is there: {arrived}");
         Ok(())
