@@ -21,9 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tunnel_proto::{
     GrantId, LinkId,
-    link::{
-        self, Carried, Control, Incoming, Link, LinkEnd, MEMORY_MAX, Pending, RelayError, Settings, Welcomed, relay,
-    },
+    link::{self, Carried, Control, Incoming, Link, MEMORY_MAX, Pending, RelayError, Settings, Welcomed, relay},
     message::{
         Credential, Cut, CutReason, DrainReason, GrantRefusal, Granted, Limits, Message, OpenGrant, Opening, Present,
         Refused, Revoked, RevokedReason, Role, StreamRefusal,
@@ -104,8 +102,8 @@ pub(crate) async fn serve<T>(
     };
     client.run(incoming, control, stopping).await;
     let over = link.closed().now_or_never();
-    if let (Some(LinkEnd::Protocol(_) | LinkEnd::OverBudget), Some(place)) = (&over, &place) {
-        place.note(Glitch::Flood);
+    if let (Some(glitch), Some(place)) = (over.as_ref().and_then(Glitch::of_an_end), &place) {
+        place.note(glitch);
     }
     link.close();
     tracing::debug!(link = %id, "an access client's link is down");

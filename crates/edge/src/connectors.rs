@@ -141,11 +141,11 @@ async fn connector(
     // Whichever of these noticed it first.
     if let Some(end) = link.closed().now_or_never() {
         tracing::debug!(link = %id, %end, "a connector's link ended");
-        if matches!(end, LinkEnd::Protocol(_) | LinkEnd::OverBudget) {
-            origin.note(Glitch::Flood);
+        if let Some(glitch) = Glitch::of_an_end(&end) {
+            origin.note(glitch);
         }
-        if end == LinkEnd::PeerSilent {
-            give_up_beside(state, &uplink);
+        if matches!(end, LinkEnd::PeerSilent | LinkEnd::Late(_)) {
+            suspect_beside(state, &uplink);
         }
     }
     link.close();
@@ -163,9 +163,6 @@ const ROTATE_BEFORE: Duration = Duration::from_secs(3600);
 /// Certificates that one link may ask for.
 const RENEWALS_MAX: u32 = 8;
 
-/// How long a link has to leave a question unanswered to be given up with another one of its connector.
-const SILENT_TOO: Duration = Duration::from_millis(500);
-
 /// Whenever a link leaves a question unanswered, asks its connector by its other links, too: if that is frozen or gone without a
 /// word, no request is to find out of one after the other (F4). It lasts for as long as it is waited for.
 async fn doubt(state: &State, uplink: &Uplink) {
@@ -175,10 +172,11 @@ async fn doubt(state: &State, uplink: &Uplink) {
     }
 }
 
-/// A link was given up for its silence: those of its connector that are as silent go with it.
-fn give_up_beside(state: &State, uplink: &Uplink) {
-    let silent = |other: &&Arc<Uplink>| other.link.unheard().is_some_and(|time| time >= SILENT_TOO);
-    state.registry.beside(uplink).iter().filter(silent).for_each(|other| other.link.give_up());
+/// A link was silent to its end: its connector's others are to say soon that they are not, each to itself. Those that are end
+/// at the same moment, so that no request goes from one to the next.
+fn suspect_beside(state: &State, uplink: &Uplink) {
+    let now = Instant::now();
+    state.registry.beside(uplink).iter().for_each(|other| other.link.suspect(now));
 }
 
 /// Refused at the door, for the record.

@@ -312,29 +312,33 @@ impl Link {
         }
     }
 
-    /// Waits until the peer has left a question unanswered for so long that it is asked once more. The link goes on: it may be
-    /// heard yet, and else is given up by [`Settings::liveness`].
+    /// Waits until the peer has left a question unanswered for so long that it is asked once more, other than those of
+    /// [`Link::ask`]. The link goes on: it may be heard yet, and else is given up by [`Settings::liveness`].
     pub async fn doubted(&self) {
         self.shared().doubted.notified().await;
     }
 
-    /// Asks the peer for a sign of life now, unless a question waits for its answer already.
+    /// Asks the peer for a sign of life now, unless a question waits for its answer already, because another link to it is in
+    /// doubt.
     pub fn ask(&self) {
         let (shared, now) = (self.shared(), Instant::now());
-        if shared.meter.pulse().begin_asking(now) {
+        if shared.meter.pulse().begin_asking_for_another(now) {
             shared.ask(now);
         }
     }
 
-    /// How long the first of what was sent has waited for any byte of the peer, if that was asked for a sign of life meanwhile.
-    pub fn unheard(&self) -> Option<Duration> {
-        let since = self.shared().meter.pulse().unheard_since();
-        since.map(|since| since.elapsed())
-    }
-
-    /// Ends the link now, as one whose peer gave no sign of life: nothing is sent any more.
-    pub fn give_up(&self) {
-        self.shared().end(LinkEnd::PeerSilent);
+    /// Has less patience with the peer, because another link to it was silent to its end at `since`: it is asked for a sign of
+    /// life, and the link given up unless it is heard within [`Liveness::suspected`] or two round trips, whichever is longer. So
+    /// it is not if it was heard after `since`, nor while our own bytes wait for the socket. The link's own task judges, after
+    /// it has read what has come.
+    pub fn suspect(&self, since: Instant) {
+        let shared = self.shared();
+        let round_trips = self.rtt().unwrap_or_default().saturating_mul(2);
+        let patience = shared.settings.liveness.suspected.max(round_trips);
+        if shared.meter.pulse().suspect(since, patience) {
+            shared.ask(since);
+        }
+        shared.waker.wake();
     }
 
     /// Waits until the link is over; why.
@@ -374,6 +378,9 @@ pub enum LinkEnd {
     /// The peer gave no sign of life.
     #[error("the peer gave no sign of life")]
     PeerSilent,
+    /// The peer did not go on with what it had begun, or took nothing of what was sent to it. It may be gone, or mean it.
+    #[error("the peer was not in time: {0}")]
+    Late(String),
     /// The connection broke.
     #[error("the connection was lost: {0}")]
     Lost(String),

@@ -5,7 +5,10 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use futures::FutureExt;
 use http::{HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
 use hyper::body::{Body as _, Incoming};
-use tunnel_proto::{InstanceId, link::Link};
+use tunnel_proto::{
+    InstanceId,
+    link::{Link, LinkEnd},
+};
 
 use super::{Head, RequestBody, body::Progress, informational};
 use crate::{
@@ -78,6 +81,8 @@ impl Sending<'_> {
         match exchange(self.limit(state, &lease), &mut lease, request, progress).await {
             Ok(response) => Ok((response, lease)),
             Err(Unanswered::Slow) => Err(Failure::Slow),
+            // The second link that was lost for its silence: it is no service that is in the way.
+            Err(_) if was_silent(lease.link()) => Err(Failure::NoTunnel),
             Err(_) => Err(Failure::BadAnswer),
         }
     }
@@ -110,6 +115,11 @@ impl Sending<'_> {
     fn limit(&self, state: &State, lease: &Lease) -> Option<Duration> {
         (!self.grpc || !lease.is_http2()).then_some(state.config.response_timeout)
     }
+}
+
+/// Whether a link is over because its connector gave no sign of life.
+fn was_silent(link: &Link) -> bool {
+    link.closed().now_or_never() == Some(LinkEnd::PeerSilent)
 }
 
 /// The same request once more, without a body.

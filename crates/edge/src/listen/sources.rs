@@ -69,10 +69,18 @@ pub(crate) enum Glitch {
 
 impl Glitch {
     /// A link whose greeting came to nothing.
-    pub(crate) const fn of_a_greeting(error: &AcceptError) -> Self {
+    pub(crate) fn of_a_greeting(error: &AcceptError) -> Self {
         match error {
-            AcceptError::Lost(LinkEnd::Protocol(_) | LinkEnd::OverBudget) => Self::Flood,
+            AcceptError::Lost(end) => Self::of_an_end(end).unwrap_or(Self::Handshake),
             _ => Self::Handshake,
+        }
+    }
+
+    /// A link that is over. Honest ones break, too, in the middle of a frame as anywhere else.
+    pub(crate) const fn of_an_end(end: &LinkEnd) -> Option<Self> {
+        match end {
+            LinkEnd::Protocol(_) | LinkEnd::OverBudget => Some(Self::Flood),
+            _ => None,
         }
     }
 
@@ -485,6 +493,23 @@ mod tests {
         let later = start + Duration::from_secs(1);
         assert_eq!((0..burst).filter(|_| arrive(later).is_ok()).count(), 64);
         assert!(table.arrive(Network::V4([192, 0, 2, 2]), start).is_ok(), "another network has its own");
+    }
+
+    // T6
+    #[test]
+    fn a_link_that_floods_counts_as_a_flood_and_one_that_breaks_off_in_the_middle_does_not() {
+        let text = String::new;
+        for (end, glitch) in [
+            (LinkEnd::Protocol(text()), Some(Glitch::Flood)),
+            (LinkEnd::OverBudget, Some(Glitch::Flood)),
+            (LinkEnd::Late(text()), None),
+            (LinkEnd::PeerSilent, None),
+            (LinkEnd::Lost(text()), None),
+        ] {
+            assert_eq!(Glitch::of_an_end(&end), glitch, "{end}");
+            let greeting = Glitch::of_a_greeting(&AcceptError::Lost(end));
+            assert_eq!(greeting, glitch.unwrap_or(Glitch::Handshake));
+        }
     }
 
     // H13

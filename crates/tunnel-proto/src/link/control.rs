@@ -148,7 +148,7 @@ async fn receive(shared: &Shared, mut reader: impl AsyncRead + Unpin, events: &m
             }
             Ok(None) => return LinkEnd::PeerClosed,
             Err(ReadError::Io(error)) => return LinkEnd::Lost(error.to_string()),
-            Err(ReadError::Late) => return LinkEnd::Protocol("a control frame was not finished in time".to_owned()),
+            Err(ReadError::Late) => return LinkEnd::Late("a control frame was begun and not finished".to_owned()),
             Err(ReadError::Frame(error)) => return LinkEnd::Protocol(error.to_string()),
         }
     }

@@ -161,15 +161,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn tick(&mut self, cx: &mut Context<'_>) -> Poll<LinkEnd> {
         loop {
             let now = Instant::now();
-            let (verdict, stuck, untaken, asked) = {
+            let (verdict, stuck, untaken, doubts) = {
                 let pulse = self.meter.pulse();
                 let verdict = self.shared.settings.liveness.judge(&pulse, now);
-                (verdict, pulse.stuck_since(), pulse.untaken, pulse.is_asked())
+                (verdict, pulse.stuck_since(), pulse.untaken, pulse.is_asked_for_itself())
             };
             let mut next = match verdict {
                 Verdict::Dead => return Poll::Ready(LinkEnd::PeerSilent),
                 Verdict::Ask => {
-                    if asked {
+                    if doubts {
                         self.shared.doubted.notify_waiters();
                     }
                     self.meter.pulse().note_asked(now);
@@ -181,14 +181,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if let Some(since) = stuck {
                 let deadline = since + self.shared.settings.frame_deadline;
                 if now >= deadline {
-                    return Poll::Ready(LinkEnd::Protocol("a frame was begun and not finished in time".to_owned()));
+                    return Poll::Ready(LinkEnd::Late("a frame was begun and not finished".to_owned()));
                 }
                 next = next.min(deadline);
             }
             if let Some(since) = untaken {
                 let deadline = since + self.shared.settings.write_deadline;
                 if now >= deadline {
-                    return Poll::Ready(LinkEnd::Protocol("the peer takes nothing of what is sent".to_owned()));
+                    return Poll::Ready(LinkEnd::Late("nothing was taken of what is sent".to_owned()));
                 }
                 next = next.min(deadline);
             }

@@ -16,6 +16,9 @@ pub struct Liveness {
     pub dead: Duration,
     /// The same while our own bytes still wait for the socket: the path may just be slow.
     pub dead_queued: Duration,
+    /// Silence that ends a link which is suspected, from then on, if two round trips are not longer: see
+    /// [`Link::suspect`](super::Link::suspect).
+    pub suspected: Duration,
 }
 
 impl Default for Liveness {
@@ -25,6 +28,7 @@ impl Default for Liveness {
             busy: Duration::from_secs(1),
             dead: Duration::from_secs(3),
             dead_queued: Duration::from_secs(10),
+            suspected: Duration::from_millis(500),
         }
     }
 }
@@ -37,8 +41,12 @@ pub(super) struct Pulse {
     unanswered: Option<Instant>,
     /// The last question sent after that.
     asked: Option<Instant>,
+    /// Whether it was another link's silence that the first question was for.
+    for_another: bool,
+    /// Until when a suspected peer has to be heard.
+    suspected: Option<Instant>,
     /// Whether our own bytes wait for the socket.
-    pub(super) queued: bool,
+    queued: bool,
     /// Since when the socket has taken none of them.
     pub(super) untaken: Option<Instant>,
     /// Whole frames received.
@@ -49,13 +57,34 @@ pub(super) struct Pulse {
 
 impl Pulse {
     pub(super) fn new(now: Instant) -> Self {
-        Self { received: now, unanswered: None, asked: None, queued: false, untaken: None, frames: 0, partial: None }
+        Self {
+            received: now,
+            unanswered: None,
+            asked: None,
+            for_another: false,
+            suspected: None,
+            queued: false,
+            untaken: None,
+            frames: 0,
+            partial: None,
+        }
     }
 
     pub(super) fn note_received(&mut self, now: Instant) {
         self.received = now;
         self.unanswered = None;
         self.asked = None;
+        self.for_another = false;
+        self.suspected = None;
+    }
+
+    /// Notes whether our own bytes wait for the socket. Where they do, an answer may have to wait behind them, and its being
+    /// late says nothing.
+    pub(super) fn note_queued(&mut self, queued: bool) {
+        self.queued = queued;
+        if queued {
+            self.suspected = None;
+        }
     }
 
     /// When a byte was last received.
@@ -72,14 +101,27 @@ impl Pulse {
         first
     }
 
-    /// Whether a question waits for its answer.
-    pub(super) const fn is_asked(&self) -> bool {
-        self.asked.is_some()
+    /// The same for a question that another link's silence is the reason of.
+    pub(super) fn begin_asking_for_another(&mut self, now: Instant) -> bool {
+        let first = self.begin_asking(now);
+        self.for_another |= first;
+        first
     }
 
-    /// Since when the first of what was sent has waited for any byte, if the peer was asked for one meanwhile.
-    pub(super) fn unheard_since(&self) -> Option<Instant> {
-        self.unanswered.filter(|_| self.is_asked())
+    /// Notes that the peer is to be heard within `patience`, unless it was since `since`, or our own bytes wait for the socket;
+    /// whether it is to be asked for that. Who is suspected already has no more time.
+    pub(super) fn suspect(&mut self, since: Instant, patience: Duration) -> bool {
+        if self.queued || self.received > since {
+            return false;
+        }
+        self.suspected.get_or_insert(since + patience);
+        self.begin_asking_for_another(since)
+    }
+
+    /// Whether a question of this link's own waits for its answer. One that another link is the reason of is no reason to ask
+    /// on yet others: slow links would go on to doubt each other.
+    pub(super) const fn is_asked_for_itself(&self) -> bool {
+        self.asked.is_some() && !self.for_another
     }
 
     pub(super) fn note_sent(&mut self) {
@@ -118,6 +160,7 @@ impl Liveness {
         };
         let patience = if pulse.queued { self.dead_queued } else { self.dead };
         let dead = pulse.unanswered.unwrap_or(asked) + patience;
+        let dead = pulse.suspected.map_or(dead, |until| dead.min(until));
         let again = asked + self.busy;
         match () {
             () if now >= dead => Verdict::Dead,
@@ -169,7 +212,7 @@ mod tests {
         let (rules, start) = (Liveness::default(), Instant::now());
         let mut pulse = Pulse::new(start);
         pulse.unanswered = Some(start);
-        pulse.queued = true;
+        pulse.note_queued(true);
         pulse.note_asked(start + ms(9_500));
         assert_eq!(rules.judge(&pulse, start + ms(9_999)), Verdict::Wait(start + ms(10_000)));
         assert_eq!(rules.judge(&pulse, start + ms(10_000)), Verdict::Dead);
@@ -183,5 +226,41 @@ mod tests {
         pulse.note_asked(start + ms(10_000));
         pulse.note_received(start + ms(12_999));
         assert_eq!(rules.judge(&pulse, start + ms(13_000)), Verdict::Wait(start + ms(22_999)));
+    }
+
+    // F4
+    #[test]
+    fn a_suspected_peer_has_less_time_unless_it_is_heard_or_our_own_bytes_wait() {
+        let (rules, start) = (Liveness::default(), Instant::now());
+        let (at, mut pulse) = (start + ms(5_000), Pulse::new(start));
+        assert!(pulse.suspect(at, rules.suspected));
+        assert_eq!(rules.judge(&pulse, at + ms(499)), Verdict::Wait(at + ms(500)));
+        assert!(!pulse.suspect(at + ms(499), rules.suspected));
+        assert_eq!(rules.judge(&pulse, at + ms(500)), Verdict::Dead);
+
+        let (mut heard, mut queued) = (pulse, pulse);
+        heard.note_received(at + ms(499));
+        assert!(!heard.suspect(at + ms(498), rules.suspected));
+        assert_eq!(rules.judge(&heard, at + ms(500)), Verdict::Wait(at + ms(10_499)));
+        // And not either when they have left, as the answer to them has not come yet.
+        queued.note_queued(true);
+        assert!(!queued.suspect(at + ms(499), rules.suspected));
+        queued.note_queued(false);
+        assert_eq!(rules.judge(&queued, at + ms(500)), Verdict::Wait(at + ms(1_000)));
+    }
+
+    // F4
+    #[test]
+    fn a_question_for_another_link_is_none_of_this_one_until_it_is_answered() {
+        let (start, second) = (Instant::now(), ms(1_000));
+        let mut pulse = Pulse::new(start);
+        assert!(pulse.begin_asking_for_another(start));
+        assert!(!pulse.begin_asking(start + second));
+        pulse.note_asked(start + second);
+        assert!(!pulse.is_asked_for_itself());
+        pulse.note_received(start + second);
+        pulse.note_asked(start + second * 2);
+        assert!(!pulse.begin_asking_for_another(start + second * 2));
+        assert!(pulse.is_asked_for_itself());
     }
 }

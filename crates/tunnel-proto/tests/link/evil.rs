@@ -224,7 +224,7 @@ async fn a_frame_that_is_not_finished_ends_the_link_after_ten_seconds() {
     let (welcomed, mut far) = victim(Settings::default()).await;
     far.write_all(&mux(0, 0, 1, 1000)).await.unwrap();
     let start = tokio::time::Instant::now();
-    assert!(matches!(ends(&welcomed.link).await, LinkEnd::Protocol(_)));
+    assert!(matches!(ends(&welcomed.link).await, LinkEnd::Late(_)));
     assert!(start.elapsed() <= Duration::from_secs(11));
 }
 
