@@ -14,7 +14,8 @@ tile-web = Web
 tile-tcp = Access client
 tile-bastion = Access client, several machines
 tile-away = Not connected right now
-tile-command = Open it with the access client, in a terminal on your computer:
+tile-command = Open it with the access client, in a terminal on your computer; write any free port for PORT:
+tile-command-host = Open it with the access client, in a terminal on your computer; write the machine and its port for HOST:PORT, and any free port of your computer for the last PORT:
 tile-pattern = Any host whose name fits the pattern.
 
 # Languages

@@ -1,5 +1,6 @@
 # Signing in by passkey
 passkey = Passkey
+passkey-sign-in = Sign in with a passkey
 passkey-cancelled = No passkey was used. If you have none for this page, please sign in another way.
 passkey-known = This device has a passkey for this account already.
 passkey-missing = This browser cannot use passkeys. Please sign in another way, or use another browser.
