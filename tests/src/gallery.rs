@@ -345,9 +345,13 @@ fn machines() -> Vec<Page> {
         page!("approve-client", Three, client(ClientCode::Compare("7492".into()), None)),
         page!("approve-device", Three, client(ClientCode::Type { wrong: true }, Some(waiting))),
         page!("approve-device-same", One, same).variant(),
-        page!("client-approved", One, ClientResult::Approved { computer: "ann-laptop".into(), host: host("rdp") }),
+        page!(
+            "client-approved",
+            One,
+            ClientResult::Approved { computer: "ann-laptop".into(), host: host("rdp"), until: later(86_400) }
+        ),
         page!("client-refused", One, ClientResult::Refused),
-        page!("client-guessed", One, ClientResult::Guessed),
+        page!("client-guessed", One, ClientResult::Guessed { reference: reference(), at: AT }),
         page!("client-lapsed", One, ClientResult::Lapsed),
     ]
 }
@@ -445,13 +449,10 @@ fn own() -> Vec<Page> {
     ];
     let pattern = Tile { place: "*.example.com/dav*".into(), url: None, ..tile("dav", TileKind::Web, None) };
     let searched = tiles.iter().cloned().chain([pattern]).collect();
+    let key = PasskeyLine { label: "Key in the safe".into(), ..passkey() };
     let used = PasskeyLine { used: Some(AT), ..passkey() };
-    let others = Account {
-        by: Some("Microsoft Entra".into()),
-        may_add: false,
-        sessions: unnamed(),
-        ..account(vec![used, passkey()])
-    };
+    let others =
+        Account { by: Some("Microsoft Entra".into()), may_add: false, sessions: unnamed(), ..account(vec![used, key]) };
     let launcher = |tiles: Vec<Tile>, all, find: &str| Launcher {
         email: staff(),
         tiles,

@@ -2,7 +2,7 @@
 or-by-mail = or by e-mail
 or-another-way = or another way
 by-method = by { $method }
-login-method = Login method
+login-method = Sign-in method
 use-another-account = Use another account
 
 # Signing in at a provider does not go on
@@ -13,10 +13,10 @@ trouble-down-text = You were to sign in at { $method }, which is down or takes t
 trouble-down-error = 503, { $method } does not answer
 trouble-setup-title = Signing in with { $method } is not set up correctly
 trouble-setup-text = Nothing is wrong with your account or computer. The administrator must look into this sign-in method.
-trouble-setup-error = 502, login method not set up correctly
+trouble-setup-error = 502, sign-in method not set up correctly
 trouble-answer-title = The answer of { $method } was not accepted
 trouble-answer-text = It did not show beyond doubt who you are, so nobody was signed in. Please try again; if it happens again, the administrator must look into it.
-trouble-answer-error = 502, answer of the login method not accepted
+trouble-answer-error = 502, answer of the sign-in method not accepted
 trouble-again-text = What { $method } sent back does not belong to this sign-in, or was used before. Nothing was opened; please try again.
 trouble-again-error = 400, not the answer of { $method } to this sign-in
 trouble-refused-title = { $method } did not sign you in
@@ -39,9 +39,9 @@ trouble-much-text = Your account is in very many groups, or has very many detail
 trouble-much-error = 403, too many groups or claims
 
 # Trying a login method
-trial-name = Test of a login method
+trial-name = Test of a sign-in method
 trial-ask-title = Sign in at { $method } for a test?
-trial-ask-text = An administrator began a test of this login method. Nobody is signed in by it.
+trial-ask-text = An administrator began a test of this sign-in method. Nobody is signed in by it.
 trial-ask-who = Who will read it
 trial-ask-who-text = Whoever began the test, at the terminal from which this link came.
 trial-ask-what = What they will read
@@ -66,4 +66,4 @@ trial-lapsed-text = It works once, for ten minutes; for a new one, type:
 leaving-name = Going to { $method }
 leaving-title = On to { $method }
 leaving-text = You sign in there, and come back here.
-leaving-go = Go on
+leaving-go = Go on to { $method }

@@ -96,7 +96,7 @@ no-page-title = ページが見つかりません
 no-page-text = このアドレスにはページがありません。アドレスに誤りがないかをご確認ください。
 no-page-error = 404（該当なし）
 bad-request-title = リクエストを読み取れません
-bad-request-text = ブラウザーまたはプログラムから届いた内容が何通りにも解釈できるため、処理していません。アドレスを開き直してみてください。
+bad-request-text = ブラウザーまたはプログラムから届いた内容が何通りにも解釈できるため、処理していません。アドレスバーからアドレスを開き直してみてください。
 bad-request-error = 400（不明確なリクエスト）
 target-long-title = アドレスが長すぎます
 target-long-text = 受け付けられる長さを超えています。アドレスを正しくコピーできているかをご確認いただくか、サイトの最初のページから開いてください。
@@ -169,7 +169,7 @@ approve-must-show = 機器の画面に、次と同じコードが表示されて
 approve-who = 2. 申請元を確認してください
 address = アドレス
 seen-by-edge = エッジで確認した値
-calls-itself = 機器の名乗り
+calls-itself = 機器が名乗る名前
 own-claim = 自己申告のため未確認
 software = ソフトウェア
 asked = 申請時刻
@@ -177,7 +177,7 @@ asked-at = { $minutes ->
     [0] <time datetime="{ $machine }">{ $time }、たった今</time>
    *[other] <time datetime="{ $machine }">{ $time }、{ $minutes }分前</time>
 }
-lapses-at = 。{ $time }に失効します
+lapses-at = （{ $time }に失効）
 approve-warning = ご自身で始めた場合か、始めた方といま話している場合にだけ承認してください。メールやチャットでリンクが届いただけのときは、承認しないでください。
 approve-choose = 3. 公開を許可するホスト名を選んでください
 served-by = { $tunnel }が使用中
@@ -195,7 +195,8 @@ approved-title = 機器を承認しました
 approved-text = <span class="mono">{ $machine }</span>は次のホスト名を公開できます。
 approved-next = 機器の画面は自動で先に進みます。このページは閉じてかまいません。
 refused-title = 機器を拒否しました
-refused-text = 何も公開されていません。申請があったことは記録されています。このページは閉じてかまいません。
+machine-refused-text = 何も公開されていません。申請があったことは記録されています。このページは閉じてかまいません。
+refused-text = 何も開かれていません。申請があったことは記録されています。このページは閉じてかまいません。
 lapsed-title = 承認を待つ申請はありません
 lapsed-text = この申請はすでに回答済みか、失効しています。新しく申請するには、機器で<code>connector login</code>をもう一度入力してください。
 
@@ -224,7 +225,7 @@ client-warning = このコマンドをたった今ご自身で入力し、その
 client-allow = コードが一致したので許可する
 client-not-you = 心当たりがない場合は、「拒否する」を選んでください。何も開かれず、申請があったことは記録されます。
 client-allowed-title = プログラムを許可しました
-client-allowed-text = <span class="mono">{ $computer }</span>のアクセスクライアントは、サインアウトするまで、あなたとして<span class="mono">{ $host }</span>を開くことができます。
+client-allowed-text = <span class="mono">{ $computer }</span>のアクセスクライアントは、{ $time }まで、またはサインアウトするまで、あなたとして<span class="mono">{ $host }</span>を開くことができます。
 client-refused-title = プログラムを拒否しました
 client-guessed-title = コードを入力できる回数を超えました
 client-guessed-text = 何も開かれていません。アクセスクライアントをもう一度起動し、その画面に表示されるコードを入力してください。

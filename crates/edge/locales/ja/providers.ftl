@@ -66,4 +66,4 @@ trial-lapsed-text = リンクは10分以内に1回だけ使えます。新しい
 leaving-name = { $method }へ移動
 leaving-title = { $method }に進みます
 leaving-text = そちらでサインインすると、ここに戻ります。
-leaving-go = 進む
+leaving-go = { $method }に進む

@@ -463,11 +463,11 @@ fn every_page(hostile: &str) -> Vec<Case> {
         ),
         page!("client-elsewhere", 200, elsewhere(false), ["id=\"code\"", "tag warn", "notice warn"]),
         page!("client-elsewhere-wrong", 422, elsewhere(true), ["aria-invalid=\"true\"", "tag warn"]),
-        page!("client-guessed", 429, ClientResult::Guessed, []),
+        page!("client-guessed", 429, ClientResult::Guessed { reference: reference(), at: AT }, ["7F3A-92C1-E08B"]),
         page!(
             "client-approved",
             200,
-            ClientResult::Approved { computer: format!("ann-laptop{text}"), host: www.clone() },
+            ClientResult::Approved { computer: format!("ann-laptop{text}"), host: www.clone(), until: AT },
             ["ann-laptop", "www.tnkeng.work"]
         ),
         page!("client-refused", 200, ClientResult::Refused, ["<h1>"]),
