@@ -59,7 +59,7 @@ pin-text = <b>{ $email }</b>に<span class="mono">{ $host }</span>の利用が�
 code-label = メールに記載の確認コード
 code-hint = 10分以内に、このブラウザーで1回だけ使えます。
 code-not-digits = 確認コードは8桁の数字です。メールに記載のとおりに入力してください。
-code-wrong = コードが一致しません。<span class="whole">あと{ $left }回</span>入力できます。新しいコードを送ることもできます。
+code-wrong = コードが一致しません。<span class="whole">あと{ $left }回</span>入力できます。新しい確認コードを受け取ることもできます。
 code-void = このコードはもう使えません。新しい確認コードを受け取ってください。
 code-expired = このコードの有効時間が過ぎました。新しい確認コードを受け取ってください。
 open = { $short }を開く
