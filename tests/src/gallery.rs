@@ -156,7 +156,7 @@ fn login() -> Vec<Page> {
         other: "/".into(),
         typed: typed.into(),
         problem,
-        mail_delayed: problem.is_some(),
+        mail_delayed: false,
     };
     let trouble = |trouble| LoginTrouble {
         trouble,
@@ -197,7 +197,7 @@ fn login() -> Vec<Page> {
         "refused": [],
     });
     let says_nothing = json!({
-        "method": "entra", "groups": [], "github": [], "amr": [], "claims": {}, "refused": ["there is no address"],
+        "method": "entra", "groups": [], "github": [], "amr": [], "claims": {}, "refused": ["the provider names no e-mail address"],
     });
     let troubles = [
         ("trouble-setup", Trouble::Setup),
@@ -238,6 +238,7 @@ fn login() -> Vec<Page> {
         page!("pin-expired", One, pin(Some(PinProblem::Expired), "48291305")).variant(),
         page!("pin-not-digits", One, pin(Some(PinProblem::NotDigits), "4829 l3O5")).variant(),
         page!("pin-void", One, pin(Some(PinProblem::Void), "48291305")).variant(),
+        page!("pin-delayed", One, Pin { mail_delayed: true, ..pin(None, "") }).variant(),
         page!("opening", One, Opening { to: Onward::Page(host("www")), url: "/".into() }),
         page!("come-in", One, ComeIn { host: host("www"), url: "https://www.example.com/pay?x=1".into() }),
         page!("returning", One, Opening { to: Onward::Program, url: "/".into() }),
@@ -246,7 +247,6 @@ fn login() -> Vec<Page> {
         page!("denied-by-provider", One, by_provider).variant(),
         page!("denied-early", Three, denied(None)),
         page!("start-again", Three, again(Some(host("www")), Some("/"))),
-        page!("start-again-elsewhere", One, again(Some(host("www")), None)),
         page!("start-again-anywhere", One, again(None, None)).variant(),
         page!("trial-ask", Three, TrialAsk { method: name("entra"), label: "Microsoft Entra".into(), form: form() }),
         page!("trial-lapsed", One, TrialLapsed),
@@ -329,13 +329,15 @@ fn machines() -> Vec<Page> {
         form: form(),
     };
     let waiting = Waiting { asked: AT, lapses: later(600), now: later(60) };
+    let bad_host =
+        ApproveConnector { typed: "www.example.org".into(), ..approve(Vec::new(), Some(ApproveProblem::BadHost)) };
     let not_compared = approve(hosts.clone(), Some(ApproveProblem::NotCompared));
     let same = ApproveClient { same: Some(true), ..client(ClientCode::Type { wrong: false }, Some(waiting)) };
     let approved = EnrolResult::Approved { machine: "nas-office".into(), hosts: vec!["www.example.com".into()] };
     vec![
         page!("approve-connector", All, approve(hosts, None)),
         page!("approve-connector-error", One, approve(Vec::new(), Some(ApproveProblem::NoHost))),
-        page!("approve-connector-bad-host", One, approve(Vec::new(), Some(ApproveProblem::BadHost))).variant(),
+        page!("approve-connector-bad-host", One, bad_host).variant(),
         page!("approve-connector-not-compared", One, not_compared).variant(),
         page!("approved", Three, approved),
         page!("refused", One, EnrolResult::Refused),
@@ -343,9 +345,13 @@ fn machines() -> Vec<Page> {
         page!("approve-client", Three, client(ClientCode::Compare("7492".into()), None)),
         page!("approve-device", Three, client(ClientCode::Type { wrong: true }, Some(waiting))),
         page!("approve-device-same", One, same).variant(),
-        page!("client-approved", One, ClientResult::Approved { computer: "ann-laptop".into(), host: host("rdp") }),
+        page!(
+            "client-approved",
+            One,
+            ClientResult::Approved { computer: "ann-laptop".into(), host: host("rdp"), until: later(86_400) }
+        ),
         page!("client-refused", One, ClientResult::Refused),
-        page!("client-guessed", One, ClientResult::Guessed),
+        page!("client-guessed", One, ClientResult::Guessed { reference: reference(), at: AT }),
         page!("client-lapsed", One, ClientResult::Lapsed),
     ]
 }
@@ -443,13 +449,10 @@ fn own() -> Vec<Page> {
     ];
     let pattern = Tile { place: "*.example.com/dav*".into(), url: None, ..tile("dav", TileKind::Web, None) };
     let searched = tiles.iter().cloned().chain([pattern]).collect();
+    let key = PasskeyLine { label: "Key in the safe".into(), ..passkey() };
     let used = PasskeyLine { used: Some(AT), ..passkey() };
-    let others = Account {
-        by: Some("Microsoft Entra".into()),
-        may_add: false,
-        sessions: unnamed(),
-        ..account(vec![used, passkey()])
-    };
+    let others =
+        Account { by: Some("Microsoft Entra".into()), may_add: false, sessions: unnamed(), ..account(vec![used, key]) };
     let launcher = |tiles: Vec<Tile>, all, find: &str| Launcher {
         email: staff(),
         tiles,
@@ -461,9 +464,9 @@ fn own() -> Vec<Page> {
     };
     vec![
         page!("launcher", All, launcher(tiles, 4, "")),
-        page!("launcher-search", One, launcher(searched, 20, "w")),
+        page!("launcher-search", One, launcher(searched, 20, "example")),
         page!("launcher-empty", Three, launcher(Vec::new(), 0, "")),
-        page!("launcher-not-found", One, launcher(Vec::new(), 20, "wiki")),
+        page!("launcher-not-found", One, launcher(Vec::new(), 20, "payroll")),
         page!("account", All, account(vec![passkey()])),
         page!("account-empty", One, account(Vec::new())),
         page!("account-unnamed", One, others),

@@ -34,6 +34,8 @@ time = Time
 reference = Reference
 what-you-can-do = What you can do
 if-it-lasts = If it lasts
+if-it-happens-again = If it happens again
+if-you-need-help = If you need help
 if-it-should = If it should be there
 tell-contact = Please tell <a href="{ $mailto }">{ $contact }</a> the reference.
 tell-administrator = Please tell your administrator the reference.
@@ -52,6 +54,7 @@ mail-delayed = E-mail is delayed at the moment. Your code may take some minutes 
 # The code
 pin-name = Enter your code
 pin-title = Enter your code
+pin-dead-title = A new code is needed
 pin-text = If <b>{ $email }</b> is admitted to <span class="mono">{ $host }</span>, a code of eight digits is on its way. Only admitted addresses get one.
 code-label = Code from the e-mail
 code-hint = Works once, for 10 minutes, in this browser only.
@@ -96,26 +99,28 @@ no-page-title = There is no such page
 no-page-text = This address leads nowhere. Please check that it is written correctly.
 no-page-error = 404, not found
 bad-request-title = This request cannot be read
-bad-request-text = The browser or program sent something that can be understood in more than one way, so nothing was done with it. Opening the address anew usually helps.
+bad-request-text = The browser or program sent something that can be understood in more than one way, so nothing was done with it. Please open the address anew from the address bar.
 bad-request-error = 400, unclear request
+target-long-title = This address is too long
+target-long-text = It is longer than any that is read here. Please check that it was copied correctly, or begin at the first page of the site.
+target-long-error = 414, address too long
 too-long-title = This request is too long
-too-long-text = The browser or program sent more beside its question than is read here. Opening the address anew, or deleting the cookies of this site, usually helps.
-too-long-error = 414, address too long
-too-large-error = 431, too many or too large fields
-method-title = This page works differently
+too-long-text = The browser or program sent more cookies or other headers than are accepted here. Opening the address anew, or deleting the cookies of this site, usually helps.
+too-long-error = 431, too many or too large fields
+method-title = This page cannot be used in this way
 method-text = The request used a method that this page does not have. Nothing was changed.
 method-error = 405, method not offered
-form-title = This form did not come from here
+form-title = This form was not accepted
 form-text = The form was opened too long ago, or in another window, or another site sent it. Nothing was changed; please open it again.
 form-error = 403, form not accepted
 form-next = Open the form again
 loop-title = This address leads back to itself
-loop-text = The service behind <span class="mono">{ $host }</span> sends its requests here again, so that they would never arrive. Whoever publishes it has to name another address of the service.
+loop-text = The service behind <span class="mono">{ $host }</span> sends requests back here, so they never arrive. Whoever publishes it has to name another address of the service.
 loop-error = 508, loop
 many-title = Too many requests
-many-text = A lot came from your network in a short time. Please wait a moment, then try again.
+many-text = Many requests came from your network in a short time. Please wait { $seconds } seconds, then try again.
 many-error = 429, too many requests
-overloaded-title = Too much is going on right now
+overloaded-title = Very busy right now
 overloaded-text = The edge carries as much as it can at the moment. It usually passes soon; please try again.
 overloaded-error = 503, edge at its limit
 fault-title = Something broke on our side
@@ -139,20 +144,20 @@ no-tunnel-last = Whoever runs the private machine can see there whether its conn
 no-tunnel-error = 530, no tunnel
 no-tunnel-station = not connected
 busy-title = { $short } is busy right now
-busy-text = You are admitted. The tunnel to <span class="mono">{ $host }</span> carries as much as it can at the moment.
-busy-last = It usually passes within seconds.
+busy-text = You are admitted. The tunnel to <span class="mono">{ $host }</span> carries as much as it can at the moment. It usually passes within seconds.
 busy-error = 503, tunnel at its limit
 busy-station = at its limit
 tcp-name = Not a web page
 tcp-title = This is not a web page
-tcp-text = <span class="mono">{ $host }</span> is opened with the access client, in a terminal on your computer:
+tcp-text = <span class="mono">{ $host }</span> is opened with the access client, in a terminal on your computer; write any free port for PORT:
 
 # Sign out
 logout-name = Sign out
 logout-title = Sign out?
-logout-text = You are signed in as <b>{ $email }</b>. Signing out ends this for all private pages in this browser.
-logout-nobody = Nobody is signed in here in this browser. Signing out ends what may be left elsewhere.
+logout-text = You are signed in as <b>{ $email }</b>. Signing out ends your sign-in at all private pages in this browser.
+logout-nobody = You are not signed in at this address. Signing out removes what this address has left in this browser.
 sign-out = Sign out
+logout-stay = Stay signed in
 logged-out-name = Signed out
 logged-out-title = You are signed out
 logged-out-text = Private pages ask you to sign in again from now on.
@@ -161,7 +166,7 @@ sign-in-again = Sign in again
 # A machine asks
 approve-name = Connect a machine
 approve-title = Connect this machine to { $zone }?
-approve-text = Someone typed <code>connector login</code>. Once approved, that machine can publish the hostnames you tick below, until you revoke it.
+approve-text = Someone typed <code>connector login</code>. Once approved, that machine can publish the hostnames you choose below, until you revoke it.
 approve-compare = 1. Compare the code
 approve-must-show = The terminal of the machine must show exactly this:
 approve-who = 2. Check who asks
@@ -189,11 +194,12 @@ approve = Approve
 refuse = Refuse
 approve-not-compared = Please compare the codes, and tick that they are the same, before you approve.
 approve-no-host = Please choose at least one hostname, or refuse.
-approve-bad-host = Not every hostname can be used. Please type names that end in the zone of this edge.
+approve-bad-host = Not every hostname can be used. Please type names that end in { $zone }.
 approved-title = The machine is approved
 approved-text = <span class="mono">{ $machine }</span> can now publish:
 approved-next = Its terminal goes on by itself. You can close this page.
 refused-title = You refused the machine
+machine-refused-text = Nothing was published, and the attempt is noted in the log. You can close this page.
 refused-text = Nothing was opened, and the attempt is noted in the log. You can close this page.
 lapsed-title = There is nothing to approve
 lapsed-text = This request was answered already, or it lapsed. Type <code>connector login</code> on the machine again for a new one.
@@ -215,15 +221,15 @@ client-allow-elsewhere = Allow
 client-application = Application
 client-command = Command
 client-from = Asked from
-client-same = Same as this browser
-client-other = Not where this browser is
+client-same = Same address as this browser
+client-other = Another address than this browser’s
 client-lasts = Lasts
 client-until = until { $time }, or until you sign out
 client-warning = Allow it only if you have just typed this command yourself, and see its terminal in front of you. A link that arrived by mail or chat is not a reason: whoever sent it would get in as you.
 client-allow = The codes match, allow
 client-not-you = You did not start this? Choose Refuse; nothing is opened, and the attempt is noted in the log.
 client-allowed-title = The program is let in
-client-allowed-text = The access client on <span class="mono">{ $computer }</span> can now open <span class="mono">{ $host }</span> as you, until you sign out.
+client-allowed-text = The access client on <span class="mono">{ $computer }</span> can now open <span class="mono">{ $host }</span> as you, until { $time }, or until you sign out.
 client-refused-title = You refused the program
 client-guessed-title = Too many wrong codes
 client-guessed-text = Nothing was opened. Start the access client again, and type the code that its terminal shows then.
@@ -237,11 +243,12 @@ zone = Zone
 administrator = administrator
 first-app = First app
 setup-email-title = Become the administrator
-setup-email-text = Type your e-mail address. You then enter a code, and are the first administrator of { $zone }.
+setup-email-text = Type your e-mail address. Then enter a code, and you become the first administrator of { $zone }.
 setup-send = Send me a code
 setup-pin-terminal = The code for <b>{ $email }</b> stands in the terminal in which the edge runs.
 setup-pin-mail = A code of eight digits is on its way to <b>{ $email }</b>.
 setup-code-label = Code
+setup-show-code = Show a new code
 setup-become = Become administrator
 setup-done-title = You are the administrator
 setup-done-text = <b>{ $email }</b> is the first administrator of this edge.

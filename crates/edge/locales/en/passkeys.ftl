@@ -1,5 +1,6 @@
 # Signing in by passkey
 passkey = Passkey
+passkey-sign-in = Sign in with a passkey
 passkey-cancelled = No passkey was used. If you have none for this page, please sign in another way.
 passkey-known = This device has a passkey for this account already.
 passkey-missing = This browser cannot use passkeys. Please sign in another way, or use another browser.
@@ -19,7 +20,8 @@ passkey-again = Your last sign-in was some time ago. Please sign in again before
 # The own account
 account-name = Your account
 account-title = Your account
-account-text = <b>{ $email }</b>, signed in since <time datetime="{ $machine }">{ $time }</time> ({ $method }).
+account-text = <b>{ $email }</b>, signed in by e-mail code since <time datetime="{ $machine }">{ $time }</time>.
+account-text-by = <b>{ $email }</b>, signed in by { $method } since <time datetime="{ $machine }">{ $time }</time>.
 account-back = Back to your account
 action = Action
 delete = Delete
@@ -70,5 +72,5 @@ invitation-until = This invitation works once, until <time datetime="{ $machine 
 invitation-gone-title = This invitation no longer works
 invitation-gone-text = It was used already, it is too old, or there is a newer one. If you have used it yourself, sign in with your passkey. Otherwise please ask your administrator for a new one.
 invitation-gone-plain = This invitation was used already, or it no longer counts. Please ask your administrator for a new one.
-invitation-closed-title = Invitations are not open yet
-invitation-closed-text = Passkeys are switched off here at the moment. The invitation is not used up; please tell your administrator, and open it again.
+invitation-closed-title = This invitation cannot be used right now
+invitation-closed-text = Passkeys are switched off here at the moment. The invitation is not used up; please tell your administrator, and open the link again later.

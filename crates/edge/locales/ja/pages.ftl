@@ -34,6 +34,8 @@ time = 日時
 reference = 参照番号
 what-you-can-do = 次にできること
 if-it-lasts = しばらく続く場合
+if-it-happens-again = 繰り返し起こる場合
+if-you-need-help = お困りの場合
 if-it-should = ページがあるはずの場合
 tell-contact = 参照番号を<a href="{ $mailto }">{ $contact }</a>にお知らせください。
 tell-administrator = 参照番号を管理者にお知らせください。
@@ -52,17 +54,18 @@ mail-delayed = 現在、メールの配信が遅れています。確認コー�
 # The code
 pin-name = 確認コードの入力
 pin-title = 確認コードを入力してください
+pin-dead-title = 新しい確認コードが必要です
 pin-text = <b>{ $email }</b>に<span class="mono">{ $host }</span>の利用が許可されている場合は、8桁の確認コードをお送りしています。許可されているアドレスにだけ届きます。
 code-label = メールに記載の確認コード
 code-hint = 10分以内に、このブラウザーで1回だけ使えます。
 code-not-digits = 確認コードは8桁の数字です。メールに記載のとおりに入力してください。
-code-wrong = コードが一致しません。<span class="whole">あと{ $left }回</span>入力できます。新しいコードを送ることもできます。
-code-void = このコードはもう使えません。新しいコードを送ってください。
-code-expired = このコードの有効時間が過ぎました。新しいコードを送ってください。
+code-wrong = コードが一致しません。<span class="whole">あと{ $left }回</span>入力できます。新しい確認コードを受け取ることもできます。
+code-void = このコードはもう使えません。新しい確認コードを受け取ってください。
+code-expired = このコードの有効時間が過ぎました。新しい確認コードを受け取ってください。
 open = { $short }を開く
 nothing-arrived = メールが届かないとき
-look-in-spam = 迷惑メールのフォルダーと、上のアドレスに誤りがないかをご確認ください。届くまで1分ほどかかることがあります。
-new-code = 新しいコードを送る
+look-in-spam = 迷惑メールのフォルダーをご確認ください。上のアドレスに誤りがないかもご確認ください。届くまで1分ほどかかることがあります。
+new-code = 新しい確認コードを受け取る
 other-address = 別のアドレスや方法を使う
 
 # Start again
@@ -93,24 +96,26 @@ no-page-title = ページが見つかりません
 no-page-text = このアドレスにはページがありません。アドレスに誤りがないかをご確認ください。
 no-page-error = 404（該当なし）
 bad-request-title = リクエストを読み取れません
-bad-request-text = ブラウザーまたはプログラムから届いた内容が何通りにも解釈できるため、処理していません。アドレスを開き直してみてください。
+bad-request-text = ブラウザーまたはプログラムから届いた内容が何通りにも解釈できるため、処理していません。アドレスバーからアドレスを開き直してみてください。
 bad-request-error = 400（不明確なリクエスト）
+target-long-title = アドレスが長すぎます
+target-long-text = 受け付けられる長さを超えています。アドレスを正しくコピーできているかをご確認いただくか、サイトの最初のページから開いてください。
+target-long-error = 414（アドレスが長すぎます）
 too-long-title = リクエストが長すぎます
 too-long-text = ブラウザーまたはプログラムから届いた付随情報が、受け付けられる量を超えています。アドレスを開き直すか、このサイトのCookieを削除してみてください。
-too-long-error = 414（アドレスが長すぎます）
-too-large-error = 431（ヘッダーが多すぎるか大きすぎます）
+too-long-error = 431（ヘッダーが多すぎるか大きすぎます）
 method-title = このページでは使えない方法です
-method-text = このページにないメソッドのリクエストが届きました。何も変更されていません。
-method-error = 405（メソッドなし）
+method-text = このページでは使えないメソッドのリクエストが届きました。何も変更されていません。
+method-error = 405（使えないメソッド）
 form-title = このフォームは受け付けられません
 form-text = フォームを開いてから時間がたっているか、別のウィンドウまたは別のサイトから送られたものです。何も変更されていませんので、もう一度開いてください。
-form-error = 403（フォームの確認）
+form-error = 403（フォームを受け付けられません）
 form-next = フォームを開き直す
-loop-title = このアドレスは自分自身に戻ります
-loop-text = <span class="mono">{ $host }</span>の先にあるサービスが、リクエストをここへ送り返しているため、届きません。公開している人が、サービスの別のアドレスを指定する必要があります。
+loop-title = 接続先がこのアドレスに戻っています
+loop-text = <span class="mono">{ $host }</span>の先にあるサービスがリクエストをここへ送り返すため、届きません。公開している人が、サービスの別のアドレスを指定する必要があります。
 loop-error = 508（ループ）
 many-title = リクエストが多すぎます
-many-text = お使いのネットワークから短い時間に多くのリクエストが届きました。しばらく待ってから、もう一度お試しください。
+many-text = お使いのネットワークから短い時間に多くのリクエストが届きました。{ $seconds }秒待ってから、もう一度お試しください。
 many-error = 429（リクエスト過多）
 overloaded-title = 現在混み合っています
 overloaded-text = エッジが現在扱える上限に達しています。通常は間もなく解消しますので、しばらくしてからもう一度お試しください。
@@ -132,24 +137,24 @@ slow-error = 504（時間内の応答なし）
 slow-station = 応答待ち
 no-tunnel-title = { $short }は現在つながっていません
 no-tunnel-text = 利用の許可は確認できています。<span class="mono">{ $host }</span>を提供する機器が、現在こちらに接続していません。再起動中か、電源またはネットワークが切れている可能性があります。
-no-tunnel-last = 接続元の機器では、コネクターが動いているかどうかをご確認ください。
+no-tunnel-last = この機器を管理している方は、機器の側でコネクターが動いているかどうかを確認できます。
 no-tunnel-error = 530（トンネル未接続）
 no-tunnel-station = 未接続
 busy-title = { $short }は現在混み合っています
-busy-text = 利用の許可は確認できています。<span class="mono">{ $host }</span>へのトンネルが、現在扱える上限に達しています。
-busy-last = 通常は数秒で解消します。
+busy-text = 利用の許可は確認できています。<span class="mono">{ $host }</span>へのトンネルが、現在扱える上限に達しています。通常は数秒で解消します。
 busy-error = 503（トンネルの上限）
 busy-station = 上限に到達
 tcp-name = ウェブページではありません
 tcp-title = これはウェブページではありません
-tcp-text = <span class="mono">{ $host }</span>は、お使いのパソコンの端末で、アクセスクライアントを使って開きます。
+tcp-text = <span class="mono">{ $host }</span>は、お使いのパソコンの端末で、アクセスクライアントを使って開きます。PORTは空いているポート番号に置き換えてください。
 
 # Sign out
 logout-name = サインアウト
 logout-title = サインアウトしますか
-logout-text = <b>{ $email }</b>でサインインしています。サインアウトすると、このブラウザーではすべての非公開ページの利用が終わります。
-logout-nobody = このブラウザーでは、ここにサインインしている方はいません。サインアウトすると、ほかに残っているサインインも終わります。
+logout-text = <b>{ $email }</b>でサインインしています。サインアウトすると、このブラウザーでのすべての非公開ページの利用が終わります。
+logout-nobody = このアドレスではサインインしていません。サインアウトすると、このアドレスがこのブラウザーに残したものが削除されます。
 sign-out = サインアウトする
+logout-stay = サインインしたままにする
 logged-out-name = サインアウト
 logged-out-title = サインアウトしました
 logged-out-text = 次に非公開ページを開くときは、もう一度サインインが必要です。
@@ -164,7 +169,7 @@ approve-must-show = 機器の画面に、次と同じコードが表示されて
 approve-who = 2. 申請元を確認してください
 address = アドレス
 seen-by-edge = エッジで確認した値
-calls-itself = 機器の名乗り
+calls-itself = 機器が名乗る名前
 own-claim = 自己申告のため未確認
 software = ソフトウェア
 asked = 申請時刻
@@ -172,7 +177,7 @@ asked-at = { $minutes ->
     [0] <time datetime="{ $machine }">{ $time }、たった今</time>
    *[other] <time datetime="{ $machine }">{ $time }、{ $minutes }分前</time>
 }
-lapses-at = 。{ $time }に失効します
+lapses-at = （{ $time }に失効）
 approve-warning = ご自身で始めた場合か、始めた方といま話している場合にだけ承認してください。メールやチャットでリンクが届いただけのときは、承認しないでください。
 approve-choose = 3. 公開を許可するホスト名を選んでください
 served-by = { $tunnel }が使用中
@@ -185,12 +190,13 @@ approve = 承認する
 refuse = 拒否する
 approve-not-compared = 承認する前に、コードを照合し、同じであることを選択してください。
 approve-no-host = ホスト名を1つ以上選ぶか、拒否してください。
-approve-bad-host = 使えないホスト名があります。このエッジのゾーンで終わる名前を入力してください。
+approve-bad-host = 使えないホスト名があります。{ $zone }で終わる名前を入力してください。
 approved-title = 機器を承認しました
 approved-text = <span class="mono">{ $machine }</span>は次のホスト名を公開できます。
 approved-next = 機器の画面は自動で先に進みます。このページは閉じてかまいません。
 refused-title = 機器を拒否しました
-refused-text = 何も公開されていません。申請があったことは記録されています。このページは閉じてかまいません。
+machine-refused-text = 何も公開されていません。申請があったことは記録されています。このページは閉じてかまいません。
+refused-text = 何も開かれていません。申請があったことは記録されています。このページは閉じてかまいません。
 lapsed-title = 承認を待つ申請はありません
 lapsed-text = この申請はすでに回答済みか、失効しています。新しく申請するには、機器で<code>connector login</code>をもう一度入力してください。
 
@@ -211,15 +217,15 @@ client-allow-elsewhere = 許可する
 client-application = アプリケーション
 client-command = コマンド
 client-from = 申請元
-client-same = このブラウザーと同じ
-client-other = このブラウザーとは別の場所
+client-same = このブラウザーと同じアドレス
+client-other = このブラウザーとは別のアドレス
 client-lasts = 期限
 client-until = { $time }まで、またはサインアウトするまで
 client-warning = このコマンドをたった今ご自身で入力し、その画面が目の前にある場合にだけ許可してください。メールやチャットでリンクが届いただけのときは、許可しないでください。リンクの送り主が、あなたとして接続できるようになります。
 client-allow = コードが一致したので許可する
 client-not-you = 心当たりがない場合は、「拒否する」を選んでください。何も開かれず、申請があったことは記録されます。
 client-allowed-title = プログラムを許可しました
-client-allowed-text = <span class="mono">{ $computer }</span>のアクセスクライアントは、サインアウトするまで、あなたとして<span class="mono">{ $host }</span>を開くことができます。
+client-allowed-text = <span class="mono">{ $computer }</span>のアクセスクライアントは、{ $time }まで、またはサインアウトするまで、あなたとして<span class="mono">{ $host }</span>を開くことができます。
 client-refused-title = プログラムを拒否しました
 client-guessed-title = コードを入力できる回数を超えました
 client-guessed-text = 何も開かれていません。アクセスクライアントをもう一度起動し、その画面に表示されるコードを入力してください。
@@ -238,6 +244,7 @@ setup-send = 確認コードを受け取る
 setup-pin-terminal = <b>{ $email }</b>の確認コードは、エッジを動かしている端末に表示されています。
 setup-pin-mail = 8桁の確認コードを<b>{ $email }</b>にお送りしています。
 setup-code-label = 確認コード
+setup-show-code = 新しいコードを表示する
 setup-become = 管理者になる
 setup-done-title = 管理者を登録しました
 setup-done-text = <b>{ $email }</b>がこのエッジの最初の管理者です。

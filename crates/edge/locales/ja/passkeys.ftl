@@ -1,5 +1,6 @@
 # パスキーによるサインイン
 passkey = パスキー
+passkey-sign-in = パスキーでサインインする
 passkey-cancelled = パスキーは使用されませんでした。このページのパスキーがない場合は、ほかの方法でサインインしてください。
 passkey-known = この機器には、このアカウントのパスキーがすでにあります。
 passkey-missing = このブラウザーではパスキーを使えません。ほかの方法でサインインするか、別のブラウザーを使ってください。
@@ -19,7 +20,8 @@ passkey-again = 前回のサインインから時間がたっています。パ�
 # 自分のアカウント
 account-name = アカウント
 account-title = アカウント
-account-text = <b>{ $email }</b>（<time datetime="{ $machine }">{ $time }</time>からサインイン中、{ $method }）
+account-text = <b>{ $email }</b>（<time datetime="{ $machine }">{ $time }</time>からサインイン中、メールの確認コード）
+account-text-by = <b>{ $email }</b>（<time datetime="{ $machine }">{ $time }</time>からサインイン中、{ $method }）
 account-back = アカウントに戻る
 action = 操作
 delete = 削除する
@@ -70,5 +72,5 @@ invitation-until = この招待は<time datetime="{ $machine }">{ $time }</time>
 invitation-gone-title = この招待はもう使えません
 invitation-gone-text = すでに使用されたか、期限が切れたか、新しい招待が発行されています。ご自身で使用した場合は、パスキーでサインインしてください。それ以外の場合は、管理者に新しい招待を依頼してください。
 invitation-gone-plain = この招待はすでに使用されたか、無効になっています。管理者に新しい招待を依頼してください。
-invitation-closed-title = 招待はまだ使えません
-invitation-closed-text = 現在ここではパスキーを使えません。招待は使用済みになっていません。管理者に連絡し、あとでもう一度開いてください。
+invitation-closed-title = この招待は現在使えません
+invitation-closed-text = 現在ここではパスキーを使えません。招待は使用済みになっていません。管理者に連絡し、あとでもう一度リンクを開いてください。

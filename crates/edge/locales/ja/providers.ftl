@@ -7,16 +7,17 @@ use-another-account = 別のアカウントを使う
 
 # Signing in at a provider does not go on
 trouble-name = サインインの中断
+trouble-back = サインインのページに戻る
 trouble-down-title = { $method }から応答がありません
 trouble-down-text = サインイン先の{ $method }が停止しているか、応答に時間がかかっています。しばらくしてから、もう一度お試しください。
 trouble-down-error = 503（{ $method }から応答なし）
 trouble-setup-title = { $method }でのサインインが正しく設定されていません
-trouble-setup-text = お使いのアカウントやパソコンに問題はありません。管理者がこのサインイン方法を確認する必要があります。参照番号を管理者にお知らせください。
+trouble-setup-text = お使いのアカウントやパソコンに問題はありません。管理者がこのサインイン方法を確認する必要があります。
 trouble-setup-error = 502（サインイン方法の設定に問題あり）
 trouble-answer-title = { $method }の応答を受け入れられませんでした
-trouble-answer-text = 本人であることを確実に確認できなかったため、サインインしていません。もう一度お試しください。繰り返す場合は、管理者による確認が必要です。
+trouble-answer-text = 本人であることを確実に確認できなかったため、サインインしていません。もう一度お試しください。繰り返し起こる場合は、管理者による確認が必要です。
 trouble-answer-error = 502（サインイン方法の応答を受け入れず）
-trouble-again-text = { $method }から返された内容は、このサインインのものではないか、すでに使われています。何も開かれていません。最初からやり直してください。
+trouble-again-text = { $method }から返された内容は、このサインインのものではないか、すでに使われています。何も開かれていません。もう一度お試しください。
 trouble-again-error = 400（{ $method }の応答はこのサインインのものではない）
 trouble-refused-title = { $method }でサインインが完了していません
 trouble-refused-text = サインイン先で中止されたか、{ $method }が許可しませんでした。何も開かれていません。意図したものでない場合は、もう一度お試しください。
@@ -34,7 +35,7 @@ trouble-account-title = このアカウントは別の組織のものです
 trouble-account-text = { $short }を開くには、組織から与えられたアカウントで{ $method }にサインインしてください。
 trouble-account-error = 403（別の組織のアカウント）
 trouble-much-title = { $method }から伝えられる情報が多すぎます
-trouble-much-text = アカウントが非常に多くのグループに属しているか、情報が非常に多くなっています。管理者が伝える内容を減らせます。参照番号を管理者にお知らせください。
+trouble-much-text = アカウントが非常に多くのグループに属しているか、情報が非常に多くなっています。管理者は、{ $method }から伝えられる内容を減らせます。
 trouble-much-error = 403（グループまたはクレームが多すぎます）
 
 # Trying a login method
@@ -60,9 +61,9 @@ trial-amr = 認証の手段（amr）
 trial-none = なし
 trial-nobody = このテストでは誰もサインインしていません。端末にも同じ内容が表示されます。このページは閉じてかまいません。
 trial-lapsed-title = このテスト用リンクはもう使えません
-trial-lapsed-text = リンクは10分以内に1回だけ使えます。<code>edge admin login-method test NAME</code>をもう一度入力して、新しいリンクを表示してください。
+trial-lapsed-text = リンクは10分以内に1回だけ使えます。新しいリンクを表示するには、次のように入力してください。
 
 leaving-name = { $method }へ移動
 leaving-title = { $method }に進みます
 leaving-text = そちらでサインインすると、ここに戻ります。
-leaving-go = 進む
+leaving-go = { $method }に進む

@@ -205,7 +205,9 @@ pub(crate) async fn submit(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer
                     // The program is told, and need not wait for what cannot come any more.
                     let told = device::decide(desk, id, &Said::No(Refusal::Guessed), ask.visit.now).await;
                     told.map_err(|error| desk.fault(ask, &error))?;
-                    return Ok(ClientResult::Guessed.render(&context));
+                    return Ok(
+                        ClientResult::Guessed { reference: ask.visit.reference, at: ask.visit.now }.render(&context)
+                    );
                 }
             }
             let said = if approved { Said::Yes(Box::new(consent())) } else { Said::No(Refusal::Refused) };
@@ -215,7 +217,11 @@ pub(crate) async fn submit(desk: &Desk<'_>, ask: &Ask<'_>, body: Body) -> Answer
                 Some(wish) => {
                     record();
                     match approved {
-                        true => ClientResult::Approved { computer: wish.ask.computer, host: wish.ask.host },
+                        true => ClientResult::Approved {
+                            computer: wish.ask.computer,
+                            host: wish.ask.host,
+                            until: person.until,
+                        },
                         false => ClientResult::Refused,
                     }
                 }

@@ -130,8 +130,12 @@ struct AccountPage<'a> {
 
 impl AccountPage<'_> {
     /// Who it is, since when, and by what.
-    fn who(&self, by: impl std::fmt::Display) -> Phrase {
-        let phrase = self.c.say("account-text").with("email", &self.p.email).with("method", by);
+    fn who(&self) -> Phrase {
+        let phrase = match &self.p.by {
+            Some(by) => self.c.say("account-text-by").with("method", by),
+            None => self.c.say("account-text"),
+        };
+        let phrase = phrase.with("email", &self.p.email);
         phrase.with("time", self.since.minute()).with("machine", self.since.machine())
     }
 }

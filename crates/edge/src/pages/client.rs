@@ -7,7 +7,7 @@ use http::StatusCode;
 use tunnel_proto::{EmailAddress, Hostname, Name, UnixTime};
 
 use super::{Form, Moment, PageContext, enroll::spelled, reply, short};
-use crate::Response;
+use crate::{Reference, Response};
 
 /// Let the access client in?
 #[derive(Clone, Debug)]
@@ -105,11 +105,18 @@ pub enum ClientResult {
         computer: String,
         /// What it may open.
         host: Hostname,
+        /// Until when.
+        until: UnixTime,
     },
     /// It is refused.
     Refused,
     /// Other codes were typed too often.
-    Guessed,
+    Guessed {
+        /// What to quote.
+        reference: Reference,
+        /// When.
+        at: UnixTime,
+    },
     /// Too late, answered already, or never asked.
     Lapsed,
 }
@@ -119,7 +126,7 @@ impl ClientResult {
     pub fn render(&self, context: &PageContext) -> Response {
         let status = match self {
             Self::Approved { .. } | Self::Refused => StatusCode::OK,
-            Self::Guessed => StatusCode::TOO_MANY_REQUESTS,
+            Self::Guessed { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Lapsed => StatusCode::NOT_FOUND,
         };
         reply::page(context, status, ResultPage { c: context, p: self }.render())
@@ -131,4 +138,10 @@ impl ClientResult {
 struct ResultPage<'a> {
     c: &'a PageContext,
     p: &'a ClientResult,
+}
+
+impl ResultPage<'_> {
+    fn moment(&self, at: &UnixTime) -> Moment {
+        Moment::new(*at, self.c.lang)
+    }
 }

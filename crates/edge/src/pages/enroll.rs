@@ -6,7 +6,7 @@ use askama::Template;
 use http::StatusCode;
 use tunnel_proto::{Name, UnixTime};
 
-use super::{Form, Moment, PageContext, reply};
+use super::{Form, Moment, PageContext, reply, words::Phrase};
 use crate::Response;
 
 /// Connect this machine?
@@ -93,12 +93,20 @@ impl ApprovePage<'_> {
         self.p.now.since(self.p.asked).as_secs() / 60
     }
 
-    fn problem(&self) -> Option<&'static str> {
-        self.p.problem.map(|problem| match problem {
-            ApproveProblem::NotCompared => "approve-not-compared",
-            ApproveProblem::NoHost => "approve-no-host",
-            ApproveProblem::BadHost => "approve-bad-host",
-        })
+    fn not_compared(&self) -> bool {
+        self.p.problem == Some(ApproveProblem::NotCompared)
+    }
+
+    fn lacks_hosts(&self) -> bool {
+        matches!(self.p.problem, Some(ApproveProblem::NoHost | ApproveProblem::BadHost))
+    }
+
+    /// What is the matter with the hostnames, if they are lacking.
+    fn hosts_problem(&self) -> Phrase {
+        match self.p.problem {
+            Some(ApproveProblem::BadHost) => self.c.say("approve-bad-host").with("zone", &self.c.zone),
+            _ => self.c.say("approve-no-host"),
+        }
     }
 
     /// The first label of a hostname, as people say it.

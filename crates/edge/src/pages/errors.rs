@@ -31,12 +31,14 @@ struct Facts<'a> {
     at: Moment,
 }
 
-/// A problem in both of its forms. `key` names its words: `KEY-title`, `KEY-text` and `KEY-error`.
+/// A problem in both of its forms.
 struct Simple<'a> {
     status: StatusCode,
     code: &'static str,
+    /// The words of its title, its text and its error.
     words: [&'static str; 3],
-    host: Option<&'a str>,
+    /// What stands in the words.
+    args: &'a [(&'static str, &'a str)],
     next: Option<(&'a str, &'static str)>,
     quote: Option<(&'a Reference, UnixTime)>,
 }
@@ -44,9 +46,9 @@ struct Simple<'a> {
 impl Simple<'_> {
     fn render(self, context: &PageContext) -> Response {
         let [title, text, error] = self.words;
-        let say = |key| context.say(key).with("host", self.host.unwrap_or_default());
+        let say = |key| self.args.iter().fold(context.say(key), |phrase, &(name, value)| phrase.with(name, value));
         if context.json {
-            let message = super::words::plain(context.lang, text, &[("host", self.host.unwrap_or_default())]);
+            let message = super::words::plain(context.lang, text, self.args);
             return reply::problem(
                 context,
                 self.status,
@@ -61,10 +63,21 @@ impl Simple<'_> {
             at: Moment::new(at, context.lang),
         });
         let (title, text) = (say(title).to_string(), say(text).to_string());
-        // What is not there does not come by waiting.
-        let lasts = if self.status == StatusCode::NOT_FOUND { "if-it-should" } else { "if-it-lasts" };
+        let lasts = lasts(self.status);
         let template = ProblemPage { c: context, title, text, next: self.next, facts, lasts };
         reply::page(context, self.status, template.render())
+    }
+}
+
+/// When somebody is to be told of an answer: not all of it may pass by waiting.
+fn lasts(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::NOT_FOUND => "if-it-should",
+        StatusCode::METHOD_NOT_ALLOWED | StatusCode::URI_TOO_LONG | StatusCode::LOOP_DETECTED => "if-you-need-help",
+        StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+            "if-it-happens-again"
+        }
+        _ => "if-it-lasts",
     }
 }
 
@@ -93,12 +106,13 @@ impl NotFound {
     pub fn render(&self, context: &PageContext) -> Response {
         let (code, words, host) = match &self.missing {
             Missing::Hostname(host) => {
-                ("unknown_hostname", ["no-host-title", "no-host-text", "no-host-error"], Some(host.as_str()))
+                ("unknown_hostname", ["no-host-title", "no-host-text", "no-host-error"], host.as_str())
             }
-            Missing::Page => ("not_found", ["no-page-title", "no-page-text", "no-page-error"], None),
+            Missing::Page => ("not_found", ["no-page-title", "no-page-text", "no-page-error"], ""),
         };
         let quote = Some((&self.reference, self.at));
-        Simple { status: StatusCode::NOT_FOUND, code, words, host, next: None, quote }.render(context)
+        Simple { status: StatusCode::NOT_FOUND, code, words, args: &[("host", host)], next: None, quote }
+            .render(context)
     }
 }
 
@@ -116,7 +130,7 @@ impl BadRequest {
     pub fn render(&self, context: &PageContext) -> Response {
         let words = ["bad-request-title", "bad-request-text", "bad-request-error"];
         let quote = Some((&self.reference, self.at));
-        Simple { status: StatusCode::BAD_REQUEST, code: "bad_request", words, host: None, next: None, quote }
+        Simple { status: StatusCode::BAD_REQUEST, code: "bad_request", words, args: &[], next: None, quote }
             .render(context)
     }
 }
@@ -135,13 +149,15 @@ pub struct TooLong {
 impl TooLong {
     /// The page: 414 or 431.
     pub fn render(&self, context: &PageContext) -> Response {
-        let (status, code, error) = if self.of_target {
-            (StatusCode::URI_TOO_LONG, "target_too_long", "too-long-error")
+        let (status, code, words) = if self.of_target {
+            let words = ["target-long-title", "target-long-text", "target-long-error"];
+            (StatusCode::URI_TOO_LONG, "target_too_long", words)
         } else {
-            (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", "too-large-error")
+            let words = ["too-long-title", "too-long-text", "too-long-error"];
+            (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", words)
         };
-        let (words, quote) = (["too-long-title", "too-long-text", error], Some((&self.reference, self.at)));
-        Simple { status, code, words, host: None, next: None, quote }.render(context)
+        let quote = Some((&self.reference, self.at));
+        Simple { status, code, words, args: &[], next: None, quote }.render(context)
     }
 }
 
@@ -160,8 +176,9 @@ impl Looped {
     /// The page: 508.
     pub fn render(&self, context: &PageContext) -> Response {
         let words = ["loop-title", "loop-text", "loop-error"];
-        let (host, quote) = (Some(self.host.as_str()), Some((&self.reference, self.at)));
-        Simple { status: StatusCode::LOOP_DETECTED, code: "loop", words, host, next: None, quote }.render(context)
+        let (args, quote) = ([("host", self.host.as_str())], Some((&self.reference, self.at)));
+        Simple { status: StatusCode::LOOP_DETECTED, code: "loop", words, args: &args, next: None, quote }
+            .render(context)
     }
 }
 
@@ -181,7 +198,7 @@ impl MethodNotAllowed {
     pub fn render(&self, context: &PageContext) -> Response {
         let words = ["method-title", "method-text", "method-error"];
         let (status, quote) = (StatusCode::METHOD_NOT_ALLOWED, Some((&self.reference, self.at)));
-        let simple = Simple { status, code: "method_not_allowed", words, host: None, next: None, quote };
+        let simple = Simple { status, code: "method_not_allowed", words, args: &[], next: None, quote };
         let mut response = simple.render(context);
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(self.allow));
         response
@@ -204,7 +221,7 @@ impl ForgedForm {
     pub fn render(&self, context: &PageContext) -> Response {
         let words = ["form-title", "form-text", "form-error"];
         let (next, quote) = (Some((self.link.as_str(), "form-next")), Some((&self.reference, self.at)));
-        Simple { status: StatusCode::FORBIDDEN, code: "form_refused", words, host: None, next, quote }.render(context)
+        Simple { status: StatusCode::FORBIDDEN, code: "form_refused", words, args: &[], next, quote }.render(context)
     }
 }
 
@@ -224,7 +241,11 @@ impl TooManyRequests {
     pub fn render(&self, context: &PageContext) -> Response {
         let words = ["many-title", "many-text", "many-error"];
         let (status, quote) = (StatusCode::TOO_MANY_REQUESTS, Some((&self.reference, self.at)));
-        let simple = Simple { status, code: "too_many_requests", words, host: None, next: None, quote };
+        // Whoever sent a form has it yet, one page back.
+        let next = context.back.is_some().then_some(("", "try-again"));
+        let seconds = self.retry_after.to_string();
+        let args = [("seconds", seconds.as_str())];
+        let simple = Simple { status, code: "too_many_requests", words, args: &args, next, quote };
         retry_after(simple.render(context), self.retry_after)
     }
 }
@@ -244,7 +265,7 @@ impl Overloaded {
         let words = ["overloaded-title", "overloaded-text", "overloaded-error"];
         let (status, quote) = (StatusCode::SERVICE_UNAVAILABLE, Some((&self.reference, self.at)));
         let next = Some(("", "try-again"));
-        let simple = Simple { status, code: "overloaded", words, host: None, next, quote };
+        let simple = Simple { status, code: "overloaded", words, args: &[], next, quote };
         retry_after(simple.render(context), RETRY_AFTER)
     }
 }
@@ -263,7 +284,7 @@ impl EdgeFault {
     pub fn render(&self, context: &PageContext) -> Response {
         let words = ["fault-title", "fault-text", "fault-error"];
         let (status, quote) = (StatusCode::INTERNAL_SERVER_ERROR, Some((&self.reference, self.at)));
-        Simple { status, code: "edge_fault", words, host: None, next: Some(("", "try-again")), quote }.render(context)
+        Simple { status, code: "edge_fault", words, args: &[], next: Some(("", "try-again")), quote }.render(context)
     }
 }
 
@@ -421,7 +442,7 @@ impl Failure {
                 code: "tunnel_busy",
                 title: "busy-title",
                 text: "busy-text",
-                last: "busy-last",
+                last: "",
                 error: "busy-error",
                 station: "busy-station",
             },
@@ -433,6 +454,7 @@ struct FailureWords {
     code: &'static str,
     title: &'static str,
     text: &'static str,
+    /// What else is to be said to whom it does not pass; nothing if empty.
     last: &'static str,
     error: &'static str,
     station: &'static str,

@@ -63,6 +63,10 @@ impl Tile {
     fn mark(&self) -> String {
         self.name.as_str().chars().take(1).flat_map(char::to_uppercase).collect()
     }
+
+    fn is_bastion(&self) -> bool {
+        self.kind == TileKind::Bastion
+    }
 }
 
 /// From so many on, one may search.

@@ -188,6 +188,13 @@ struct LoginPage<'a> {
     short: &'a str,
 }
 
+impl LoginPage<'_> {
+    /// Whether there is no other way.
+    fn passkey_alone(&self) -> bool {
+        !self.p.pin && self.p.methods.is_empty()
+    }
+}
+
 /// Type the code from the e-mail. The same for every address, admitted or not.
 #[derive(Clone, Debug)]
 pub struct Pin {
@@ -225,6 +232,13 @@ pub enum PinProblem {
     Expired,
 }
 
+impl PinProblem {
+    /// Whether no code that is typed here can be the right one any more.
+    pub(super) const fn is_final(self) -> bool {
+        matches!(self, Self::Void | Self::Expired)
+    }
+}
+
 impl Pin {
     /// The page: 200, or 422 with a problem.
     pub fn render(&self, context: &PageContext) -> Response {
@@ -247,6 +261,16 @@ struct PinPage<'a> {
     p: &'a Pin,
     typed: String,
     short: &'a str,
+}
+
+impl PinPage<'_> {
+    fn over(&self) -> bool {
+        self.p.problem.is_some_and(PinProblem::is_final)
+    }
+
+    fn expired(&self) -> bool {
+        self.p.problem == Some(PinProblem::Expired)
+    }
 }
 
 /// A login that cannot go on: another browser's, an older one, or one whose cookie is gone. Never a redirect, so never a

@@ -69,6 +69,16 @@ struct SetupPinPage<'a> {
     typed: String,
 }
 
+impl SetupPinPage<'_> {
+    fn over(&self) -> bool {
+        self.p.problem.is_some_and(PinProblem::is_final)
+    }
+
+    fn expired(&self) -> bool {
+        self.p.problem == Some(PinProblem::Expired)
+    }
+}
+
 /// Set-up is done; what to type next.
 #[derive(Clone, Debug)]
 pub struct SetupDone {

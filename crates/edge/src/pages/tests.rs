@@ -199,7 +199,7 @@ fn every_page(hostile: &str) -> Vec<Case> {
             "script-login-passkey-only",
             200,
             Login { passkey: button(), pin: false, ..login(None) },
-            [r#"data-passkey="passkey""#, "<noscript>"]
+            [r#"data-passkey="passkey""#, r#"<button class="btn primary full">"#, "<noscript>"]
         ),
         page!(
             "account",
@@ -234,7 +234,7 @@ fn every_page(hostile: &str) -> Vec<Case> {
             [
                 "staff@tnkeng.work",
                 r#"href="https://www.tnkeng.work/""#,
-                "<code>access tcp --hostname rdp.tnkeng.work",
+                r#"<code>access tcp <span class="whole">--hostname</span> rdp.tnkeng.work"#,
                 "HOST:PORT",
                 "*.tnkeng.work/dav*",
                 r#"name="find""#,
@@ -346,8 +346,8 @@ fn every_page(hostile: &str) -> Vec<Case> {
             ["4", r#"aria-invalid="true""#, r#"value="48291305""#]
         ),
         page!("pin-last", 422, pin(Some(PinProblem::Wrong { left: 1 })), ["1"]),
-        page!("pin-void", 422, pin(Some(PinProblem::Void)), ["code-error"]),
-        page!("pin-expired", 422, pin(Some(PinProblem::Expired)), ["code-error"]),
+        page!("pin-void", 422, pin(Some(PinProblem::Void)), ["code-error", r#"value="pin-again""#]),
+        page!("pin-expired", 422, pin(Some(PinProblem::Expired)), ["code-error", "staff@tnkeng.work"]),
         page!("pin-digits", 422, pin(Some(PinProblem::NotDigits)), ["code-error"]),
         page!(
             "start-again",
@@ -385,7 +385,7 @@ fn every_page(hostile: &str) -> Vec<Case> {
             ForgedForm { link: format!("/.access/login?{text}"), reference: reference(), at: AT },
             ["403", "/.access/login?"]
         ),
-        page!("too-many", 429, TooManyRequests { retry_after: 30, reference: reference(), at: AT }, ["429"]),
+        page!("too-many", 429, TooManyRequests { retry_after: 30, reference: reference(), at: AT }, ["429", "30"]),
         page!("overloaded", 503, Overloaded { reference: reference(), at: AT }, ["503", "7F3A-92C1-E08B"]),
         page!("loop", 508, Looped { host: www.clone(), reference: reference(), at: AT }, ["508", "www.tnkeng.work"]),
         page!("fault", 500, EdgeFault { reference: reference(), at: AT }, ["500", "7F3A-92C1-E08B"]),
@@ -397,7 +397,7 @@ fn every_page(hostile: &str) -> Vec<Case> {
             "tcp-only",
             426,
             TcpOnly { host: www.clone(), command: format!("access tcp --hostname www.tnkeng.work{text}") },
-            ["access tcp --hostname"]
+            [r#"<code>access tcp <span class="whole">--hostname</span> www.tnkeng.work"#]
         ),
         page!(
             "logout-ask",
@@ -429,10 +429,15 @@ fn every_page(hostile: &str) -> Vec<Case> {
             "approve-not-compared",
             422,
             approve(hosts.clone(), Some(ApproveProblem::NotCompared)),
-            [r#"role="alert""#]
+            [r#"role="alert""#, r#"aria-invalid="true" aria-describedby="same-error""#]
         ),
         page!("approve-no-host", 422, approve(hosts.clone(), Some(ApproveProblem::NoHost)), [r#"role="alert""#]),
-        page!("approve-bad-host", 422, approve(vec![], Some(ApproveProblem::BadHost)), [r#"role="alert""#]),
+        page!(
+            "approve-bad-host",
+            422,
+            approve(vec![], Some(ApproveProblem::BadHost)),
+            [r#"aria-describedby="hosts-hint hosts-error" aria-invalid="true""#, r#"id="hosts-error""#]
+        ),
         page!(
             "approved",
             200,
@@ -458,11 +463,11 @@ fn every_page(hostile: &str) -> Vec<Case> {
         ),
         page!("client-elsewhere", 200, elsewhere(false), ["id=\"code\"", "tag warn", "notice warn"]),
         page!("client-elsewhere-wrong", 422, elsewhere(true), ["aria-invalid=\"true\"", "tag warn"]),
-        page!("client-guessed", 429, ClientResult::Guessed, []),
+        page!("client-guessed", 429, ClientResult::Guessed { reference: reference(), at: AT }, ["7F3A-92C1-E08B"]),
         page!(
             "client-approved",
             200,
-            ClientResult::Approved { computer: format!("ann-laptop{text}"), host: www.clone() },
+            ClientResult::Approved { computer: format!("ann-laptop{text}"), host: www.clone(), until: AT },
             ["ann-laptop", "www.tnkeng.work"]
         ),
         page!("client-refused", 200, ClientResult::Refused, ["<h1>"]),

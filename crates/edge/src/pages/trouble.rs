@@ -40,6 +40,8 @@ struct Words {
     title: &'static str,
     text: &'static str,
     error: &'static str,
+    /// What stands above the reference.
+    heading: &'static str,
     /// Whether another account is the mend.
     another: bool,
 }
@@ -63,6 +65,7 @@ impl Trouble {
                 title: "trouble-down-title",
                 text: "trouble-down-text",
                 error: "trouble-down-error",
+                heading: "if-it-lasts",
                 another: false,
             },
             Self::Setup => Words {
@@ -70,6 +73,7 @@ impl Trouble {
                 title: "trouble-setup-title",
                 text: "trouble-setup-text",
                 error: "trouble-setup-error",
+                heading: "what-you-can-do",
                 another: false,
             },
             Self::Answer => Words {
@@ -77,6 +81,7 @@ impl Trouble {
                 title: "trouble-answer-title",
                 text: "trouble-answer-text",
                 error: "trouble-answer-error",
+                heading: "if-it-happens-again",
                 another: false,
             },
             Self::Again => Words {
@@ -84,6 +89,7 @@ impl Trouble {
                 title: "again-title",
                 text: "trouble-again-text",
                 error: "trouble-again-error",
+                heading: "if-it-happens-again",
                 another: false,
             },
             Self::Refused => Words {
@@ -91,6 +97,7 @@ impl Trouble {
                 title: "trouble-refused-title",
                 text: "trouble-refused-text",
                 error: "trouble-refused-error",
+                heading: "if-you-need-help",
                 another: false,
             },
             Self::NotRecent => Words {
@@ -98,6 +105,7 @@ impl Trouble {
                 title: "trouble-recent-title",
                 text: "trouble-recent-text",
                 error: "trouble-recent-error",
+                heading: "if-it-happens-again",
                 another: false,
             },
             Self::Unverified => Words {
@@ -105,6 +113,7 @@ impl Trouble {
                 title: "trouble-unverified-title",
                 text: "trouble-unverified-text",
                 error: "trouble-unverified-error",
+                heading: "if-you-need-help",
                 another: true,
             },
             Self::NoEmail => Words {
@@ -112,6 +121,7 @@ impl Trouble {
                 title: "trouble-email-title",
                 text: "trouble-email-text",
                 error: "trouble-email-error",
+                heading: "if-you-need-help",
                 another: true,
             },
             Self::Account => Words {
@@ -119,6 +129,7 @@ impl Trouble {
                 title: "trouble-account-title",
                 text: "trouble-account-text",
                 error: "trouble-account-error",
+                heading: "if-you-need-help",
                 another: true,
             },
             Self::TooMuch => Words {
@@ -126,6 +137,7 @@ impl Trouble {
                 title: "trouble-much-title",
                 text: "trouble-much-text",
                 error: "trouble-much-error",
+                heading: "what-you-can-do",
                 another: true,
             },
         }
@@ -191,6 +203,13 @@ struct TroublePage<'a> {
     at: Moment,
 }
 
+impl TroublePage<'_> {
+    /// Whether a visitor can do nothing but tell somebody.
+    fn for_administrator(&self) -> bool {
+        self.p.trouble == Trouble::Setup
+    }
+}
+
 /// What came of trying a login method, for the administrator who did.
 #[derive(Clone, Debug)]
 pub struct LoginTrial {
@@ -216,6 +235,15 @@ struct TrialPage<'a> {
     c: &'a PageContext,
     p: &'a LoginTrial,
     o: &'a TrialOutcome,
+}
+
+impl TrialPage<'_> {
+    /// A reason of the record as a sentence.
+    fn sentence(&self, why: &str) -> String {
+        let mut letters = why.chars();
+        let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+        format!("{first}{}.", letters.as_str())
+    }
 }
 
 /// Shall a login method be tried? Says who will read what of whoever goes on.

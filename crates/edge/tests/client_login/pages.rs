@@ -26,7 +26,8 @@ async fn the_launcher_lists_what_the_policies_let_a_person_open_and_no_more() {
     for shown in [
         "ann@example.com",
         "href=\"https://db.example.com/\"",
-        "access tcp --hostname rdp.example.com --destination HOST:PORT",
+        "access tcp <span class=\"whole\">--hostname</span> rdp.example.com",
+        "<span class=\"whole\">--destination</span> HOST:PORT",
         "href=\"/.access/account#passkeys\"",
     ] {
         assert!(page.body.contains(shown), "{shown} in {}", page.body);

@@ -127,7 +127,12 @@ pub(super) fn pages(hostile: &str) -> Vec<Case> {
             trial(vec![]),
             ["https://id.example", "somebody", "ann@example.com", "staff", "mfa", "department", "it says so"]
         ),
-        page!("trial-refused", 422, trial(vec![format!("no{text}"), "neither".into()]), ["notice bad", "neither"]),
+        page!(
+            "trial-refused",
+            422,
+            trial(vec![format!("no{text}"), "neither".into()]),
+            ["notice bad", "No", "Neither."]
+        ),
         page!("trial-lapsed", 404, TrialLapsed, ["edge admin login-method test"]),
         page!(
             "leaving",
