@@ -45,8 +45,8 @@ async fn write(database: &Path, path: &Path) -> Result<(), StoreError> {
 
 /// Looks at all of a copy; says which schema it has.
 pub(super) async fn check(path: &Path) -> Result<i64, StoreError> {
-    // Nothing is written beside it.
-    let options = SqliteConnectOptions::new().filename(path).create_if_missing(false).read_only(true).immutable(true);
+    // Not read-only, although nothing is written: of a database that is, SQLite checks no constraint.
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(false);
     let mut own = SqliteConnection::connect_with(&options.pragma("cell_size_check", "ON")).await?;
     let checked = async {
         let health: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut own).await?;
