@@ -11,7 +11,7 @@ use tokio_rustls::server::TlsStream;
 use tunnel_proto::{
     LinkId, OperatorId, TunnelId,
     identity::{CertRole, PeerIdentity, peer_identity, speaks_link},
-    link::{self, Control, Greeting, LinkEnd, Settings, Welcomed},
+    link::{self, Control, Greeting, Settings, Welcomed},
     message::{DrainReason, Limits, LinkRefusal, Message},
 };
 
@@ -144,9 +144,6 @@ async fn connector(
         if let Some(glitch) = Glitch::of_an_end(&end) {
             origin.note(glitch);
         }
-        if matches!(end, LinkEnd::PeerSilent | LinkEnd::Late(_)) {
-            suspect_beside(state, &uplink);
-        }
     }
     link.close();
     state.pool.forget(id);
@@ -170,13 +167,6 @@ async fn doubt(state: &State, uplink: &Uplink) {
         uplink.link.doubted().await;
         state.registry.beside(uplink).iter().for_each(|other| other.link.ask());
     }
-}
-
-/// A link was silent to its end: its connector's others are to say soon that they are not, each to itself. Those that are end
-/// at the same moment, so that no request goes from one to the next.
-fn suspect_beside(state: &State, uplink: &Uplink) {
-    let now = Instant::now();
-    state.registry.beside(uplink).iter().for_each(|other| other.link.suspect(now));
 }
 
 /// Refused at the door, for the record.

@@ -475,24 +475,35 @@ fn line_up<'a>(
 ) -> (Vec<(&'a Candidate, Standing)>, NotOpened) {
     let (now, mut failure, mut standings) = (Instant::now(), NotOpened::NoTunnel, HashMap::new());
     let (mut order, mut due) = (Vec::with_capacity(candidates.len()), Vec::new());
+    // One of each service that is to be tried again.
+    let mut again: Vec<(Service, &Candidate)> = Vec::new();
     for candidate in candidates {
-        let standing = Service::of(candidate).map_or(Standing::Fine, |service| {
+        let service = Service::of(candidate);
+        let standing = service.map_or(Standing::Fine, |service| {
             standings.entry(service).or_insert_with(|| pool.outages.ask(service, now)).clone()
         });
+        let is_to_be_tried = matches!(standing, Standing::Doubtful | Standing::Due);
+        if let Some(service) = service.filter(|_| is_to_be_tried)
+            && again.iter().all(|(other, _)| *other != service)
+        {
+            again.push((service, candidate));
+        }
         match standing {
-            Standing::Fine | Standing::Failing => order.push((candidate, standing)),
+            Standing::Fine | Standing::Failing | Standing::Doubtful => order.push((candidate, standing)),
             Standing::Due => due.push((candidate, standing)),
             Standing::Down(refused) => failure = NotOpened::Down(refused),
         }
     }
-    if order.is_empty() {
-        return (due, failure);
-    }
-    due.dedup_by_key(|(candidate, _)| Service::of(candidate));
-    for (candidate, _) in due {
+    order.sort_by_key(|(_, standing)| *standing != Standing::Fine);
+    let first = order.first().or(due.first()).and_then(|(candidate, _)| Service::of(candidate));
+    // Whoever asks waits for one of them at most.
+    for (_, candidate) in again.into_iter().filter(|(service, _)| Some(*service) != first) {
         tokio::spawn(try_open(pool.clone(), candidate.clone(), opening(candidate)));
     }
-    order.sort_by_key(|(_, standing)| *standing == Standing::Failing);
+    if order.is_empty() {
+        due.retain(|(candidate, _)| Service::of(candidate) == first);
+        return (due, failure);
+    }
     (order, failure)
 }
 

@@ -119,7 +119,7 @@ impl Sending<'_> {
 
 /// Whether a link is over because its connector gave no sign of life.
 fn was_silent(link: &Link) -> bool {
-    link.closed().now_or_never() == Some(LinkEnd::PeerSilent)
+    matches!(link.closed().now_or_never(), Some(LinkEnd::PeerSilent | LinkEnd::Late(_)))
 }
 
 /// The same request once more, without a body.

@@ -80,6 +80,7 @@ impl Glitch {
     pub(crate) const fn of_an_end(end: &LinkEnd) -> Option<Self> {
         match end {
             LinkEnd::Protocol(_) | LinkEnd::OverBudget => Some(Self::Flood),
+            LinkEnd::Late(_) => Some(Self::Late),
             _ => None,
         }
     }
@@ -502,7 +503,7 @@ mod tests {
         for (end, glitch) in [
             (LinkEnd::Protocol(text()), Some(Glitch::Flood)),
             (LinkEnd::OverBudget, Some(Glitch::Flood)),
-            (LinkEnd::Late(text()), None),
+            (LinkEnd::Late(text()), Some(Glitch::Late)),
             (LinkEnd::PeerSilent, None),
             (LinkEnd::Lost(text()), None),
         ] {

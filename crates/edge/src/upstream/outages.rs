@@ -53,6 +53,8 @@ pub(super) enum Standing {
     Fine,
     /// It was not reached when it was tried last.
     Failing,
+    /// The same, and whoever is told so is to have it tried again: nobody else is for a second.
+    Doubtful,
     /// It is down, and whoever is told so is to try it: nobody else is for a second.
     Due,
     /// It is down. What was said when it was tried last.
@@ -93,14 +95,17 @@ const fn is_outage(code: StreamRefusal) -> bool {
 impl Outages {
     /// What is known of a service.
     pub(super) fn ask(&self, service: Service, now: Instant) -> Standing {
-        match self.all().get_mut(&service) {
-            None => Standing::Fine,
-            Some(outage) if !outage.is_down() => Standing::Failing,
-            Some(outage) if now < outage.next => Standing::Down(outage.refused.clone()),
-            Some(outage) => {
-                outage.next = now + TRY_EVERY;
-                Standing::Due
-            }
+        let mut all = self.all();
+        let Some(outage) = all.get_mut(&service) else { return Standing::Fine };
+        let is_due = now >= outage.next;
+        if is_due {
+            outage.next = now + TRY_EVERY;
+        }
+        match (outage.is_down(), is_due) {
+            (false, false) => Standing::Failing,
+            (false, true) => Standing::Doubtful,
+            (true, false) => Standing::Down(outage.refused.clone()),
+            (true, true) => Standing::Due,
         }
     }
 
@@ -179,6 +184,8 @@ mod tests {
         assert!((0..100).all(|_| outages.ask(one, now) == Standing::Fine));
         outages.note_refusal(one, &refused(StreamRefusal::ServiceRefused), now);
         assert_eq!(outages.ask(one, now), Standing::Failing, "it counts anew");
+        let later = now + TRY_EVERY;
+        assert_eq!([outages.ask(one, later), outages.ask(one, later)], [Standing::Doubtful, Standing::Failing]);
     }
 
     #[test]
