@@ -327,20 +327,6 @@ impl Link {
         }
     }
 
-    /// Has less patience with the peer, because another link to it was silent to its end at `since`: it is asked for a sign of
-    /// life, and the link given up unless it is heard within [`Liveness::suspected`] or two round trips, whichever is longer. So
-    /// it is not if it was heard after `since`, nor while our own bytes wait for the socket. The link's own task judges, after
-    /// it has read what has come.
-    pub fn suspect(&self, since: Instant) {
-        let shared = self.shared();
-        let round_trips = self.rtt().unwrap_or_default().saturating_mul(2);
-        let patience = shared.settings.liveness.suspected.max(round_trips);
-        if shared.meter.pulse().suspect(since, patience) {
-            shared.ask(since);
-        }
-        shared.waker.wake();
-    }
-
     /// Waits until the link is over; why.
     pub async fn closed(&self) -> LinkEnd {
         let mut end = self.shared().end.subscribe();

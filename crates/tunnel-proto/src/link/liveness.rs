@@ -16,9 +16,6 @@ pub struct Liveness {
     pub dead: Duration,
     /// The same while our own bytes still wait for the socket: the path may just be slow.
     pub dead_queued: Duration,
-    /// Silence that ends a link which is suspected, from then on, if two round trips are not longer: see
-    /// [`Link::suspect`](super::Link::suspect).
-    pub suspected: Duration,
 }
 
 impl Default for Liveness {
@@ -28,7 +25,6 @@ impl Default for Liveness {
             busy: Duration::from_secs(1),
             dead: Duration::from_secs(3),
             dead_queued: Duration::from_secs(10),
-            suspected: Duration::from_millis(500),
         }
     }
 }
@@ -43,10 +39,8 @@ pub(super) struct Pulse {
     asked: Option<Instant>,
     /// Whether it was another link's silence that the first question was for.
     for_another: bool,
-    /// Until when a suspected peer has to be heard.
-    suspected: Option<Instant>,
     /// Whether our own bytes wait for the socket.
-    queued: bool,
+    pub(super) queued: bool,
     /// Since when the socket has taken none of them.
     pub(super) untaken: Option<Instant>,
     /// Whole frames received.
@@ -62,7 +56,6 @@ impl Pulse {
             unanswered: None,
             asked: None,
             for_another: false,
-            suspected: None,
             queued: false,
             untaken: None,
             frames: 0,
@@ -75,16 +68,6 @@ impl Pulse {
         self.unanswered = None;
         self.asked = None;
         self.for_another = false;
-        self.suspected = None;
-    }
-
-    /// Notes whether our own bytes wait for the socket. Where they do, an answer may have to wait behind them, and its being
-    /// late says nothing.
-    pub(super) fn note_queued(&mut self, queued: bool) {
-        self.queued = queued;
-        if queued {
-            self.suspected = None;
-        }
     }
 
     /// When a byte was last received.
@@ -106,16 +89,6 @@ impl Pulse {
         let first = self.begin_asking(now);
         self.for_another |= first;
         first
-    }
-
-    /// Notes that the peer is to be heard within `patience`, unless it was since `since`, or our own bytes wait for the socket;
-    /// whether it is to be asked for that. Who is suspected already has no more time.
-    pub(super) fn suspect(&mut self, since: Instant, patience: Duration) -> bool {
-        if self.queued || self.received > since {
-            return false;
-        }
-        self.suspected.get_or_insert(since + patience);
-        self.begin_asking_for_another(since)
     }
 
     /// Whether a question of this link's own waits for its answer. One that another link is the reason of is no reason to ask
@@ -160,7 +133,6 @@ impl Liveness {
         };
         let patience = if pulse.queued { self.dead_queued } else { self.dead };
         let dead = pulse.unanswered.unwrap_or(asked) + patience;
-        let dead = pulse.suspected.map_or(dead, |until| dead.min(until));
         let again = asked + self.busy;
         match () {
             () if now >= dead => Verdict::Dead,
@@ -212,7 +184,7 @@ mod tests {
         let (rules, start) = (Liveness::default(), Instant::now());
         let mut pulse = Pulse::new(start);
         pulse.unanswered = Some(start);
-        pulse.note_queued(true);
+        pulse.queued = true;
         pulse.note_asked(start + ms(9_500));
         assert_eq!(rules.judge(&pulse, start + ms(9_999)), Verdict::Wait(start + ms(10_000)));
         assert_eq!(rules.judge(&pulse, start + ms(10_000)), Verdict::Dead);
@@ -226,27 +198,6 @@ mod tests {
         pulse.note_asked(start + ms(10_000));
         pulse.note_received(start + ms(12_999));
         assert_eq!(rules.judge(&pulse, start + ms(13_000)), Verdict::Wait(start + ms(22_999)));
-    }
-
-    // F4
-    #[test]
-    fn a_suspected_peer_has_less_time_unless_it_is_heard_or_our_own_bytes_wait() {
-        let (rules, start) = (Liveness::default(), Instant::now());
-        let (at, mut pulse) = (start + ms(5_000), Pulse::new(start));
-        assert!(pulse.suspect(at, rules.suspected));
-        assert_eq!(rules.judge(&pulse, at + ms(499)), Verdict::Wait(at + ms(500)));
-        assert!(!pulse.suspect(at + ms(499), rules.suspected));
-        assert_eq!(rules.judge(&pulse, at + ms(500)), Verdict::Dead);
-
-        let (mut heard, mut queued) = (pulse, pulse);
-        heard.note_received(at + ms(499));
-        assert!(!heard.suspect(at + ms(498), rules.suspected));
-        assert_eq!(rules.judge(&heard, at + ms(500)), Verdict::Wait(at + ms(10_499)));
-        // And not either when they have left, as the answer to them has not come yet.
-        queued.note_queued(true);
-        assert!(!queued.suspect(at + ms(499), rules.suspected));
-        queued.note_queued(false);
-        assert_eq!(rules.judge(&queued, at + ms(500)), Verdict::Wait(at + ms(1_000)));
     }
 
     // F4

@@ -90,7 +90,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
                 Poll::Ready(Err(error)) => self.give_up(error.kind()),
                 Poll::Pending => {
                     let mut pulse = self.meter.pulse();
-                    pulse.note_queued(true);
+                    pulse.queued = true;
                     pulse.untaken.get_or_insert_with(Instant::now);
                     return Poll::Pending;
                 }
@@ -110,7 +110,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             }
             Poll::Pending => Poll::Pending,
         };
-        self.meter.pulse().note_queued(flushed.is_pending());
+        self.meter.pulse().queued = flushed.is_pending();
         flushed
     }
 
