@@ -2,9 +2,10 @@
 
 use std::{fs, net::SocketAddr, path::PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use tokio::{net::UdpSocket, time::timeout};
 
-use crate::{Door, Lab, Process, edge::ZONE, edge::listens, process::finish};
+use crate::{Door, Lab, PATIENCE, Process, edge::ZONE, edge::listens, process::finish};
 
 /// Where the authority's interface is.
 const API: &str = "127.0.0.1:14000";
@@ -146,6 +147,30 @@ pub async fn name_server(lab: &Lab) -> Result<Process> {
     let address: SocketAddr = NAME_SERVER.parse()?;
     listens(&mut process, address).await?;
     Ok(process)
+}
+
+/// How many TXT records the name server of the zone has at a name.
+///
+/// # Errors
+/// It does not answer, or not as the server of the zone.
+pub async fn records_at(name: &str) -> Result<u16> {
+    // RFC 1035 §4.1: a number, no wish, one question, and nothing else.
+    let mut question = vec![0x12, 0x34, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.split('.') {
+        question.push(u8::try_from(label.len())?);
+        question.extend(label.bytes());
+    }
+    // The root, TXT, IN.
+    question.extend([0, 0, 16, 0, 1]);
+    let socket = UdpSocket::bind("127.0.0.1:0").await?;
+    socket.connect(NAME_SERVER).await?;
+    socket.send(&question).await?;
+    let mut answer = [0; 4096];
+    let length = timeout(PATIENCE, socket.recv(&mut answer)).await.context("the name server does not answer")??;
+    ensure!(length >= 12 && answer[..2] == question[..2], "{:?}", &answer[..length]);
+    // It is an answer, and the server's own; all is well, or there is no such name.
+    ensure!(answer[2] & 0x84 == 0x84 && matches!(answer[3] & 0x0f, 0 | 3), "{:?}", &answer[..length]);
+    Ok(u16::from_be_bytes([answer[6], answer[7]]))
 }
 
 /// A certificate that stands for itself, and its key: files below the lab's directory.

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tunnel_tests::{
     Authority, AuthorityConfig, Door, Edge, EdgeConfig,
-    authority::{NAME_SERVER, RECORDS, UPDATE_KEY, name_server, self_signed},
+    authority::{NAME_SERVER, RECORDS, UPDATE_KEY, name_server, records_at, self_signed},
     edge::LOGIN_HOST,
     run,
     stage::{APP, WWW},
@@ -180,6 +180,7 @@ fn by_updates_of_a_name_server_the_whole_zone_has_one_certificate() {
         // Two records were made, and taken away.
         names.log.wait_for("(?s)(DDNS, finished.*){4}").await?;
         assert!(!edge.process.log.text().contains("cannot be removed"));
+        assert_eq!(records_at("_acme-challenge.example.test").await?, 0, "R32: none of them is left");
         Ok(())
     });
 }

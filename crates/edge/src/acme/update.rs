@@ -121,7 +121,10 @@ fn shared_key(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use hickory_proto::op::{Message, OpCode};
+    use hickory_proto::{
+        op::{Message, OpCode},
+        rr::DNSClass,
+    };
     use tokio::net::TcpListener;
 
     use super::*;
@@ -189,5 +192,21 @@ mod tests {
         assert!(error.contains("refuses") && error.contains("key"), "{error}");
         let error = update("127.0.0.1:1", "c2VjcmV0").await.send(Deed::Add, "www.other.test", "v").await.unwrap_err();
         assert!(error.contains("not in the zone"), "{error}");
+    }
+
+    // R32
+    #[tokio::test]
+    async fn a_record_that_is_to_go_is_taken_away_and_not_made_once_more() {
+        // RFC 2136 §2.5.1 and §2.5.4.
+        for (deed, class, ttl) in [(Deed::Add, DNSClass::IN, TTL), (Deed::Remove, DNSClass::NONE, 0)] {
+            let (address, asked) = server(ResponseCode::NoError, Some(b"secret")).await;
+            let update = update(&address, "c2VjcmV0").await;
+            update.send(deed, "_acme-challenge.example.test", "value").await.unwrap();
+            let asked = asked.await.unwrap();
+            assert_eq!(asked.authorities.len(), 1, "{deed:?}");
+            let record = &asked.authorities[0];
+            assert_eq!((record.dns_class, record.ttl), (class, ttl), "{deed:?}");
+            assert_eq!(record.data, RData::TXT(TXT::new(vec!["value".to_owned()])), "{deed:?}");
+        }
     }
 }
