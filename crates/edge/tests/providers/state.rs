@@ -126,6 +126,44 @@ async fn of_200_that_bring_one_hand_over_code_at_once_one_has_a_session() {
     assert_eq!((opened, site.sessions.list(site.clock.now()).len()), (1, before + 1));
 }
 
+// P4
+#[tokio::test]
+async fn a_hand_over_code_counts_for_thirty_seconds() {
+    let provider = Provider::start().await;
+    let site = Site::open(|keys| vec![openid(keys, "work", &provider), pin()]).await;
+    provider.follow(&site.clock);
+    for (after, counts) in [(0, true), (29, true), (30, false), (3600, false)] {
+        let mut browser = Browser::default();
+        let handed = site.log_in(&mut browser, "work", &provider).await;
+        let address = handed.location().to_owned();
+        assert!(address.starts_with("https://www.example.com/.access/authorized?code="), "{address}");
+        site.clock.advance(Duration::from_secs(after));
+        let answer = site.get(&mut browser, &address).await;
+        assert_eq!(answer.status, if counts { 303 } else { 400 }, "after {after} s: {}", answer.body);
+        assert_eq!(site.opens(&browser).is_ok(), counts, "after {after} s");
+        assert_eq!(browser.cookie(WWW, SESSION_COOKIE).is_some(), counts, "after {after} s");
+    }
+}
+
+#[tokio::test]
+async fn a_login_may_take_forty_minutes_from_its_first_step() {
+    let provider = Provider::start().await;
+    let site = Site::open(|keys| vec![openid(keys, "work", &provider), pin()]).await;
+    for (after, goes_on) in [(40 * 60 - 1, true), (40 * 60, false)] {
+        let mut browser = Browser::default();
+        let url = site.begin(&mut browser);
+        let page = site.get(&mut browser, &url).await;
+        assert_eq!(page.status, 200, "{}", page.body);
+        site.clock.advance(Duration::from_secs(after));
+        for answer in [site.get(&mut browser, &url).await, site.press(&mut browser, &page, &[("method", "work")]).await]
+        {
+            assert_eq!(answer.status, if goes_on { 200 } else { 400 }, "after {after} s: {}", answer.body);
+            let leads_back = answer.body.contains("https://www.example.com/x?y=z");
+            assert!(goes_on || leads_back, "it leads to the beginning: {}", answer.body);
+        }
+    }
+}
+
 // O3
 #[tokio::test]
 async fn an_answer_counts_only_for_the_provider_that_was_asked() {
