@@ -116,3 +116,38 @@ impl Lang {
         best.1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_languages_that_a_browser_accepts_the_one_that_it_likes_best_is_chosen() {
+        for (accept, chosen) in [
+            ("ja", Some(Lang::Ja)),
+            ("en, ja", Some(Lang::En)),
+            ("ja, en", Some(Lang::Ja)),
+            ("JA-JP,ja;q=0.9,en-US;q=0.8", Some(Lang::Ja)),
+            ("en;q=0.1, ja", Some(Lang::Ja)),
+            ("ja ; q=0.1 , en", Some(Lang::En)),
+            ("en;q=0.5,ja;q=0.7", Some(Lang::Ja)),
+            ("fr, ja;q=0.2, de;q=0.9", Some(Lang::Ja)),
+            // What is not wanted at all, and what is no quality.
+            ("ja;q=0", None),
+            ("ja;q=0.000, en;q=0.001", Some(Lang::En)),
+            ("ja;q=2, en;q=0.1", Some(Lang::En)),
+            ("ja;q=x, en;q=0.1", Some(Lang::En)),
+            ("ja;q=-1", None),
+            ("ja;q=NaN", None),
+            // Anything, or nothing that there is: the operator's own.
+            ("*", None),
+            ("fr, *;q=0.5", None),
+            ("*, ja;q=0", None),
+            ("jab, english", None),
+            ("", None),
+            (";,", None),
+        ] {
+            assert_eq!(Lang::accepted(accept), chosen, "{accept}");
+        }
+    }
+}
