@@ -479,3 +479,40 @@ impl Book {
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The books of a link with this budget, whose peer has sent so many frames of so many bytes each on one stream.
+    fn after(limit: usize, frames: usize, payload: u32) -> (Meter, Arc<Account>) {
+        let meter = Meter::new(limit, false, Instant::now());
+        let account = meter.account(3);
+        let header = MuxHeader { kind: MuxHeader::DATA, flags: 0, stream: 3, len: payload };
+        (0..frames).for_each(|_| meter.inbound(header));
+        assert!(!meter.is_violated());
+        (meter, account)
+    }
+
+    // T6
+    #[test]
+    fn many_small_frames_use_up_a_budget_long_before_the_same_bytes_in_few() {
+        const BUDGET: usize = 1 << 20;
+        // A frame costs 96 bytes besides what it carries.
+        for (payload, most) in [(1, BUDGET / 97), (32, BUDGET / 128), (16 * 1024, 63)] {
+            assert!(!after(BUDGET, most, payload).0.is_over(), "{most} frames of {payload}");
+            assert!(after(BUDGET, most + 1, payload).0.is_over(), "{} frames of {payload}", most + 1);
+        }
+    }
+
+    // T6
+    #[test]
+    fn what_is_read_frees_what_its_frames_cost() {
+        let (meter, account) = after(1 << 20, 1000, 1);
+        assert_eq!(meter.buffered(), 97_000);
+        meter.consumed(&account, 500);
+        assert_eq!(meter.buffered(), 48_500);
+        meter.consumed(&account, 500);
+        assert_eq!(meter.buffered(), 0);
+    }
+}
