@@ -411,3 +411,25 @@ fn to_https(state: &State, visit: &Visit, parts: &Parts) -> Response {
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // H13
+    #[test]
+    fn what_any_page_can_have_a_browser_send_counts_as_what_is_turned_away_and_nothing_else_does() {
+        for (fault, counts) in [
+            (Malformed::Method, Glitch::Malformed),
+            (Malformed::Framing, Glitch::Malformed),
+            (Malformed::Host, Glitch::TurnedAway),
+            (Malformed::Address, Glitch::TurnedAway),
+            (Malformed::Target, Glitch::TurnedAway),
+            (Malformed::Syntax, Glitch::TurnedAway),
+            (Malformed::HeadTooLarge, Glitch::TurnedAway),
+            (Malformed::TargetTooLong, Glitch::TurnedAway),
+        ] {
+            assert_eq!(glitch(fault), counts, "{fault:?}");
+        }
+    }
+}

@@ -11,6 +11,7 @@ use tokio::{
 use tunnel_tests::{
     Canary, Netns, PATIENCE, Stage,
     edge::ACCESS,
+    http2::Http2,
     netns::cable,
     raw::Door,
     run,
@@ -23,6 +24,10 @@ const OUTSIDE: &str = "198.51.100.1:443";
 const FAULTS: usize = 30;
 const LOOKS: usize = 10;
 
+/// Connections of HTTP/2, and bodies that are begun on each: more at once than a network may do wrong, and what leaks meanwhile.
+const CONNECTIONS: usize = 2;
+const BODIES: usize = 90;
+
 /// A record of TLS with a ClientHello in it that is none. What is no TLS at all any page can have a browser send.
 const NO_HELLO: [u8; 9] = [22, 3, 1, 0, 4, 1, 0, 0, 0];
 
@@ -31,6 +36,27 @@ async fn knock() -> Result<()> {
     let mut tcp = timeout(PATIENCE, TcpStream::connect(OUTSIDE)).await??;
     tcp.write_all(&NO_HELLO).await.ok();
     timeout(PATIENCE, async { while let Ok(1..) = tcp.read(&mut [0; 64]).await {} }).await?;
+    Ok(())
+}
+
+/// Begins bodies of which nothing comes, until each is given up.
+async fn begin_bodies(door: &Door, cookie: &str) -> Result<()> {
+    let fields = [(":method", "POST"), (":scheme", "https"), (":authority", WWW), (":path", "/"), ("cookie", cookie)];
+    let fields = [&fields[..], &[("content-length", "5")]].concat();
+    let mut all = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let (mut h2, mut streams) = (Http2::open(door).await?, Vec::new());
+        for _ in 0..BODIES {
+            streams.push(h2.begin(&fields, false).await?);
+        }
+        all.push((h2, streams));
+    }
+    for (mut h2, streams) in all {
+        for stream in streams {
+            let outcome = h2.outcome(stream).await?;
+            ensure!(outcome.status() == 408, "{outcome:?} for a body that does not come");
+        }
+    }
     Ok(())
 }
 
@@ -72,6 +98,14 @@ fn a_source_that_goes_on_misbehaving_is_not_let_in_for_a_while_and_others_are() 
         while evil.inside(served()).is_err() {
             ensure!(begun.elapsed() < PATIENCE, "not let in again");
             tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        // Bodies that do not come are what no browser makes, too. Once the last connection of somebody who was admitted is gone,
+        // nobody is let in.
+        evil.inside(begin_bodies(&door, &cookie))?;
+        let begun = Instant::now();
+        while evil.inside(served()).is_ok() {
+            ensure!(begun.elapsed() < PATIENCE, "let in after {} bodies that did not come", CONNECTIONS * BODIES);
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         Ok(())
     });
