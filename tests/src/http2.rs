@@ -121,14 +121,7 @@ impl Http2 {
                 return Ok(outcome);
             }
             let Some((kind, flags, id, payload)) = self.frame().await? else { return Ok(Outcome::Gone(0)) };
-            let code =
-                |at: usize| payload.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes);
             match kind {
-                // What is sent of bodies is taken, or the connection would be full of them.
-                0 if !payload.is_empty() => {
-                    let taken = u32::try_from(payload.len())?.to_be_bytes();
-                    self.raw.send(&frame(8, 0, 0, &taken)).await?;
-                }
                 1 if id == stream => {
                     let padding = usize::from(flags & 8 != 0) + if flags & 0x20 != 0 { 5 } else { 0 };
                     let status = status(payload.get(padding..).context("a short HEADERS frame")?)?;
@@ -136,24 +129,51 @@ impl Http2 {
                         return Ok(Outcome::Status(status));
                     }
                 }
-                3 if id == stream => return Ok(Outcome::Reset(code(0))),
-                1 | 3 => self.note(kind, flags, id, &payload),
-                4 if flags & 1 == 0 => self.raw.send(&frame(4, 1, 0, &[])).await?,
-                6 if flags & 1 == 0 => self.raw.send(&frame(6, 1, 0, &payload)).await?,
+                3 if id == stream => return Ok(Outcome::Reset(code(&payload, 0))),
                 // A polite GOAWAY (no error) may still be followed by the answer.
-                7 if code(4) != 0 => return Ok(Outcome::Gone(code(4))),
-                _ => {}
+                7 if code(&payload, 4) != 0 => return Ok(Outcome::Gone(code(&payload, 4))),
+                _ => self.heed(kind, flags, id, &payload).await?,
             }
         }
+    }
+
+    /// Waits until it is asked to go (GOAWAY), and gives the code; `None` if the connection ends without that. What becomes of
+    /// streams meanwhile is kept.
+    ///
+    /// # Errors
+    /// Nothing came in time.
+    pub async fn asked_to_go(&mut self) -> Result<Option<u32>> {
+        while let Some((kind, flags, id, payload)) = self.frame().await? {
+            if kind == 7 {
+                return Ok(Some(code(&payload, 4)));
+            }
+            self.heed(kind, flags, id, &payload).await?;
+        }
+        Ok(None)
+    }
+
+    /// Does what any client does with a frame that nobody waits for.
+    async fn heed(&mut self, kind: u8, flags: u8, id: u32, payload: &[u8]) -> Result<()> {
+        match kind {
+            // What is sent of bodies is taken, or the connection would be full of them.
+            0 if !payload.is_empty() => {
+                let taken = u32::try_from(payload.len())?.to_be_bytes();
+                self.raw.send(&frame(8, 0, 0, &taken)).await?;
+            }
+            1 | 3 => self.note(kind, flags, id, payload),
+            4 if flags & 1 == 0 => self.raw.send(&frame(4, 1, 0, &[])).await?,
+            6 if flags & 1 == 0 => self.raw.send(&frame(6, 1, 0, payload)).await?,
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Keeps what a frame says about the outcome of a stream that nobody waits for.
     fn note(&mut self, kind: u8, flags: u8, id: u32, payload: &[u8]) {
         let padding = usize::from(flags & 8 != 0) + if flags & 0x20 != 0 { 5 } else { 0 };
-        let code = payload.get(..4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
         let outcome = match kind {
             1 => payload.get(padding..).and_then(|block| status(block).ok()).map(Outcome::Status),
-            _ => Some(Outcome::Reset(code)),
+            _ => Some(Outcome::Reset(code(payload, 0))),
         };
         if let Some(outcome) = outcome.filter(|outcome| !(100..200).contains(&outcome.status())) {
             self.known.entry(id).or_insert(outcome);
@@ -187,6 +207,11 @@ impl Http2 {
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("small frames").to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The number of four bytes that stands there; 0 where there is none.
+fn code(payload: &[u8], at: usize) -> u32 {
+    payload.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes)
 }
 
 /// A header block in as many frames as it needs, the first of them with `flags` beside.

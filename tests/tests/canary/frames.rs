@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use tunnel_tests::{
     Stage,
-    http2::{FRAME_MAX, Http2, Outcome},
+    http2::{FRAME_MAX, Http2, Outcome, frame},
     run,
     stage::{APP, STAFF, WWW},
 };
@@ -367,6 +367,38 @@ fn good_fields_arrive_as_http_1_has_them() {
                 certs.admits(&heads[0], STAFF)?;
             }
         }
+        Ok(())
+    });
+}
+
+/// SETTINGS in a row: more than the hundred that a connection may send, also if these begin to count anew in the middle, and
+/// fewer than the four hundred for which it is cut.
+const SETTINGS: usize = 250;
+
+/// H14: over a budget a connection is asked to go, which is said, and costs nobody an answer: what is under way ends as it would,
+/// and what comes next comes on another connection.
+#[test]
+fn a_connection_over_a_budget_is_asked_to_go_and_what_is_under_way_is_answered() {
+    run("frames-goaway", async |lab| {
+        let stage = Stage::set(&lab).await?;
+        let session = stage.somebody(WWW, STAFF).await?.session(WWW)?;
+        let mut h2 = Http2::open(&stage.door(WWW)?).await?;
+        let mut fields: Fields<'_> = but(":method", "POST");
+        fields.extend([("content-length", "3"), ("cookie", session.as_str())]);
+        let upload = h2.begin(&fields, false).await?;
+        h2.data(upload, b"a", false).await?;
+        stage.www.wait_until(|www| www.heard("POST /c")).await?;
+        h2.send_raw(&frame(4, 0, 0, &[]).repeat(SETTINGS)).await?;
+        assert_eq!(h2.asked_to_go().await?, Some(0), "it is asked to go, without an error");
+        ensure!(stage.www.heads().is_empty(), "the request is under way: {:?}", stage.www.heads());
+        h2.data(upload, b"bc", true).await?;
+        assert_eq!(h2.outcome(upload).await?, Outcome::Status(200));
+        assert_eq!(stage.www.heads()[0].body, b"abc");
+        // After that it ends.
+        while h2.asked_to_go().await?.is_some() {}
+        let asked = [usual().as_slice(), &[("cookie", session.as_str())]].concat();
+        let mut next = Http2::open(&stage.door(WWW)?).await?;
+        assert_eq!(next.ask(&asked, None).await?, Outcome::Status(200), "another connection is served");
         Ok(())
     });
 }
