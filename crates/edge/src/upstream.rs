@@ -396,7 +396,7 @@ pub(crate) async fn connect(
 pub(crate) enum NotOpened {
     /// No link takes it.
     NoTunnel,
-    /// Every link carries as many streams as it may.
+    /// Every link carries as many streams as it may, or its connector has no room for another connection to the service.
     Busy,
     /// The connector or its service did not answer in time.
     Slow,

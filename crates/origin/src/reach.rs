@@ -6,7 +6,7 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 use tunnel_proto::{
-    dial::{DialError, RelayError, UnixStream, connect_unix, dial, relay},
+    dial::{DialError, RelayError, Shortage, UnixStream, connect_unix, dial, relay},
     link::Stream,
     message::StreamRefusal,
 };
@@ -74,6 +74,8 @@ impl Unreached {
         match self {
             Self::Late { .. } | Self::Tls(TlsFailure::Late { .. }) => StreamRefusal::ServiceTimeout,
             Self::Tls(_) => StreamRefusal::ServiceTls,
+            // This machine's own trouble, which passes, and not what a service is down for.
+            Self::Dial(error) if error.shortage().is_some() => StreamRefusal::TooManyStreams,
             Self::Dial(DialError::Resolve { .. } | DialError::NoAddress { .. }) => StreamRefusal::ServiceUnreachable,
             Self::Dial(DialError::Connect(error)) => match error.kind() {
                 // A socket file without a listener, or none yet, is a service that is not running.
@@ -81,10 +83,6 @@ impl Unreached {
                     StreamRefusal::ServiceRefused
                 }
                 io::ErrorKind::TimedOut => StreamRefusal::ServiceTimeout,
-                // No descriptor or port of this machine's is free, or no place in the queue of a socket: that passes, and is not
-                // what a service is down for.
-                io::ErrorKind::WouldBlock | io::ErrorKind::AddrNotAvailable => StreamRefusal::TooManyStreams,
-                _ if is_short(error) => StreamRefusal::TooManyStreams,
                 _ => StreamRefusal::ServiceUnreachable,
             },
         }
@@ -92,6 +90,11 @@ impl Unreached {
 
     /// What to do about it, for whoever reads the log.
     pub(crate) fn help(&self) -> &'static str {
+        if let Self::Dial(error) = self
+            && let Some(shortage) = error.shortage()
+        {
+            return remedy(shortage);
+        }
         match (self, self.code()) {
             (Self::Tls(failure), _) => failure.help(),
             (_, StreamRefusal::ServiceRefused) => "look whether the service runs and listens there",
@@ -103,10 +106,22 @@ impl Unreached {
     }
 }
 
-/// Whether this program, or the system, has no descriptor left.
-fn is_short(error: &io::Error) -> bool {
-    // ENFILE and EMFILE of Linux and macOS, WSAEMFILE of Windows: the standard library has no name for them.
-    matches!(error.raw_os_error(), Some(23 | 24 | 10_024))
+/// What to do about a shortage that does not pass by itself.
+const fn remedy(shortage: Shortage) -> &'static str {
+    match shortage {
+        Shortage::Descriptors => {
+            "no descriptor is free here: raise the limit of this program (LimitNOFILE= in its systemd unit, `ulimit -n` in a \
+             shell), or that of the system (fs.file-max)"
+        }
+        Shortage::Ports => {
+            "no local port is free for connections to that address: widen their range (net.ipv4.ip_local_port_range), or reach the \
+             service by a Unix socket"
+        }
+        Shortage::Room => "the system has no room for another connection: look what takes its memory and its sockets",
+        Shortage::Moment => {
+            "no more is taken at the moment: if that lasts, look whether the service still accepts connections"
+        }
+    }
 }
 
 /// A connection to a service.
@@ -180,6 +195,8 @@ mod tests {
     #[test]
     fn each_failure_to_connect_has_its_code() {
         let connect = |kind: io::ErrorKind| Unreached::Dial(DialError::Connect(kind.into()));
+        let number = |number| Unreached::Dial(DialError::Connect(io::Error::from_raw_os_error(number)));
+        let resolve = |source| Unreached::Dial(DialError::Resolve { host: "x".to_owned(), source });
         let limit = Duration::from_secs(1);
         for (error, code) in [
             (connect(io::ErrorKind::ConnectionRefused), StreamRefusal::ServiceRefused),
@@ -187,7 +204,24 @@ mod tests {
             (connect(io::ErrorKind::TimedOut), StreamRefusal::ServiceTimeout),
             (connect(io::ErrorKind::HostUnreachable), StreamRefusal::ServiceUnreachable),
             (connect(io::ErrorKind::PermissionDenied), StreamRefusal::ServiceUnreachable),
+            (connect(io::ErrorKind::NetworkUnreachable), StreamRefusal::ServiceUnreachable),
             (DialError::NoAddress { host: "x".to_owned() }.into(), StreamRefusal::ServiceUnreachable),
+            (resolve(io::Error::other("no such name")), StreamRefusal::ServiceUnreachable),
+            // This machine's own shortages (F6): descriptors, room for sockets, memory, ports, places in a queue.
+            (number(23), StreamRefusal::TooManyStreams),
+            (number(24), StreamRefusal::TooManyStreams),
+            (number(10_024), StreamRefusal::TooManyStreams),
+            (number(55), StreamRefusal::TooManyStreams),
+            (number(105), StreamRefusal::TooManyStreams),
+            (number(10_055), StreamRefusal::TooManyStreams),
+            (connect(io::ErrorKind::OutOfMemory), StreamRefusal::TooManyStreams),
+            (connect(io::ErrorKind::AddrNotAvailable), StreamRefusal::TooManyStreams),
+            (connect(io::ErrorKind::AddrInUse), StreamRefusal::TooManyStreams),
+            (connect(io::ErrorKind::WouldBlock), StreamRefusal::TooManyStreams),
+            (resolve(io::Error::from_raw_os_error(23)), StreamRefusal::TooManyStreams),
+            (resolve(io::Error::from_raw_os_error(24)), StreamRefusal::TooManyStreams),
+            (resolve(io::ErrorKind::OutOfMemory.into()), StreamRefusal::TooManyStreams),
+            (resolve(io::ErrorKind::WouldBlock.into()), StreamRefusal::TooManyStreams),
             (Unreached::Late { limit }, StreamRefusal::ServiceTimeout),
             (TlsFailure::Late { limit }.into(), StreamRefusal::ServiceTimeout),
             (TlsFailure::Issuer.into(), StreamRefusal::ServiceTls),
@@ -196,5 +230,22 @@ mod tests {
             assert_eq!(error.code(), code, "{error}");
             assert!(!error.help().is_empty());
         }
+    }
+
+    #[test]
+    fn a_shortage_is_named_and_what_to_do_about_it() {
+        let connect = |error| Unreached::Dial(DialError::Connect(error));
+        for (error, word) in [
+            (connect(io::Error::from_raw_os_error(24)), "LimitNOFILE"),
+            (connect(io::ErrorKind::AddrNotAvailable.into()), "ip_local_port_range"),
+            (connect(io::ErrorKind::OutOfMemory.into()), "memory"),
+            (connect(io::ErrorKind::WouldBlock.into()), "accepts connections"),
+            (connect(io::ErrorKind::NetworkUnreachable.into()), "address"),
+        ] {
+            assert!(error.help().contains(word), "{error}: {}", error.help());
+        }
+        let source = io::Error::from_raw_os_error(24);
+        let unresolved = Unreached::Dial(DialError::Resolve { host: "x".to_owned(), source });
+        assert!(unresolved.help().contains("LimitNOFILE"));
     }
 }

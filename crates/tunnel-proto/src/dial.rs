@@ -2,13 +2,15 @@
 //!
 //! An [`EdgeAddress`] is where an edge is and who it must prove to be, [`Trust`] by whose word. [`JsonClient`] asks it
 //! questions over HTTPS, [`LocalEdge`] over the socket of an edge on this machine. [`dial()`] and [`dial_edge`] open
-//! connections, [`relay()`] carries bytes between two of them, and [`Backoff`] says when to try again.
+//! connections, [`Shortage`] is what this machine may lack for one, [`relay()`] carries bytes between two of them, and
+//! [`Backoff`] says when to try again.
 
 mod address;
 mod backoff;
 mod connect;
 mod json;
 mod platform;
+mod shortage;
 mod trust;
 
 pub use crate::link::{Carried, RelayError, relay};
@@ -17,6 +19,7 @@ pub use backoff::{Backoff, FIRST_RETRY_JITTER, RETRY_BASE, RETRY_CAP};
 pub use connect::{DialError, dial, dial_edge};
 pub use json::{ASK_TIMEOUT, AskError, JsonClient, LocalEdge, exchange, exchange_within};
 pub use platform::{UnixStream, connect_unix};
+pub use shortage::Shortage;
 pub use trust::{Pin, PinError, Trust, TrustError};
 
 use std::io;

@@ -503,7 +503,8 @@ coded! {
         StaleTable = 6 "stale_table",
         /// No new streams here; try another link.
         Draining = 7 "draining",
-        /// As many streams as a link takes; try another link.
+        /// As many streams as a link takes, or no descriptor, port or memory for another connection at the connector; try another
+        /// link.
         TooManyStreams = 8 "too_many_streams",
         /// The connector does not let anybody reach that destination.
         DestinationDenied = 9 "destination_denied",

@@ -1,6 +1,7 @@
 //! Services that are down, as their visitors see them (F6).
 
 use std::{
+    io::ErrorKind,
     net::SocketAddr,
     sync::{
         Arc,
@@ -12,11 +13,14 @@ use std::{
 use anyhow::{Result, ensure};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
+    process::Command,
     task::JoinHandle,
 };
 use tunnel_tests::{
-    Connector, PATIENCE, Stage, Visitor, run,
+    Connector, PATIENCE, Stage, Visitor,
+    process::finish,
+    run,
     stage::{APP, STAFF, WWW},
 };
 
@@ -62,11 +66,18 @@ async fn status(visitor: &mut Visitor, host: &str) -> Result<u16> {
 
 /// Asks for as long as a service has to fail until it counts as down.
 async fn ask_until_down(visitor: &mut Visitor, host: &str) -> Result<()> {
+    ask_for_long(visitor, &[(host, 502)]).await
+}
+
+/// The same at several hosts, each of which answers with its status all the while.
+async fn ask_for_long(visitor: &mut Visitor, hosts: &[(&str, u16)]) -> Result<()> {
     let begun = Instant::now();
     let mut asked = 0_usize;
     while begun.elapsed() < FAILS || asked < 5 {
-        let told = status(visitor, host).await?;
-        ensure!(told == 502, "{told} of a service that is down");
+        for (host, expected) in hosts {
+            let told = status(visitor, host).await?;
+            ensure!(told == *expected, "{told} at {host}, and not {expected}");
+        }
         asked += 1;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -193,6 +204,88 @@ fn whoever_gives_up_keeps_no_service_down() {
         }
         ensure!(!hasty.is_finished(), "others went on giving up");
         hasty.abort();
+        Ok(())
+    });
+}
+
+/// Has the system give a program that runs no descriptor from this number on.
+async fn limit_descriptors(connector: &Connector, most: usize) -> Result<()> {
+    let mut limit = Command::new("prlimit");
+    limit.args(["--pid", &connector.process.pid().to_string(), &format!("--nofile={most}:")]);
+    finish(limit).await?.ok().map(drop)
+}
+
+/// Fewer descriptors than any program has open, and enough for any.
+const NO_DESCRIPTOR: usize = 3;
+const DESCRIPTORS: usize = 1024;
+
+/// F6: a connector without descriptors neither looks up nor reaches anything, which says nothing about its services: they are
+/// served as soon as it has some.
+#[test]
+fn a_connector_without_descriptors_says_nothing_about_its_services() {
+    run("no-descriptor", async |lab| {
+        let mut stage = Stage::set(&lab).await?;
+        let mut visitor = stage.somebody(WWW, STAFF).await?;
+        visitor.browse(&format!("https://{APP}/")).await?;
+        stage.connectors.clear();
+        // It closes each connection, so that each request is a new one.
+        let address = nowhere().await?;
+        let _service = Service::at(address).await?;
+        let reached = Connector::publish(&lab, WWW, &format!("http://{address}")).await?;
+        let named = Connector::publish(&lab, APP, "http://service.invalid:80").await?;
+        let told = status(&mut visitor, WWW).await?;
+        ensure!(told == 200, "{told} of a service that is there");
+
+        for connector in [&reached, &named] {
+            limit_descriptors(connector, NO_DESCRIPTOR).await?;
+        }
+        ask_for_long(&mut visitor, &[(WWW, 503), (APP, 503)]).await?;
+        for connector in [&reached, &named] {
+            connector.process.log.wait_for("LimitNOFILE").await?;
+            limit_descriptors(connector, DESCRIPTORS).await?;
+        }
+        let told = status(&mut visitor, WWW).await?;
+        ensure!(told == 200, "{told} of a service that was there all the while");
+        Ok(())
+    });
+}
+
+/// Local ports that there are, few enough to be taken.
+const PORTS: &str = "40000 40499";
+
+/// F6: that every local port is taken says nothing about a service, and that this machine has no address to go there from does,
+/// though systems say the same of both.
+#[test]
+fn a_connector_without_ports_says_nothing_about_its_service() {
+    run("no-port", async |lab| {
+        let mut stage = Stage::set(&lab).await?;
+        let mut visitor = stage.somebody(WWW, STAFF).await?;
+        visitor.browse(&format!("https://{APP}/")).await?;
+        stage.connectors.clear();
+        let crowded = TcpListener::bind("127.0.0.1:0").await?;
+        let address = crowded.local_addr()?;
+        let reached = Connector::publish(&lab, WWW, &format!("http://{address}")).await?;
+        let _elsewhere = Connector::publish(&lab, APP, "http://[2001:db8::1]:80").await?;
+
+        lab.net().sysctl("net.ipv6.conf.all.disable_ipv6=1")?;
+        let error = TcpStream::connect("[2001:db8::1]:80").await.err().map(|error| error.kind());
+        ensure!(error == Some(ErrorKind::AddrNotAvailable), "{error:?} without IPv6");
+        lab.net().sysctl(&format!("net.ipv4.ip_local_port_range={PORTS}"))?;
+        let mut held = Vec::new();
+        let error = loop {
+            match TcpStream::connect(address).await {
+                Ok(stream) => held.push(stream),
+                Err(error) => break error.kind(),
+            }
+        };
+        ensure!(error == ErrorKind::AddrNotAvailable, "{error} after {} connections", held.len());
+        ask_for_long(&mut visitor, &[(WWW, 503), (APP, 502)]).await?;
+        reached.process.log.wait_for("ip_local_port_range").await?;
+
+        drop((crowded, held));
+        let _service = Service::at(address).await?;
+        let told = status(&mut visitor, WWW).await?;
+        ensure!(told == 200, "{told} of a service whose ports are free again");
         Ok(())
     });
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     time::Duration,
 };
 
@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{SocketTarget, platform};
+use super::{Shortage, SocketTarget, platform};
 
 /// How long one address is tried alone before the next one joins (RFC 8305 §5).
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
@@ -58,7 +58,26 @@ async fn connect(address: SocketAddr, segments: Segments) -> io::Result<TcpStrea
     {
         tracing::debug!(%error, "segments cannot be limited");
     }
-    socket.connect(address).await
+    socket.connect(address).await.map_err(|error| explain(error, address))
+}
+
+/// What `error`, by which `address` was not connected to, means. Systems say that no address is available when every local port is
+/// taken, and also when they have no address of their own to go there from, such as one of IPv6.
+fn explain(error: io::Error, address: SocketAddr) -> io::Error {
+    // Windows says so of addresses alone.
+    if error.kind() != io::ErrorKind::AddrNotAvailable || (!cfg!(windows) && has_source(address)) {
+        return error;
+    }
+    let text = format!("this machine has no address from which {} is reached", address.ip());
+    io::Error::new(io::ErrorKind::NetworkUnreachable, text)
+}
+
+/// Whether this machine has an address to go to `address` from. A datagram socket needs the same one, and none of the ports of TCP;
+/// connecting it sends nothing.
+fn has_source(address: SocketAddr) -> bool {
+    let any: IpAddr = if address.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+    let connected = UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(address));
+    !connected.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
 /// Why no connection was made.
@@ -78,9 +97,19 @@ pub enum DialError {
         /// The name.
         host: String,
     },
-    /// No address answers; what the first one said.
+    /// No address answers: why the first one does not, or the first that could not be tried for a [`Shortage`].
     #[error("{0}")]
     Connect(#[source] io::Error),
+}
+
+impl DialError {
+    /// What this machine is short of, if that is why.
+    pub fn shortage(&self) -> Option<Shortage> {
+        match self {
+            Self::Resolve { source, .. } | Self::Connect(source) => Shortage::of(source),
+            Self::NoAddress { .. } => None,
+        }
+    }
 }
 
 async fn resolve(target: &SocketTarget) -> Result<Vec<SocketAddr>, DialError> {
@@ -92,9 +121,15 @@ async fn resolve(target: &SocketTarget) -> Result<Vec<SocketAddr>, DialError> {
         return Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]);
     }
     let found = tokio::net::lookup_host((host, port)).await;
-    let found = found.map_err(|source| DialError::Resolve { host: host.to_owned(), source })?;
+    let found = found.map_err(|said| DialError::Resolve { host: host.to_owned(), source: unresolved(said) })?;
     let addresses: Vec<SocketAddr> = found.take(CANDIDATES_MAX).collect();
     if addresses.is_empty() { Err(DialError::NoAddress { host: host.to_owned() }) } else { Ok(addresses) }
+}
+
+/// Why a name was not found. A resolver that gets no descriptor may say that there is no such name: asked for a socket, the system
+/// says what is the matter.
+fn unresolved(said: io::Error) -> io::Error {
+    TcpSocket::new_v4().err().filter(|error| Shortage::of(error).is_some()).unwrap_or(said)
 }
 
 /// `localhost` and the names below it are this machine, whatever a resolver says (RFC 6761 §6.3).
@@ -121,14 +156,17 @@ async fn race(addresses: Vec<SocketAddr>, segments: Segments) -> Result<TcpStrea
     let mut attempts = FuturesUnordered::new();
     attempts.extend(waiting.next().map(|address| connect(address, segments)));
     let mut next_at = Instant::now() + NEXT_ADDRESS;
-    let mut first_error = None;
+    let mut failure = None;
     loop {
         let more = waiting.len() > 0;
         tokio::select! {
             ended = attempts.next(), if !attempts.is_empty() => match ended {
                 Some(Ok(stream)) => return Ok(stream),
                 Some(Err(error)) => {
-                    first_error.get_or_insert(error);
+                    failure = Some(match failure.take() {
+                        Some(first) => telling(first, error),
+                        None => error,
+                    });
                     // A refusal need not wait for its turn to be over.
                     next_at = Instant::now();
                 }
@@ -139,11 +177,16 @@ async fn race(addresses: Vec<SocketAddr>, segments: Segments) -> Result<TcpStrea
                 next_at = Instant::now() + NEXT_ADDRESS;
             }
             else => {
-                let none = || io::Error::from(io::ErrorKind::AddrNotAvailable);
-                return Err(DialError::Connect(first_error.unwrap_or_else(none)));
+                let none = || io::Error::from(io::ErrorKind::HostUnreachable);
+                return Err(DialError::Connect(failure.unwrap_or_else(none)));
             }
         }
     }
+}
+
+/// Which of two failures is told. What could not be tried for a shortage may be well, whatever another address said.
+fn telling(first: io::Error, next: io::Error) -> io::Error {
+    if Shortage::of(&first).is_none() && Shortage::of(&next).is_some() { next } else { first }
 }
 
 #[cfg(test)]
@@ -175,6 +218,36 @@ mod tests {
         let listener = TcpListener::bind("[::1]:0").await.unwrap();
         let target = SocketTarget::new("localhost", listener.local_addr().unwrap().port()).unwrap();
         assert!(dial(&target).await.unwrap().peer_addr().unwrap().is_ipv6());
+    }
+
+    #[test]
+    fn what_could_not_be_tried_is_told_before_what_failed() {
+        let (refused, other) = (io::ErrorKind::ConnectionRefused, io::ErrorKind::NetworkUnreachable);
+        let (ports, memory) = (io::ErrorKind::AddrNotAvailable, io::ErrorKind::OutOfMemory);
+        for (first, next, told) in
+            [(refused, other, refused), (refused, ports, ports), (ports, refused, ports), (ports, memory, ports)]
+        {
+            assert_eq!(telling(first.into(), next.into()).kind(), told, "{first}, {next}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn ports_are_short_only_where_there_is_an_address_to_go_from() {
+        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+        assert!(has_source(here));
+        for kind in [io::ErrorKind::AddrNotAvailable, io::ErrorKind::ConnectionRefused] {
+            assert_eq!(explain(kind.into(), here).kind(), kind);
+        }
+        // Whether this machine has IPv6 or not.
+        let there = SocketAddr::from((Ipv6Addr::LOCALHOST, 9));
+        let kind = explain(io::ErrorKind::AddrNotAvailable.into(), there).kind();
+        assert_eq!(kind == io::ErrorKind::AddrNotAvailable, has_source(there));
+    }
+
+    #[test]
+    fn a_name_that_is_not_found_with_descriptors_left_is_not_there() {
+        assert_eq!(unresolved(io::Error::other("no such name")).to_string(), "no such name");
     }
 
     #[cfg(target_os = "linux")]
