@@ -35,6 +35,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 const NAME: &[BorrowedFormatItem<'_>] = format_description!("edge-[year][month][day]T[hour][minute][second]Z.db");
 /// A copy that nobody may count on yet: `next-PROCESS.part`. While one process takes another one's place, both may make one.
 const PART: (&str, &str) = ("next-", ".part");
+/// How the names of files end that SQLite has beside a database while it writes it; whoever is killed leaves them.
+const BESIDE: [&str; 3] = ["-journal", "-wal", "-shm"];
 
 /// How the copies do, as the edge's owner sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,12 +63,20 @@ pub enum BackupError {
         source: io::Error,
     },
     /// The rest is for the edge itself.
-    #[error("{free} bytes are free and {needed} are needed, so that the edge itself has room after it")]
+    #[error(
+        "there is no room: {free} bytes are free and {needed} are needed, so that the edge itself has room after it; removing the \
+         {older} older copies would not do, and the newest one stays: make room on the disk of `{folder}`",
+        folder = .folder.display()
+    )]
     Room {
+        /// The folder of copies.
+        folder: PathBuf,
         /// What is free.
         free: u64,
         /// What is needed.
         needed: u64,
+        /// How many copies there are beside the newest one, which always stays.
+        older: usize,
     },
     /// The database, or the copy.
     #[error(transparent)]
@@ -126,7 +136,7 @@ impl Backups {
         };
     }
 
-    /// Makes one, and removes the oldest of those that are too many.
+    /// Makes one, and removes the oldest of those that are too many, before that already where it needs their room.
     pub async fn make(&self, now: UnixTime) -> Result<PathBuf, BackupError> {
         let file = |path: &Path, source| BackupError::File { path: path.to_owned(), source };
         platform::private_dir(&self.folder).map_err(|source| file(&self.folder, source))?;
@@ -135,10 +145,7 @@ impl Backups {
         }
         let part = self.folder.join(part(std::process::id()));
         let size = std::fs::metadata(self.store.path()).map_err(|source| file(self.store.path(), source))?.len();
-        let needed = size.saturating_mul(2);
-        if let Some(free) = platform::free_space(&self.folder).filter(|free| *free < needed) {
-            return Err(BackupError::Room { free, needed });
-        }
+        self.make_room(now, size.saturating_mul(2), || platform::free_space(&self.folder))?;
         self.store.backup(&part).await?;
         let path = self.folder.join(name(now));
         std::fs::rename(&part, &path).map_err(|source| file(&path, source))?;
@@ -146,6 +153,28 @@ impl Backups {
             std::fs::remove_file(&old).map_err(|source| file(&old, source))?;
         }
         Ok(path)
+    }
+
+    /// Makes sure that so much is free, where that is known: the oldest copies go, as many as it takes. The newest one stays
+    /// whatever happens, and where all others would not do, they stay as well.
+    fn make_room(&self, now: UnixTime, needed: u64, free: impl Fn() -> Option<u64>) -> Result<(), BackupError> {
+        let older = surplus(found(&self.folder), 1, now);
+        let no_room = |free| BackupError::Room { folder: self.folder.clone(), free, needed, older: older.len() };
+        let Some(mut room) = free().filter(|free| *free < needed) else { return Ok(()) };
+        let length = |path: &PathBuf| std::fs::metadata(path).map_or(0, |file| file.len());
+        let most = older.iter().map(length).fold(room, u64::saturating_add);
+        if most < needed {
+            return Err(no_room(room));
+        }
+        for old in &older {
+            platform::remove_if_there(old).map_err(|source| BackupError::File { path: old.clone(), source })?;
+            tracing::warn!(path = %old.display(), "an old backup is removed: its room is needed for the next one");
+            room = free().unwrap_or(needed);
+            if room >= needed {
+                return Ok(());
+            }
+        }
+        Err(no_room(room))
     }
 
     /// What there is, and what went wrong last.
@@ -184,12 +213,25 @@ fn part(process: u32) -> String {
     format!("{before}{process}{behind}")
 }
 
-/// Every copy that was begun and is not made any more: by processes that are gone, or by this one, before.
+/// Removes what there is of a copy that nobody may count on. What SQLite has beside it would be taken for the next one's.
+pub(crate) fn remove_part(part: &Path) -> io::Result<()> {
+    for beside in BESIDE {
+        let mut path = part.as_os_str().to_owned();
+        path.push(beside);
+        platform::remove_if_there(Path::new(&path))?;
+    }
+    platform::remove_if_there(part)
+}
+
+/// Every file of a copy that was begun and is not made any more: by processes that are gone, or by this one, before.
 fn abandoned(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let is_abandoned = |entry: &std::fs::DirEntry| {
         let name = entry.file_name();
-        let process = name.to_str().and_then(|name| name.strip_prefix(PART.0)?.strip_suffix(PART.1)?.parse().ok());
+        let process = name.to_str().and_then(|name| {
+            let part = BESIDE.into_iter().find_map(|beside| name.strip_suffix(beside)).unwrap_or(name);
+            part.strip_prefix(PART.0)?.strip_suffix(PART.1)?.parse().ok()
+        });
         process.is_some_and(|process: u32| process == std::process::id() || !platform::process_lives(process))
     };
     entries.filter(is_abandoned).map(|entry| entry.path()).collect()
@@ -233,6 +275,43 @@ mod tests {
         assert_eq!(gone(2), [copy(now.0 + 9_000).1, copy(now.0 - 7_200).1]);
     }
 
+    // F17, F18
+    #[tokio::test]
+    async fn where_there_is_no_room_the_oldest_copies_go_as_far_as_that_helps_and_never_the_last_one() {
+        const COPY: u64 = 1000;
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join(FOLDER);
+        let store = Arc::new(SqliteStore::open(dir.path().join("edge.db")).await.unwrap());
+        let backups = Backups::new(store, dir.path(), 24);
+        platform::private_dir(&folder).unwrap();
+        let now = UnixTime(1_800_000_000);
+        let copies: Vec<_> = (1..=4).map(|hours| folder.join(name(UnixTime(now.0 - hours * 3600)))).collect();
+        copies.iter().for_each(|copy| std::fs::write(copy, [0_u8; COPY as usize]).unwrap());
+        let others = ["mine.db", "edge-schema-7.db"].map(|name| folder.join(name));
+        others.iter().for_each(|other| std::fs::write(other, [0_u8; COPY as usize]).unwrap());
+        let there = || copies.iter().map(|copy| copy.exists()).collect::<Vec<_>>();
+        // A disk on which so much is free beside what the four take.
+        let disk = |spare: u64| {
+            let gone = || there().into_iter().filter(|there| !there).count() as u64;
+            let made = backups.make_room(now, 2 * COPY, || Some(spare + gone() * COPY));
+            made.map_err(|error| error.to_string())
+        };
+        assert_eq!((disk(2 * COPY), there()), (Ok(()), vec![true; 4]), "enough is free");
+        assert_eq!((backups.make_room(now, COPY, || None).is_ok(), there()), (true, vec![true; 4]), "nobody knows");
+        assert_eq!((disk(COPY / 2), there()), (Ok(()), vec![true, true, false, false]), "as many as it takes");
+        // What is free has become less: by the one that is left beside the newest one too little is won.
+        let error = backups.make_room(now, 2 * COPY, || Some(COPY - 1)).unwrap_err().to_string();
+        assert!(error.contains("999 bytes are free and 2000 are needed"), "{error}");
+        assert!(error.contains("the 1 older copies") && error.contains(&folder.display().to_string()), "{error}");
+        assert_eq!(there(), [true, true, false, false]);
+        // Something else takes what is won.
+        assert!(backups.make_room(now, 2 * COPY, || Some(COPY)).is_err());
+        assert_eq!(there(), [true, false, false, false], "never the last one");
+        assert!(backups.make_room(now, 2 * COPY, || Some(2 * COPY - 1)).is_err());
+        assert_eq!(there(), [true, false, false, false]);
+        assert!(others.iter().all(|other| other.exists()), "what is nobody's hourly copy stays");
+    }
+
     // F3, F18
     #[cfg(unix)]
     #[tokio::test]
@@ -243,9 +322,11 @@ mod tests {
         platform::private_dir(&folder).unwrap();
         // The first process of a system is always there.
         let [theirs, dead] = [1, 0x7fff_ffff].map(|id| folder.join(part(id)));
-        [&theirs, &dead].into_iter().for_each(|part| std::fs::write(part, "half").unwrap());
+        let [their_journal, dead_journal] = [&theirs, &dead].map(|part| part.with_extension("part-journal"));
+        let all = [&theirs, &their_journal, &dead, &dead_journal];
+        all.into_iter().for_each(|part| std::fs::write(part, "half").unwrap());
         let backups = Backups::new(store, dir.path(), 2);
-        assert!(theirs.exists() && !dead.exists());
+        assert_eq!(all.map(|part| part.exists()), [true, true, false, false]);
         backups.make(UnixTime(1_800_000_000)).await.unwrap();
         assert_eq!(std::fs::read_to_string(&theirs).unwrap(), "half");
         assert_eq!(backups.status().count, 1);

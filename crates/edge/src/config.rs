@@ -38,6 +38,8 @@ pub struct Config {
     pub tunnel_listen: Vec<SocketAddr>,
     /// Peers that may say where a request came from (`X-Forwarded-For`).
     pub trusted_proxies: Vec<IpNet>,
+    /// How many connections visitors of one network may have open at a time: an IPv4 address, or what one customer has of IPv6.
+    pub connections_per_network: usize,
     /// Where state is kept.
     pub data_dir: PathBuf,
     /// How many hourly copies of the database are kept; none are made when it is 0.
@@ -111,6 +113,12 @@ pub const DRAIN_HTTP: Duration = Duration::from_secs(600);
 pub const DRAIN_TCP: Duration = Duration::from_secs(24 * 3600);
 /// The most that either may be, in seconds: a week.
 pub const DRAIN_MAX: u64 = 7 * 24 * 3600;
+/// Visitors' connections from one network at a time.
+pub const CONNECTIONS_PER_NETWORK: usize = 512;
+/// The least that may be: what the browsers of one household have open.
+pub const CONNECTIONS_PER_NETWORK_MIN: usize = 32;
+/// The most that may be, for a /48 of IPv6 as well: half of all there are, so that no network has every place.
+pub const CONNECTIONS_PER_NETWORK_MAX: usize = 4096;
 /// The least that `memory` may be, in MiB: below, an edge with nothing to do would be short of it.
 pub const MEMORY_MIN: u64 = 128;
 /// The most that it may be, in MiB: a pebibyte.
@@ -132,6 +140,7 @@ impl Config {
             http_listen: both(QUICK_HTTP),
             tunnel_listen: Vec::new(),
             trusted_proxies: Vec::new(),
+            connections_per_network: CONNECTIONS_PER_NETWORK,
             data_dir,
             backups: KEPT,
             tls: Tls::Internal,
@@ -306,6 +315,21 @@ mod tests {
         }
         let error = parse(&GOOD.replace("[tls]", "backups = 1001\n[tls]")).unwrap_err();
         assert!(error.contains("from 0 to 1000"), "{error}");
+    }
+
+    // H13
+    #[test]
+    fn how_many_connections_a_network_may_have_is_configured_in_bounds() {
+        assert_eq!(parse(GOOD).unwrap().connections_per_network, 512);
+        let written =
+            |number: &str| parse(&GOOD.replace("[tls]", &format!("connections_per_network = {number}\n[tls]")));
+        for (number, many) in [("32", 32), ("4096", 4096)] {
+            assert_eq!(written(number).unwrap().connections_per_network, many);
+        }
+        for wrong in ["0", "31", "4097"] {
+            let error = written(wrong).unwrap_err();
+            assert!(error.contains("`connections_per_network`") && error.contains("from 32 to 4096"), "{error}");
+        }
     }
 
     // F21

@@ -109,6 +109,7 @@ async fn connector(
     if gone || state.revoked.load().contains(&peer.serial_hex) {
         return link.close();
     }
+    let _counted = origin.link();
     tracing::info!(tunnel = %name, link = %id, %source, agent = hello.agent, "a connector's link is up");
     if registered.was_first() {
         audit(state, AuditEvent::TunnelUp, &name, source);

@@ -72,7 +72,8 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 const FOLLOW_PATIENCE: Duration = Duration::from_secs(5);
 /// What to do about a clock that is wrong.
 const CLOCK_HINT: &str = "logins, PINs and tokens are judged by it, but nothing that has expired comes back; see that \
-                          something keeps it right; `edge admin health` shows what the edge goes by";
+                          something keeps it right; `edge admin health` shows what the edge goes by, and if the clock \
+                          was wrong for long and is right again, `edge admin clock accept` has the edge believe it";
 /// How long streams may go on when the edge stops.
 pub const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 

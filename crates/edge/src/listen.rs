@@ -131,6 +131,7 @@ pub(crate) struct Entering {
 impl Connections {
     pub(crate) fn new(state: Arc<State>) -> Self {
         let shares = descriptors::shares(CONNECTIONS_MAX, HANDSHAKES_MAX, LINKS_MAX);
+        let sources = Arc::new(Sources::new(state.config.connections_per_network));
         Self {
             state,
             tasks: TaskTracker::new(),
@@ -143,7 +144,7 @@ impl Connections {
             links: Arc::new(Semaphore::new(shares.links)),
             operators: Arc::new(Semaphore::new(shares.links.min(OPERATOR_LINKS_MAX))),
             link_handshakes: Shelf::new(shares.handshakes / LINK_HANDSHAKES),
-            sources: Arc::default(),
+            sources,
         }
     }
 
@@ -337,12 +338,17 @@ mod tests {
     use super::*;
     use crate::{Clock, Config, Edge, edge::Screen, tls};
 
-    #[allow(clippy::unwrap_used)] // a helper of tests
     async fn edge() -> (Edge, TempDir) {
+        configured(|_| ()).await
+    }
+
+    #[allow(clippy::unwrap_used)] // a helper of tests
+    async fn configured(change: impl FnOnce(&mut Config)) -> (Edge, TempDir) {
         let base = tempfile::tempdir().unwrap();
         let mut config = Config::quick_start(base.path().join("edge"), Vec::new());
         config.listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
         config.http_listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        change(&mut config);
         (Edge::start(config, Clock::System, Screen::new(std::io::sink())).await.unwrap(), base)
     }
 
@@ -368,6 +374,25 @@ mod tests {
         assert!(ended.is_ok(), "whoever is turned away in a network that is shut out stays");
         serving.await.unwrap();
         drop(connections);
+        edge.stop(Duration::from_secs(1)).await;
+    }
+
+    // H13
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_network_has_as_many_connections_as_the_configuration_says() {
+        let (edge, _base) = configured(|config| config.connections_per_network = 40).await;
+        let connections = Connections::new(edge.state().clone());
+        let enter = |last: u8| {
+            let entering = connections.enter(IpAddr::from([192, 0, 2, last]), &Takes::Plain).unwrap();
+            connections.place(entering)
+        };
+        let mut places: Vec<_> = (0..40).map_while(|_| enter(1)).collect();
+        assert_eq!(places.len(), 40);
+        assert!(enter(1).is_none(), "one more than there may be");
+        assert!(enter(2).is_some(), "another network has its own");
+        places.pop();
+        assert!(enter(1).is_some(), "a place is free again");
+        drop((places, connections));
         edge.stop(Duration::from_secs(1)).await;
     }
 

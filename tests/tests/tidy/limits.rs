@@ -9,11 +9,17 @@ const ROWS: &[(&str, &[(&str, &str)])] = &[
     ("Connections of visitors at a time", &[("edge/src/listen.rs", "CONNECTIONS_MAX")]),
     (
         "Connections of one network",
-        &[("edge/src/listen/sources.rs", "CONNECTIONS_PER_NETWORK HANDSHAKES_PER_NETWORK ARRIVALS")],
+        &[
+            ("edge/src/config.rs", "CONNECTIONS_PER_NETWORK"),
+            ("edge/src/listen/sources.rs", "HANDSHAKES_PER_NETWORK ARRIVALS"),
+        ],
     ),
-    ("The same and the two below from one /48", &[("edge/src/listen/sources.rs", "NETWORKS_PER_WIDE")]),
+    (
+        "The same and the two below from one /48",
+        &[("edge/src/listen/sources.rs", "NETWORKS_PER_WIDE"), ("edge/src/config.rs", "CONNECTIONS_PER_NETWORK_MAX")],
+    ),
     ("Faults of one network", &[("edge/src/listen/sources.rs", "FAULTS SHUT_FIRST SHUT_MOST")]),
-    ("Requests of one network that are turned away", &[("edge/src/listen/sources.rs", "TURNED_AWAY")]),
+    ("Requests of one network that are turned away", &[("edge/src/listen/sources.rs", "TURNED_AWAY ADMITTED_LATELY")]),
     (
         "TLS handshake, first byte",
         &[

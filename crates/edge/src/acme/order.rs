@@ -19,7 +19,7 @@ use super::{
     dns::{Deed, Records},
     plan::{Cause, Wish},
 };
-use crate::{config::ChallengeKind, keys::Keys, store::HeldCertificate};
+use crate::{clock::ClockStatus, config::ChallengeKind, keys::Keys, store::HeldCertificate};
 
 /// How long an authority may take to make sure of names and give a certificate: seconds, with some of them minutes. Records
 /// have a time of their own.
@@ -120,7 +120,7 @@ impl Acme {
         }
         let now = self.clock.now();
         if leaf.ends <= now || leaf.begins > now.plus(AHEAD) {
-            return Err(of_no_use("it is not good now; is the clock of this machine right?".to_owned()));
+            return Err(of_no_use(not_good_now(&self.clock.status())));
         }
         let sealed = keys.seal(SEALED, wish.name.as_str().as_bytes(), &key);
         let directory = self.settings.directory.to_string();
@@ -259,6 +259,22 @@ const fn kind(how: ChallengeKind) -> ChallengeType {
         ChallengeKind::Http01 => ChallengeType::Http01,
         ChallengeKind::Dns01 => ChallengeType::Dns01,
     }
+}
+
+/// What to do where a certificate that was given just now is not good now: a clock is wrong, or was.
+fn not_good_now(clock: &ClockStatus) -> String {
+    let mend = if let Some(behind) = clock.behind() {
+        format!(
+            "the edge goes by a time {} s ahead of what the clock of this machine shows. Set the clock right; if it is right now, \
+             and was wrong before, run `edge admin clock accept`",
+            behind.as_secs()
+        )
+    } else if let Some(ahead) = clock.ahead() {
+        format!("the clock of this machine has leapt forward by {} s. Set it right", ahead.as_secs())
+    } else {
+        "set the clock of this machine right".to_owned()
+    };
+    format!("it is not good now: {mend}")
 }
 
 /// What the authority found where it looked.

@@ -42,10 +42,14 @@ impl Scene {
     }
 
     async fn with(dir: TempDir, rest: &str) -> Self {
+        Self::at(dir, rest, Clock::System).await
+    }
+
+    async fn at(dir: TempDir, rest: &str, clock: Clock) -> Self {
         let authority = Authority::start(dir.path()).await;
         let config = config(dir.path(), &authority.toml(rest));
         let config::Tls::Acme(settings) = &config.tls else { panic!("not acme") };
-        let acme = Arc::new(Acme::new(&config, settings, Clock::System).unwrap());
+        let acme = Arc::new(Acme::new(&config, settings, clock).unwrap());
         let store = Arc::new(SqliteStore::open(&dir.path().join("edge.db")).await.unwrap());
         let keys = Arc::new(Keys::load(dir.path(), &*store, Clock::System.now()).await.unwrap());
         Self { authority, acme, store, keys, dir }
@@ -177,6 +181,23 @@ async fn a_certificate_without_one_of_the_names_that_were_ordered_is_of_no_use()
         let says = format!("`{left_out}` is not in it");
         assert!(failure.cause == Cause::Refused && failure.text.contains(&says), "{}", failure.text);
     }
+}
+
+// F16, F24
+#[tokio::test]
+async fn whose_clock_was_wrong_for_long_is_told_what_to_do_when_no_certificate_is_good() {
+    const LONG: Duration = Duration::from_secs(100 * 24 * 3600);
+    let said = async |clock: Clock| {
+        let scene = Scene::at(tempfile::tempdir().unwrap(), "", clock).await;
+        scene.order(ChallengeKind::Http01).await.unwrap_err().text
+    };
+    let now = Clock::System.now();
+    let right_again = said(Clock::System.lasting(Some(now.plus(LONG)))).await;
+    assert!(right_again.contains("run `edge admin clock accept`"), "{right_again}");
+    let wrong = said(Clock::manual(now.plus(LONG)).lasting(Some(now))).await;
+    assert!(wrong.contains("leapt forward by 8640000 s. Set it right"), "{wrong}");
+    let slow = said(Clock::manual(UnixTime(now.0 - LONG.as_secs()))).await;
+    assert!(slow.contains("set the clock of this machine right"), "{slow}");
 }
 
 #[tokio::test]

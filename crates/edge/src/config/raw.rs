@@ -13,8 +13,9 @@ use tunnel_proto::{EmailAddress, Hostname, Name};
 use url::Url;
 
 use super::{
-    CertificateFiles, Config, DRAIN_HTTP, DRAIN_MAX, DRAIN_TCP, MEMORY_MAX, MEMORY_MIN, RESPONSE_TIMEOUT,
-    RESPONSE_TIMEOUT_MAX, Smtp, Tls, acme::RawAcme, brand::RawBrand,
+    CONNECTIONS_PER_NETWORK, CONNECTIONS_PER_NETWORK_MAX, CONNECTIONS_PER_NETWORK_MIN, CertificateFiles, Config,
+    DRAIN_HTTP, DRAIN_MAX, DRAIN_TCP, MEMORY_MAX, MEMORY_MIN, RESPONSE_TIMEOUT, RESPONSE_TIMEOUT_MAX, Smtp, Tls,
+    acme::RawAcme, brand::RawBrand,
 };
 use crate::backup::{KEPT, KEPT_MAX};
 
@@ -30,6 +31,7 @@ pub(super) struct RawConfig {
     tunnel_listen: Vec<SocketAddr>,
     #[serde(default)]
     trusted_proxies: Vec<Network>,
+    connections_per_network: Option<usize>,
     data_dir: Option<PathBuf>,
     backups: Option<usize>,
     database: Option<String>,
@@ -101,12 +103,13 @@ fn https() -> Vec<SocketAddr> {
 }
 
 /// Every key there is, for the suggestion.
-const KEYS: [&str; 44] = [
+const KEYS: [&str; 45] = [
     "zone",
     "listen",
     "http_listen",
     "tunnel_listen",
     "trusted_proxies",
+    "connections_per_network",
     "data_dir",
     "backups",
     "database",
@@ -186,6 +189,7 @@ impl RawConfig {
         if backups > KEPT_MAX {
             return Err(("backups", format!("write how many hourly copies are kept, from 0 to {KEPT_MAX}")));
         }
+        let connections_per_network = connections_per_network(self.connections_per_network)?;
         let data_dir = data_dir.or(self.data_dir);
         let data_dir = data_dir.ok_or(("data_dir", "missing: name a directory, or give `--data-dir`".to_owned()))?;
         let tls = self.tls.check(&self.zone, !self.http_listen.is_empty())?;
@@ -197,6 +201,7 @@ impl RawConfig {
             http_listen: self.http_listen,
             tunnel_listen: self.tunnel_listen,
             trusted_proxies: self.trusted_proxies.into_iter().map(|network| network.0).collect(),
+            connections_per_network,
             data_dir,
             backups,
             tls,
@@ -219,6 +224,15 @@ fn drain(key: &'static str, seconds: Option<u64>, usual: Duration) -> Result<Dur
         Some(seconds @ 1..=DRAIN_MAX) => Ok(Duration::from_secs(seconds)),
         Some(_) => Err((key, format!("write seconds, from 1 to {DRAIN_MAX}"))),
     }
+}
+
+fn connections_per_network(many: Option<usize>) -> Result<usize, Invalid> {
+    let many = many.unwrap_or(CONNECTIONS_PER_NETWORK);
+    if (CONNECTIONS_PER_NETWORK_MIN..=CONNECTIONS_PER_NETWORK_MAX).contains(&many) {
+        return Ok(many);
+    }
+    let bounds = format!("from {CONNECTIONS_PER_NETWORK_MIN} to {CONNECTIONS_PER_NETWORK_MAX}");
+    Err(("connections_per_network", format!("write how many connections an address may have open, {bounds}")))
 }
 
 fn memory(mebibytes: u64) -> Result<u64, Invalid> {

@@ -2,6 +2,10 @@
 //! that no honest program does. Whoever goes on doing that is not let in for a while, each time for longer; slowly, while
 //! somebody who was admitted is there.
 
+mod glitch;
+mod level;
+mod network;
+
 use std::{
     collections::HashMap,
     net::IpAddr,
@@ -10,14 +14,17 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tunnel_proto::link::{AcceptError, LinkEnd};
 
+pub(crate) use self::glitch::Glitch;
+use self::{
+    level::{Level, Rate},
+    network::Network,
+};
 use super::notice::Notice;
+use crate::config::CONNECTIONS_PER_NETWORK_MAX;
 
-/// Visitors' connections from one network at a time: an IPv4 address, or what one customer has of IPv6. Trusted proxies
-/// speak for many, and loopback is this machine.
-const CONNECTIONS_PER_NETWORK: usize = 512;
-/// Connections of one network that are not yet through their handshake.
+/// Connections of one network (an IPv4 address, or what one customer has of IPv6) that are not yet through their handshake. Trusted
+/// proxies speak for many, and loopback is this machine.
 const HANDSHAKES_PER_NETWORK: usize = 128;
 /// New connections of one network: a house full of people who all come back at once, and then more than they need.
 const ARRIVALS: Rate = Rate { burst: 1024, per_second: 64 };
@@ -30,6 +37,9 @@ const FAULTS: Rate = Rate { burst: 100, per_second: 10 };
 /// whose logins have lapsed, stays below. So does what a page elsewhere can have its readers' browsers do: nobody's office is to be
 /// shut out by what one of them reads.
 const TURNED_AWAY: Rate = Rate { burst: 10_000, per_second: 1_000 };
+/// For how long whoever was admitted keeps a network from being shut out for what a page elsewhere can have its readers' browsers
+/// do: browsers end connections on which nothing is asked, and their people are still there.
+const ADMITTED_LATELY: Duration = Duration::from_secs(60 * 60);
 /// What may come from a /48 of IPv6 in all, in networks: whoever has one would otherwise be 256, and have every place there is.
 /// Half of those are still to be had by a provider whose customers share one.
 const NETWORKS_PER_WIDE: u32 = 8;
@@ -50,134 +60,6 @@ static SLOWED: Notice =
     Notice::new("a network that went on misbehaving is let in slowly for a while: somebody in it was admitted");
 static SHUT: Notice = Notice::new("a network that went on misbehaving is not let in for a while");
 
-/// What no honest program does often.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Glitch {
-    /// A TLS handshake that came to nothing, as no browser's does.
-    Handshake,
-    /// What cannot be understood, and no browser sends.
-    Malformed,
-    /// A request without a good credential, or one that comes to nothing and that any page can have a browser send.
-    TurnedAway,
-    /// A connection that ended for the requests that were given up on it; any page can have a browser do that, too.
-    GivenUp,
-    /// A body that was begun and did not come.
-    Late,
-    /// More of something than a connection may send.
-    Flood,
-}
-
-impl Glitch {
-    /// A link whose greeting came to nothing.
-    pub(crate) fn of_a_greeting(error: &AcceptError) -> Self {
-        match error {
-            AcceptError::Lost(end) => Self::of_an_end(end).unwrap_or(Self::Handshake),
-            _ => Self::Handshake,
-        }
-    }
-
-    /// A link that is over. Honest ones break, too, in the middle of a frame as anywhere else.
-    pub(crate) const fn of_an_end(end: &LinkEnd) -> Option<Self> {
-        match end {
-            LinkEnd::Protocol(_) | LinkEnd::OverBudget => Some(Self::Flood),
-            LinkEnd::Late(_) => Some(Self::Late),
-            _ => None,
-        }
-    }
-
-    /// What it counts. Four floods in a row are borne, and twenty connections on which requests are given up.
-    const fn points(self) -> u32 {
-        match self {
-            Self::Handshake | Self::Malformed | Self::TurnedAway | Self::Late => 1,
-            Self::Flood => 25,
-            Self::GivenUp => TURNED_AWAY.burst / 20,
-        }
-    }
-}
-
-/// So many at once, and so many a second.
-#[derive(Clone, Copy)]
-struct Rate {
-    burst: u32,
-    per_second: u32,
-}
-
-impl Rate {
-    const fn times(self, networks: u32) -> Self {
-        Self { burst: self.burst.saturating_mul(networks), per_second: self.per_second.saturating_mul(networks) }
-    }
-}
-
-/// A bucket that leaks: what was poured in, in thousandths, as of then.
-#[derive(Clone, Copy)]
-struct Level {
-    filled: u64,
-    at: Instant,
-}
-
-impl Level {
-    const fn empty(now: Instant) -> Self {
-        Self { filled: 0, at: now }
-    }
-
-    fn settle(&mut self, rate: Rate, now: Instant) {
-        let millis = u64::try_from(now.saturating_duration_since(self.at).as_millis()).unwrap_or(u64::MAX);
-        self.filled = self.filled.saturating_sub(millis.saturating_mul(u64::from(rate.per_second)));
-        self.at = now;
-    }
-
-    /// Pours some in; whether it still fits.
-    fn pour(&mut self, amount: u32, rate: Rate, now: Instant) -> bool {
-        self.settle(rate, now);
-        let filled = self.filled.saturating_add(u64::from(amount).saturating_mul(1000));
-        let fits = filled <= u64::from(rate.burst).saturating_mul(1000);
-        if fits {
-            self.filled = filled;
-        }
-        fits
-    }
-}
-
-/// The network that an address is counted with: itself, or the /56 of an IPv6 address (RFC 6177).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-enum Network {
-    V4([u8; 4]),
-    V6([u8; 7]),
-    /// The /48 that a network of IPv6 is in, which whoever asks for one gets (RFC 6177).
-    Wide([u8; 6]),
-}
-
-impl Network {
-    /// The network itself, and then the wide one that it is in.
-    fn with_wide(self) -> impl Iterator<Item = Self> {
-        let wide = match self {
-            Self::V6([a, b, c, d, e, f, _]) => Some(Self::Wide([a, b, c, d, e, f])),
-            Self::V4(_) | Self::Wide(_) => None,
-        };
-        std::iter::once(self).chain(wide)
-    }
-
-    /// As how many networks it counts.
-    const fn networks(self) -> u32 {
-        match self {
-            Self::V4(_) | Self::V6(_) => 1,
-            Self::Wide(_) => NETWORKS_PER_WIDE,
-        }
-    }
-}
-
-impl From<IpAddr> for Network {
-    fn from(peer: IpAddr) -> Self {
-        match peer {
-            IpAddr::V4(v4) => Self::V4(v4.octets()),
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, e, f, g, ..] = v6.octets();
-                Self::V6([a, b, c, d, e, f, g])
-            }
-        }
-    }
-}
-
 struct Source {
     /// As how many networks it counts.
     networks: u32,
@@ -185,11 +67,17 @@ struct Source {
     handshakes: usize,
     /// Connections of those who were admitted.
     kept: usize,
+    /// Links of connectors.
+    links: usize,
+    /// When the last of these or those ended.
+    admitted: Option<Instant>,
     arrivals: Level,
     faults: Level,
     turned_away: Level,
     /// How often it was shut out, and until when the last time.
     shut: (u32, Option<Instant>),
+    /// Whether that was for nothing but what any page can have a browser do.
+    mildly: bool,
 }
 
 impl Source {
@@ -200,10 +88,13 @@ impl Source {
             connections: 0,
             handshakes: 0,
             kept: 0,
+            links: 0,
+            admitted: None,
             arrivals: empty,
             faults: empty,
             turned_away: empty,
             shut: (0, None),
+            mildly: false,
         }
     }
 
@@ -211,9 +102,15 @@ impl Source {
         self.shut.1.is_some_and(|until| now < until)
     }
 
-    /// Whether nobody new is let in: it is shut, and nobody in it was admitted.
+    /// Whether nobody new is let in: it is shut, and nobody in it was admitted. Where it is shut for what any page can have a
+    /// browser do, its connectors count as well, and so does who was there a while ago.
     fn is_out(&self, now: Instant) -> bool {
-        self.is_shut(now) && self.kept == 0
+        let is_spared = self.kept > 0 || self.mildly && (self.links > 0 || self.was_admitted_lately(now));
+        self.is_shut(now) && !is_spared
+    }
+
+    fn was_admitted_lately(&self, now: Instant) -> bool {
+        self.admitted.is_some_and(|last| now.saturating_duration_since(last) < ADMITTED_LATELY)
     }
 
     /// Whether nothing would change if it were forgotten.
@@ -222,16 +119,17 @@ impl Source {
         self.faults.settle(FAULTS.times(self.networks), now);
         self.turned_away.settle(TURNED_AWAY.times(self.networks), now);
         let forgiven = self.shut.1.is_none_or(|until| now.saturating_duration_since(until) >= FORGOTTEN_AFTER);
-        !self.is_here() && self.arrivals.filled + self.faults.filled + self.turned_away.filled == 0 && forgiven
+        let forgotten = forgiven && !self.was_admitted_lately(now);
+        !self.is_here() && self.arrivals.filled + self.faults.filled + self.turned_away.filled == 0 && forgotten
     }
 
     const fn is_here(&self) -> bool {
-        self.connections > 0 || self.handshakes > 0 || self.kept > 0
+        self.connections > 0 || self.handshakes > 0 || self.kept > 0 || self.links > 0
     }
 
-    /// Whether there are fewer than so many for each network.
-    const fn has_room(&self, taken: usize, each: usize) -> bool {
-        taken < each.saturating_mul(self.networks as usize)
+    /// Whether there are fewer than so many for each network, and fewer than one network may have of anything.
+    fn has_room(&self, taken: usize, each: usize) -> bool {
+        taken < each.saturating_mul(self.networks as usize).min(CONNECTIONS_PER_NETWORK_MAX)
     }
 
     fn arrive(&mut self, now: Instant) -> Result<(), Refused> {
@@ -250,15 +148,19 @@ impl Source {
 
     /// Enters a fault; for how long the network is shut out for it, if it is one too many.
     fn fault(&mut self, glitch: Glitch, now: Instant) -> Option<Duration> {
-        let fits = match glitch {
-            Glitch::TurnedAway | Glitch::GivenUp => {
-                self.turned_away.pour(glitch.points(), TURNED_AWAY.times(self.networks), now)
-            }
-            _ => self.faults.pour(glitch.points(), FAULTS.times(self.networks), now),
+        let is_mild = matches!(glitch, Glitch::TurnedAway | Glitch::GivenUp);
+        let fits = match is_mild {
+            true => self.turned_away.pour(glitch.points(), TURNED_AWAY.times(self.networks), now),
+            false => self.faults.pour(glitch.points(), FAULTS.times(self.networks), now),
         };
-        if fits || self.is_shut(now) {
+        if fits {
             return None;
         }
+        if self.is_shut(now) {
+            self.mildly &= is_mild;
+            return None;
+        }
+        self.mildly = is_mild;
         let (times, last) = self.shut;
         let fresh = last.is_some_and(|until| now.saturating_duration_since(until) < FORGOTTEN_AFTER);
         let times = if fresh { times } else { 0 };
@@ -268,19 +170,26 @@ impl Source {
     }
 }
 
-#[derive(Default)]
-struct Table(HashMap<Network, Source>);
+struct Table {
+    sources: HashMap<Network, Source>,
+    /// Visitors' connections that one network may have at a time.
+    connections: usize,
+}
 
 impl Table {
+    fn new(connections: usize) -> Self {
+        Self { sources: HashMap::new(), connections }
+    }
+
     fn source(&mut self, network: Network, now: Instant) -> &mut Source {
-        if self.0.len() >= NETWORKS_MAX && !self.0.contains_key(&network) {
-            self.0.retain(|_, source| !source.is_at_rest(now));
-            if self.0.len() > NETWORKS_MAX / 4 * 3 {
+        if self.sources.len() >= NETWORKS_MAX && !self.sources.contains_key(&network) {
+            self.sources.retain(|_, source| !source.is_at_rest(now));
+            if self.sources.len() > NETWORKS_MAX / 4 * 3 {
                 // More networks than can be remembered: what they did before is forgotten, not that they are here.
-                self.0.retain(|_, source| source.is_here());
+                self.sources.retain(|_, source| source.is_here());
             }
         }
-        self.0.entry(network).or_insert_with(|| Source::new(network.networks(), now))
+        self.sources.entry(network).or_insert_with(|| Source::new(network.networks(), now))
     }
 
     fn arrive(&mut self, network: Network, now: Instant) -> Result<(), Refused> {
@@ -291,9 +200,10 @@ impl Table {
     }
 
     fn stay(&mut self, network: Network, now: Instant) -> Result<(), Refused> {
+        let each = self.connections;
         for one in network.with_wide() {
             let source = self.source(one, now);
-            if !source.has_room(source.connections, CONNECTIONS_PER_NETWORK) {
+            if !source.has_room(source.connections, each) {
                 return Err(Refused::TooMany);
             }
         }
@@ -303,6 +213,11 @@ impl Table {
 
     fn keep(&mut self, network: Network, now: Instant) -> Result<(), Refused> {
         network.with_wide().for_each(|one| self.source(one, now).kept += 1);
+        Ok(())
+    }
+
+    fn link(&mut self, network: Network, now: Instant) -> Result<(), Refused> {
+        network.with_wide().for_each(|one| self.source(one, now).links += 1);
         Ok(())
     }
 
@@ -325,10 +240,14 @@ impl Table {
     /// Undoes what `undo` says; networks at rest are forgotten.
     fn leave(&mut self, network: Network, now: Instant, undo: impl Fn(&mut Source)) {
         for one in network.with_wide() {
-            if let Some(source) = self.0.get_mut(&one) {
+            if let Some(source) = self.sources.get_mut(&one) {
+                let admitted = source.kept + source.links;
                 undo(source);
+                if source.kept + source.links < admitted {
+                    source.admitted = Some(now);
+                }
                 if source.is_at_rest(now) {
-                    self.0.remove(&one);
+                    self.sources.remove(&one);
                 }
             }
         }
@@ -348,7 +267,7 @@ pub(crate) struct Penalty {
 impl Table {
     fn penalties(&self, now: Instant) -> Vec<Penalty> {
         // The next process does not know who was admitted here, and would shut out all of them.
-        let out = self.0.iter().filter(|(_, source)| source.is_out(now));
+        let out = self.sources.iter().filter(|(_, source)| source.is_out(now));
         let shut = out.filter_map(|(network, source)| {
             let left = source.shut.1?.checked_duration_since(now)?;
             let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
@@ -377,10 +296,14 @@ enum Refused {
 }
 
 /// Every network that is remembered.
-#[derive(Default)]
 pub(crate) struct Sources(Mutex<Table>);
 
 impl Sources {
+    /// None yet; each may have so many connections of visitors at a time.
+    pub(super) fn new(connections: usize) -> Self {
+        Self(Mutex::new(Table::new(connections)))
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -423,6 +346,11 @@ impl Origin {
     /// Counts the connection of somebody who was admitted.
     pub(super) fn keep(&self) -> Option<Counted> {
         self.count(Table::keep, |source| source.kept = source.kept.saturating_sub(1))
+    }
+
+    /// Counts the link of a connector that is up.
+    pub(crate) fn link(&self) -> Option<Counted> {
+        self.count(Table::link, |source| source.links = source.links.saturating_sub(1))
     }
 
     fn count(
@@ -475,9 +403,18 @@ impl Drop for Counted {
 
 #[cfg(test)]
 mod tests {
+    use tunnel_proto::link::{AcceptError, LinkEnd};
+
     use super::*;
+    use crate::config::CONNECTIONS_PER_NETWORK;
 
     const NETWORK: Network = Network::V4([192, 0, 2, 1]);
+
+    impl Default for Table {
+        fn default() -> Self {
+            Self::new(CONNECTIONS_PER_NETWORK)
+        }
+    }
 
     // H13
     #[test]
@@ -590,6 +527,37 @@ mod tests {
         assert!(arrive(&mut table, start + SHUT_FIRST).is_ok());
     }
 
+    // H13
+    #[test]
+    fn a_network_in_which_somebody_was_admitted_lately_is_not_shut_out_for_what_a_page_elsewhere_has_browsers_do() {
+        let leave_link = |source: &mut Source| source.links = source.links.saturating_sub(1);
+        let leave_kept = |source: &mut Source| source.kept = source.kept.saturating_sub(1);
+        let provoked = |table: &mut Table, now| {
+            for _ in 0..=TURNED_AWAY.burst {
+                table.fault(NETWORK, Glitch::TurnedAway, now);
+            }
+        };
+        let (mut table, start) = (Table::default(), Instant::now());
+        table.link(NETWORK, start).unwrap();
+        provoked(&mut table, start);
+        assert!(table.arrive(NETWORK, start).is_ok(), "a connector is there");
+        assert!(table.penalties(start).is_empty(), "the next process would shut out all of it");
+        table.leave(NETWORK, start, leave_link);
+        assert!(table.arrive(NETWORK, start).is_ok(), "and may come back");
+        // What no browser does shuts it out all the same, unless somebody who was admitted is there now.
+        assert!((0..5).any(|_| table.fault(NETWORK, Glitch::Flood, start).0));
+        assert_eq!(table.arrive(NETWORK, start), Err(Refused::Shut));
+
+        let mut table = Table::default();
+        table.keep(NETWORK, start).unwrap();
+        table.leave(NETWORK, start, leave_kept);
+        let later = start + ADMITTED_LATELY - Duration::from_secs(1);
+        provoked(&mut table, later);
+        let let_in = (0..2000).filter(|_| table.arrive(NETWORK, later).is_ok()).count();
+        assert_eq!(let_in, usize::try_from(ARRIVALS.burst / SLOWLY).unwrap(), "slowly");
+        assert_eq!(table.arrive(NETWORK, later + Duration::from_secs(2)), Err(Refused::Shut), "a while is over");
+    }
+
     // T6
     #[test]
     fn whoever_presents_in_vain_on_one_link_after_the_other_is_shut_out() {
@@ -610,9 +578,9 @@ mod tests {
         for n in 0..200_000_u32 {
             let [a, b, c, d] = n.to_be_bytes();
             table.source(Network::V6([0x20, 1, 0xd, a, b, c, d]), now).fault(Glitch::Malformed, now);
-            assert!(table.0.len() <= NETWORKS_MAX);
+            assert!(table.sources.len() <= NETWORKS_MAX);
         }
-        assert_eq!(table.0.get(&NETWORK).unwrap().connections, 1);
+        assert_eq!(table.sources.get(&NETWORK).unwrap().connections, 1);
     }
 
     // H13
@@ -627,6 +595,10 @@ mod tests {
         assert!(table.stay(elsewhere, now).is_ok());
         table.leave(network(0), now, |source| source.connections = source.connections.saturating_sub(1));
         assert!(table.stay(network(8), now).is_ok(), "a place is free again for all of them");
+        // However many each may have, the wide one has no more than half of all there are.
+        let mut table = Table::new(CONNECTIONS_PER_NETWORK_MAX);
+        assert!((0..CONNECTIONS_PER_NETWORK_MAX).all(|_| table.stay(network(0), now).is_ok()));
+        assert_eq!([0, 1].map(|n| table.stay(network(n), now)), [Err(Refused::TooMany); 2]);
 
         let (mut table, now) = (Table::default(), Instant::now());
         let arrive = |table: &mut Table, n| (0..HANDSHAKES_PER_NETWORK).all(|_| table.arrive(network(n), now).is_ok());

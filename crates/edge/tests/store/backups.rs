@@ -134,6 +134,29 @@ async fn a_copy_in_which_damage_is_found_does_not_count_and_takes_no_place() {
     assert_eq!(left, [good], "what is of no use takes no room");
 }
 
+// F2, F19
+#[tokio::test]
+async fn what_a_copy_leaves_that_is_killed_before_a_change_of_schema_goes_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(DATABASE_NAME);
+    SqliteStore::open(&path).await.unwrap().close().await;
+    let folder = dir.path().join(FOLDER);
+    let left = ["", "-journal", "-wal", "-shm"].map(|beside| folder.join(format!("schema.part{beside}")));
+    let older = "DROP TABLE clock; UPDATE schema_version SET version = 7";
+    sql(&path, older).await;
+    SqliteStore::open(&path).await.unwrap().close().await;
+    for is_older in [false, true] {
+        left.iter().for_each(|left| fs::write(left, "half").unwrap());
+        if is_older {
+            sql(&path, older).await;
+        }
+        SqliteStore::open(&path).await.unwrap().close().await;
+        let still: Vec<_> = left.iter().filter(|left| left.exists()).collect();
+        assert!(still.is_empty(), "{still:?}");
+        assert_eq!(SqliteStore::check_backup(&folder.join("edge-schema-7.db")).await.unwrap(), 7);
+    }
+}
+
 async fn sql(path: &Path, statement: &'static str) {
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
     let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();

@@ -12,6 +12,9 @@ use crate::{
     store::StoreError,
 };
 
+/// What a copy from before a change of schema is called until it is whole.
+const SCHEMA_PART: &str = "schema.part";
+
 /// A whole copy at `path`, looked at as a whole; says which schema it has. The file is made first so that it is never open to
 /// others.
 pub(super) async fn make(database: &Path, path: &Path) -> Result<i64, StoreError> {
@@ -22,7 +25,7 @@ pub(super) async fn make(database: &Path, path: &Path) -> Result<i64, StoreError
     };
     made.await.inspect_err(|_| {
         // Half a copy takes room, and is of no use.
-        let _ = std::fs::remove_file(path);
+        let _ = backup::remove_part(path);
     })
 }
 
@@ -67,13 +70,21 @@ pub(super) async fn before_migration(database: &Path, version: i64) -> Result<()
     let file = |path: &Path, source| StoreError::File { path: path.to_owned(), source };
     let folder = folder(database);
     platform::private_dir(&folder).map_err(|source| file(&folder, source))?;
-    let (kept, part) = (folder.join(of_schema(version)), folder.join("schema.part"));
-    platform::remove_if_there(&part).map_err(|source| file(&part, source))?;
+    let (kept, part) = (folder.join(of_schema(version)), folder.join(SCHEMA_PART));
+    backup::remove_part(&part).map_err(|source| file(&part, source))?;
     let copied = make(database, &part).await?;
     if copied != version {
         return Err(StoreError::Corrupt { what: "copy", reason: format!("it has schema {copied}, not {version}") });
     }
     std::fs::rename(&part, &kept).map_err(|source| file(&kept, source))
+}
+
+/// Removes what a process left that was killed while it made such a copy. It takes room, and does no harm otherwise.
+pub(super) fn clear(database: &Path) {
+    let part = folder(database).join(SCHEMA_PART);
+    if let Err(error) = backup::remove_part(&part) {
+        tracing::warn!(path = %part.display(), %error, "half a copy of the database cannot be removed");
+    }
 }
 
 fn of_schema(version: i64) -> String {

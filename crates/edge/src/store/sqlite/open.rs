@@ -68,9 +68,13 @@ pub(super) async fn open(path: &Path, users: Users) -> Result<SqliteStore, Store
         {
             return Err(gone);
         }
-        if let Some(older) = older(&writer).await? {
-            let kept = copy::before_migration(path, older).await;
-            kept.map_err(|error| StoreError::NotKept(Box::new(error)))?;
+        match older(&writer).await? {
+            Some(older) => {
+                let kept = copy::before_migration(path, older).await;
+                kept.map_err(|error| StoreError::NotKept(Box::new(error)))?;
+            }
+            // Nobody makes such a copy now.
+            None => copy::clear(path),
         }
         prepare(&writer, &MIGRATIONS).await
     };
