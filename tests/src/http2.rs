@@ -49,9 +49,7 @@ impl Http2 {
     /// The door did not open.
     pub async fn open(door: &Door) -> Result<Self> {
         let mut raw = door.offering(&["h2"]).open().await?;
-        raw.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
-        // SETTINGS_HEADER_TABLE_SIZE of none: then every answer says its status in full.
-        raw.send(&frame(4, 0, 0, &[0, 1, 0, 0, 0, 0])).await?;
+        raw.send(&preface()).await?;
         Ok(Self { raw, waiting: Vec::new(), next: 1, known: HashMap::new() })
     }
 
@@ -180,16 +178,10 @@ impl Http2 {
         }
     }
 
-    async fn frame(&mut self) -> Result<Option<(u8, u8, u32, Vec<u8>)>> {
+    async fn frame(&mut self) -> Result<Option<Frame>> {
         loop {
-            if let [a, b, c, kind, flags, id @ ..] = self.waiting.as_slice() {
-                let length = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
-                if self.waiting.len() >= 9 + length {
-                    let id = u32::from_be_bytes([id[0] & 0x7f, id[1], id[2], id[3]]);
-                    let (kind, flags) = (*kind, *flags);
-                    let whole: Vec<u8> = self.waiting.drain(..9 + length).collect();
-                    return Ok(Some((kind, flags, id, whole[9..].to_vec())));
-                }
+            if let Some(frame) = take(&mut self.waiting) {
+                return Ok(Some(frame));
             }
             let some = self.raw.read().await?;
             if some.is_empty() {
@@ -198,6 +190,28 @@ impl Http2 {
             self.waiting.extend(some);
         }
     }
+}
+
+/// A frame as it came: kind, flags, stream and payload.
+pub(crate) type Frame = (u8, u8, u32, Vec<u8>);
+
+/// Takes the first frame of what has come, once it is whole.
+pub(crate) fn take(waiting: &mut Vec<u8>) -> Option<Frame> {
+    let [a, b, c, kind, flags, id @ ..] = waiting.as_slice() else { return None };
+    let end = 9 + (usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c));
+    if waiting.len() < end {
+        return None;
+    }
+    let id = u32::from_be_bytes([id[0] & 0x7f, id[1], id[2], id[3]]);
+    let (kind, flags, payload) = (*kind, *flags, waiting[9..end].to_vec());
+    waiting.drain(..end);
+    Some((kind, flags, id, payload))
+}
+
+/// What begins a connection.
+pub(crate) fn preface() -> Vec<u8> {
+    // SETTINGS_HEADER_TABLE_SIZE of none: then every answer says its status in full.
+    [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, 0, &[0, 1, 0, 0, 0, 0])].concat()
 }
 
 /// A frame as it is sent.
@@ -254,7 +268,7 @@ fn literal(name: &str, value: &str) -> Vec<u8> {
 }
 
 /// The status of an answer's header block: `:status` is always its first field, after table size updates.
-fn status(mut block: &[u8]) -> Result<u16> {
+pub(crate) fn status(mut block: &[u8]) -> Result<u16> {
     while let [first, rest @ ..] = block
         && first & 0xe0 == 0x20
     {

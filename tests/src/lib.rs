@@ -48,6 +48,7 @@ pub mod services;
 pub mod silent;
 pub mod smtp;
 pub mod stage;
+pub mod timetable;
 pub mod told;
 pub mod visitor;
 pub mod witness;
@@ -75,6 +76,7 @@ pub use raw::{Door, Raw};
 pub use silent::Silent;
 pub use smtp::Smtp;
 pub use stage::Stage;
+pub use timetable::Timetable;
 pub use visitor::{Reply, Visitor};
 
 /// How long the harness waits for something that ought to happen at once; generous, because machines are busy.

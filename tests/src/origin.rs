@@ -55,7 +55,7 @@ impl Nginx {
         let (root, log) = (dir.display(), dir.join("access.log"));
         let config = format!(
             "daemon off; master_process off; user root; pid {root}/pid; error_log stderr info;\n\
-             events {{}}\n\
+             events {{ worker_connections 4096; }}\n\
              http {{ default_type text/html; access_log {root}/access.log; client_body_temp_path {root}/b; proxy_temp_path {root}/p; \
              fastcgi_temp_path {root}/f; uwsgi_temp_path {root}/u; scgi_temp_path {root}/s; client_max_body_size 0;\n\
              server {{ listen 127.0.0.1:{port}; root {root}/pages; }} }}\n"

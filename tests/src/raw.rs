@@ -16,7 +16,7 @@ use tokio::{
     net::{TcpSocket, TcpStream},
     time::timeout,
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::PATIENCE;
 
@@ -38,6 +38,17 @@ pub struct Tls {
     pub alpn: Vec<Vec<u8>>,
     /// What is trusted.
     pub config: Arc<ClientConfig>,
+}
+
+impl Tls {
+    /// The handshake.
+    async fn over(&self, tcp: TcpStream) -> Result<TlsStream<TcpStream>> {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = self.alpn.clone();
+        let name = ServerName::try_from(self.sni.clone())?;
+        let handshake = TlsConnector::from(Arc::new(config)).connect(name, tcp);
+        timeout(PATIENCE, handshake).await.context("the handshake took too long")?.context("the handshake")
+    }
 }
 
 impl Door {
@@ -98,13 +109,23 @@ impl Door {
 
     async fn enter(&self, tcp: TcpStream) -> Result<Raw> {
         tcp.set_nodelay(true)?;
-        let Some(tls) = &self.tls else { return Ok(Raw { stream: Box::new(tcp), kept: Vec::new() }) };
-        let mut config = ClientConfig::clone(&tls.config);
-        config.alpn_protocols = tls.alpn.clone();
-        let name = ServerName::try_from(tls.sni.clone())?;
-        let handshake = TlsConnector::from(Arc::new(config)).connect(name, tcp);
-        let stream = timeout(PATIENCE, handshake).await.context("the handshake took too long")??;
-        Ok(Raw { stream: Box::new(stream), kept: Vec::new() })
+        let stream: Box<dyn Stream> = match &self.tls {
+            Some(tls) => Box::new(tls.over(tcp).await?),
+            None => Box::new(tcp),
+        };
+        Ok(Raw { stream, kept: Vec::new() })
+    }
+
+    /// Opens it by TLS, for whoever speaks there what [`Raw`] does not know.
+    ///
+    /// # Errors
+    /// As [`Door::open`], or it is the plain port.
+    pub async fn secured(&self) -> Result<TlsStream<TcpStream>> {
+        let tls = self.tls.as_ref().context("the plain port has no TLS")?;
+        let tcp = timeout(PATIENCE, TcpStream::connect(self.address)).await.context("connecting took too long")?;
+        let tcp = tcp.context("connecting")?;
+        tcp.set_nodelay(true)?;
+        tls.over(tcp).await
     }
 
     /// Opens it, sends `request`, and reads one answer.

@@ -1,6 +1,7 @@
 //! An edge replaced by another process while it is used (F3, F30).
 
 mod load;
+mod rate;
 
 use std::{
     fs,
@@ -9,14 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use futures::{SinkExt, StreamExt};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{Message, client::IntoClientRequest},
@@ -28,7 +29,7 @@ use tunnel_tests::{
     http2::{Http2, Outcome},
     origin::{CHECKSUM_START, Streams, block, checksum},
     process::{ends_within, finish, long, program, signal},
-    raw::{Tls, find},
+    raw::find,
     run,
     stage::{STAFF, WWW},
     visitor::login,
@@ -47,6 +48,7 @@ policies:
   - {name: machines, action: service_auth, include: [{service_token: robot}]}
 applications:
   - {name: www, hostnames: [www.example.test], policies: [staff-only]}
+  - {name: app, hostnames: [app.example.test], policies: [staff-only]}
   - {name: db, hostnames: [db.example.test], policies: [machines]}
   - {name: rdp, hostnames: [rdp.example.test], policies: [machines]}
 ";
@@ -141,15 +143,6 @@ impl Site {
     }
 }
 
-async fn tls(visitor: &Visitor, alpn: &str) -> Result<TlsStream<TcpStream>> {
-    let door = visitor.door("https", WWW)?.offering(&[alpn]);
-    let Some(Tls { sni, alpn, config }) = door.tls else { bail!("TLS") };
-    let mut config = rustls::ClientConfig::clone(&config);
-    config.alpn_protocols = alpn;
-    let tcp = TcpStream::connect(door.address).await?;
-    Ok(TlsConnector::from(Arc::new(config)).connect(sni.try_into()?, tcp).await?)
-}
-
 /// A big body that is taken little by little.
 struct Download {
     raw: Raw,
@@ -241,7 +234,7 @@ impl Living {
         let mut request = format!("wss://{WWW}/ws").into_client_request()?;
         request.headers_mut().insert("cookie", site.visitor.session(WWW)?.parse()?);
         request.headers_mut().insert("origin", format!("https://{WWW}").parse()?);
-        let io = tls(&site.visitor, "http/1.1").await?;
+        let io = site.visitor.door("https", WWW)?.secured().await?;
         let (websocket, _) = tokio_tungstenite::client_async(request, io).await?;
         let mut events = site.open("/events").await?;
         let mut opened = Vec::new();

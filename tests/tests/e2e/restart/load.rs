@@ -18,7 +18,7 @@ use tokio::{
 };
 use tunnel_tests::{PATIENCE, Raw, Visitor, origin::block, stage::WWW};
 
-use super::{Site, tls};
+use super::Site;
 
 /// Visitors who open one connection after the other, and who keep theirs, by HTTP/1.1 and by HTTP/2: none of them pauses.
 const LANES: [(Way, usize); 3] = [(Way::New, 4), (Way::Kept, 12), (Way::Http2, 4)];
@@ -125,7 +125,7 @@ async fn by_http2(visitor: &Visitor, kept: &mut Option<Sender>) -> Result<()> {
         let mut sender = match kept.take() {
             Some(sender) => sender,
             None => {
-                let io = TokioIo::new(tls(visitor, "h2").await?);
+                let io = TokioIo::new(visitor.door("https", WWW)?.offering(&["h2"]).secured().await?);
                 let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
                 tokio::spawn(connection);
                 sender
