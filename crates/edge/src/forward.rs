@@ -76,7 +76,7 @@ pub(crate) async fn forward(
             return failed(Failure::BadAnswer);
         }
         let asked = upgrade::Asked::new(&parts, head, protocol);
-        return match upgrade::forward(state, &visit, permit, &candidates, asked).await {
+        return match Box::pin(upgrade::forward(state, &visit, permit, &candidates, asked)).await {
             Ok(response) => response,
             Err(failure) => failed(failure),
         };

@@ -164,7 +164,7 @@ async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming
             reload: &reload,
         };
         let request = Request::from_parts(parts, Body::new(body));
-        return reserved::answer(&reserved, &visit, request).await;
+        return Box::pin(reserved::answer(&reserved, &visit, request)).await;
     }
     if cors::is_preflight(&parts)
         && let Some(page) = Listed::find(state, &snapshot, &visit, &parts)
@@ -206,7 +206,7 @@ async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming
     let mut response = match admitted {
         // Asked only of those who are admitted: nobody else learns what is there.
         Ok(permit) if is_tcp(state, &permit, &visit.host, path) => match (websocket, program || permit.is_public()) {
-            (true, true) => tcp_door(state, &visit, &context, permit, parts).await,
+            (true, true) => Box::pin(tcp_door(state, &visit, &context, permit, parts)).await,
             // The door to TCP services takes no cookie.
             (true, false) => LoginRequired { login: None, reference: visit.reference }.render(&context),
             (false, _) => TcpOnly::of(&visit).render(&context),
@@ -225,7 +225,9 @@ async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming
                 let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
                 let kept = parts.method == Method::POST && !context.json;
                 if kept && renewal::is_own_form(&visit, &parts.headers) {
-                    return renewal::keep(&context, &state.keys, &visit, &parts.headers, target, Body::new(body)).await;
+                    let keeping =
+                        renewal::keep(&context, &state.keys, &visit, &parts.headers, target, Body::new(body));
+                    return Box::pin(keeping).await;
                 }
                 desk.begin(&ask, app, target)
             }

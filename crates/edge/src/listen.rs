@@ -230,13 +230,13 @@ impl Connections {
                 self.http(socket, false, Door { https: false, peer, port }, place).await;
             }
             Takes::Links(links) => {
-                if let Some(tls) = entering.tried(handshake(socket, None, links)).await {
+                if let Some(tls) = entering.tried(Box::pin(handshake(socket, None, links))).await {
                     drop(visitor);
-                    self.link(tls, peer, entering).await;
+                    Box::pin(self.link(tls, peer, entering)).await;
                 }
             }
             Takes::Everything { visitors, links, access, challenges } => {
-                let shaking = handshake(socket, Some((visitors, access, challenges)), links);
+                let shaking = Box::pin(handshake(socket, Some((visitors, access, challenges)), links));
                 let Some(tls) = entering.tried(shaking).await else { return };
                 let speaks = tls.get_ref().1.alpn_protocol();
                 // The authority has seen what it wanted to (RFC 8737 §3).
@@ -245,13 +245,14 @@ impl Connections {
                 }
                 if speaks == Some(ALPN_LINK) {
                     drop(visitor);
-                    return self.link(tls, peer, entering).await;
+                    return Box::pin(self.link(tls, peer, entering)).await;
                 }
                 let access = speaks == Some(ALPN_ACCESS);
                 let h2 = speaks == Some(b"h2");
                 let Some(place) = self.place(entering) else { return };
                 if access {
-                    let serving = clients::serve(self.state, tls, peer, self.stopping, Some(place.clone()));
+                    let serving =
+                        Box::pin(clients::serve(self.state, tls, peer, self.stopping, Some(place.clone())));
                     return tokio::select! {
                         () = serving => {}
                         () = place.lost() => tracing::debug!(%peer, "an access client's link lost its place"),

@@ -64,7 +64,7 @@ impl Sending<'_> {
             ways = Cow::Owned(self.others_first(lease.link()));
         }
         let whose = if self.personal { Whose::tied_to(owner) } else { Whose::Everybodys };
-        let mut lease = upstream::connect(&state.pool, &ways, self.visit, whose).await?;
+        let mut lease = Box::pin(upstream::connect(&state.pool, &ways, self.visit, whose)).await?;
         let again = if repeated { repeat(&request) } else { None };
         request = match exchange(self.limit(state, &lease), &mut lease, request, progress).await {
             Ok(response) => return Ok((response, lease)),
@@ -77,7 +77,7 @@ impl Sending<'_> {
         if elsewhere.is_empty() {
             return Err(Failure::BadAnswer);
         }
-        let mut lease = upstream::connect(&state.pool, &elsewhere, self.visit, whose).await?;
+        let mut lease = Box::pin(upstream::connect(&state.pool, &elsewhere, self.visit, whose)).await?;
         match exchange(self.limit(state, &lease), &mut lease, request, progress).await {
             Ok(response) => Ok((response, lease)),
             Err(Unanswered::Slow) => Err(Failure::Slow),

@@ -86,7 +86,8 @@ impl Connections {
                 }
             }
             let (busy, paced) = (active.begin(), paced.clone());
-            let serving = front::serve(state.clone(), door, request);
+            // Of its own, so that a connection on which nothing is asked keeps no room for it.
+            let serving = Box::pin(front::serve(state.clone(), door, request));
             let replaced = state.replaced.clone();
             async move {
                 let mut response = serving.await?;
