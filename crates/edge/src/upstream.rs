@@ -1,4 +1,4 @@
-//! Streams to services: opened on the least busy link, kept while they are certainly in step, used again.
+//! Streams to services: opened on the least busy link (`upstream/opening.rs`), kept while they are certainly in step, used again.
 //!
 //! A stream carries the requests of many visitors, one after the other, and no identity of its own. It is used again only
 //! when its request was sent whole and its answer read whole and hyper agrees; one that saw NTLM or Negotiate, by which
@@ -6,6 +6,8 @@
 //! to a challenge, only the visitor's connection that got it. Where the service speaks HTTP/2,
 //! a stream carries many requests at a time (`upstream/shared.rs`).
 
+mod opening;
+mod order;
 mod outages;
 mod shared;
 mod unheard;
@@ -28,14 +30,16 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tunnel_proto::{
     LinkId, Revision, RuleId,
-    link::{Link, OpenError, Stream},
-    message::{Open, ServiceKind, StreamRefusal, StreamRefused},
+    link::Link,
+    message::{Open, ServiceKind},
 };
 
 use crate::{Visit, listen::Place, pages::Failure, registry::Candidate, store::SecretHash};
 
+pub(crate) use self::opening::{NotOpened, open};
+
 use self::{
-    outages::{Outages, Service, Standing},
+    outages::Outages,
     shared::{Seat, Shared},
     unheard::{Counted, Unheard},
 };
@@ -53,12 +57,6 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 const IDLE_MAX_ONCE: Duration = Duration::from_secs(2);
 /// How long a stream may take to be ready for its next request after its answer was read.
 const READY_PATIENCE: Duration = Duration::from_secs(1);
-/// Links that are tried for one request, beside those that turn out to be over.
-const LINKS_TRIED: usize = 4;
-/// How long a link may take to have room for another opening, before the next link is tried.
-const OPEN_PATIENCE: Duration = Duration::from_secs(5);
-/// How long a connector may take to connect to its service and say so; its own limit is 30 s.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(35);
 /// The largest head of an answer, in bytes (T11).
 const HEAD_MAX: usize = 64 * 1024;
 
@@ -365,14 +363,14 @@ pub(crate) async fn connect(
         Whose::Only(owner) => (Some(owner), false),
         Whose::Nobodys => (None, true),
     };
-    let key = Key { owner, ..Key::of(candidate) };
+    let key = Key { owner, ..Key::of(&candidate) };
     if candidate.rule.kind == ServiceKind::H2c {
         let connection = Shared::begin(stream).await.map_err(|_| Failure::BadAnswer)?;
         let seat = connection.seat().ok_or(Failure::BadAnswer)?;
         if !is_last {
             pool.share(key.clone(), connection);
         }
-        return Ok(Lease { is_last, ..Lease::new(pool, candidate, key, Speaks::Http2(seat)) });
+        return Ok(Lease { is_last, ..Lease::new(pool, &candidate, key, Speaks::Http2(seat)) });
     }
     let unheard = Arc::<Unheard>::default();
     let (http, connection) = http1::Builder::new()
@@ -388,172 +386,7 @@ pub(crate) async fn connect(
         }
     });
     let speaks = Speaks::Http1(Sender { http, unheard });
-    Ok(Lease { is_last, ..Lease::new(pool, candidate, key, speaks) })
-}
-
-/// Why no stream to a service was opened.
-#[derive(Debug)]
-pub(crate) enum NotOpened {
-    /// No link takes it.
-    NoTunnel,
-    /// Every link carries as many streams as it may, or its connector has no room for another connection to the service.
-    Busy,
-    /// The connector or its service did not answer in time.
-    Slow,
-    /// Something is wrong with the edge itself.
-    Broken,
-    /// The connector refused.
-    Refused(StreamRefused),
-    /// The service is known to be down, by what the connector said a moment ago.
-    Down(StreamRefused),
-}
-
-impl From<NotOpened> for Failure {
-    fn from(not_opened: NotOpened) -> Self {
-        match not_opened {
-            NotOpened::NoTunnel => Self::NoTunnel,
-            NotOpened::Busy => Self::Busy,
-            NotOpened::Slow => Self::Slow,
-            NotOpened::Refused(refused) | NotOpened::Down(refused) if refused.code == StreamRefusal::ServiceTimeout => {
-                Self::Slow
-            }
-            NotOpened::Broken | NotOpened::Refused(_) | NotOpened::Down(_) => Self::BadAnswer,
-        }
-    }
-}
-
-/// Opens a stream on the first of `candidates` that takes it, and waits for the connector's answer. `opening` says what
-/// the stream is for on a given link. What one connector cannot reach is asked of the next one; what none could reach a moment ago
-/// is refused at once.
-pub(crate) async fn open<'a>(
-    pool: &Arc<Pool>,
-    candidates: &'a [Candidate],
-    opening: impl Fn(&Candidate) -> Open,
-) -> Result<(&'a Candidate, Stream), NotOpened> {
-    crate::faults::at("stream to a service");
-    let (order, mut failure) = line_up(pool, candidates, &opening);
-    let (mut tried, mut out_of_reach, mut waited) = (0_usize, Vec::new(), false);
-    for (candidate, standing) in order {
-        if tried >= LINKS_TRIED {
-            break;
-        }
-        let service = Service::of(candidate);
-        // Whoever has waited for one service to the end does not wait for another one of which no good is known.
-        let is_hopeless = out_of_reach.contains(&service) || (waited && standing != Standing::Fine);
-        if service.is_some() && is_hopeless {
-            continue;
-        }
-        let trying = try_open(pool.clone(), candidate.clone(), opening(candidate));
-        // Whether a service is back everybody wants to know, also when whoever asked goes away meanwhile.
-        let outcome = if standing == Standing::Due {
-            tokio::spawn(trying).await.unwrap_or(Err(NotTaken::Ends(NotOpened::Broken)))
-        } else {
-            trying.await
-        };
-        match outcome {
-            Ok(stream) => return Ok((candidate, stream)),
-            Err(NotTaken::Ends(failure)) => return Err(failure),
-            Err(NotTaken::Unasked) => continue,
-            Err(NotTaken::Passed(more)) => failure = more.unwrap_or(failure),
-            Err(NotTaken::OutOfReach(refused)) => {
-                waited |= refused.code == StreamRefusal::ServiceTimeout;
-                failure = NotOpened::Refused(refused);
-                out_of_reach.push(service);
-            }
-        }
-        tried = tried.saturating_add(1);
-    }
-    Err(failure)
-}
-
-/// The candidates in the order in which they are tried, those that failed last behind the others, and what to say if there is none.
-/// What is down is left out; if its time has come, and there is another way for whoever asks, it is tried beside.
-fn line_up<'a>(
-    pool: &Arc<Pool>,
-    candidates: &'a [Candidate],
-    opening: &impl Fn(&Candidate) -> Open,
-) -> (Vec<(&'a Candidate, Standing)>, NotOpened) {
-    let (now, mut failure, mut standings) = (Instant::now(), NotOpened::NoTunnel, HashMap::new());
-    let (mut order, mut due) = (Vec::with_capacity(candidates.len()), Vec::new());
-    // One of each service that is to be tried again.
-    let mut again: Vec<(Service, &Candidate)> = Vec::new();
-    for candidate in candidates {
-        let service = Service::of(candidate);
-        let standing = service.map_or(Standing::Fine, |service| {
-            standings.entry(service).or_insert_with(|| pool.outages.ask(service, now)).clone()
-        });
-        let is_to_be_tried = matches!(standing, Standing::Doubtful | Standing::Due);
-        if let Some(service) = service.filter(|_| is_to_be_tried)
-            && again.iter().all(|(other, _)| *other != service)
-        {
-            again.push((service, candidate));
-        }
-        match standing {
-            Standing::Fine | Standing::Failing | Standing::Doubtful => order.push((candidate, standing)),
-            Standing::Due => due.push((candidate, standing)),
-            Standing::Down(refused) => failure = NotOpened::Down(refused),
-        }
-    }
-    order.sort_by_key(|(_, standing)| *standing != Standing::Fine);
-    let first = order.first().or(due.first()).and_then(|(candidate, _)| Service::of(candidate));
-    // Whoever asks waits for one of them at most.
-    for (_, candidate) in again.into_iter().filter(|(service, _)| Some(*service) != first) {
-        tokio::spawn(try_open(pool.clone(), candidate.clone(), opening(candidate)));
-    }
-    if order.is_empty() {
-        due.retain(|(candidate, _)| Service::of(candidate) == first);
-        return (due, failure);
-    }
-    (order, failure)
-}
-
-/// Why a candidate has opened no stream.
-enum NotTaken {
-    /// Its link is over or about to be; nobody was asked.
-    Unasked,
-    /// Not this one, maybe the next one.
-    Passed(Option<NotOpened>),
-    /// Its connector does not reach the service.
-    OutOfReach(StreamRefused),
-    /// No other one would do better.
-    Ends(NotOpened),
-}
-
-/// Opens a stream on one candidate, and remembers whether its service was reached.
-async fn try_open(pool: Arc<Pool>, candidate: Candidate, opening: Open) -> Result<Stream, NotTaken> {
-    let opened = tokio::time::timeout(OPEN_PATIENCE, candidate.uplink.link.open(opening)).await;
-    let mut stream = match opened.unwrap_or(Err(OpenError::TooManyStreams)) {
-        Ok(stream) => stream,
-        Err(OpenError::TooManyStreams) => return Err(NotTaken::Passed(Some(NotOpened::Busy))),
-        Err(OpenError::Closed | OpenError::Draining) => return Err(NotTaken::Unasked),
-        Err(error) => {
-            tracing::error!(%error, "a stream cannot be opened");
-            return Err(NotTaken::Ends(NotOpened::Broken));
-        }
-    };
-    let service = Service::of(&candidate);
-    let answer = match tokio::time::timeout(ANSWER_PATIENCE, stream.accepted()).await {
-        Ok(Ok(())) => {
-            service.inspect(|service| pool.outages.note_success(*service));
-            return Ok(stream);
-        }
-        Err(_) => return Err(NotTaken::Ends(NotOpened::Slow)),
-        Ok(Err(error)) => error,
-    };
-    let Some(refused) = refusal(&answer) else { return Err(NotTaken::Passed(None)) };
-    tracing::debug!(code = %refused.code, tunnel = %candidate.uplink.tunnel, "a stream was refused");
-    match refused.code {
-        StreamRefusal::TooManyStreams => Err(NotTaken::Passed(Some(NotOpened::Busy))),
-        StreamRefusal::Draining | StreamRefusal::StaleTable | StreamRefusal::UnknownRule => Err(NotTaken::Passed(None)),
-        _ if service.is_some_and(|service| pool.outages.note_refusal(service, refused, Instant::now())) => {
-            Err(NotTaken::OutOfReach(refused.clone()))
-        }
-        _ => Err(NotTaken::Ends(NotOpened::Refused(refused.clone()))),
-    }
-}
-
-fn refusal(error: &std::io::Error) -> Option<&StreamRefused> {
-    error.get_ref()?.downcast_ref()
+    Ok(Lease { is_last, ..Lease::new(pool, &candidate, key, speaks) })
 }
 
 #[cfg(test)]

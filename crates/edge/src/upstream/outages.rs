@@ -55,10 +55,17 @@ pub(super) enum Standing {
     Failing,
     /// The same, and whoever is told so is to have it tried again: nobody else is for a second.
     Doubtful,
-    /// It is down, and whoever is told so is to try it: nobody else is for a second.
-    Due,
+    /// It is down, and whoever is told so is to have it tried: nobody else is for a second. What was said when it was tried last.
+    Due(StreamRefused),
     /// It is down. What was said when it was tried last.
     Down(StreamRefused),
+}
+
+impl Standing {
+    /// Whether whoever is told so is to have it tried.
+    pub(super) const fn is_to_be_tried(&self) -> bool {
+        matches!(self, Self::Doubtful | Self::Due(_))
+    }
 }
 
 /// Failures of a service without a success between them.
@@ -105,7 +112,7 @@ impl Outages {
             (false, false) => Standing::Failing,
             (false, true) => Standing::Doubtful,
             (true, false) => Standing::Down(outage.refused.clone()),
-            (true, true) => Standing::Due,
+            (true, true) => Standing::Due(outage.refused.clone()),
         }
     }
 
@@ -141,10 +148,10 @@ impl Outages {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn service(tunnel: u8, rule: u32) -> Service {
+    pub(in crate::upstream) fn service(tunnel: u8, rule: u32) -> Service {
         Service {
             tunnel: TunnelId::from_bytes([tunnel; 16]),
             connector: InstanceId::from_random([1; 16]),
@@ -153,12 +160,12 @@ mod tests {
         }
     }
 
-    fn refused(code: StreamRefusal) -> StreamRefused {
+    pub(in crate::upstream) fn refused(code: StreamRefusal) -> StreamRefused {
         StreamRefused { code, text: "refused".to_owned() }
     }
 
     /// Fails so often that it is down from now on.
-    fn go_down(outages: &Outages, service: Service, now: Instant) {
+    pub(in crate::upstream) fn go_down(outages: &Outages, service: Service, now: Instant) {
         for n in 0..FAILURES {
             let at = if n == 0 { now.checked_sub(LASTS).unwrap() } else { now };
             assert!(outages.note_refusal(service, &refused(StreamRefusal::ServiceRefused), at));
@@ -175,9 +182,10 @@ mod tests {
         for other in [service(1, 2), service(2, 1)] {
             assert_eq!(outages.ask(other, now), Standing::Fine, "another one is not down");
         }
+        let due = Standing::Due(refused(StreamRefusal::ServiceRefused));
         for second in 1..5 {
             let now = now + TRY_EVERY * second;
-            let tried = (0..100).filter(|_| outages.ask(one, now) == Standing::Due).count();
+            let tried = (0..100).filter(|_| outages.ask(one, now) == due).count();
             assert_eq!(tried, 1, "second {second}");
         }
         outages.note_success(one);
