@@ -225,8 +225,7 @@ async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming
                 let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
                 let kept = parts.method == Method::POST && !context.json;
                 if kept && renewal::is_own_form(&visit, &parts.headers) {
-                    let keeping =
-                        renewal::keep(&context, &state.keys, &visit, &parts.headers, target, Body::new(body));
+                    let keeping = renewal::keep(&context, &state.keys, &visit, &parts.headers, target, Body::new(body));
                     return Box::pin(keeping).await;
                 }
                 desk.begin(&ask, app, target)

@@ -251,8 +251,7 @@ impl Connections {
                 let h2 = speaks == Some(b"h2");
                 let Some(place) = self.place(entering) else { return };
                 if access {
-                    let serving =
-                        Box::pin(clients::serve(self.state, tls, peer, self.stopping, Some(place.clone())));
+                    let serving = Box::pin(clients::serve(self.state, tls, peer, self.stopping, Some(place.clone())));
                     return tokio::select! {
                         () = serving => {}
                         () = place.lost() => tracing::debug!(%peer, "an access client's link lost its place"),
