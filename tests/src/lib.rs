@@ -15,6 +15,7 @@
 
 pub mod access;
 pub mod access_network;
+pub mod apart;
 pub mod assertion;
 pub mod authority;
 pub mod browser;
@@ -54,6 +55,7 @@ pub mod visitor;
 pub mod witness;
 
 pub use access_network::AccessNetwork;
+pub use apart::Apart;
 pub use assertion::Certs;
 pub use authority::{Authority, AuthorityConfig};
 pub use browser::Browser;

@@ -202,9 +202,9 @@ impl Raw {
         if !self.kept.is_empty() {
             return Ok(std::mem::take(&mut self.kept));
         }
-        let mut buffer = vec![0; 64 * 1024];
-        let n = timeout(PATIENCE, self.stream.read(&mut buffer)).await.context("nothing came")?.unwrap_or(0);
-        buffer.truncate(n);
+        let mut buffer = Vec::with_capacity(64 * 1024);
+        // A connection that broke is at its end.
+        let _ = timeout(PATIENCE, self.stream.read_buf(&mut buffer)).await.context("nothing came")?;
         Ok(buffer)
     }
 
@@ -214,7 +214,8 @@ impl Raw {
     /// Nothing came in time, or the connection broke.
     pub async fn sip(&mut self, most: usize) -> Result<Vec<u8>> {
         if !self.kept.is_empty() {
-            return Ok(self.kept.drain(..most.min(self.kept.len())).collect());
+            let count = most.min(self.kept.len());
+            return Ok(front(&mut self.kept, count));
         }
         let mut buffer = vec![0; most];
         let count = timeout(PATIENCE, self.stream.read(&mut buffer)).await.context("nothing came")??;
@@ -301,11 +302,12 @@ impl Raw {
                 }
                 bytes.extend(some);
             }
-            return Ok(bytes.drain(..length).collect());
+            return Ok(front(bytes, length));
         }
         if answer.header("transfer-encoding").is_some_and(|t| t.eq_ignore_ascii_case("chunked")) {
+            let mut chunks = Chunks::default();
             loop {
-                if let Some((body, used)) = unchunk(bytes)? {
+                if let Some(Chunked { body, used, .. }) = chunks.go_on(bytes)? {
                     bytes.drain(..used);
                     return Ok(body);
                 }
@@ -365,6 +367,13 @@ pub fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
     bytes.windows(needle.len()).position(|window| window == needle)
 }
 
+/// Takes the first `count` of them away, at once: byte by byte, as a drain is collected, a big body takes a second here, where
+/// nothing is optimised.
+fn front(bytes: &mut Vec<u8>, count: usize) -> Vec<u8> {
+    let rest = bytes.split_off(count);
+    std::mem::replace(bytes, rest)
+}
+
 /// A chunked body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunked {
@@ -376,38 +385,65 @@ pub struct Chunked {
     pub used: usize,
 }
 
-/// A whole chunked body at the beginning of `bytes`, and how many bytes it took with its trailers; `None` if incomplete.
-///
-/// # Errors
-/// It is not a chunked body.
-pub fn unchunk(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>> {
-    Ok(chunked(bytes)?.map(|whole| (whole.body, whole.used)))
-}
-
-/// [`unchunk`], with what stands behind the last chunk.
+/// A whole chunked body at the beginning of `bytes`, with what stands behind the last chunk; `None` if incomplete.
 ///
 /// # Errors
 /// It is not a chunked body.
 pub fn chunked(bytes: &[u8]) -> Result<Option<Chunked>> {
-    let (mut body, mut at) = (Vec::new(), 0);
-    loop {
-        let Some(line) = find(&bytes[at..], b"\r\n") else { return Ok(None) };
-        let size = std::str::from_utf8(&bytes[at..at + line])?;
-        let size = usize::from_str_radix(size.split(';').next().unwrap_or_default().trim(), 16)
-            .with_context(|| format!("chunk size {size:?}"))?;
-        at += line + 2;
-        if size == 0 {
-            let rest = &bytes[at..];
-            if rest.starts_with(b"\r\n") {
-                return Ok(Some(Chunked { body, trailers: Vec::new(), used: at + 2 }));
+    Chunks::default().go_on(bytes)
+}
+
+/// How far a chunked body has been read while it arrives: no chunk is read twice.
+#[derive(Default)]
+struct Chunks {
+    body: Vec<u8>,
+    /// Where the first chunk begins that was not whole.
+    at: usize,
+}
+
+impl Chunks {
+    /// The whole body, once it is at the beginning of `bytes`: those of the last call, and what has come since.
+    fn go_on(&mut self, bytes: &[u8]) -> Result<Option<Chunked>> {
+        loop {
+            let Some(line) = find(&bytes[self.at..], b"\r\n") else { return Ok(None) };
+            let size = std::str::from_utf8(&bytes[self.at..self.at + line])?;
+            let size = usize::from_str_radix(size.split(';').next().unwrap_or_default().trim(), 16)
+                .with_context(|| format!("chunk size {size:?}"))?;
+            let start = self.at + line + 2;
+            if size == 0 {
+                let rest = &bytes[start..];
+                // An end at once, or behind the lines that follow.
+                let end =
+                    if rest.starts_with(b"\r\n") { Some((0, 2)) } else { find(rest, b"\r\n\r\n").map(|end| (end, 4)) };
+                let Some((end, mark)) = end else { return Ok(None) };
+                let (body, trailers) = (std::mem::take(&mut self.body), rest[..end].to_vec());
+                return Ok(Some(Chunked { body, trailers, used: start + end + mark }));
             }
-            let end = find(rest, b"\r\n\r\n");
-            return Ok(end.map(|end| Chunked { body, trailers: rest[..end].to_vec(), used: at + end + 4 }));
+            if bytes.len() < start + size + 2 {
+                return Ok(None);
+            }
+            self.body.extend_from_slice(&bytes[start..start + size]);
+            self.at = start + size + 2;
         }
-        if bytes.len() < at + size + 2 {
-            return Ok(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunked_body_that_comes_byte_by_byte_is_the_same_as_at_once() {
+        for (wire, trailers) in
+            [("3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n", ""), ("5\r\nabcde\r\n0\r\nA: b\r\n\r\n", "A: b")]
+        {
+            let (bytes, mut chunks) = (format!("{wire}next").into_bytes(), Chunks::default());
+            let expected = Chunked { body: b"abcde".to_vec(), trailers: trailers.into(), used: wire.len() };
+            assert_eq!(chunked(&bytes).unwrap(), Some(expected.clone()));
+            for end in 0..wire.len() {
+                assert_eq!(chunks.go_on(&bytes[..end]).unwrap(), None, "{end} bytes of {wire:?}");
+            }
+            assert_eq!(chunks.go_on(&bytes[..wire.len()]).unwrap(), Some(expected));
         }
-        body.extend_from_slice(&bytes[at..at + size]);
-        at += size + 2;
     }
 }

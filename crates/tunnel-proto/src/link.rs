@@ -69,9 +69,9 @@ pub use stream::{OpenError, Stream};
 
 use crate::{
     LinkId,
-    message::{Drain, DrainReason, Message, Opening, Ping},
+    message::{Drain, DrainReason, Message, Opening, Ping, Pong},
 };
-use control::Roles;
+use control::{OUTGOING_MAX, Roles};
 use driver::OpenRequest;
 use meter::{Meter, lock};
 use raw::Raw;
@@ -89,8 +89,11 @@ pub const FRAME_PAYLOAD: usize = 16 * 1024 - 12;
 /// What the windows of all streams together may grow beyond the 256 KiB that each begins with.
 const WINDOW_POT: usize = 16 * 1024 * 1024;
 
-/// How long a peer is waited for before it is asked whether it is there: most answers are faster.
+/// How long a peer is waited for before it is asked whether it is there, and how long one that sends payload waits for a sign of
+/// life: most answers are faster.
 const MOMENT: Duration = Duration::from_millis(250);
+/// The nonce of a Pong that answers nothing: questions begin at one.
+const NO_QUESTION: u64 = 0;
 
 /// How a link is run. The defaults are those of the protocol; tests change the times.
 #[derive(Clone, Copy, Debug)]
@@ -527,8 +530,20 @@ impl Shared {
             }
             nonce
         };
-        // With no room left there are questions enough on their way.
-        let _ = self.try_send(&Ping { nonce }.into());
+        self.say_if_there_is_room(&Ping { nonce }.into());
+    }
+
+    /// Tells the peer, whose payload has come and may still be coming slowly, that somebody is there.
+    fn give_a_sign(&self) {
+        self.say_if_there_is_room(&Pong { nonce: NO_QUESTION }.into());
+    }
+
+    /// Where half of what may wait does already, there are signs of life enough on their way; the rest is for answers.
+    fn say_if_there_is_room(&self, message: &Message) {
+        if self.control.capacity() > OUTGOING_MAX / 2 {
+            // It may just have been taken by others.
+            let _ = self.try_send(message);
+        }
     }
 
     fn answered(&self, nonce: u64, now: Instant) {

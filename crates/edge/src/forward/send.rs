@@ -38,7 +38,8 @@ pub(super) struct Sending<'a> {
 impl Sending<'_> {
     /// Sends a request on a stream that can be used again, else on a fresh one. It is sent again only when it was certainly not
     /// served, or when serving it twice does no harm: if a stream that was used before had died, and once more, by another
-    /// connector, if a fresh one did.
+    /// connector, if a fresh one did. Whether its link was silent changes nothing about that: what was sent may have arrived, and
+    /// only its answer not.
     pub(super) async fn send(
         &self,
         state: &Arc<State>,
@@ -46,44 +47,35 @@ impl Sending<'_> {
         progress: &Progress,
     ) -> Result<(http::Response<Incoming>, Lease), Failure> {
         let owner = self.permit.holder().owner();
-        let repeated = self.bodiless && request.method().is_safe();
+        let repeated = is_repeatable(self.bodiless, request.method());
         let mut ways = Cow::Borrowed(self.candidates);
         let taken = state.pool.take(self.candidates, owner, self.personal, repeated, self.place);
         if let Some(mut lease) = taken {
             let again = self.bodiless.then(|| repeat(&request)).flatten();
             match exchange(self.limit(state, &lease), &mut lease, request, progress).await {
                 Ok(response) => return Ok((response, lease)),
-                Err(Unanswered::NotSent(back)) => request = *back,
-                Err(Unanswered::NotServed) => request = again.ok_or(Failure::BadAnswer)?,
-                Err(Unanswered::Lost | Unanswered::Garbled) => {
-                    request = again.filter(|_| repeated).ok_or(Failure::BadAnswer)?;
-                }
-                Err(Unanswered::Bad) => return Err(Failure::BadAnswer),
-                Err(Unanswered::Slow) => return Err(Failure::Slow),
+                Err(unanswered) => request = unanswered.resend(again, repeated)?,
             }
             ways = Cow::Owned(self.others_first(lease.link()));
         }
         let whose = if self.personal { Whose::tied_to(owner) } else { Whose::Everybodys };
         let mut lease = Box::pin(upstream::connect(&state.pool, &ways, self.visit, whose)).await?;
-        let again = if repeated { repeat(&request) } else { None };
-        request = match exchange(self.limit(state, &lease), &mut lease, request, progress).await {
+        let again = self.bodiless.then(|| repeat(&request)).flatten();
+        let unanswered = match exchange(self.limit(state, &lease), &mut lease, request, progress).await {
             Ok(response) => return Ok((response, lease)),
-            Err(Unanswered::NotSent(back)) => *back,
-            Err(Unanswered::Lost) => again.ok_or(Failure::BadAnswer)?,
-            Err(Unanswered::Slow) => return Err(Failure::Slow),
-            Err(Unanswered::NotServed | Unanswered::Garbled | Unanswered::Bad) => return Err(Failure::BadAnswer),
+            // What a fresh stream begins with is what its service says.
+            Err(Unanswered::Garbled) => return Err(Failure::BadAnswer),
+            Err(unanswered) => unanswered,
         };
         let elsewhere = self.elsewhere(lease.link());
         if elsewhere.is_empty() {
-            return Err(Failure::BadAnswer);
+            return Err(unanswered.failure(repeated, was_silent(lease.link())));
         }
+        request = unanswered.resend(again, repeated)?;
         let mut lease = Box::pin(upstream::connect(&state.pool, &elsewhere, self.visit, whose)).await?;
         match exchange(self.limit(state, &lease), &mut lease, request, progress).await {
             Ok(response) => Ok((response, lease)),
-            Err(Unanswered::Slow) => Err(Failure::Slow),
-            // The second link that was lost for its silence: it is no service that is in the way.
-            Err(_) if was_silent(lease.link()) => Err(Failure::NoTunnel),
-            Err(_) => Err(Failure::BadAnswer),
+            Err(unanswered) => Err(unanswered.failure(repeated, was_silent(lease.link()))),
         }
     }
 
@@ -122,6 +114,11 @@ fn was_silent(link: &Link) -> bool {
     matches!(link.closed().now_or_never(), Some(LinkEnd::PeerSilent | LinkEnd::Late(_)))
 }
 
+/// Whether it does no harm to serve a request twice, and whether it can be made once more at all.
+fn is_repeatable(bodiless: bool, method: &Method) -> bool {
+    bodiless && method.is_safe()
+}
+
 /// The same request once more, without a body.
 fn repeat(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
     let head =
@@ -140,6 +137,30 @@ enum Unanswered {
     /// What came is no answer, or what was to be sent no request; neither gets better by being repeated.
     Bad,
     Slow,
+}
+
+impl Unanswered {
+    /// The request to be sent once more, if it may be: what certainly was not served, and what is `repeatable`. `again` is the same
+    /// once more, of what has no body.
+    fn resend(self, again: Option<Request<RequestBody>>, repeatable: bool) -> Result<Request<RequestBody>, Failure> {
+        match self {
+            Self::NotSent(back) => Ok(*back),
+            Self::NotServed => again.ok_or(Failure::BadAnswer),
+            Self::Lost | Self::Garbled => again.filter(|_| repeatable).ok_or(Failure::BadAnswer),
+            Self::Bad | Self::Slow => Err(self.failure(repeatable, false)),
+        }
+    }
+
+    /// What is said when nobody else is asked. Where a link was lost for its silence, it is no service that is in the way; but
+    /// what may have been served is not said to have come to nobody, or it would be sent once more by whoever reads that.
+    fn failure(&self, repeatable: bool, silent: bool) -> Failure {
+        match self {
+            Self::Slow => Failure::Slow,
+            Self::NotSent(_) if silent => Failure::NoTunnel,
+            Self::Lost if silent && repeatable => Failure::NoTunnel,
+            Self::NotSent(_) | Self::NotServed | Self::Lost | Self::Garbled | Self::Bad => Failure::BadAnswer,
+        }
+    }
 }
 
 /// One request and the head of its answer. The time limit counts from the last of the body that went on, and not while the
@@ -226,4 +247,58 @@ pub(super) fn address(request: &mut Request<RequestBody>, lease: &Lease) -> Resu
         request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: &Method) -> Request<RequestBody> {
+        let mut request = Request::new(RequestBody::empty());
+        request.method_mut().clone_from(method);
+        request
+    }
+
+    /// What becomes of a request without a body: the method of what is sent once more, or what is said.
+    fn resent(unanswered: Unanswered, method: &Method) -> Result<Method, Failure> {
+        let resent = unanswered.resend(repeat(&request(method)), is_repeatable(true, method));
+        resent.map(|request| request.method().clone())
+    }
+
+    // F4
+    #[test]
+    fn what_may_have_been_served_is_sent_again_only_where_that_does_no_harm() {
+        for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+            assert_eq!(resent(Unanswered::Lost, &method), Ok(method.clone()));
+            assert_eq!(resent(Unanswered::Garbled, &method), Ok(method.clone()));
+            assert!(!is_repeatable(false, &method), "its body is gone");
+        }
+        for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            assert_eq!(resent(Unanswered::Lost, &method), Err(Failure::BadAnswer));
+            assert_eq!(resent(Unanswered::Garbled, &method), Err(Failure::BadAnswer));
+            // Nobody has done anything about these.
+            let back = Unanswered::NotSent(Box::new(request(&method)));
+            assert_eq!(resent(back, &method), Ok(method.clone()));
+            assert_eq!(resent(Unanswered::NotServed, &method), Ok(method.clone()));
+            assert_eq!(resent(Unanswered::Slow, &method), Err(Failure::Slow));
+            assert_eq!(resent(Unanswered::Bad, &method), Err(Failure::BadAnswer));
+        }
+        // With a body that is gone it cannot be.
+        assert_eq!(Unanswered::NotServed.resend(None, false).err(), Some(Failure::BadAnswer));
+    }
+
+    // F4
+    #[test]
+    fn what_may_have_been_served_is_not_said_to_have_come_to_nobody() {
+        let back = || Unanswered::NotSent(Box::new(request(&Method::POST)));
+        for repeatable in [false, true] {
+            assert_eq!(back().failure(repeatable, true), Failure::NoTunnel);
+            assert_eq!(back().failure(repeatable, false), Failure::BadAnswer);
+            assert_eq!(Unanswered::Lost.failure(repeatable, false), Failure::BadAnswer);
+            assert_eq!(Unanswered::Slow.failure(repeatable, true), Failure::Slow);
+            assert_eq!(Unanswered::Garbled.failure(repeatable, true), Failure::BadAnswer);
+        }
+        assert_eq!(Unanswered::Lost.failure(true, true), Failure::NoTunnel);
+        assert_eq!(Unanswered::Lost.failure(false, true), Failure::BadAnswer);
+    }
 }

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{LinkEnd, Shared, liveness::Verdict, meter::Meter, raw::Raw, socket::Socket};
+use super::{LinkEnd, MOMENT, Shared, liveness::Verdict, meter::Meter, raw::Raw, socket::Socket};
 use crate::message::{Message, StreamRefusal, StreamRefused};
 
 /// Streams opened in one turn, before the multiplexer gets to forget those that were dropped.
@@ -161,10 +161,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn tick(&mut self, cx: &mut Context<'_>) -> Poll<LinkEnd> {
         loop {
             let now = Instant::now();
-            let (verdict, stuck, untaken, doubts) = {
+            let (verdict, stuck, untaken, owed, doubts) = {
                 let pulse = self.meter.pulse();
                 let verdict = self.shared.settings.liveness.judge(&pulse, now);
-                (verdict, pulse.stuck_since(), pulse.untaken, pulse.is_asked_for_itself())
+                (verdict, pulse.stuck_since(), pulse.untaken, pulse.owed_since(), pulse.is_asked_for_itself())
             };
             let mut next = match verdict {
                 Verdict::Dead => return Poll::Ready(LinkEnd::PeerSilent),
@@ -178,6 +178,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 }
                 Verdict::Wait(until) => until,
             };
+            if let Some(since) = owed {
+                let due = since + MOMENT;
+                if now >= due {
+                    self.meter.pulse().note_said();
+                    self.shared.give_a_sign();
+                    continue;
+                }
+                next = next.min(due);
+            }
             if let Some(since) = stuck {
                 let deadline = since + self.shared.settings.frame_deadline;
                 if now >= deadline {

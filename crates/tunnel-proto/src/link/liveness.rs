@@ -14,7 +14,7 @@ pub struct Liveness {
     pub busy: Duration,
     /// Silence after a question, or after the first byte sent in vain, that ends the link.
     pub dead: Duration,
-    /// The same while our own bytes still wait for the socket: the path may just be slow.
+    /// The same where our own bytes wait for the socket, or had to, since it last took some of them: the path may just be slow.
     pub dead_queued: Duration,
 }
 
@@ -43,6 +43,10 @@ pub(super) struct Pulse {
     pub(super) queued: bool,
     /// Since when the socket has taken none of them.
     pub(super) untaken: Option<Instant>,
+    /// When the socket last took some of what had to wait for it, if nothing was received since.
+    moved: Option<Instant>,
+    /// Since when the peer has sent payload, and nothing was said to it.
+    owed: Option<Instant>,
     /// Whole frames received.
     pub(super) frames: u64,
     /// The frame that has begun and not ended, and since when.
@@ -58,6 +62,8 @@ impl Pulse {
             for_another: false,
             queued: false,
             untaken: None,
+            moved: None,
+            owed: None,
             frames: 0,
             partial: None,
         }
@@ -68,6 +74,29 @@ impl Pulse {
         self.unanswered = None;
         self.asked = None;
         self.for_another = false;
+        self.moved = None;
+    }
+
+    /// Notes that the socket took some of what had to wait for it: only what has arrived makes room there.
+    pub(super) fn note_moved(&mut self, now: Instant) {
+        self.moved = Some(now);
+    }
+
+    /// Notes that some of the peer's payload has come, for which it is owed a sign of life.
+    pub(super) fn note_payload(&mut self) {
+        if self.owed.is_none() {
+            self.owed = Some(Instant::now());
+        }
+    }
+
+    /// Notes that something is on its way to the peer, whatever it is.
+    pub(super) fn note_said(&mut self) {
+        self.owed = None;
+    }
+
+    /// Since when the peer is owed a sign of life. While our own bytes wait for the socket, they are sign enough.
+    pub(super) fn owed_since(&self) -> Option<Instant> {
+        self.owed.filter(|_| !self.queued)
     }
 
     /// When a byte was last received.
@@ -131,8 +160,11 @@ impl Liveness {
             let ask = pulse.unanswered.map_or(idle, |sent| idle.min(sent + self.busy));
             return if now >= ask { Verdict::Ask } else { Verdict::Wait(ask) };
         };
-        let patience = if pulse.queued { self.dead_queued } else { self.dead };
-        let dead = pulse.unanswered.unwrap_or(asked) + patience;
+        // What moves on, slowly, is sign enough that the path is there; the answer may still be behind all of it.
+        let is_slow = pulse.queued || pulse.moved.is_some();
+        let patience = if is_slow { self.dead_queued } else { self.dead };
+        let first = pulse.unanswered.unwrap_or(asked);
+        let dead = pulse.moved.map_or(first, |moved| moved.max(first)) + patience;
         let again = asked + self.busy;
         match () {
             () if now >= dead => Verdict::Dead,
@@ -188,6 +220,42 @@ mod tests {
         pulse.note_asked(start + ms(9_500));
         assert_eq!(rules.judge(&pulse, start + ms(9_999)), Verdict::Wait(start + ms(10_000)));
         assert_eq!(rules.judge(&pulse, start + ms(10_000)), Verdict::Dead);
+    }
+
+    // F8
+    #[test]
+    fn bytes_that_leave_after_they_had_to_wait_earn_ten_seconds_more_until_the_peer_is_heard() {
+        let (rules, start) = (Liveness::default(), Instant::now());
+        let mut pulse = Pulse::new(start);
+        pulse.unanswered = Some(start);
+        pulse.queued = true;
+        pulse.note_asked(start + ms(4_500));
+        pulse.note_moved(start + ms(5_000));
+        pulse.queued = false;
+        assert_eq!(rules.judge(&pulse, start + ms(5_000)), Verdict::Wait(start + ms(5_500)));
+        pulse.note_asked(start + ms(14_500));
+        assert_eq!(rules.judge(&pulse, start + ms(14_999)), Verdict::Wait(start + ms(15_000)));
+        assert_eq!(rules.judge(&pulse, start + ms(15_000)), Verdict::Dead);
+        pulse.note_received(start + ms(14_999));
+        pulse.note_asked(start + ms(15_000));
+        assert_eq!(rules.judge(&pulse, start + ms(18_000)), Verdict::Dead);
+    }
+
+    // F8
+    #[test]
+    fn payload_is_owed_a_sign_of_life_until_something_is_said_or_bytes_wait_that_are_one() {
+        let mut pulse = Pulse::new(Instant::now());
+        assert!(pulse.owed_since().is_none());
+        pulse.note_payload();
+        let since = pulse.owed_since();
+        assert!(since.is_some());
+        pulse.note_payload();
+        assert_eq!(pulse.owed_since(), since);
+        pulse.queued = true;
+        assert!(pulse.owed_since().is_none());
+        pulse.queued = false;
+        pulse.note_said();
+        assert!(pulse.owed_since().is_none());
     }
 
     // F8

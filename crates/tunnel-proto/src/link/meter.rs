@@ -84,6 +84,11 @@ impl MuxHeader {
         if self.kind == Self::DATA { usize::try_from(self.len).unwrap_or(usize::MAX) } else { 0 }
     }
 
+    /// Whether it begins what a stream carries: neither what is said of streams, nor what is said on the control stream.
+    pub(super) fn is_payload(self) -> bool {
+        self.body() > 0 && self.stream != CONTROL_STREAM
+    }
+
     fn has(self, flag: u16) -> bool {
         self.flags & flag != 0
     }
@@ -302,8 +307,12 @@ impl Meter {
     /// Enters a header that the multiplexer sends, and corrects what it would say wrongly: a stream that was dropped
     /// half-way must not look finished.
     pub(super) fn outbound(&self, mut header: MuxHeader) -> MuxHeader {
-        if header.body() > 0 && header.stream != CONTROL_STREAM {
-            self.pulse().note_sent();
+        {
+            let mut pulse = self.pulse();
+            pulse.note_said();
+            if header.is_payload() {
+                pulse.note_sent();
+            }
         }
         if header.kind == MuxHeader::GO_AWAY && header.len != 0 {
             self.note_violation();

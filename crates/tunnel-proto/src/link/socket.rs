@@ -34,6 +34,7 @@ pub(super) struct Socket<T> {
     input: BytesMut,
     in_frame: Progress,
     in_end: Option<u32>,
+    in_payload: bool,
     /// The socket takes nothing any more. What the peer sent before it went is read all the same.
     broken: Option<io::ErrorKind>,
     shut: bool,
@@ -49,6 +50,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             input: BytesMut::new(),
             in_frame: Progress::default(),
             in_end: None,
+            in_payload: false,
             broken: None,
             shut: false,
         }
@@ -84,7 +86,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             match Pin::new(&mut self.io).poll_write(cx, &self.out) {
                 Poll::Ready(Ok(count @ 1..)) => {
                     self.out.advance(count.min(self.out.len()));
-                    self.meter.pulse().untaken = None;
+                    let mut pulse = self.meter.pulse();
+                    if pulse.untaken.take().is_some() {
+                        pulse.note_moved(Instant::now());
+                    }
                 }
                 Poll::Ready(Ok(0)) => self.give_up(io::ErrorKind::WriteZero),
                 Poll::Ready(Err(error)) => self.give_up(error.kind()),
@@ -110,7 +115,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             }
             Poll::Pending => Poll::Pending,
         };
-        self.meter.pulse().queued = flushed.is_pending();
+        let mut pulse = self.meter.pulse();
+        if pulse.queued && flushed.is_ready() && self.broken.is_none() {
+            pulse.note_moved(Instant::now());
+        }
+        pulse.queued = flushed.is_pending();
         flushed
     }
 
@@ -150,9 +159,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     fn watch(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let (taken, step) = self.in_frame.advance(bytes);
-            if let Step::Header(header) = step {
-                self.meter.inbound(header);
-                self.in_end = header.ends().then_some(header.stream);
+            match step {
+                Step::Header(header) => {
+                    self.meter.inbound(header);
+                    self.in_end = header.ends().then_some(header.stream);
+                    self.in_payload = header.is_payload();
+                }
+                Step::Body if self.in_payload => self.meter.pulse().note_payload(),
+                Step::Body | Step::PartOfHeader => {}
             }
             if self.in_frame.is_between() {
                 self.meter.pulse().frames += 1;

@@ -249,6 +249,110 @@ async fn a_slow_link_that_is_asked_for_another_raises_no_doubt_of_its_own() {
     assert!(edge.link.rtt().unwrap() > Duration::from_secs(1));
 }
 
+// F8: bytes that wait for the socket for longer than silence may last, and then leave. The answer takes its time, too.
+#[tokio::test(start_paused = true)]
+async fn a_link_whose_bytes_leave_after_a_long_stall_is_not_given_up_for_the_time_before() {
+    let (edge, mut connector, open) = link_over(Duration::from_millis(400)).await;
+    let (mut upload, _far) = stream(&edge, &mut connector).await;
+    upload.accepted().await.unwrap();
+    open.send_replace(false);
+    // More than what lies on the way, and less than the stream's window.
+    let uploaded = tokio::spawn(async move {
+        upload.write_all(&pattern(1, 240 * 1024)).await.unwrap();
+        upload
+    });
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    open.send_replace(true);
+    tokio::select! {
+        end = edge.link.closed() => panic!("{end}"),
+        end = connector.link.closed() => panic!("{end}"),
+        () = tokio::time::sleep(Duration::from_secs(60)) => {}
+    }
+    assert_eq!(edge.link.streams(), 1);
+    drop(uploaded.await.unwrap());
+}
+
+/// Bytes that a line of 64 kbit/s carries in a second.
+const LINE: u64 = 8_000;
+/// What its buffer holds: five seconds of them.
+const DEPTH: usize = 40_000;
+
+/// Carries bytes on as fast as that line, and stands still for `stall` each five seconds, as for a packet that is lost again and
+/// again.
+async fn crawl(mut from: ReadHalf<DuplexStream>, mut to: WriteHalf<DuplexStream>, stall: Duration) {
+    let (mut bytes, mut carried) = ([0; 400], 0);
+    while let Ok(count @ 1..) = from.read(&mut bytes).await {
+        carried += count;
+        if carried >= DEPTH {
+            carried = 0;
+            tokio::time::sleep(stall).await;
+        }
+        tokio::time::sleep(Duration::from_micros(count as u64 * 1_000_000 / LINE)).await;
+        if to.write_all(&bytes[..count]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A link over a slow line with a deep buffer either way.
+async fn slow_line(stall: Duration) -> (Welcomed, Connected) {
+    let ((near, a), (far, b)) = (tokio::io::duplex(DEPTH), tokio::io::duplex(DEPTH));
+    let ((from_near, to_near), (from_far, to_far)) = (tokio::io::split(a), tokio::io::split(b));
+    tokio::spawn(crawl(from_near, to_far, stall));
+    tokio::spawn(crawl(from_far, to_near, stall));
+    pair_over(near, far, Settings::for_edge(), Settings::default()).await
+}
+
+// F8: what the buffer takes at once waits for no socket, and a question is behind all of it.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_a_slow_line_carries_for_five_seconds_is_not_taken_for_silence() {
+    let (edge, mut connector) = slow_line(Duration::ZERO).await;
+    let (mut near, mut far) = stream(&edge, &mut connector).await;
+    near.accepted().await.unwrap();
+    let (sent, mut got) = (pattern(1, DEPTH - 4096), vec![0; DEPTH - 4096]);
+    for _ in 0..3 {
+        let begun = Instant::now();
+        far.write_all(&sent).await.unwrap();
+        near.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, sent);
+        assert!(begun.elapsed() > Duration::from_secs(4), "{:?}", begun.elapsed());
+        tokio::time::sleep(Duration::from_secs(20)).await;
+    }
+    assert_eq!((edge.link.streams(), connector.link.streams()), (1, 1));
+}
+
+// F8: four downloads and four uploads at a time, more than the buffers hold, over a line that stands still again and again.
+#[tokio::test(start_paused = true)]
+async fn a_link_over_a_slow_and_lossy_line_carries_four_streams_to_their_ends() {
+    const SIZE: usize = 100 * 1024;
+    let (edge, mut connector) = slow_line(Duration::from_millis(2_500)).await;
+    let mut ends = Vec::new();
+    for _ in 0..4 {
+        let (mut near, far) = stream(&edge, &mut connector).await;
+        near.accepted().await.unwrap();
+        ends.extend([near, far]);
+    }
+    let mut carrying = tokio::task::JoinSet::new();
+    for (n, end) in (0_u64..).zip(ends) {
+        carrying.spawn(async move {
+            let (mut reader, mut writer) = tokio::io::split(end);
+            // The other end of a stream has the number beside it.
+            let (says, hears, mut heard) = (pattern(n, SIZE), pattern(n ^ 1, SIZE), vec![0; SIZE]);
+            let (said, read) = tokio::join!(writer.write_all(&says), reader.read_exact(&mut heard));
+            said.unwrap();
+            read.unwrap();
+            assert_eq!(heard, hears);
+            // Dropped now, what was said might be cut on its way.
+            (reader, writer)
+        });
+    }
+    let mut carried = Vec::new();
+    while let Some(end) = carrying.join_next().await {
+        carried.push(end.unwrap());
+    }
+    assert_eq!((carried.len(), edge.link.streams(), connector.link.streams()), (8, 4, 4));
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_cannot_wait_learns_of_silence_sooner_and_of_a_living_peer_never() {
     const PATIENCE: Duration = Duration::from_millis(1500);
