@@ -79,8 +79,8 @@ impl Progress {
 }
 
 /// A visitor's body. It is cut when the visitor is not admitted any more, also if its answer was over before it, and when
-/// it does not come.
-pub(crate) struct RequestBody(Option<Upload>);
+/// it does not come. Small, since the HTTP library makes room for 32 requests beside each stream.
+pub(crate) struct RequestBody(Option<Box<Upload>>);
 
 struct Upload {
     body: Incoming,
@@ -107,7 +107,8 @@ impl RequestBody {
     ) -> Self {
         progress.ended.store(body.is_end_stream(), Relaxed);
         let (looked, pace) = (Instant::now(), paced.then(Pace::new));
-        Self(Some(Upload { body, progress, trailers, http2, looked, pace, late: None, held_up, waits: None }))
+        let upload = Upload { body, progress, trailers, http2, looked, pace, late: None, held_up, waits: None };
+        Self(Some(Box::new(upload)))
     }
 
     pub(super) fn empty() -> Self {
