@@ -68,7 +68,7 @@ const IDLE_AT_MOST: Duration = Duration::from_secs(95);
 pub(super) const ANSWER: u64 = 1 << 30;
 /// What a slow reader may cost, in KiB: the first window of its stream, 64 KiB that HTTP has read of it, as much that waits for
 /// TLS, and what any request costs.
-pub(super) const PER_READER: u64 = 480;
+pub(super) const PER_READER: u64 = 400;
 /// What the windows of all streams on the four links of a connector may grow beyond that, in KiB.
 pub(super) const POTS: u64 = 4 * 16 * 1024;
 /// Streams of one connection in HTTP/2 that grant hardly anything.

@@ -42,7 +42,7 @@ const SAID_IN: Duration = Duration::from_secs(1);
 const ARRIVALS: Duration = Duration::from_secs(10);
 /// What a request that waits may cost, in KiB: the buffers of TLS and of HTTP on both sides, and what is remembered of it. And
 /// what an edge may take for the first of them that it has not taken before.
-const PER_WAITING: u64 = 112;
+const PER_WAITING: u64 = 80;
 const ONCE: u64 = 8 * 1024;
 /// How long somebody else waits at most beside them, of a hundred 99.
 const NOTICEABLE: Duration = Duration::from_millis(500);

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::MOMENT;
+
 /// The times by which a peer is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -40,7 +42,7 @@ pub(super) struct Pulse {
     /// Whether it was another link's silence that the first question was for.
     for_another: bool,
     /// Whether our own bytes wait for the socket.
-    pub(super) queued: bool,
+    pub(super) queued: Option<Instant>,
     /// Since when the socket has taken none of them.
     pub(super) untaken: Option<Instant>,
     /// When the socket last took some of what had to wait for it, if nothing was received since.
@@ -60,7 +62,7 @@ impl Pulse {
             unanswered: None,
             asked: None,
             for_another: false,
-            queued: false,
+            queued: None,
             untaken: None,
             moved: None,
             owed: None,
@@ -77,9 +79,12 @@ impl Pulse {
         self.moved = None;
     }
 
-    /// Notes that the socket took some of what had to wait for it: only what has arrived makes room there.
+    /// Notes that the socket took some of what may have had to wait for it. Where that was for more than a moment, it is a sign of
+    /// the path: only what has arrived makes room there. Shorter waits are those of a busy machine.
     pub(super) fn note_moved(&mut self, now: Instant) {
-        self.moved = Some(now);
+        if self.queued.is_some_and(|since| now.saturating_duration_since(since) >= MOMENT) {
+            self.moved = Some(now);
+        }
     }
 
     /// Notes that some of the peer's payload has come, for which it is owed a sign of life.
@@ -96,7 +101,7 @@ impl Pulse {
 
     /// Since when the peer is owed a sign of life. While our own bytes wait for the socket, they are sign enough.
     pub(super) fn owed_since(&self) -> Option<Instant> {
-        self.owed.filter(|_| !self.queued)
+        self.owed.filter(|_| self.queued.is_none())
     }
 
     /// When a byte was last received.
@@ -161,7 +166,7 @@ impl Liveness {
             return if now >= ask { Verdict::Ask } else { Verdict::Wait(ask) };
         };
         // What moves on, slowly, is sign enough that the path is there; the answer may still be behind all of it.
-        let is_slow = pulse.queued || pulse.moved.is_some();
+        let is_slow = pulse.queued.is_some() || pulse.moved.is_some();
         let patience = if is_slow { self.dead_queued } else { self.dead };
         let first = pulse.unanswered.unwrap_or(asked);
         let dead = pulse.moved.map_or(first, |moved| moved.max(first)) + patience;
@@ -216,7 +221,7 @@ mod tests {
         let (rules, start) = (Liveness::default(), Instant::now());
         let mut pulse = Pulse::new(start);
         pulse.unanswered = Some(start);
-        pulse.queued = true;
+        pulse.queued = Some(start);
         pulse.note_asked(start + ms(9_500));
         assert_eq!(rules.judge(&pulse, start + ms(9_999)), Verdict::Wait(start + ms(10_000)));
         assert_eq!(rules.judge(&pulse, start + ms(10_000)), Verdict::Dead);
@@ -228,10 +233,10 @@ mod tests {
         let (rules, start) = (Liveness::default(), Instant::now());
         let mut pulse = Pulse::new(start);
         pulse.unanswered = Some(start);
-        pulse.queued = true;
+        pulse.queued = Some(start + ms(4_000));
         pulse.note_asked(start + ms(4_500));
         pulse.note_moved(start + ms(5_000));
-        pulse.queued = false;
+        pulse.queued = None;
         assert_eq!(rules.judge(&pulse, start + ms(5_000)), Verdict::Wait(start + ms(5_500)));
         pulse.note_asked(start + ms(14_500));
         assert_eq!(rules.judge(&pulse, start + ms(14_999)), Verdict::Wait(start + ms(15_000)));
@@ -239,6 +244,23 @@ mod tests {
         pulse.note_received(start + ms(14_999));
         pulse.note_asked(start + ms(15_000));
         assert_eq!(rules.judge(&pulse, start + ms(18_000)), Verdict::Dead);
+    }
+
+    // F8
+    #[test]
+    fn what_waits_for_less_than_a_moment_says_nothing_of_the_path() {
+        let (rules, start) = (Liveness::default(), Instant::now());
+        let mut pulse = Pulse::new(start);
+        pulse.unanswered = Some(start);
+        pulse.note_asked(start + ms(1_000));
+        pulse.queued = Some(start);
+        pulse.note_moved(start + ms(249));
+        pulse.queued = None;
+        assert_eq!(rules.judge(&pulse, start + ms(3_000)), Verdict::Dead);
+        pulse.queued = Some(start);
+        pulse.note_moved(start + ms(250));
+        pulse.queued = None;
+        assert!(matches!(rules.judge(&pulse, start + ms(3_000)), Verdict::Ask | Verdict::Wait(_)));
     }
 
     // F8
@@ -251,9 +273,9 @@ mod tests {
         assert!(since.is_some());
         pulse.note_payload();
         assert_eq!(pulse.owed_since(), since);
-        pulse.queued = true;
+        pulse.queued = Some(Instant::now());
         assert!(pulse.owed_since().is_none());
-        pulse.queued = false;
+        pulse.queued = None;
         pulse.note_said();
         assert!(pulse.owed_since().is_none());
     }

@@ -95,7 +95,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
                 Poll::Ready(Err(error)) => self.give_up(error.kind()),
                 Poll::Pending => {
                     let mut pulse = self.meter.pulse();
-                    pulse.queued = true;
+                    pulse.queued.get_or_insert_with(Instant::now);
                     pulse.untaken.get_or_insert_with(Instant::now);
                     return Poll::Pending;
                 }
@@ -116,10 +116,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             Poll::Pending => Poll::Pending,
         };
         let mut pulse = self.meter.pulse();
-        if pulse.queued && flushed.is_ready() && self.broken.is_none() {
-            pulse.note_moved(Instant::now());
+        if flushed.is_pending() {
+            pulse.queued.get_or_insert_with(Instant::now);
+        } else {
+            if pulse.queued.is_some() && self.broken.is_none() {
+                pulse.note_moved(Instant::now());
+            }
+            pulse.queued = None;
         }
-        pulse.queued = flushed.is_pending();
         flushed
     }
 
