@@ -64,8 +64,8 @@ pub enum BackupError {
     },
     /// The rest is for the edge itself.
     #[error(
-        "there is no room: {free} bytes are free and {needed} are needed, so that the edge itself has room after it; removing the \
-         {older} older copies would not do, and the newest one stays: make room on the disk of `{folder}`",
+        "there is no room: {free} bytes are free and {needed} are needed, so that the edge itself has room after it; removing older \
+         copies does not make it, or not at once, and the newest one stays: make room on the disk of `{folder}`",
         folder = .folder.display()
     )]
     Room {
@@ -75,8 +75,6 @@ pub enum BackupError {
         free: u64,
         /// What is needed.
         needed: u64,
-        /// How many copies there are beside the newest one, which always stays.
-        older: usize,
     },
     /// The database, or the copy.
     #[error(transparent)]
@@ -155,26 +153,28 @@ impl Backups {
         Ok(path)
     }
 
-    /// Makes sure that so much is free, where that is known: the oldest copies go, as many as it takes. The newest one stays
-    /// whatever happens, and where all others would not do, they stay as well.
+    /// Makes sure that so much is free, where that is known: the oldest copies go, as many as it takes by their lengths. The
+    /// newest one stays whatever happens, and where all others would not do, they stay as well. What goes may leave its room
+    /// later only, or never (a snapshot has it, something else takes it): no more go for that.
     fn make_room(&self, now: UnixTime, needed: u64, free: impl Fn() -> Option<u64>) -> Result<(), BackupError> {
-        let older = surplus(found(&self.folder), 1, now);
-        let no_room = |free| BackupError::Room { folder: self.folder.clone(), free, needed, older: older.len() };
-        let Some(mut room) = free().filter(|free| *free < needed) else { return Ok(()) };
-        let length = |path: &PathBuf| std::fs::metadata(path).map_or(0, |file| file.len());
-        let most = older.iter().map(length).fold(room, u64::saturating_add);
-        if most < needed {
+        let no_room = |free| BackupError::Room { folder: self.folder.clone(), free, needed };
+        let lacking = || free().filter(|free| *free < needed);
+        let Some(room) = lacking() else { return Ok(()) };
+        let length = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+        let older: Vec<_> = surplus(found(&self.folder), 1, now).into_iter().map(|old| (length(&old), old)).collect();
+        if older.iter().fold(room, |sum, (length, _)| sum.saturating_add(*length)) < needed {
             return Err(no_room(room));
         }
-        for old in &older {
-            platform::remove_if_there(old).map_err(|source| BackupError::File { path: old.clone(), source })?;
-            tracing::warn!(path = %old.display(), "an old backup is removed: its room is needed for the next one");
-            room = free().unwrap_or(needed);
-            if room >= needed {
-                return Ok(());
+        let mut expected = room;
+        for (length, old) in older {
+            if expected >= needed {
+                break;
             }
+            platform::remove_if_there(&old).map_err(|source| BackupError::File { path: old.clone(), source })?;
+            tracing::warn!(path = %old.display(), "an old backup is removed: its room is needed for the next one");
+            expected = expected.saturating_add(length);
         }
-        Err(no_room(room))
+        lacking().map_or(Ok(()), |free| Err(no_room(free)))
     }
 
     /// What there is, and what went wrong last.
@@ -286,7 +286,8 @@ mod tests {
         platform::private_dir(&folder).unwrap();
         let now = UnixTime(1_800_000_000);
         let copies: Vec<_> = (1..=4).map(|hours| folder.join(name(UnixTime(now.0 - hours * 3600)))).collect();
-        copies.iter().for_each(|copy| std::fs::write(copy, [0_u8; COPY as usize]).unwrap());
+        let fill = || copies.iter().for_each(|copy| std::fs::write(copy, [0_u8; COPY as usize]).unwrap());
+        fill();
         let others = ["mine.db", "edge-schema-7.db"].map(|name| folder.join(name));
         others.iter().for_each(|other| std::fs::write(other, [0_u8; COPY as usize]).unwrap());
         let there = || copies.iter().map(|copy| copy.exists()).collect::<Vec<_>>();
@@ -302,13 +303,18 @@ mod tests {
         // What is free has become less: by the one that is left beside the newest one too little is won.
         let error = backups.make_room(now, 2 * COPY, || Some(COPY - 1)).unwrap_err().to_string();
         assert!(error.contains("999 bytes are free and 2000 are needed"), "{error}");
-        assert!(error.contains("the 1 older copies") && error.contains(&folder.display().to_string()), "{error}");
+        assert!(error.contains(&folder.display().to_string()), "{error}");
         assert_eq!(there(), [true, true, false, false]);
-        // Something else takes what is won.
-        assert!(backups.make_room(now, 2 * COPY, || Some(COPY)).is_err());
-        assert_eq!(there(), [true, false, false, false], "never the last one");
-        assert!(backups.make_room(now, 2 * COPY, || Some(2 * COPY - 1)).is_err());
-        assert_eq!(there(), [true, false, false, false]);
+        // What goes leaves its room to something else, or not at once: as many go at each try as would do by their lengths.
+        fill();
+        let taken = |needed: u64| {
+            let error = backups.make_room(now, needed, || Some(COPY)).unwrap_err().to_string();
+            assert!(error.contains(&format!("1000 bytes are free and {needed} are needed")), "{error}");
+            there()
+        };
+        assert_eq!(taken(2 * COPY), [true, true, true, false]);
+        assert_eq!(taken(2 * COPY + 1), [true, false, false, false], "a byte more takes another one");
+        assert_eq!(taken(COPY + 1), [true, false, false, false], "never the last one");
         assert!(others.iter().all(|other| other.exists()), "what is nobody's hourly copy stays");
     }
 

@@ -261,7 +261,7 @@ const fn kind(how: ChallengeKind) -> ChallengeType {
     }
 }
 
-/// What to do where a certificate that was given just now is not good now: a clock is wrong, or was.
+/// What to do where a certificate that was given just now is not good now: a clock is wrong, or was, here or there.
 fn not_good_now(clock: &ClockStatus) -> String {
     let mend = if let Some(behind) = clock.behind() {
         format!(
@@ -272,7 +272,7 @@ fn not_good_now(clock: &ClockStatus) -> String {
     } else if let Some(ahead) = clock.ahead() {
         format!("the clock of this machine has leapt forward by {} s. Set it right", ahead.as_secs())
     } else {
-        "set the clock of this machine right".to_owned()
+        "set the clock of this machine right if it is wrong; else the authority's is".to_owned()
     };
     format!("it is not good now: {mend}")
 }

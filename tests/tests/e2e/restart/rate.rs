@@ -22,6 +22,12 @@ fn rate() -> u32 {
     if long() { 1_000 } else { 200 }
 }
 
+/// So many of a hundred requests are sent within a second of their time, at least. In the short form the machine may be busy with
+/// others, but there is a load.
+fn punctual() -> u64 {
+    if long() { 95 } else { 50 }
+}
+
 /// What nginx answers, which costs the machine the least.
 async fn page(lab: &Lab, visitor: &mut Visitor) -> Result<(Nginx, Connector, Page)> {
     let body = "<h1>The private page</h1>".repeat(20);
@@ -56,10 +62,7 @@ fn no_request_fails_that_comes_at_its_time_while_the_edge_is_replaced_again_and_
         }
         let report = load.end().await?;
         println!("{report}");
-        // A machine that is busy with others may be late in the short form, which is to show failures and not a rate.
-        if long() {
-            report.was_punctual()?;
-        }
+        report.was_punctual(punctual())?;
         report.all_served()?;
         living.download.finish().await?;
         living.upload.finish().await?;
