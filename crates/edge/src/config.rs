@@ -117,7 +117,8 @@ pub const DRAIN_MAX: u64 = 7 * 24 * 3600;
 pub const CONNECTIONS_PER_NETWORK: usize = 512;
 /// The least that may be: what the browsers of one household have open.
 pub const CONNECTIONS_PER_NETWORK_MIN: usize = 32;
-/// The most that may be, for a /48 of IPv6 as well: half of all there are, so that no network has every place.
+/// The most that may be, for a /48 of IPv6 as well: half of all there are, so that no network has every place. Where the system
+/// gives fewer descriptors, a network has no more than half of the places that these leave, whatever is configured.
 pub const CONNECTIONS_PER_NETWORK_MAX: usize = 4096;
 /// The least that `memory` may be, in MiB: below, an edge with nothing to do would be short of it.
 pub const MEMORY_MIN: u64 = 128;

@@ -37,7 +37,7 @@ use crate::{
     evaluations::Evaluations,
     gate::Decisions,
     keys::{Keys, KeysError},
-    listen::{Connections, Takes},
+    listen::{Connections, Known, Takes},
     login::{
         decision::{self, PinWorker},
         provider::Providers,
@@ -116,9 +116,9 @@ impl Edge {
     ) -> Result<Self, StartError> {
         let dir = config.data_dir.clone();
         platform::private_dir(&dir).map_err(|source| StartError::DataDir { path: dir.clone(), source })?;
-        let Taken { socket, listeners, penalties } = match &mut predecessor {
+        let Taken { socket, listeners, known: networks } = match &mut predecessor {
             Some(predecessor) => predecessor.take(&dir).await?,
-            None => Taken { socket: Socket::bind(&dir).await?, listeners: Vec::new(), penalties: Vec::new() },
+            None => Taken { socket: Socket::bind(&dir).await?, listeners: Vec::new(), known: Known::default() },
         };
         let owners = socket.handles().ok();
         let (listeners, plain, links_only) = bind_all(&mut config, listeners).await?;
@@ -234,7 +234,7 @@ impl Edge {
         state.follow(&mut known).await.map_err(|error| StartError::Follow(error.into()))?;
         let challenges = state.certificates.challenges().map_err(StartError::Tls)?;
         let connections = Connections::new(state.clone());
-        connections.go_on_with(penalties);
+        connections.go_on_with(networks);
         let addresses = |doors: &[Door]| doors.iter().filter_map(|(_, one)| one.local_addr().ok()).collect();
         let (listening, plain_addresses) = (addresses(&listeners), addresses(&plain));
         let doors = [&*listeners, &*plain, &*links_only].concat();

@@ -15,7 +15,7 @@ mod switch;
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::AtomicUsize},
     time::Duration,
 };
 
@@ -39,7 +39,7 @@ use self::{
 pub(crate) use self::{
     frames::{Watch, Watched},
     place::{HeldUp, OneHeldUp, Place},
-    sources::{Glitch, Origin, Penalty},
+    sources::{Glitch, Known, Origin},
     switch::{Switch, Switched},
 };
 use crate::{
@@ -131,7 +131,7 @@ pub(crate) struct Entering {
 impl Connections {
     pub(crate) fn new(state: Arc<State>) -> Self {
         let shares = descriptors::shares(CONNECTIONS_MAX, HANDSHAKES_MAX, LINKS_MAX);
-        let sources = Arc::new(Sources::new(state.config.connections_per_network));
+        let sources = Arc::new(Sources::new(state.config.connections_per_network, shares.visitors));
         Self {
             state,
             tasks: TaskTracker::new(),
@@ -148,14 +148,14 @@ impl Connections {
         }
     }
 
-    /// Which networks are not let in.
-    pub(crate) fn penalties(&self) -> Vec<Penalty> {
-        self.sources.penalties()
+    /// Which networks are not let in, and in which somebody was admitted lately.
+    pub(crate) fn known(&self) -> Known {
+        self.sources.known()
     }
 
-    /// Does not let in whom the process before did not let in.
-    pub(crate) fn go_on_with(&self, penalties: Vec<Penalty>) {
-        self.sources.go_on_with(penalties);
+    /// Takes over what the process before knew.
+    pub(crate) fn go_on_with(&self, known: Known) {
+        self.sources.go_on_with(known);
     }
 
     /// Accepts until told to stop.
@@ -291,7 +291,9 @@ impl Connections {
             stopping: self.stopping.clone(),
             cut: self.cut.clone(),
             cut_http: self.cut_http.clone(),
+            leaving: CancellationToken::new(),
             over: CancellationToken::new(),
+            borne: AtomicUsize::new(0),
             held_up: Arc::default(),
         }))
     }
@@ -335,7 +337,7 @@ mod tests {
     use tempfile::TempDir;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-    use super::*;
+    use super::{place::BORNE_MAX, sources::Standing, *};
     use crate::{Clock, Config, Edge, edge::Screen, tls};
 
     async fn edge() -> (Edge, TempDir) {
@@ -364,7 +366,7 @@ mod tests {
         let (mut visitor, io) = tokio::io::duplex(64 * 1024);
         let serving = tokio::spawn(connections.clone().http(io, false, Door { https: false, peer, port: 80 }, place));
         // What others of the network did ends nothing by itself.
-        while !origin.note(Glitch::Flood) {}
+        while origin.note(Glitch::Flood) != Standing::Out {}
         visitor.write_all(b"GET /.access/certs HTTP/1.1\r\nHost: access.localhost\r\n\r\n").await.unwrap();
         let mut answer = [0; 12];
         timeout(FIRST_BYTE_TIME, visitor.read_exact(&mut answer)).await.unwrap().unwrap();
@@ -374,6 +376,39 @@ mod tests {
         assert!(ended.is_ok(), "whoever is turned away in a network that is shut out stays");
         serving.await.unwrap();
         drop(connections);
+        edge.stop(Duration::from_secs(1)).await;
+    }
+
+    // H13
+    #[tokio::test(flavor = "multi_thread")]
+    async fn whoever_is_turned_away_in_a_network_that_is_let_in_slowly_is_answered_and_sent_away() {
+        let (edge, _base) = edge().await;
+        let connections = Connections::new(edge.state().clone());
+        let peer = IpAddr::from([192, 0, 2, 1]);
+        let entering = connections.enter(peer, &Takes::Plain).unwrap();
+        let origin = entering.origin();
+        let place = connections.place(entering).unwrap();
+        let kept = connections.place(connections.enter(peer, &Takes::Plain).unwrap()).unwrap();
+        kept.keep();
+        while origin.note(Glitch::TurnedAway) != Standing::Slowly {}
+        let (mut visitor, io) = tokio::io::duplex(64 * 1024);
+        let door = Door { https: false, peer, port: 80 };
+        let serving = tokio::spawn(connections.clone().http(io, false, door, place.clone()));
+        let request = b"GET / HTTP/1.1\r\nHost: nobody.localhost\r\n\r\n";
+        visitor.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        timeout(FIRST_BYTE_TIME, visitor.read_to_end(&mut answer)).await.unwrap().unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 "), "{}", String::from_utf8_lossy(&answer));
+        serving.await.unwrap();
+        // Whoever does not go and asks on is cut, others are not.
+        assert!(!place.over.is_cancelled());
+        for one in [&place, &kept] {
+            (0..BORNE_MAX).for_each(|_| one.note(Glitch::TurnedAway));
+        }
+        assert!(place.over.is_cancelled());
+        assert!(!kept.leaving.is_cancelled() && !kept.over.is_cancelled());
+        assert!(connections.enter(peer, &Takes::Plain).is_some(), "somebody in it was admitted");
+        drop((place, kept, connections));
         edge.stop(Duration::from_secs(1)).await;
     }
 

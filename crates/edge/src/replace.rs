@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    listen::Penalty,
+    listen::Known,
     platform::{Channel, HANDLES_MAX, Handle},
     socket::{Answer, Restarted, Socket, SocketError, problem},
 };
@@ -42,9 +42,9 @@ struct Offer {
     data_dir: PathBuf,
     /// As they stood in the configuration that they were bound by.
     listeners: Vec<SocketAddr>,
-    /// Who is not let in; nobody where the old process does not say.
-    #[serde(default)]
-    penalties: Vec<Penalty>,
+    /// Who is not let in, and where somebody was admitted lately; nobody where the old process does not say.
+    #[serde(flatten)]
+    known: Known,
 }
 
 /// What else is said.
@@ -159,8 +159,8 @@ pub(crate) struct Taken {
     pub(crate) socket: Socket,
     /// The address that each was asked for by, and the listener.
     pub(crate) listeners: Vec<(SocketAddr, TcpListener)>,
-    /// Who is not let in.
-    pub(crate) penalties: Vec<Penalty>,
+    /// What it knew of the networks that connect.
+    pub(crate) known: Known,
 }
 
 impl Predecessor {
@@ -185,7 +185,7 @@ impl Predecessor {
         for wanted in offer.listeners {
             listeners.push((wanted, next()?.into_listener()?));
         }
-        Ok(Taken { socket, listeners, penalties: offer.penalties })
+        Ok(Taken { socket, listeners, known: offer.known })
     }
 
     /// Everything is ready; waits until the old process rests.
@@ -248,13 +248,13 @@ impl Successor {
         data_dir: &Path,
         [socket, lock]: [Handle; 2],
         listeners: Vec<(SocketAddr, Handle)>,
-        penalties: Vec<Penalty>,
+        known: Known,
     ) -> Result<(), ReplaceError> {
         if listeners.len() > LISTENERS_MAX {
             return Err(ReplaceError::TooMany(listeners.len()));
         }
         let (addresses, listeners): (Vec<_>, Vec<_>) = listeners.into_iter().unzip();
-        let offer = Offer { data_dir: data_dir.to_owned(), listeners: addresses, penalties };
+        let offer = Offer { data_dir: data_dir.to_owned(), listeners: addresses, known };
         let handles: Vec<Handle> = [lock, socket].into_iter().chain(listeners).collect();
         say(&self.channel, &offer, &handles).await?;
         self.expect(|word| matches!(word, Word::Ready)).await
@@ -304,16 +304,16 @@ mod tests {
     };
 
     async fn offered(dir: &Path) -> (Channel, Predecessor, SocketAddr, Socket) {
-        offered_with(dir, Vec::new()).await
+        offered_with(dir, Known::default()).await
     }
 
-    async fn offered_with(dir: &Path, penalties: Vec<Penalty>) -> (Channel, Predecessor, SocketAddr, Socket) {
+    async fn offered_with(dir: &Path, known: Known) -> (Channel, Predecessor, SocketAddr, Socket) {
         let (near, far) = Channel::pair().unwrap();
         let socket = Socket::bind(dir).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let [local, lock] = socket.handles().unwrap();
-        let offer = Offer { data_dir: dir.to_owned(), listeners: vec!["127.0.0.1:0".parse().unwrap()], penalties };
+        let offer = Offer { data_dir: dir.to_owned(), listeners: vec!["127.0.0.1:0".parse().unwrap()], known };
         say(&near, &offer, &[lock, local, Handle::of_listener(&listener).unwrap()]).await.unwrap();
         (near, Predecessor { channel: far }, address, socket)
     }
@@ -379,13 +379,13 @@ mod tests {
 
     // F3, H13
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn whom_the_one_before_does_not_let_in_is_told_to_the_one_after_as_well() {
+    async fn whom_the_one_before_does_not_let_in_and_whom_it_admitted_is_told_to_the_one_after_as_well() {
         let dir = tempfile::tempdir().unwrap();
         SqliteStore::open(&dir.path().join(DATABASE_NAME)).await.unwrap().close().await;
-        let network = serde_json::json!({ "V4": [192, 0, 2, 1] });
+        let [network, office] = [1, 2].map(|last| serde_json::json!({ "V4": [192, 0, 2, last] }));
         let shut = serde_json::json!([{ "network": network, "times": 2, "millis": 60_000 }]);
-        let penalties = serde_json::from_value(shut).unwrap();
-        let (mut near, mut predecessor, _, _socket) = offered_with(dir.path(), penalties).await;
+        let known = serde_json::from_value(serde_json::json!({ "penalties": shut, "admitted": [[office, 1_000]] }));
+        let (mut near, mut predecessor, _, _socket) = offered_with(dir.path(), known.unwrap()).await;
         let before = tokio::spawn(async move {
             assert!(matches!(hear(&mut near).await, Ok(Some(Word::Ready))));
             say(&near, &Word::Go, &[]).await.unwrap();
@@ -407,6 +407,8 @@ mod tests {
         let [penalty] = told["penalties"].as_array().unwrap().as_slice() else { panic!("{told}") };
         assert_eq!((&penalty["network"], penalty["times"].as_u64()), (&network, Some(2)));
         assert!(penalty["millis"].as_u64().is_some_and(|left| (1..=60_000).contains(&left)), "{penalty}");
+        let [admitted] = told["admitted"].as_array().unwrap().as_slice() else { panic!("{told}") };
+        assert!(admitted[0] == office && admitted[1].as_u64().is_some_and(|ago| ago >= 1_000), "{admitted}");
         edge.stop(Duration::ZERO).await;
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io::ErrorKind,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Result, ensure};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     process::Command,
     task::JoinHandle,
 };
@@ -305,7 +305,10 @@ fn a_connector_without_ports_says_nothing_about_its_service() {
         let mut visitor = stage.somebody(WWW, STAFF).await?;
         visitor.browse(&format!("https://{APP}/")).await?;
         stage.connectors.clear();
-        let crowded = TcpListener::bind("127.0.0.1:0").await?;
+        let crowded = TcpSocket::new_v4()?;
+        crowded.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        // More than there are ports wait to be accepted; none ever is.
+        let crowded = crowded.listen(1024)?;
         let address = crowded.local_addr()?;
         let reached = Connector::publish(&lab, WWW, &format!("http://{address}")).await?;
         let _elsewhere = Connector::publish(&lab, APP, "http://[2001:db8::1]:80").await?;

@@ -18,8 +18,17 @@ const ROWS: &[(&str, &[(&str, &str)])] = &[
         "The same and the two below from one /48",
         &[("edge/src/listen/sources.rs", "NETWORKS_PER_WIDE"), ("edge/src/config.rs", "CONNECTIONS_PER_NETWORK_MAX")],
     ),
-    ("Faults of one network", &[("edge/src/listen/sources.rs", "FAULTS SHUT_FIRST SHUT_MOST")]),
-    ("Requests of one network that are turned away", &[("edge/src/listen/sources.rs", "TURNED_AWAY ADMITTED_LATELY")]),
+    (
+        "Faults of one network",
+        &[("edge/src/listen/sources.rs", "FAULTS SHUT_FIRST SHUT_MOST"), ("edge/src/listen/place.rs", "BORNE_MAX")],
+    ),
+    (
+        "Requests of one network that are turned away",
+        &[
+            ("edge/src/listen/sources.rs", "TURNED_AWAY ADMITTED_LATELY"),
+            ("edge/src/listen/sources/known.rs", "ADMITTED_MAX"),
+        ],
+    ),
     (
         "TLS handshake, first byte",
         &[

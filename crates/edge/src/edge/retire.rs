@@ -49,8 +49,8 @@ impl Edge {
         }
         let mut successor = Successor::start(program)?;
         let handing = async {
-            let penalties = self.connections.penalties();
-            in_time(successor.offer(&self.state.config.data_dir, owners, doors, penalties)).await?;
+            let known = self.connections.known();
+            in_time(successor.offer(&self.state.config.data_dir, owners, doors, known)).await?;
             self.rest().await;
             self.socket.iter().for_each(|socket| socket.lend(true));
             in_time(successor.go()).await

@@ -122,7 +122,7 @@ impl Connections {
             }
         };
         tokio::pin!(stop, late);
-        let (mut stopping, mut leaving, mut asked) = (false, false, false);
+        let (mut stopping, mut leaving, mut asked, mut sent_away) = (false, false, false, false);
         let mut idle = tokio::time::interval(HEAD_TIME);
         loop {
             let leave = tokio::select! {
@@ -149,6 +149,11 @@ impl Connections {
                     return tracing::debug!(peer = %door.peer, "a head was begun and not finished in time");
                 }
                 () = seat.lost() => return tracing::debug!(peer = %door.peer, "a visitor's connection lost its place"),
+                () = seat.asked_to_go(), if !sent_away => {
+                    sent_away = true;
+                    tracing::debug!(peer = %door.peer, "a visitor's connection is asked to go: its network is shut");
+                    true
+                }
                 () = frames::over(watch.as_deref()), if !asked => {
                     asked = true;
                     if watch.as_ref().is_some_and(|watch| watch.provokes()) {

@@ -10,8 +10,12 @@ use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 use super::{
     activity::Activity,
     shelf::Taken,
-    sources::{Counted, Glitch, Origin},
+    sources::{Counted, Glitch, Origin, Standing},
 };
+
+/// Faults of one connection that are borne while its network is let in slowly. The first has it asked to go: whoever is innocent
+/// gets an answer, to what else is on its way as well, and comes again.
+pub(super) const BORNE_MAX: usize = 10;
 
 /// A visitor's place, for as long as its connection lasts, whatever the connection becomes.
 pub(crate) struct Place {
@@ -25,8 +29,12 @@ pub(crate) struct Place {
     pub(super) stopping: CancellationToken,
     pub(super) cut: CancellationToken,
     pub(super) cut_http: CancellationToken,
-    /// Ends this connection alone.
+    /// Asks this connection alone to go.
+    pub(super) leaving: CancellationToken,
+    /// Ends it.
     pub(super) over: CancellationToken,
+    /// How often it did wrong while its network was let in slowly.
+    pub(super) borne: AtomicUsize,
     pub(super) held_up: Arc<HeldUp>,
 }
 
@@ -57,17 +65,28 @@ impl Place {
         }
     }
 
+    /// Waits until this connection is asked to go.
+    pub(super) async fn asked_to_go(&self) {
+        self.leaving.cancelled().await;
+    }
+
     /// Keeps the place whatever happens: somebody who was admitted has it.
     pub(crate) fn keep(&self) {
         self.room.keep();
         self.kept.get_or_init(|| self.origin.keep());
     }
 
-    /// Enters what the visitor did wrong. Whose network is not let in any more loses its place, too, unless somebody who was
-    /// admitted has it.
+    /// Enters what the visitor did wrong. Whose network is not let in any more loses its place, too, and whose is let in slowly
+    /// is asked to go before that, unless somebody who was admitted has it.
     pub(crate) fn note(&self, glitch: Glitch) {
-        if self.origin.note(glitch) && !self.room.is_kept() {
-            self.over.cancel();
+        let standing = self.origin.note(glitch);
+        if self.room.is_kept() {
+            return;
+        }
+        match standing {
+            Standing::Open => {}
+            Standing::Slowly if self.borne.fetch_add(1, Relaxed) < BORNE_MAX => self.leaving.cancel(),
+            Standing::Slowly | Standing::Out => self.over.cancel(),
         }
     }
 

@@ -1,0 +1,143 @@
+//! What the process that takes this one's place is told of networks.
+
+use std::{
+    cmp::Reverse,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{SHUT_MOST, Source, Table, network::Network};
+
+/// Penalties that are handed over: those that last longest. One message has room for so many, and for the networks below.
+const PENALTIES_MAX: usize = 256;
+/// Networks of which it is told that somebody was admitted in them: those where that was last.
+const ADMITTED_MAX: usize = 512;
+
+/// What another process is told of the networks that connect. Of what it does not say there is nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Known {
+    #[serde(default)]
+    penalties: Vec<Penalty>,
+    /// Where somebody was admitted lately, and how many milliseconds ago.
+    #[serde(default)]
+    admitted: Vec<(Network, u64)>,
+}
+
+/// A network that is not let in, as another process is told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Penalty {
+    network: Network,
+    /// How often it was shut out.
+    times: u32,
+    /// For how long it still is.
+    millis: u64,
+}
+
+impl Table {
+    pub(super) fn known(&self, now: Instant) -> Known {
+        Known { penalties: self.penalties(now), admitted: self.admitted(now) }
+    }
+
+    pub(super) fn penalties(&self, now: Instant) -> Vec<Penalty> {
+        // The next process does not know whose connections go on here, and would shut out all of them.
+        let out = self.sources.iter().filter(|(_, source)| source.is_out(now));
+        let shut = out.filter_map(|(network, source)| {
+            let left = source.shut.1?.checked_duration_since(now)?;
+            Some(Penalty { network: *network, times: source.shut.0, millis: millis(left) })
+        });
+        let mut all: Vec<_> = shut.collect();
+        all.sort_by_key(|penalty| Reverse(penalty.millis));
+        all.truncate(PENALTIES_MAX);
+        all
+    }
+
+    fn admitted(&self, now: Instant) -> Vec<(Network, u64)> {
+        let lately = |(network, source): (&Network, &Source)| Some((*network, millis(source.admitted_ago(now)?)));
+        let mut all: Vec<_> = self.sources.iter().filter_map(lately).collect();
+        all.sort_by_key(|(_, ago)| *ago);
+        all.truncate(ADMITTED_MAX);
+        all
+    }
+
+    pub(super) fn go_on_with(&mut self, known: Known, now: Instant) {
+        for Penalty { network, times, millis } in known.penalties.into_iter().take(PENALTIES_MAX) {
+            let left = Duration::from_millis(millis).min(SHUT_MOST);
+            self.source(network, now).shut = (times, Some(now + left));
+        }
+        for (network, ago) in known.admitted.into_iter().take(ADMITTED_MAX) {
+            self.source(network, now).admitted = now.checked_sub(Duration::from_millis(ago));
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listen::sources::{ADMITTED_LATELY, Glitch, Refused, SHUT_FIRST, Standing, TURNED_AWAY};
+
+    const NETWORK: Network = Network::V4([192, 0, 2, 1]);
+
+    /// What `before` tells, as it arrives.
+    fn told(before: &Table, now: Instant) -> Known {
+        serde_json::from_str(&serde_json::to_string(&before.known(now)).unwrap()).unwrap()
+    }
+
+    // F3, H13
+    #[test]
+    fn whom_one_process_does_not_let_in_the_next_one_does_not_either() {
+        let (mut before, mut after, now) = (Table::default(), Table::default(), Instant::now());
+        let [once, twice] = [NETWORK, Network::V6([0x20, 1, 0xd, 0xb8, 0, 1, 2])];
+        while before.fault(once, Glitch::Flood, now).0 != Standing::Out {}
+        while before.fault(twice, Glitch::Flood, now).0 != Standing::Out {}
+        let again = now + SHUT_FIRST;
+        while before.fault(twice, Glitch::Flood, again).0 != Standing::Out {}
+        let later = again + Duration::from_secs(1);
+        after.go_on_with(told(&before, later), later);
+        assert_eq!(after.arrive(twice, later), Err(Refused::Shut));
+        assert!(after.arrive(once, later).is_ok(), "its time was over");
+        let over = again + SHUT_FIRST * 2;
+        assert!(after.arrive(twice, over).is_ok());
+        // How often it was shut out is known as well.
+        assert_eq!((0..1000).find_map(|_| after.fault(twice, Glitch::Flood, over).1), Some(SHUT_FIRST * 4));
+    }
+
+    // F3, H13
+    #[test]
+    fn where_somebody_was_admitted_lately_in_one_process_the_next_one_knows_it() {
+        let (mut before, mut after, start) = (Table::default(), Table::default(), Instant::now());
+        let [gone, here, nobody] = [1, 2, 3].map(|last| Network::V4([192, 0, 2, last]));
+        before.keep(gone, start).unwrap();
+        before.leave(gone, start, |source| source.kept = source.kept.saturating_sub(1));
+        before.link(here, start).unwrap();
+        let later = start + ADMITTED_LATELY / 2;
+        after.go_on_with(told(&before, later), later);
+        let shuts_out = |table: &mut Table, network, now| {
+            (0..=TURNED_AWAY.burst).any(|_| table.fault(network, Glitch::TurnedAway, now).0 == Standing::Out)
+        };
+        assert_eq!([gone, here, nobody].map(|one| shuts_out(&mut after, one, later)), [false, false, true]);
+        let over = start + ADMITTED_LATELY;
+        assert_eq!([gone, here].map(|one| shuts_out(&mut after, one, over)), [true, false], "a while is over");
+        // Another version may say nothing of either.
+        assert_eq!(serde_json::from_str::<Known>("{}").unwrap(), Known::default());
+    }
+
+    #[test]
+    fn as_much_is_told_as_a_message_has_room_for() {
+        let (mut table, start) = (Table::default(), Instant::now());
+        let now = start + ADMITTED_LATELY - Duration::from_millis(1);
+        for n in 0..=u16::MAX {
+            let [a, b] = n.to_be_bytes();
+            let source = table.source(Network::V6([255, 255, 255, 255, 255, a, b]), start);
+            (source.shut, source.admitted) = ((u32::MAX, Some(now + SHUT_MOST)), Some(start));
+        }
+        let known = table.known(now);
+        assert_eq!((known.penalties.len(), known.admitted.len()), (PENALTIES_MAX, ADMITTED_MAX));
+        let told = serde_json::to_vec(&known).unwrap();
+        assert!(told.len() < 48 * 1024, "{} bytes", told.len());
+    }
+}
