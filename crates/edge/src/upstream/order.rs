@@ -43,8 +43,9 @@ pub(super) fn look_up<C>(
     candidates.into_iter().map(way).collect()
 }
 
-/// Those that serve come first, then those that failed, of which what failed longer ago than a moment is before the others. What is
-/// down has no turn. What is to be tried again is tried beside, but for the service whose turn comes first anyway.
+/// Those that serve come first, then those whose connector was short of something a moment ago, then those that failed, of which what
+/// failed longer ago than a moment is before the others. What is down has no turn. What is to be tried again is tried beside, but
+/// for the service whose turn comes first anyway.
 pub(super) fn plan<C>(ways: Vec<Way<C>>) -> Plan<C> {
     let (mut order, mut down) = (Vec::with_capacity(ways.len()), None);
     let mut beside: Vec<Service> = Vec::new();
@@ -57,14 +58,15 @@ pub(super) fn plan<C>(ways: Vec<Way<C>>) -> Plan<C> {
         }
         match way.standing {
             Standing::Due(refused) | Standing::Down(refused) => down = Some(refused),
-            Standing::Fine | Standing::Doubtful | Standing::Failing => order.push(way),
+            Standing::Fine | Standing::Short | Standing::Doubtful | Standing::Failing => order.push(way),
         }
     }
     // Stable: of those alike the least busy stays first.
     order.sort_by_key(|way: &Way<C>| match way.standing {
         Standing::Fine => 0_u8,
-        Standing::Doubtful => 1,
-        Standing::Failing | Standing::Due(_) | Standing::Down(_) => 2,
+        Standing::Short => 1,
+        Standing::Doubtful => 2,
+        Standing::Failing | Standing::Due(_) | Standing::Down(_) => 3,
     });
     let first = order.first().and_then(|way| way.service);
     beside.retain(|service| Some(*service) != first);
@@ -110,13 +112,14 @@ mod tests {
             ("failing", Some(2), Standing::Failing),
             ("due", Some(3), due()),
             ("doubtful", Some(4), Standing::Doubtful),
+            ("short", Some(7), Standing::Short),
             ("one", Some(5), Standing::Fine),
             ("due, by another link", Some(3), due()),
             ("bastion", None, Standing::Fine),
             ("doubtful, by another link", Some(4), Standing::Doubtful),
             ("other", Some(6), Standing::Fine),
         ]);
-        let expected = ["one", "bastion", "other", "doubtful", "doubtful, by another link", "failing"];
+        let expected = ["one", "bastion", "other", "short", "doubtful", "doubtful, by another link", "failing"];
         assert_eq!(names(&mixed), expected);
         assert_eq!(mixed.beside, [service(1, 3), service(1, 4)], "each service once");
     }
@@ -156,15 +159,15 @@ mod tests {
     // F6
     #[test]
     fn whatever_is_known_of_the_others_nothing_that_is_down_is_waited_for_where_one_serves() {
-        let standings = [Standing::Fine, Standing::Doubtful, Standing::Failing, due(), down()];
-        for number in 0..625_usize {
-            let mix = [1, 5, 25, 125].map(|place| standings[number / place % 5].clone());
+        let standings = [Standing::Fine, Standing::Short, Standing::Doubtful, Standing::Failing, due(), down()];
+        for number in 0..1296_usize {
+            let mix = [1, 6, 36, 216].map(|place| standings[number / place % 6].clone());
             let way = |(number, standing): (u32, &Standing)| ("", Some(number), standing.clone());
             let planned = plan_of(&(0..).zip(&mix).map(way).collect::<Vec<_>>());
             let place = |standing: &Standing| standings.iter().position(|other| other == standing).unwrap();
             let places: Vec<_> = planned.order.iter().map(|way| place(&way.standing)).collect();
-            assert!(places.is_sorted() && places.iter().all(|place| *place < 3), "{mix:?}: {places:?}");
-            let left_out = mix.iter().filter(|standing| place(standing) >= 3).count();
+            assert!(places.is_sorted() && places.iter().all(|place| *place < 4), "{mix:?}: {places:?}");
+            let left_out = mix.iter().filter(|standing| place(standing) >= 4).count();
             assert_eq!((places.len(), planned.down.is_some()), (mix.len() - left_out, left_out > 0), "{mix:?}");
             let first = planned.order.first().and_then(|way| way.service);
             let tried = |(service, standing): (Option<Service>, &Standing)| {
@@ -200,7 +203,7 @@ mod tests {
             assert_eq!(all[0].beside, &dead[..2], "second {second}");
             assert!(all[1..].iter().all(|served| served.beside.is_empty()), "second {second}");
         }
-        outages.note_success(dead[1]);
+        outages.note_success(dead[1], now + Duration::from_secs(8));
         let back = plan(look_up(&outages, dead_ways, now + Duration::from_secs(8)));
         assert_eq!(back.order.iter().map(|way| way.service).collect::<Vec<_>>(), [Some(dead[1])]);
     }
