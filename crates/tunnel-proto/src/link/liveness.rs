@@ -41,7 +41,7 @@ pub(super) struct Pulse {
     asked: Option<Instant>,
     /// Whether it was another link's silence that the first question was for.
     for_another: bool,
-    /// Whether our own bytes wait for the socket.
+    /// Since when our own bytes wait for the socket.
     pub(super) queued: Option<Instant>,
     /// Since when the socket has taken none of them.
     pub(super) untaken: Option<Instant>,
