@@ -354,6 +354,13 @@ mod tests {
         (Edge::start(config, Clock::System, Screen::new(std::io::sink())).await.unwrap(), base)
     }
 
+    /// Has a network let in slowly, in which somebody was admitted.
+    fn have_let_in_slowly(origin: &Origin) {
+        // A few of these are too many, however slow this is and whatever leaks meanwhile.
+        let mut notes = (0..1000).map(|_| origin.note(Glitch::GivenUp));
+        assert!(notes.any(|standing| standing == Standing::Slowly));
+    }
+
     // H13
     #[tokio::test(flavor = "multi_thread")]
     async fn whoever_is_turned_away_is_counted_with_its_network() {
@@ -390,7 +397,7 @@ mod tests {
         let place = connections.place(entering).unwrap();
         let kept = connections.place(connections.enter(peer, &Takes::Plain).unwrap()).unwrap();
         kept.keep();
-        while origin.note(Glitch::TurnedAway) != Standing::Slowly {}
+        have_let_in_slowly(&origin);
         let (mut visitor, io) = tokio::io::duplex(64 * 1024);
         let door = Door { https: false, peer, port: 80 };
         let serving = tokio::spawn(connections.clone().http(io, false, door, place.clone()));
@@ -401,7 +408,9 @@ mod tests {
         assert!(answer.starts_with(b"HTTP/1.1 "), "{}", String::from_utf8_lossy(&answer));
         serving.await.unwrap();
         // Whoever does not go and asks on is cut, others are not.
-        assert!(!place.over.is_cancelled());
+        have_let_in_slowly(&origin);
+        (1..BORNE_MAX).for_each(|_| place.note(Glitch::TurnedAway));
+        assert!(!place.over.is_cancelled(), "as many may be on their way");
         for one in [&place, &kept] {
             (0..BORNE_MAX).for_each(|_| one.note(Glitch::TurnedAway));
         }
@@ -409,6 +418,43 @@ mod tests {
         assert!(!kept.leaving.is_cancelled() && !kept.over.is_cancelled());
         assert!(connections.enter(peer, &Takes::Plain).is_some(), "somebody in it was admitted");
         drop((place, kept, connections));
+        edge.stop(Duration::from_secs(1)).await;
+    }
+
+    // H13
+    #[tokio::test(flavor = "multi_thread")]
+    async fn all_that_is_on_its_way_by_http_2_is_answered_in_a_network_that_is_let_in_slowly() {
+        let (edge, _base) = edge().await;
+        let connections = Connections::new(edge.state().clone());
+        let peer = IpAddr::from([192, 0, 2, 1]);
+        let place = connections.place(connections.enter(peer, &Takes::Plain).unwrap()).unwrap();
+        let kept = connections.place(connections.enter(peer, &Takes::Plain).unwrap()).unwrap();
+        kept.keep();
+        have_let_in_slowly(&place.origin);
+        let (visitor, io) = tokio::io::duplex(64 * 1024);
+        let door = Door { https: false, peer, port: 80 };
+        let serving = tokio::spawn(connections.clone().http(io, true, door, place.clone()));
+        let mut client = h2::client::Builder::new();
+        // Room for all answers, in whichever order they are read.
+        client.initial_connection_window_size(1024 * 1024);
+        let (asks, connection) = client.handshake::<_, bytes::Bytes>(visitor).await.unwrap();
+        let ask = || {
+            let request = ::http::Request::get("http://nobody.localhost/").body(()).unwrap();
+            asks.clone().send_request(request, true).unwrap().0
+        };
+        // All of them are on their way before anything is read.
+        let answers: Vec<_> = (0..20).map(|_| ask()).collect();
+        let reading = tokio::spawn(connection);
+        for answer in answers {
+            let mut body = timeout(FIRST_BYTE_TIME, answer).await.unwrap().unwrap().into_body();
+            while let Some(piece) = timeout(FIRST_BYTE_TIME, body.data()).await.unwrap() {
+                piece.unwrap();
+            }
+        }
+        assert!(place.leaving.is_cancelled() && !place.over.is_cancelled());
+        timeout(FIRST_BYTE_TIME, serving).await.expect("it is sent away").unwrap();
+        reading.abort();
+        drop((asks, place, kept, connections));
         edge.stop(Duration::from_secs(1)).await;
     }
 

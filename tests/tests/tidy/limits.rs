@@ -20,7 +20,7 @@ const ROWS: &[(&str, &[(&str, &str)])] = &[
     ),
     (
         "Faults of one network",
-        &[("edge/src/listen/sources.rs", "FAULTS SHUT_FIRST SHUT_MOST"), ("edge/src/listen/place.rs", "BORNE_MAX")],
+        &[("edge/src/listen/sources.rs", "FAULTS SHUT_FIRST SHUT_MOST"), ("edge/src/listen/http.rs", "H2_STREAMS")],
     ),
     (
         "Requests of one network that are turned away",

@@ -35,7 +35,7 @@ pub(super) const STALL_TIME: Duration = Duration::from_secs(120);
 /// How soon it is looked again whether an answer is over, behind which a head has taken too long.
 const BUSY_LOOK: Duration = Duration::from_secs(1);
 /// HTTP/2: streams, windows and budgets of one connection (H14); [`frames`] has those that the library lacks.
-const H2_STREAMS: u32 = 100;
+pub(super) const H2_STREAMS: u32 = 100;
 /// Larger than the 64 KiB that proxies like to give: by those, an upload over 100 ms of distance would crawl at 5 Mbit/s. What
 /// a connection may have on its way in all bounds the memory, whatever a stream may.
 const H2_STREAM_WINDOW: u32 = 256 * 1024;

@@ -9,13 +9,14 @@ use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 
 use super::{
     activity::Activity,
+    http::H2_STREAMS,
     shelf::Taken,
     sources::{Counted, Glitch, Origin, Standing},
 };
 
-/// Faults of one connection that are borne while its network is let in slowly. The first has it asked to go: whoever is innocent
-/// gets an answer, to what else is on its way as well, and comes again.
-pub(super) const BORNE_MAX: usize = 10;
+/// Faults of one connection that are borne while its network is let in slowly: as many as it may have requests on their way. The
+/// first has it asked to go: whoever is innocent gets an answer, to what else is on its way as well, and comes again.
+pub(super) const BORNE_MAX: usize = H2_STREAMS as usize;
 
 /// A visitor's place, for as long as its connection lasts, whatever the connection becomes.
 pub(crate) struct Place {

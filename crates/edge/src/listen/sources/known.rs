@@ -11,7 +11,8 @@ use super::{SHUT_MOST, Source, Table, network::Network};
 
 /// Penalties that are handed over: those that last longest. One message has room for so many, and for the networks below.
 const PENALTIES_MAX: usize = 256;
-/// Networks of which it is told that somebody was admitted in them: those where that was last.
+/// Networks of which it is told that somebody was admitted in them: those with most connections of theirs now, and then those
+/// where the last of these ended latest. The wide ones that they are in follow from them.
 const ADMITTED_MAX: usize = 512;
 
 /// What another process is told of the networks that connect. Of what it does not say there is nothing.
@@ -40,8 +41,9 @@ impl Table {
     }
 
     pub(super) fn penalties(&self, now: Instant) -> Vec<Penalty> {
-        // The next process does not know whose connections go on here, and would shut out all of them.
-        let out = self.sources.iter().filter(|(_, source)| source.is_out(now));
+        // The next process does not know whose connections and links go on here, and would shut out all of them. Connectors
+        // are handed to it, and it would refuse those that this process leaves alone.
+        let out = self.sources.iter().filter(|(_, source)| source.is_out(now) && source.links == 0);
         let shut = out.filter_map(|(network, source)| {
             let left = source.shut.1?.checked_duration_since(now)?;
             Some(Penalty { network: *network, times: source.shut.0, millis: millis(left) })
@@ -53,11 +55,13 @@ impl Table {
     }
 
     fn admitted(&self, now: Instant) -> Vec<(Network, u64)> {
-        let lately = |(network, source): (&Network, &Source)| Some((*network, millis(source.admitted_ago(now)?)));
-        let mut all: Vec<_> = self.sources.iter().filter_map(lately).collect();
-        all.sort_by_key(|(_, ago)| *ago);
+        let narrow = self.sources.iter().filter(|(network, _)| !matches!(network, Network::Wide(_)));
+        let lately =
+            narrow.filter_map(|(network, source)| Some((source, (*network, millis(source.admitted_ago(now)?)))));
+        let mut all: Vec<_> = lately.collect();
+        all.sort_by_key(|(source, (_, ago))| (Reverse(source.kept + source.links), *ago));
         all.truncate(ADMITTED_MAX);
-        all
+        all.into_iter().map(|(_, told)| told).collect()
     }
 
     pub(super) fn go_on_with(&mut self, known: Known, now: Instant) {
@@ -66,7 +70,12 @@ impl Table {
             self.source(network, now).shut = (times, Some(now + left));
         }
         for (network, ago) in known.admitted.into_iter().take(ADMITTED_MAX) {
-            self.source(network, now).admitted = now.checked_sub(Duration::from_millis(ago));
+            let admitted = now.checked_sub(Duration::from_millis(ago));
+            for one in network.with_wide() {
+                let source = self.source(one, now);
+                // Several are in the same wide one, where the last of them counts.
+                source.admitted = source.admitted.max(admitted);
+            }
         }
     }
 }
@@ -78,7 +87,9 @@ fn millis(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listen::sources::{ADMITTED_LATELY, Glitch, Refused, SHUT_FIRST, Standing, TURNED_AWAY};
+    use crate::listen::sources::{
+        ADMITTED_LATELY, Glitch, NETWORKS_PER_WIDE, Refused, SHUT_FIRST, Standing, TURNED_AWAY,
+    };
 
     const NETWORK: Network = Network::V4([192, 0, 2, 1]);
 
@@ -124,6 +135,68 @@ mod tests {
         assert_eq!([gone, here].map(|one| shuts_out(&mut after, one, over)), [true, false], "a while is over");
         // Another version may say nothing of either.
         assert_eq!(serde_json::from_str::<Known>("{}").unwrap(), Known::default());
+    }
+
+    // F3, H13
+    #[test]
+    fn a_network_that_is_shut_out_while_a_connector_is_up_in_it_is_let_in_by_the_next_process() {
+        let (mut before, mut after, now) = (Table::default(), Table::default(), Instant::now());
+        let network = |n: u8| Network::V6([0x20, 1, 0xd, 0xb8, 0, 1, n]);
+        before.link(network(0), now).unwrap();
+        // So many that the wide one is shut out as well.
+        for n in 0..u8::try_from(NETWORKS_PER_WIDE).unwrap() {
+            while before.fault(network(n), Glitch::Flood, now).0 != Standing::Out {}
+        }
+        assert_eq!([0, 1, 100].map(|n| before.arrive(network(n), now)), [Err(Refused::Shut); 3]);
+        after.go_on_with(told(&before, now), now);
+        assert!(after.arrive(network(0), now).is_ok(), "a connector of it is handed over");
+        assert_eq!(after.arrive(network(1), now), Err(Refused::Shut), "others of the wide one are none of its affair");
+        assert!(after.arrive(network(100), now).is_ok(), "the connector is in the wide one, too");
+    }
+
+    // F3, H13
+    #[test]
+    fn of_more_networks_than_can_be_told_those_are_where_somebody_is_and_then_where_somebody_was_last() {
+        let (mut before, mut after, start) = (Table::default(), Table::default(), Instant::now());
+        let network = |n: u16| {
+            let [a, b] = n.to_be_bytes();
+            Network::V6([0x20, 1, 0xd, 0xb8, a, b, 0])
+        };
+        let [most, some] = [u16::MAX - 1, u16::MAX].map(network);
+        [most, some, most].into_iter().for_each(|one| before.keep(one, start).unwrap());
+        let gone = u16::try_from(ADMITTED_MAX).unwrap();
+        for n in 0..gone {
+            before.keep(network(n), start).unwrap();
+            let left = start + Duration::from_millis(n.into());
+            before.leave(network(n), left, |source| source.kept = source.kept.saturating_sub(1));
+        }
+        let now = start + ADMITTED_LATELY / 2;
+        let told = told(&before, now);
+        let networks: Vec<_> = told.admitted.iter().map(|(network, _)| *network).collect();
+        let last_first = (2..gone).rev().map(network);
+        assert_eq!(networks, [most, some].into_iter().chain(last_first).collect::<Vec<_>>());
+        after.go_on_with(told, now);
+        let mut known = |one: Network| one.with_wide().all(|one| after.source(one, now).admitted_ago(now).is_some());
+        assert_eq!([most, some, network(2), network(1)].map(&mut known), [true, true, true, false]);
+    }
+
+    // F3, H13
+    #[test]
+    fn where_somebody_was_admitted_lately_in_a_wide_network_follows_from_those_that_are_in_it() {
+        let (mut before, mut after, start) = (Table::default(), Table::default(), Instant::now());
+        let now = start + Duration::from_secs(60);
+        let [first, last] = [1, 2].map(|n| Network::V6([0x20, 1, 0xd, 0xb8, 0, 1, n]));
+        for (network, at) in [(first, 10), (last, 20)] {
+            let left = start + Duration::from_secs(at);
+            before.keep(network, start).unwrap();
+            before.leave(network, left, |source| source.kept = source.kept.saturating_sub(1));
+        }
+        let told = told(&before, now);
+        assert_eq!(told.admitted, [(last, 40_000), (first, 50_000)]);
+        after.go_on_with(told, now);
+        let wide = Network::Wide([0x20, 1, 0xd, 0xb8, 0, 1]);
+        let ago = [first, last, wide].map(|one| after.source(one, now).admitted_ago(now));
+        assert_eq!(ago, [50, 40, 40].map(|seconds| Some(Duration::from_secs(seconds))));
     }
 
     #[test]
