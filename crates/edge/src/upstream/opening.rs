@@ -21,11 +21,11 @@ use crate::{pages::Failure, registry::Candidate};
 use super::{
     Pool,
     order::{Way, look_up, plan},
-    outages::Service,
+    outages::{Service, Standing},
 };
 
-/// Links that are tried for one request, beside those that turn out to be over and the first of each connector that is short of
-/// something.
+/// Links that are tried for one request, beside those that turn out to be over and the first of each connector that turns out to
+/// be short of something.
 const LINKS_TRIED: usize = 4;
 /// How long a link may take to have room for another opening, before the next link is tried.
 const OPEN_PATIENCE: Duration = Duration::from_secs(5);
@@ -98,8 +98,8 @@ impl NotTaken {
 
 /// Opens a stream on the first of `candidates` that takes it, and waits for the connector's answer. `opening` says what
 /// the stream is for on a given link. What one connector cannot reach is asked of the next one; what none could reach a moment ago
-/// is refused at once, but for the one who has it tried, once a second. Whichever has a stream first serves: what is tried in turn,
-/// or what is tried beside.
+/// is refused at once, but for the one who has it tried, once a second at most. Whichever has a stream first serves: what is tried
+/// in turn, or what is tried beside.
 pub(crate) async fn open(
     pool: &Arc<Pool>,
     candidates: &[Candidate],
@@ -114,23 +114,24 @@ pub(crate) async fn open(
         try_beside(pool.clone(), service, links)
     });
     let mut beside: FuturesUnordered<_> = trying.collect();
+    let mut tried = None;
     let told = tokio::select! {
         biased;
-        tried = in_turn(pool, plan.order, opening) => match tried {
+        outcome = in_turn(pool, plan.order, opening) => match outcome {
             Ok(opened) => return Ok(opened),
             Err(NotTaken::Ends(failure)) => return Err(failure),
             Err(not_taken) => not_taken.told(),
         },
-        Ok(opened) = first_back(&mut beside) => return Ok(opened),
+        Some(opened) = first_back(&mut beside, &mut tried) => return Ok(opened),
     };
     // However long they take, whoever asks waits for a moment, and the trying goes on without them.
-    let tried = match timeout(DOWN_PATIENCE, first_back(&mut beside)).await {
-        Ok(Ok(opened)) => return Ok(opened),
-        Ok(Err(tried)) => tried,
-        Err(_) => None,
+    let slow = match timeout(DOWN_PATIENCE, first_back(&mut beside, &mut tried)).await {
+        Ok(Some(opened)) => return Ok(opened),
+        Ok(None) => None,
+        Err(_) => Some(NotOpened::Slow),
     };
     let down = plan.down.map(NotOpened::Down);
-    Err(told.or(tried).or(down).unwrap_or(NotOpened::NoTunnel))
+    Err(told.or(tried).or(down).or(slow).unwrap_or(NotOpened::NoTunnel))
 }
 
 /// Tries one after the other for whoever asks, until one takes it or no other would do better.
@@ -159,11 +160,17 @@ async fn in_turn(
             Err(NotTaken::Short) => {
                 told = NotTaken::Short.told();
                 let connector = candidate.uplink.instance;
-                // Its other links will hardly do better: they come last, and the first one is no try that others lack.
+                // Its other links will hardly do better: of those whose services have not failed they come last.
                 if !short.contains(&connector) {
                     short.push(connector);
-                    left.make_contiguous().sort_by_key(|way| short.contains(&way.candidate.uplink.instance));
-                    continue;
+                    let place = |way: &Way<&Candidate>| {
+                        (way.standing.is_failing(), short.contains(&way.candidate.uplink.instance))
+                    };
+                    left.make_contiguous().sort_by_key(place);
+                    // One that nobody knew of yet is no try that others lack.
+                    if standing != Standing::Short {
+                        continue;
+                    }
                 }
             }
             Err(NotTaken::OutOfReach(refused)) => {
@@ -178,18 +185,19 @@ async fn in_turn(
     Err(NotTaken::Passed(told))
 }
 
-/// The first stream to a service that is tried beside.
+/// The first stream to a service that is tried beside. What is said of those that have none is in `told`, also when nobody waits
+/// for the others any more.
 async fn first_back(
     beside: &mut FuturesUnordered<Receiver<Result<Opened, NotTaken>>>,
-) -> Result<Opened, Option<NotOpened>> {
-    let mut told = None;
+    told: &mut Option<NotOpened>,
+) -> Option<Opened> {
     while let Some(outcome) = beside.next().await {
         match outcome.unwrap_or(Err(NotTaken::Ends(NotOpened::Broken))) {
-            Ok(opened) => return Ok(opened),
-            Err(not_taken) => told = not_taken.told().or(told),
+            Ok(opened) => return Some(opened),
+            Err(not_taken) => *told = not_taken.told().or(told.take()),
         }
     }
-    Err(told)
+    None
 }
 
 /// Has a task of its own try whether a service is back: everybody wants to know, also when whoever asked goes away meanwhile. A
@@ -210,7 +218,7 @@ async fn try_again(pool: &Pool, links: Vec<(Candidate, Open)>) -> Result<Opened,
     let mut outcome = Err(NotTaken::Unasked);
     for (candidate, opening) in links {
         outcome = try_open(pool, candidate, opening).await;
-        if !matches!(outcome, Err(NotTaken::Unasked | NotTaken::Passed(_))) {
+        if !matches!(outcome, Err(NotTaken::Unasked | NotTaken::Passed(_) | NotTaken::Short)) {
             break;
         }
     }
@@ -290,6 +298,8 @@ mod tests {
         AcceptsLate,
         /// It says a moment later that the service does not answer.
         TimesOut,
+        /// It says a moment later that it has another table, which is nothing to tell.
+        OtherTable,
     }
 
     /// After which a late one answers.
@@ -333,6 +343,10 @@ mod tests {
                         Answer::TimesOut => {
                             tokio::time::sleep(MOMENT).await;
                             pending.refuse(StreamRefusal::ServiceTimeout, "no answer").await;
+                        }
+                        Answer::OtherTable => {
+                            tokio::time::sleep(MOMENT).await;
+                            pending.refuse(StreamRefusal::StaleTable, "another table").await;
                         }
                     }
                 }
@@ -512,8 +526,72 @@ mod tests {
         let told = ask(&pool, &all).await;
         assert!(matches!(&told, Err(NotOpened::Busy)), "{told:?}");
         // Nothing is known to be down: whoever asks next is served, by whichever link has room.
-        *short[3].answer.lock().unwrap() = Answer::Accepts;
-        assert_eq!(ask(&pool, &all).await.unwrap(), short[3].service());
+        *short[1].answer.lock().unwrap() = Answer::Accepts;
+        assert_eq!(ask(&pool, &all).await.unwrap(), short[1].service());
+    }
+
+    // F6
+    #[tokio::test]
+    async fn of_connectors_that_are_known_to_be_short_no_more_are_tried_than_of_others() {
+        let pool = Arc::<Pool>::default();
+        let mut short = Vec::new();
+        for number in 1..=6 {
+            short.push(Connector::new(number, Answer::Short).await);
+        }
+        let all: Vec<_> = short.iter().collect();
+        let tries = || short.iter().map(Connector::tries).sum::<usize>();
+        let told = ask(&pool, &all).await;
+        assert!(matches!(&told, Err(NotOpened::Busy)), "{told:?}");
+        assert_eq!(tries(), short.len(), "nobody knew");
+        short.iter().for_each(|connector| pool.outages.note_shortage(connector.service(), late()));
+        let told = ask(&pool, &all).await;
+        assert!(matches!(&told, Err(NotOpened::Busy)), "{told:?}");
+        assert_eq!(tries(), short.len() + LINKS_TRIED);
+    }
+
+    // F6
+    #[tokio::test(start_paused = true)]
+    async fn another_link_of_a_connector_that_is_short_comes_before_a_service_that_failed() {
+        let pool = Arc::<Pool>::default();
+        let full = Connector::new(1, Answer::Short).await;
+        let silent = Connector::failing(&pool, 2, Answer::Nothing, late()).await;
+        let free = Connector::new(1, Answer::Accepts).await;
+        let served =
+            timeout(PATIENCE, ask(&pool, &[&full, &silent, &free])).await.expect("nobody waits for the silent one");
+        assert_eq!(served.unwrap(), free.service());
+        assert_eq!([&full, &silent, &free].map(Connector::tries), [1, 0, 1]);
+    }
+
+    // F6
+    #[tokio::test(start_paused = true)]
+    async fn whether_one_that_is_down_is_back_is_asked_by_another_link_where_one_has_no_room() {
+        let pool = Arc::<Pool>::default();
+        let full = Connector::down(&pool, 1, Answer::Short, long_ago()).await;
+        let free = Connector::new(1, Answer::Accepts).await;
+        assert_eq!(ask(&pool, &[&full, &free]).await.unwrap(), free.service());
+        assert_eq!((full.tries(), free.tries()), (1, 1));
+    }
+
+    // F6
+    #[tokio::test(start_paused = true)]
+    async fn what_is_tried_beside_is_tried_once_and_what_is_said_of_it_is_told() {
+        let pool = Arc::<Pool>::default();
+        let stale = Connector::new(1, Answer::OtherTable).await;
+        let dead = Connector::failing(&pool, 2, Answer::Refuses, long_ago()).await;
+        let told = ask(&pool, &[&dead, &stale]).await;
+        assert!(matches!(&told, Err(NotOpened::Refused(_))), "it was said before the other one answered: {told:?}");
+        assert_eq!((dead.tries(), stale.tries()), (1, 1));
+        let pool = Arc::<Pool>::default();
+        let dead = Connector::failing(&pool, 2, Answer::Refuses, long_ago()).await;
+        let silent = Connector::failing(&pool, 3, Answer::Nothing, long_ago()).await;
+        let told = ask(&pool, &[&dead, &silent, &stale]).await;
+        assert!(matches!(&told, Err(NotOpened::Refused(_))), "whatever else is waited for: {told:?}");
+        assert_eq!((dead.tries(), silent.tries(), stale.tries()), (1, 1, 2));
+        let pool = Arc::<Pool>::default();
+        let silent = Connector::failing(&pool, 3, Answer::Nothing, long_ago()).await;
+        let told = ask(&pool, &[&silent, &stale]).await;
+        assert!(matches!(&told, Err(NotOpened::Slow)), "nothing is said: {told:?}");
+        assert_eq!((silent.tries(), stale.tries()), (1, 3));
     }
 
     // F6

@@ -1,6 +1,6 @@
-//! Services that are down: one opening a second tries whether they still are, and the others are answered at once (F6). What a
-//! connector cannot reach may be reached by another one, so that it is remembered for each of them. So is, for a moment, that a
-//! connector was short of something.
+//! Services that are down: one opening a second tries whether they still are, fewer the more tries are not answered, and the others
+//! are answered at once (F6). What a connector cannot reach may be reached by another one, so that it is remembered for each of
+//! them. So is, for a moment, that a connector was short of something.
 
 use std::{
     collections::HashMap,
