@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{SHUT_MOST, Source, Table, network::Network};
+use super::{SHUT_MOST, Table, network::Network};
 
 /// Penalties that are handed over: those that last longest. One message has room for so many, and for the networks below.
 const PENALTIES_MAX: usize = 256;
