@@ -173,7 +173,7 @@ impl Registry {
                 Some(Candidate { revision: rules.revision, rule, uplink: uplink.clone() })
             })
             .collect();
-        found.sort_by_key(|candidate| candidate.uplink.link.streams());
+        least_busy_first(&mut found, |candidate| candidate.uplink.link.streams());
         found
     }
 
@@ -286,6 +286,12 @@ impl Drop for Registered {
     }
 }
 
+/// Sorts by how busy each is when it is looked at, once: that changes meanwhile, and a sort that looks twice may find no order
+/// and panic.
+fn least_busy_first<T>(found: &mut [T], busy: impl Fn(&T) -> usize) {
+    found.sort_by_cached_key(busy);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -307,5 +313,25 @@ mod tests {
         assert!(waited(1).await >= ARRIVAL_TIME);
         assert!(!awaited(1));
         assert_eq!(waited(1).await, Duration::ZERO, "nor after that time");
+    }
+
+    // F22
+    #[test]
+    fn links_whose_streams_come_and_go_while_they_are_sorted_are_all_there_afterwards() {
+        let state = std::cell::Cell::new(1_u64);
+        let busy = |_: &usize| {
+            let next = state.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state.set(next);
+            (next >> 60) as usize
+        };
+        for count in 0..200 {
+            let mut links: Vec<usize> = (0..count).collect();
+            least_busy_first(&mut links, busy);
+            links.sort_unstable();
+            assert!(links.into_iter().eq(0..count));
+        }
+        let mut links = [3, 1, 2];
+        least_busy_first(&mut links, |link| *link);
+        assert_eq!(links, [1, 2, 3]);
     }
 }
