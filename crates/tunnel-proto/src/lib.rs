@@ -41,6 +41,9 @@ pub mod ids;
 #[cfg(feature = "io")]
 pub mod link;
 pub mod message;
+#[cfg(feature = "io")]
+#[doc(hidden)]
+pub mod mux;
 pub mod name;
 #[cfg(feature = "io")]
 #[doc(hidden)]

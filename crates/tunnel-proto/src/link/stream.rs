@@ -14,10 +14,11 @@ use tokio::{
     task::coop,
 };
 
-use super::{Handle, Shared, raw::Raw};
+use super::{Handle, Shared};
 use crate::{
     frame::{FrameError, HEADER_LEN, Header},
     message::{Message, StreamRefused},
+    mux,
     version::{Place, Version},
 };
 
@@ -29,7 +30,7 @@ use crate::{
 /// peer's clean end; a stream that was cut in any other way fails with [`io::ErrorKind::ConnectionReset`]. Dropping a
 /// stream before both directions have ended resets it. `flush` returns at once; nothing is held back.
 pub struct Stream {
-    raw: Raw,
+    raw: mux::Stream,
     answer: Answer,
     version: Version,
     // After `raw`: the place is free once the stream is.
@@ -44,15 +45,31 @@ enum Answer {
 }
 
 impl Stream {
-    pub(super) fn opened(raw: Raw, permit: OwnedSemaphorePermit, handle: Arc<Handle>, version: Version) -> Self {
+    pub(super) fn opened(
+        raw: mux::Stream,
+        permit: OwnedSemaphorePermit,
+        handle: Arc<Handle>,
+        version: Version,
+    ) -> Self {
         Self::new(raw, Answer::Waiting(Vec::new()), permit, handle, version)
     }
 
-    pub(super) fn accepted_here(raw: Raw, permit: OwnedSemaphorePermit, handle: Arc<Handle>, version: Version) -> Self {
+    pub(super) fn accepted_here(
+        raw: mux::Stream,
+        permit: OwnedSemaphorePermit,
+        handle: Arc<Handle>,
+        version: Version,
+    ) -> Self {
         Self::new(raw, Answer::Accepted(Vec::new()), permit, handle, version)
     }
 
-    fn new(raw: Raw, answer: Answer, permit: OwnedSemaphorePermit, handle: Arc<Handle>, version: Version) -> Self {
+    fn new(
+        raw: mux::Stream,
+        answer: Answer,
+        permit: OwnedSemaphorePermit,
+        handle: Arc<Handle>,
+        version: Version,
+    ) -> Self {
         let seat = Seat { permit: Some(permit), shared: handle.shared.clone() };
         Self { raw, answer, version, _seat: seat, _handle: handle }
     }
