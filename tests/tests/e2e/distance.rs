@@ -1,0 +1,363 @@
+//! Over a distance: how much of what a direct TCP connection gets passes through the tunnel, by the same way and in the same run.
+//!
+//! Every figure is held against a direct one that was taken right before it. The short form asks for shares that only a defect
+//! misses; the long one for the targets themselves, by medians of rounds that alternate. Both print their tables.
+
+use std::{fmt::Write as _, time::Duration};
+
+use anyhow::{Result, ensure};
+use tunnel_tests::{
+    Faraway, Lab, Leg, Load,
+    bulk::{Rates, Towards, Waits, median, typing},
+    distance::{Plan, Way},
+    process::long,
+    run,
+};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// Which leg is the far one.
+#[derive(Clone, Copy, Debug)]
+enum Far {
+    /// Both, by half.
+    Both,
+    /// The one between home and the edge, which all streams pass in one link.
+    Home,
+    /// The one between the edge and the office.
+    Office,
+}
+
+impl Far {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Both => "both legs",
+            Self::Home => "home leg",
+            Self::Office => "office leg",
+        }
+    }
+}
+
+/// A network: what is far, and how.
+#[derive(Clone, Copy, Debug)]
+struct Net {
+    far: Far,
+    /// Without queues.
+    round_trip: Duration,
+    mbit: u64,
+    /// How long what fills the queue takes to leave it.
+    queue: Duration,
+    /// Lost packets of a million, each way.
+    lost: u32,
+    congestion: &'static str,
+}
+
+/// What most are like here: a router whose queue takes 40 ms to empty, and the rules for sending that systems come with.
+const NET: Net = Net {
+    far: Far::Both,
+    round_trip: Duration::from_millis(50),
+    mbit: 50,
+    queue: Duration::from_millis(40),
+    lost: 0,
+    congestion: "cubic",
+};
+
+impl Net {
+    fn plan(self, seed: u64) -> Plan {
+        let bytes = |for_long: Duration| self.mbit * 125 * u64::try_from(for_long.as_millis()).unwrap();
+        let leg = |shares: u32| {
+            let way = Way::after(self.round_trip / 2 / shares).through(self.mbit * 1_000_000, bytes(self.queue));
+            Leg::even(way.losing(self.lost / shares))
+        };
+        let near = Leg::default();
+        let (home, office) = match self.far {
+            Far::Both => (leg(2), leg(2)),
+            Far::Home => (leg(1), near),
+            Far::Office => (near, leg(1)),
+        };
+        Plan { home, office, congestion: self.congestion, seed }
+    }
+
+    fn name(self) -> String {
+        let (far, trip, mbit) = (self.far.name(), self.round_trip.as_millis(), self.mbit);
+        let queue = self.mbit * 125 * u64::try_from(self.queue.as_millis()).unwrap() / 1000;
+        let lost = f64::from(self.lost) / 10_000.0;
+        format!("{far}, {trip} ms, {mbit} Mbit/s, queue {queue} kB, {lost} % lost, {}", self.congestion)
+    }
+}
+
+/// How long each measurement takes: for windows to have grown, and then.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    rounds: usize,
+    warm: Duration,
+    window: Duration,
+}
+
+fn times(short: [u32; 2], in_long: [u32; 2]) -> Times {
+    let (rounds, [warm, window]) = if long() { (5, in_long) } else { (1, short) };
+    Times { rounds, warm: warm * MS, window: window * MS }
+}
+
+/// A table, printed whole at its end, and the shares that were missed.
+#[derive(Default)]
+struct Report {
+    table: String,
+    missed: Vec<String>,
+}
+
+impl Report {
+    fn new(columns: &str) -> Self {
+        let rule = columns.chars().map(|c| if c == '|' { '|' } else { '-' }).collect::<String>();
+        Self { table: format!("{columns}\n{rule}\n"), missed: Vec::new() }
+    }
+
+    fn row(&mut self, row: &str) {
+        writeln!(self.table, "{row}").unwrap();
+    }
+
+    /// Notes that a value is below what it should be.
+    fn at_least(&mut self, least: f64, value: f64, what: &str) {
+        if value < least || value.is_nan() {
+            self.missed.push(format!("{what}: {value:.2} instead of at least {least}"));
+        }
+    }
+
+    fn end(self) -> Result<()> {
+        println!("\n{}", self.table);
+        ensure!(self.missed.is_empty(), "{}", self.missed.join("\n"));
+        Ok(())
+    }
+
+    /// How far the machine had the time for what it measured.
+    fn honest(&mut self, far: &Faraway) {
+        let passed = far.passed();
+        let (late, all) =
+            (passed.iter().map(|way| way.late).sum::<u64>(), passed.iter().map(|way| way.packets).sum::<u64>());
+        let [lost, dropped] =
+            [passed.iter().map(|way| way.lost).sum::<u64>(), passed.iter().map(|way| way.dropped).sum()];
+        self.row(&format!(
+            "({all} packets; {lost} lost by chance, {dropped} by full queues; {late} came over 2 ms late)"
+        ));
+    }
+}
+
+/// The same load, without the tunnel and through it, so many times in turn.
+async fn compared(far: &Faraway, towards: Towards, streams: u32, times: Times) -> Result<[Vec<Rates>; 2]> {
+    let mut both = [Vec::new(), Vec::new()];
+    for _ in 0..times.rounds {
+        for (to, rates) in [far.direct, far.tunnel].into_iter().zip(&mut both) {
+            let mut load = Load::start(&far.service, to, towards, streams).await?;
+            rates.push(load.rates(times.warm, times.window).await?);
+            drop(load);
+            far.quiet().await?;
+        }
+    }
+    Ok(both)
+}
+
+const SPEEDS: &str =
+    "| network | streams | direct Mbit/s | tunnel Mbit/s | share | fairness direct | fairness tunnel |";
+
+/// A line of a table for each count of streams; `least` is the share that the tunnel should have.
+async fn speeds(
+    report: &mut Report,
+    far: &Faraway,
+    net: Net,
+    towards: Towards,
+    streams: &[(u32, f64)],
+    times: Times,
+) -> Result<()> {
+    for &(streams, least) in streams {
+        let both = compared(far, towards, streams, times).await?;
+        let of = |rates: &[Rates], what: fn(&Rates) -> f64| median(rates.iter().map(what).collect());
+        let [direct, tunnel] = both.each_ref().map(|rates| of(rates, Rates::mbit));
+        let [fair_direct, fair] = both.each_ref().map(|rates| of(rates, Rates::fairness));
+        let share = tunnel / direct;
+        let name = net.name();
+        report.row(&format!(
+            "| {name} | {streams} {towards} | {direct:.1} | {tunnel:.1} | {share:.2} | {fair_direct:.2} | {fair:.2} |"
+        ));
+        report.at_least(least, share, &format!("share, {name}, {streams} {towards}"));
+        if streams > 8 {
+            let fairest = if long() { 0.9 } else { 0.5 };
+            report.at_least(fairest, fair, &format!("fairness, {name}, {streams} {towards}"));
+        }
+    }
+    report.honest(far);
+    Ok(())
+}
+
+/// The share of a direct connection that is asked for.
+fn wanted() -> f64 {
+    if long() { 0.8 } else { 0.5 }
+}
+
+/// What is measured of one round trip: in the long form each leg and both directions at 200 Mbit/s, in the short form one.
+async fn over(lab: &Lab, round_trip: Duration, short: (Far, Towards), times: Times) -> Result<()> {
+    let mut report = Report::new(SPEEDS);
+    let all = [Far::Both, Far::Home, Far::Office];
+    let legs = if long() { &all[..] } else { &[short.0][..] };
+    for &far in legs {
+        let net = Net { far, round_trip, mbit: if long() { 200 } else { 50 }, ..NET };
+        let site = Faraway::open(lab, &net.plan(1)).await?;
+        for towards in [Towards::Client, Towards::Service] {
+            if long() || towards == short.1 {
+                speeds(&mut report, &site, net, towards, &[(1, wanted()), (64, wanted())], times).await?;
+            }
+        }
+        site.close().await?;
+    }
+    report.end()
+}
+
+#[test]
+fn over_50_ms_a_stream_and_many_are_about_as_fast_as_direct_ones() {
+    let times = times([1000, 1500], [3000, 4000]);
+    run("far50", async move |lab| over(&lab, 50 * MS, (Far::Both, Towards::Client), times).await);
+}
+
+#[test]
+fn over_200_ms_a_stream_and_many_are_about_as_fast_as_direct_ones() {
+    let times = times([2500, 2000], [6000, 5000]);
+    run("far200", async move |lab| over(&lab, 200 * MS, (Far::Office, Towards::Service), times).await);
+}
+
+/// One stream through the tunnel against one TCP connection, and eight, which the tunnel carries in one link or two, against
+/// eight.
+#[test]
+fn where_one_packet_of_a_hundred_is_lost_the_tunnel_is_about_as_fast_as_direct_connections() {
+    run("lossy", async |lab| {
+        let mut report = Report::new(SPEEDS);
+        let all = [Far::Home, Far::Office, Far::Both].map(|far| [(far, "cubic"), (far, "bbr")]);
+        let nets = if long() { all.as_flattened() } else { &all[0][..1] };
+        for &(far, congestion) in nets {
+            let net = Net { far, congestion, lost: 10_000, mbit: if long() { 200 } else { 50 }, ..NET };
+            let site = Faraway::open(&lab, &net.plan(2)).await?;
+            let eight = if long() { 0.8 } else { 0.0 };
+            let times = times([1000, 5000], [2000, 12_000]);
+            speeds(&mut report, &site, net, Towards::Client, &[(1, wanted()), (8, eight)], times).await?;
+            site.close().await?;
+        }
+        report.end()
+    });
+}
+
+const ECHOES: &str = "| network | beside | idle, direct | idle, tunnel | beside, direct p50 / p99 | network beside the tunnel p50 / p99 | tunnel p50 / p99 |";
+
+/// What waits are: half are shorter, and 99 of 100.
+struct Both {
+    half: f64,
+    most: f64,
+}
+
+impl Both {
+    fn of(waits: &[Waits]) -> Self {
+        let median = |percent| median(waits.iter().map(|waits| waits.percentile(percent)).collect());
+        Self { half: median(50), most: median(99) }
+    }
+}
+
+impl std::fmt::Display for Both {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.1} / {:.1}", self.half, self.most)
+    }
+}
+
+/// A line of a table: how long an echo takes beside so many streams; gives what it takes direct, what the network takes beside
+/// the tunnel, and what it takes through the tunnel.
+async fn echoes(
+    report: &mut Report,
+    site: &Faraway,
+    name: &str,
+    towards: Towards,
+    streams: u32,
+    times: Times,
+) -> Result<[Both; 3]> {
+    let idle = times.window / 4;
+    let [idle_direct, idle_tunnel] =
+        [typing(site.direct, Duration::ZERO, idle).await?, typing(site.tunnel, Duration::ZERO, idle).await?]
+            .map(|waits| Both::of(&[waits]));
+    let mut waits = [Vec::new(), Vec::new(), Vec::new()];
+    for _ in 0..times.rounds {
+        let [beside, network, tunnel] = &mut waits;
+        let load = Load::start(&site.service, site.direct, towards, streams).await?;
+        beside.push(typing(site.direct, times.warm, times.window).await?);
+        drop(load);
+        site.quiet().await?;
+        let load = Load::start(&site.service, site.tunnel, towards, streams).await?;
+        // A connection of its own beside the tunnel sees what the queues of the network are like.
+        let typing = [site.direct, site.tunnel].map(|to| typing(to, times.warm, times.window));
+        let [bare, through] = typing;
+        let (bare, through) = tokio::try_join!(bare, through)?;
+        network.push(bare);
+        tunnel.push(through);
+        drop(load);
+        site.quiet().await?;
+    }
+    let [beside, network, tunnel] = waits.each_ref().map(|waits| Both::of(waits));
+    report.row(&format!(
+        "| {name} | {streams} {towards} | {idle_direct} | {idle_tunnel} | {beside} | {network} | {tunnel} |"
+    ));
+    Ok([beside, network, tunnel])
+}
+
+/// The network's queue is 5 ms, so that what else an echo waits for is ours; and, in the long form, 40 ms as well.
+#[test]
+fn an_echo_beside_eight_bulk_streams_takes_hardly_longer_than_the_network_does() {
+    run("echoes", async |lab| {
+        let mut report = Report::new(ECHOES);
+        let all = [Far::Both, Far::Home, Far::Office].map(|far| [(far, 5), (far, 40)]);
+        let nets = if long() { all.as_flattened() } else { &all[0][..1] };
+        for &(far, queue) in nets {
+            let net = Net { far, queue: queue * MS, mbit: if long() { 200 } else { 50 }, ..NET };
+            let site = Faraway::open(&lab, &net.plan(3)).await?;
+            let times = times([1500, 3000], [3000, 6000]);
+            let name = net.name();
+            let [direct, network, tunnel] = echoes(&mut report, &site, &name, Towards::Client, 8, times).await?;
+            report.honest(&site);
+            site.close().await?;
+            if long() {
+                let least = net.round_trip.as_secs_f64() * 1000.0 + 10.0;
+                let fair = network.most.max(least);
+                report.at_least(1.0, fair / tunnel.most, &format!("{least:.0} ms over p99 of the echo, {name}"));
+            } else {
+                report.at_least(0.2, direct.most / tunnel.most, &format!("direct p99 over the tunnel's, {name}"));
+            }
+        }
+        report.end()
+    });
+}
+
+/// A home connection of today: little up, much down, 10 ms away, and a queue that takes a tenth of a second to empty.
+fn uplink() -> Plan {
+    let up = Way::after(10 * MS).through(10_000_000, 128 * 1024);
+    let down = Way::after(10 * MS).through(100_000_000, 512 * 1024);
+    Plan { home: Leg::default(), office: Leg { up, down }, congestion: "cubic", seed: 4 }
+}
+
+#[test]
+fn an_uplink_of_10_mbit_is_filled_and_an_echo_beside_that_waits_about_as_long_as_without_the_tunnel() {
+    run("uplink", async |lab| {
+        let site = Faraway::open(&lab, &uplink()).await?;
+        let name = "office up 10, down 100 Mbit/s, 20 ms, queue 131 kB up";
+        let mut report = Report::new(ECHOES);
+        let times = times([1000, 3000], [3000, 8000]);
+        // What the office sends is what the client gets.
+        let [direct, _, tunnel] = echoes(&mut report, &site, name, Towards::Client, 1, times).await?;
+        let [_, _, _] = echoes(&mut report, &site, name, Towards::Service, 1, times).await?;
+        let worst = if long() { 0.5 } else { 0.1 };
+        report.at_least(worst, direct.most / tunnel.most, "direct p99 over the tunnel's, beside an upload");
+        let mut filled = Report::new(SPEEDS);
+        for towards in [Towards::Client, Towards::Service] {
+            let both = compared(&site, towards, 1, times).await?;
+            let [direct, tunnel] = both.each_ref().map(|rates| median(rates.iter().map(Rates::mbit).collect()));
+            let share = tunnel / direct;
+            filled.row(&format!("| {name} | 1 {towards} | {direct:.1} | {tunnel:.1} | {share:.2} | | |"));
+            filled.at_least(wanted(), share, &format!("share, {towards}"));
+        }
+        filled.honest(&site);
+        report.missed.append(&mut filled.missed);
+        println!("\n{}", filled.table);
+        report.end()
+    });
+}
