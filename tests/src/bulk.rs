@@ -135,6 +135,8 @@ async fn take(tcp: &mut TcpStream, counter: &AtomicU64) -> Result<()> {
 async fn ask(to: SocketAddr, kind: u8, number: u32) -> Result<TcpStream> {
     let mut tcp = timeout(PATIENCE, TcpStream::connect(to)).await.context("nobody answers")??;
     tcp.set_nodelay(true)?;
+    // Dropped, it is over at once: nothing that was written is sent any more.
+    tcp.set_zero_linger()?;
     let mut first = vec![kind];
     first.extend(number.to_be_bytes());
     tcp.write_all(&first).await?;
