@@ -4,6 +4,7 @@ use std::{
     fmt, io,
     num::NonZeroU64,
     os::fd::AsFd,
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -15,8 +16,7 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
-    process::setpriority_process,
-    thread::set_current_timer_slack,
+    thread::{gettid, set_current_timer_slack},
 };
 use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 
@@ -30,8 +30,6 @@ const GATHER: Duration = Duration::from_micros(50);
 const GLANCE: Duration = Duration::from_millis(20);
 /// Packets that the kernel holds until they are taken: a burst of the widest window.
 const DEVICE_QUEUE: u32 = 20_000;
-/// Above programs, because a network does not wait for a processor.
-const PRIORITY: i32 = -15;
 /// A packet that is later than this is counted as late.
 const LATE: Duration = Duration::from_millis(2);
 
@@ -153,9 +151,7 @@ struct Mover {
 
 impl Mover {
     fn run(mut self, ends: &AtomicBool) {
-        // Both only make it more exact; where they are refused, packets that are late are counted.
-        let _ = setpriority_process(None, PRIORITY);
-        let _ = set_current_timer_slack(NonZeroU64::new(1));
+        punctual();
         while !ends.load(Ordering::Relaxed) {
             let Ok(taken) = self.turn() else { return };
             if taken < BATCH && self.wait(taken > 0).is_err() {
@@ -191,6 +187,14 @@ impl Mover {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Has the system run this thread before all others, because a network does not wait for a processor, and wake it to the
+/// nanosecond. Where that is refused, packets are late, which is counted.
+fn punctual() {
+    let thread = gettid().as_raw_nonzero().to_string();
+    let _ = Command::new("chrt").args(["--fifo", "--pid", "1", &thread]).stderr(Stdio::null()).status();
+    let _ = set_current_timer_slack(NonZeroU64::new(1));
 }
 
 /// Takes a batch of packets from a device; says how many.

@@ -146,10 +146,9 @@ async fn compared(far: &Faraway, towards: Towards, streams: u32, times: Times) -
     let mut both = [Vec::new(), Vec::new()];
     for _ in 0..times.rounds {
         for (to, rates) in [far.direct, far.tunnel].into_iter().zip(&mut both) {
+            far.quiet().await?;
             let mut load = Load::start(&far.service, to, towards, streams).await?;
             rates.push(load.rates(times.warm, times.window).await?);
-            drop(load);
-            far.quiet().await?;
         }
     }
     Ok(both)
@@ -179,7 +178,8 @@ async fn speeds(
         ));
         report.at_least(least, share, &format!("share, {name}, {streams} {towards}"));
         if streams > 8 {
-            let fairest = if long() { 0.9 } else { 0.5 };
+            // In a short window each has little more than what one window lets pass at a time.
+            let fairest = if long() { 0.9 } else { 0.2 };
             report.at_least(fairest, fair, &format!("fairness, {name}, {streams} {towards}"));
         }
     }
@@ -212,13 +212,13 @@ async fn over(lab: &Lab, round_trip: Duration, short: (Far, Towards), times: Tim
 
 #[test]
 fn over_50_ms_a_stream_and_many_are_about_as_fast_as_direct_ones() {
-    let times = times([1000, 1500], [3000, 4000]);
+    let times = times([1000, 1500], [3000, 8000]);
     run("far50", async move |lab| over(&lab, 50 * MS, (Far::Both, Towards::Client), times).await);
 }
 
 #[test]
 fn over_200_ms_a_stream_and_many_are_about_as_fast_as_direct_ones() {
-    let times = times([2500, 2000], [6000, 5000]);
+    let times = times([2500, 2000], [6000, 8000]);
     run("far200", async move |lab| over(&lab, 200 * MS, (Far::Office, Towards::Service), times).await);
 }
 
@@ -234,7 +234,7 @@ fn where_one_packet_of_a_hundred_is_lost_the_tunnel_is_about_as_fast_as_direct_c
             let net = Net { far, congestion, lost: 10_000, mbit: if long() { 200 } else { 50 }, ..NET };
             let site = Faraway::open(&lab, &net.plan(2)).await?;
             let eight = if long() { 0.8 } else { 0.0 };
-            let times = times([1000, 5000], [2000, 12_000]);
+            let times = times([1000, 4000], [2000, 12_000]);
             speeds(&mut report, &site, net, Towards::Client, &[(1, wanted()), (8, eight)], times).await?;
             site.close().await?;
         }
@@ -242,9 +242,10 @@ fn where_one_packet_of_a_hundred_is_lost_the_tunnel_is_about_as_fast_as_direct_c
     });
 }
 
-const ECHOES: &str = "| network | beside | idle, direct | idle, tunnel | beside, direct p50 / p99 | network beside the tunnel p50 / p99 | tunnel p50 / p99 |";
+const ECHOES: &str = "| network | beside | idle, direct | idle, tunnel | direct Mbit/s, echo | tunnel Mbit/s, echo of the network, \
+     echo |";
 
-/// What waits are: half are shorter, and 99 of 100.
+/// What half of the echoes take, and 99 of 100, in milliseconds.
 struct Both {
     half: f64,
     most: f64,
@@ -263,8 +264,46 @@ impl std::fmt::Display for Both {
     }
 }
 
-/// A line of a table: how long an echo takes beside so many streams; gives what it takes direct, what the network takes beside
-/// the tunnel, and what it takes through the tunnel.
+/// Echoes beside a load, and what the load gets.
+struct Beside {
+    /// Both without the tunnel.
+    direct: Both,
+    direct_mbit: f64,
+    /// Beside a load through the tunnel, without it: what the queues of the network are like.
+    network: Both,
+    /// Both through the tunnel.
+    tunnel: Both,
+    tunnel_mbit: f64,
+}
+
+impl Beside {
+    /// A direct load and one through the tunnel, so many times in turn.
+    async fn measured(site: &Faraway, towards: Towards, streams: u32, times: Times) -> Result<Self> {
+        let [mut direct, mut network, mut tunnel] = [Vec::new(), Vec::new(), Vec::new()];
+        let [mut direct_mbit, mut tunnel_mbit] = [Vec::new(), Vec::new()];
+        let echo = |to| typing(to, times.warm, times.window);
+        for _ in 0..times.rounds {
+            site.quiet().await?;
+            let mut load = Load::start(&site.service, site.direct, towards, streams).await?;
+            let (waits, rates) = tokio::try_join!(echo(site.direct), load.rates(times.warm, times.window))?;
+            direct.push(waits);
+            direct_mbit.push(rates.mbit());
+            drop(load);
+            site.quiet().await?;
+            let mut load = Load::start(&site.service, site.tunnel, towards, streams).await?;
+            let (bare, through, rates) =
+                tokio::try_join!(echo(site.direct), echo(site.tunnel), load.rates(times.warm, times.window))?;
+            network.push(bare);
+            tunnel.push(through);
+            tunnel_mbit.push(rates.mbit());
+        }
+        let [direct, network, tunnel] = [direct, network, tunnel].map(|waits| Both::of(&waits));
+        let [direct_mbit, tunnel_mbit] = [direct_mbit, tunnel_mbit].map(median);
+        Ok(Self { direct, direct_mbit, network, tunnel, tunnel_mbit })
+    }
+}
+
+/// A line of a table: how long an echo takes by itself, and beside so many streams.
 async fn echoes(
     report: &mut Report,
     site: &Faraway,
@@ -272,33 +311,20 @@ async fn echoes(
     towards: Towards,
     streams: u32,
     times: Times,
-) -> Result<[Both; 3]> {
+) -> Result<Beside> {
     let idle = times.window / 4;
-    let [idle_direct, idle_tunnel] =
-        [typing(site.direct, Duration::ZERO, idle).await?, typing(site.tunnel, Duration::ZERO, idle).await?]
-            .map(|waits| Both::of(&[waits]));
-    let mut waits = [Vec::new(), Vec::new(), Vec::new()];
-    for _ in 0..times.rounds {
-        let [beside, network, tunnel] = &mut waits;
-        let load = Load::start(&site.service, site.direct, towards, streams).await?;
-        beside.push(typing(site.direct, times.warm, times.window).await?);
-        drop(load);
-        site.quiet().await?;
-        let load = Load::start(&site.service, site.tunnel, towards, streams).await?;
-        // A connection of its own beside the tunnel sees what the queues of the network are like.
-        let typing = [site.direct, site.tunnel].map(|to| typing(to, times.warm, times.window));
-        let [bare, through] = typing;
-        let (bare, through) = tokio::try_join!(bare, through)?;
-        network.push(bare);
-        tunnel.push(through);
-        drop(load);
-        site.quiet().await?;
-    }
-    let [beside, network, tunnel] = waits.each_ref().map(|waits| Both::of(waits));
+    let by_itself = [
+        Both::of(&[typing(site.direct, Duration::ZERO, idle).await?]),
+        Both::of(&[typing(site.tunnel, Duration::ZERO, idle).await?]),
+    ];
+    let all = Beside::measured(site, towards, streams, times).await?;
+    let Beside { direct, direct_mbit, network, tunnel, tunnel_mbit } = &all;
+    let [idle_direct, idle_tunnel] = by_itself;
     report.row(&format!(
-        "| {name} | {streams} {towards} | {idle_direct} | {idle_tunnel} | {beside} | {network} | {tunnel} |"
+        "| {name} | {streams} {towards} | {idle_direct} | {idle_tunnel} | {direct_mbit:.1}, {direct} | \
+         {tunnel_mbit:.1}, {network}, {tunnel} |"
     ));
-    Ok([beside, network, tunnel])
+    Ok(all)
 }
 
 /// The network's queue is 5 ms, so that what else an echo waits for is ours; and, in the long form, 40 ms as well.
@@ -308,18 +334,19 @@ fn an_echo_beside_eight_bulk_streams_takes_hardly_longer_than_the_network_does()
         let mut report = Report::new(ECHOES);
         let all = [Far::Both, Far::Home, Far::Office].map(|far| [(far, 5), (far, 40)]);
         let nets = if long() { all.as_flattened() } else { &all[0][..1] };
+        let times = times([1500, 3000], [3000, 6000]);
         for &(far, queue) in nets {
             let net = Net { far, queue: queue * MS, mbit: if long() { 200 } else { 50 }, ..NET };
-            let site = Faraway::open(&lab, &net.plan(3)).await?;
-            let times = times([1500, 3000], [3000, 6000]);
             let name = net.name();
-            let [direct, network, tunnel] = echoes(&mut report, &site, &name, Towards::Client, 8, times).await?;
+            let site = Faraway::open(&lab, &net.plan(3)).await?;
+            let Beside { direct, network, tunnel, .. } =
+                echoes(&mut report, &site, &name, Towards::Client, 8, times).await?;
             report.honest(&site);
             site.close().await?;
             if long() {
-                let least = net.round_trip.as_secs_f64() * 1000.0 + 10.0;
-                let fair = network.most.max(least);
-                report.at_least(1.0, fair / tunnel.most, &format!("{least:.0} ms over p99 of the echo, {name}"));
+                // The round trip is what the network makes of it while it carries our load.
+                let limit = network.most + 10.0;
+                report.at_least(1.0, limit / tunnel.most, &format!("{limit:.0} ms over p99 of the echo, {name}"));
             } else {
                 report.at_least(0.2, direct.most / tunnel.most, &format!("direct p99 over the tunnel's, {name}"));
             }
@@ -339,25 +366,19 @@ fn uplink() -> Plan {
 fn an_uplink_of_10_mbit_is_filled_and_an_echo_beside_that_waits_about_as_long_as_without_the_tunnel() {
     run("uplink", async |lab| {
         let site = Faraway::open(&lab, &uplink()).await?;
-        let name = "office up 10, down 100 Mbit/s, 20 ms, queue 131 kB up";
+        let name = "office leg, 20 ms, 10 Mbit/s up, 100 down, queue 131 kB up, cubic";
         let mut report = Report::new(ECHOES);
-        let times = times([1000, 3000], [3000, 8000]);
+        let times = times([1500, 3000], [3000, 8000]);
         // What the office sends is what the client gets.
-        let [direct, _, tunnel] = echoes(&mut report, &site, name, Towards::Client, 1, times).await?;
-        let [_, _, _] = echoes(&mut report, &site, name, Towards::Service, 1, times).await?;
-        let worst = if long() { 0.5 } else { 0.1 };
-        report.at_least(worst, direct.most / tunnel.most, "direct p99 over the tunnel's, beside an upload");
-        let mut filled = Report::new(SPEEDS);
-        for towards in [Towards::Client, Towards::Service] {
-            let both = compared(&site, towards, 1, times).await?;
-            let [direct, tunnel] = both.each_ref().map(|rates| median(rates.iter().map(Rates::mbit).collect()));
-            let share = tunnel / direct;
-            filled.row(&format!("| {name} | 1 {towards} | {direct:.1} | {tunnel:.1} | {share:.2} | | |"));
-            filled.at_least(wanted(), share, &format!("share, {towards}"));
+        let ways = [Towards::Client, Towards::Service];
+        for &towards in if long() { &ways[..] } else { &ways[..1] } {
+            let beside = echoes(&mut report, &site, name, towards, 1, times).await?;
+            let worst = if long() { 0.5 } else { 0.1 };
+            let p99 = beside.direct.most / beside.tunnel.most;
+            report.at_least(worst, p99, &format!("direct p99 over the tunnel's, 1 {towards}"));
+            report.at_least(wanted(), beside.tunnel_mbit / beside.direct_mbit, &format!("share, 1 {towards}"));
         }
-        filled.honest(&site);
-        report.missed.append(&mut filled.missed);
-        println!("\n{}", filled.table);
+        report.honest(&site);
         report.end()
     });
 }
