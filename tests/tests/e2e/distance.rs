@@ -3,13 +3,13 @@
 //! Every figure is held against a direct one that was taken right before it. The short form asks for shares that only a defect
 //! misses; the long one for the targets themselves, by medians of rounds that alternate. Both print their tables.
 
-use std::{fmt::Write as _, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use tunnel_tests::{
     Faraway, Lab, Leg, Load,
     bulk::{Rates, Towards, Waits, median, typing},
-    distance::{Plan, Way},
+    distance::{Passed, Plan, Way},
     process::long,
     run,
 };
@@ -63,9 +63,8 @@ const NET: Net = Net {
 
 impl Net {
     fn plan(self, seed: u64) -> Plan {
-        let bytes = |for_long: Duration| self.mbit * 125 * u64::try_from(for_long.as_millis()).unwrap();
         let leg = |shares: u32| {
-            let way = Way::after(self.round_trip / 2 / shares).through(self.mbit * 1_000_000, bytes(self.queue));
+            let way = Way::after(self.round_trip / 2 / shares).through(self.mbit * 1_000_000, self.queue_bytes());
             Leg::even(way.losing(self.lost / shares))
         };
         let near = Leg::default();
@@ -77,10 +76,13 @@ impl Net {
         Plan { home, office, congestion: self.congestion, seed }
     }
 
+    fn queue_bytes(self) -> u64 {
+        self.mbit * 125 * u64::try_from(self.queue.as_millis()).unwrap()
+    }
+
     fn name(self) -> String {
         let (far, trip, mbit) = (self.far.name(), self.round_trip.as_millis(), self.mbit);
-        let queue = self.mbit * 125 * u64::try_from(self.queue.as_millis()).unwrap() / 1000;
-        let lost = f64::from(self.lost) / 10_000.0;
+        let (queue, lost) = (self.queue_bytes() / 1000, f64::from(self.lost) / 10_000.0);
         format!("{far}, {trip} ms, {mbit} Mbit/s, queue {queue} kB, {lost} % lost, {}", self.congestion)
     }
 }
@@ -98,21 +100,17 @@ fn times(short: [u32; 2], in_long: [u32; 2]) -> Times {
     Times { rounds, warm: warm * MS, window: window * MS }
 }
 
-/// A table, printed whole at its end, and the shares that were missed.
-#[derive(Default)]
+/// A table, printed line by line, and the shares that were missed.
 struct Report {
-    table: String,
+    remarks: Vec<String>,
     missed: Vec<String>,
 }
 
 impl Report {
     fn new(columns: &str) -> Self {
         let rule = columns.chars().map(|c| if c == '|' { '|' } else { '-' }).collect::<String>();
-        Self { table: format!("{columns}\n{rule}\n"), missed: Vec::new() }
-    }
-
-    fn row(&mut self, row: &str) {
-        writeln!(self.table, "{row}").unwrap();
+        println!("\n{columns}\n{rule}");
+        Self { remarks: Vec::new(), missed: Vec::new() }
     }
 
     /// Notes that a value is below what it should be.
@@ -122,22 +120,21 @@ impl Report {
         }
     }
 
-    fn end(self) -> Result<()> {
-        println!("\n{}", self.table);
-        ensure!(self.missed.is_empty(), "{}", self.missed.join("\n"));
-        Ok(())
+    /// How far the machine had the time for what it measured.
+    fn honest(&mut self, far: &Faraway, name: &str) {
+        let passed = far.passed();
+        let sum = |of: fn(&Passed) -> u64| passed.iter().map(of).sum::<u64>();
+        let (all, lost) = (sum(|way| way.packets), sum(|way| way.lost));
+        let (dropped, late) = (sum(|way| way.dropped), sum(|way| way.late));
+        self.remarks.push(format!(
+            "{name}: {all} packets, {late} of them over 2 ms late; {lost} lost by chance, {dropped} by full queues"
+        ));
     }
 
-    /// How far the machine had the time for what it measured.
-    fn honest(&mut self, far: &Faraway) {
-        let passed = far.passed();
-        let (late, all) =
-            (passed.iter().map(|way| way.late).sum::<u64>(), passed.iter().map(|way| way.packets).sum::<u64>());
-        let [lost, dropped] =
-            [passed.iter().map(|way| way.lost).sum::<u64>(), passed.iter().map(|way| way.dropped).sum()];
-        self.row(&format!(
-            "({all} packets; {lost} lost by chance, {dropped} by full queues; {late} came over 2 ms late)"
-        ));
+    fn end(self) -> Result<()> {
+        println!("\n{}\n", self.remarks.join("\n"));
+        ensure!(self.missed.is_empty(), "{}", self.missed.join("\n"));
+        Ok(())
     }
 }
 
@@ -173,9 +170,9 @@ async fn speeds(
         let [fair_direct, fair] = both.each_ref().map(|rates| of(rates, Rates::fairness));
         let share = tunnel / direct;
         let name = net.name();
-        report.row(&format!(
+        println!(
             "| {name} | {streams} {towards} | {direct:.1} | {tunnel:.1} | {share:.2} | {fair_direct:.2} | {fair:.2} |"
-        ));
+        );
         report.at_least(least, share, &format!("share, {name}, {streams} {towards}"));
         if streams > 8 {
             // In a short window each has little more than what one window lets pass at a time.
@@ -183,7 +180,7 @@ async fn speeds(
             report.at_least(fairest, fair, &format!("fairness, {name}, {streams} {towards}"));
         }
     }
-    report.honest(far);
+    report.honest(far, &net.name());
     Ok(())
 }
 
@@ -246,19 +243,19 @@ const ECHOES: &str = "| network | beside | idle, direct | idle, tunnel | direct 
      echo |";
 
 /// What half of the echoes take, and 99 of 100, in milliseconds.
-struct Both {
+struct Percentiles {
     half: f64,
     most: f64,
 }
 
-impl Both {
+impl Percentiles {
     fn of(waits: &[Waits]) -> Self {
         let median = |percent| median(waits.iter().map(|waits| waits.percentile(percent)).collect());
         Self { half: median(50), most: median(99) }
     }
 }
 
-impl std::fmt::Display for Both {
+impl std::fmt::Display for Percentiles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:.1} / {:.1}", self.half, self.most)
     }
@@ -267,12 +264,12 @@ impl std::fmt::Display for Both {
 /// Echoes beside a load, and what the load gets.
 struct Beside {
     /// Both without the tunnel.
-    direct: Both,
+    direct: Percentiles,
     direct_mbit: f64,
     /// Beside a load through the tunnel, without it: what the queues of the network are like.
-    network: Both,
+    network: Percentiles,
     /// Both through the tunnel.
-    tunnel: Both,
+    tunnel: Percentiles,
     tunnel_mbit: f64,
 }
 
@@ -297,33 +294,26 @@ impl Beside {
             tunnel.push(through);
             tunnel_mbit.push(rates.mbit());
         }
-        let [direct, network, tunnel] = [direct, network, tunnel].map(|waits| Both::of(&waits));
+        let [direct, network, tunnel] = [direct, network, tunnel].map(|waits| Percentiles::of(&waits));
         let [direct_mbit, tunnel_mbit] = [direct_mbit, tunnel_mbit].map(median);
         Ok(Self { direct, direct_mbit, network, tunnel, tunnel_mbit })
     }
 }
 
 /// A line of a table: how long an echo takes by itself, and beside so many streams.
-async fn echoes(
-    report: &mut Report,
-    site: &Faraway,
-    name: &str,
-    towards: Towards,
-    streams: u32,
-    times: Times,
-) -> Result<Beside> {
+async fn echoes(site: &Faraway, name: &str, towards: Towards, streams: u32, times: Times) -> Result<Beside> {
     let idle = times.window / 4;
     let by_itself = [
-        Both::of(&[typing(site.direct, Duration::ZERO, idle).await?]),
-        Both::of(&[typing(site.tunnel, Duration::ZERO, idle).await?]),
+        Percentiles::of(&[typing(site.direct, Duration::ZERO, idle).await?]),
+        Percentiles::of(&[typing(site.tunnel, Duration::ZERO, idle).await?]),
     ];
     let all = Beside::measured(site, towards, streams, times).await?;
     let Beside { direct, direct_mbit, network, tunnel, tunnel_mbit } = &all;
     let [idle_direct, idle_tunnel] = by_itself;
-    report.row(&format!(
+    println!(
         "| {name} | {streams} {towards} | {idle_direct} | {idle_tunnel} | {direct_mbit:.1}, {direct} | \
          {tunnel_mbit:.1}, {network}, {tunnel} |"
-    ));
+    );
     Ok(all)
 }
 
@@ -339,9 +329,8 @@ fn an_echo_beside_eight_bulk_streams_takes_hardly_longer_than_the_network_does()
             let net = Net { far, queue: queue * MS, mbit: if long() { 200 } else { 50 }, ..NET };
             let name = net.name();
             let site = Faraway::open(&lab, &net.plan(3)).await?;
-            let Beside { direct, network, tunnel, .. } =
-                echoes(&mut report, &site, &name, Towards::Client, 8, times).await?;
-            report.honest(&site);
+            let Beside { direct, network, tunnel, .. } = echoes(&site, &name, Towards::Client, 8, times).await?;
+            report.honest(&site, &name);
             site.close().await?;
             if long() {
                 // The round trip is what the network makes of it while it carries our load.
@@ -372,13 +361,13 @@ fn an_uplink_of_10_mbit_is_filled_and_an_echo_beside_that_waits_about_as_long_as
         // What the office sends is what the client gets.
         let ways = [Towards::Client, Towards::Service];
         for &towards in if long() { &ways[..] } else { &ways[..1] } {
-            let beside = echoes(&mut report, &site, name, towards, 1, times).await?;
+            let beside = echoes(&site, name, towards, 1, times).await?;
             let worst = if long() { 0.5 } else { 0.1 };
             let p99 = beside.direct.most / beside.tunnel.most;
             report.at_least(worst, p99, &format!("direct p99 over the tunnel's, 1 {towards}"));
             report.at_least(wanted(), beside.tunnel_mbit / beside.direct_mbit, &format!("share, 1 {towards}"));
         }
-        report.honest(&site);
+        report.honest(&site, name);
         report.end()
     });
 }
