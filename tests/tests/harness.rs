@@ -22,6 +22,7 @@ use tunnel_tests::{
 };
 
 mod harness {
+    mod distance;
     mod hostile;
     mod passkeys;
     mod providers;

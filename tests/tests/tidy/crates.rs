@@ -25,6 +25,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("edge", &["tunnel-edge", "tunnel-origin", "tunnel-policy", "tunnel-auth", "tunnel-proto"]),
     ("connector", &["tunnel-origin", "tunnel-policy", "tunnel-auth", "tunnel-proto"]),
     ("access", &["tunnel-client", "tunnel-policy", "tunnel-auth", "tunnel-proto"]),
+    // A network for tests, which knows nothing of what passes.
+    ("tunnel-distance", &[]),
 ];
 
 fn cargo(args: &[&str]) -> String {
