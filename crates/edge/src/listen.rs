@@ -33,7 +33,7 @@ use tunnel_proto::identity::{ALPN_ACCESS, ALPN_LINK};
 
 use self::{
     cores::{Cores, Home},
-    descriptors::Spare,
+    descriptors::{Shares, Spare},
     handshake::{Failed, handshake},
     notice::Notice,
     shelf::{Shelf, Taken},
@@ -46,7 +46,7 @@ pub(crate) use self::{
     switch::{Switch, Switched},
 };
 use crate::{
-    State,
+    Config, State,
     acme::{ALPN_CHALLENGE, Acme},
     clients, connectors,
     front::Door,
@@ -139,7 +139,10 @@ impl Connections {
     /// Of connections that live in the runtimes of `cores`; where there are none, in this one.
     pub(crate) fn new(state: Arc<State>, cores: &[Handle]) -> Self {
         let stopping = CancellationToken::new();
-        let shares = descriptors::shares(CONNECTIONS_MAX, HANDSHAKES_MAX, LINKS_MAX);
+        let Config { listen, http_listen, tunnel_listen, .. } = &state.config;
+        let listeners = [listen, http_listen, tunnel_listen].map(Vec::len).into_iter().sum();
+        let wanted = Shares { visitors: CONNECTIONS_MAX, handshakes: HANDSHAKES_MAX, links: LINKS_MAX };
+        let shares = descriptors::shares(wanted, cores.len(), listeners);
         let sources = Arc::new(Sources::new(state.config.connections_per_network, shares.visitors));
         Self {
             state,
@@ -172,6 +175,12 @@ impl Connections {
     /// The runtimes that connections live in.
     pub(crate) fn runtimes(&self) -> impl Iterator<Item = &Handle> {
         self.cores.runtimes()
+    }
+
+    /// How many connections live in each of them.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> Vec<usize> {
+        self.cores.held()
     }
 
     /// Accepts until told to stop.
@@ -378,7 +387,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::{place::BORNE_MAX, sources::Standing, *};
-    use crate::{Clock, Config, Edge, edge::Screen, tls};
+    use crate::{Clock, Edge, edge::Screen, tls};
 
     async fn edge() -> (Edge, TempDir) {
         configured(|_| ()).await

@@ -28,14 +28,14 @@ pub struct Cores {
 }
 
 impl Cores {
-    /// Starts `count` of them. Works in a runtime and outside of any.
+    /// Starts `count` of them, which are called `name` and their number. Works in a runtime and outside of any.
     ///
     /// # Errors
     /// The system gives no more threads or descriptors.
-    pub fn start(count: NonZeroUsize) -> io::Result<Self> {
+    pub fn start(name: &str, count: NonZeroUsize) -> io::Result<Self> {
         let running = watch::Sender::new(());
         let blocking = (BLOCKING_MAX / count).max(BLOCKING_MIN);
-        let handles = (0..count.get()).map(|number| start(number, blocking, running.subscribe()));
+        let handles = (0..count.get()).map(|number| start(format!("{name}-{number}"), blocking, running.subscribe()));
         Ok(Self { handles: handles.collect::<io::Result<_>>()?, _running: running })
     }
 
@@ -52,7 +52,7 @@ pub fn usual() -> NonZeroUsize {
 }
 
 /// Starts one, which runs until nobody is at the other end of `running`.
-fn start(number: usize, blocking: usize, mut running: watch::Receiver<()>) -> io::Result<Handle> {
+fn start(name: String, blocking: usize, mut running: watch::Receiver<()>) -> io::Result<Handle> {
     let (sender, started) = mpsc::sync_channel(1);
     // Made and dropped by its own thread: a runtime must not be dropped inside of another.
     let work = move || {
@@ -65,7 +65,7 @@ fn start(number: usize, blocking: usize, mut running: watch::Receiver<()>) -> io
         // Without waiting for what blocks.
         runtime.shutdown_background();
     };
-    thread::Builder::new().name(format!("core-{number}")).spawn(work)?;
+    thread::Builder::new().name(name).spawn(work)?;
     started.recv().unwrap_or_else(|_| Err(io::Error::other("a thread ended before it began")))
 }
 
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     fn cores(count: usize) -> Cores {
-        Cores::start(NonZeroUsize::new(count).unwrap()).unwrap()
+        Cores::start("core", NonZeroUsize::new(count).unwrap()).unwrap()
     }
 
     #[tokio::test]

@@ -114,3 +114,119 @@ pub(super) fn hint(address: &SocketAddr, error: &io::Error) -> String {
         _ => String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{net::Ipv4Addr, num::NonZeroUsize, time::Duration};
+
+    use tempfile::TempDir;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+        time::{sleep, timeout},
+    };
+    use tunnel_proto::cores::Cores;
+
+    use super::*;
+    use crate::{Clock, edge::Screen};
+
+    const CORES: usize = 3;
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    async fn edge() -> (Edge, Cores, TempDir) {
+        let (dir, cores) =
+            (tempfile::tempdir().unwrap(), Cores::start("core", NonZeroUsize::new(CORES).unwrap()).unwrap());
+        let mut config = Config::quick_start(dir.path().to_owned(), Vec::new());
+        config.listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        config.http_listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        let screen = Screen::new(io::sink());
+        let edge = Edge::start_on(cores.handles(), config, Clock::System, screen).await.unwrap();
+        (edge, cores, dir)
+    }
+
+    async fn asked(visitor: &mut TcpStream) {
+        visitor.write_all(b"GET /.access/certs HTTP/1.1\r\nHost: access.localhost\r\n\r\n").await.unwrap();
+        let mut answer = [0; 15];
+        timeout(PATIENCE, visitor.read_exact(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    }
+
+    /// Waits until the cores have so many connections in all.
+    async fn until(edge: &Edge, are: impl Fn(usize) -> bool) {
+        let waiting = async {
+            while !are(edge.connections.held().iter().sum()) {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{:?}", edge.connections.held()));
+    }
+
+    async fn nobody_listens(addresses: &[SocketAddr]) {
+        for address in addresses {
+            let refused = TcpStream::connect(address).await.unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused, "{address}");
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_are_dealt_out_to_all_cores_and_no_core_accepts_after_the_edge_has_stopped() {
+        let (edge, cores, _dir) = edge().await;
+        assert_eq!(edge.accepting.len(), 2 * CORES, "each listener is with each core");
+        let mut visitors = Vec::new();
+        for _ in 0..10 * CORES {
+            let mut visitor = TcpStream::connect(edge.plain[0]).await.unwrap();
+            asked(&mut visitor).await;
+            visitors.push(visitor);
+        }
+        let held = edge.connections.held();
+        assert_eq!(held.iter().sum::<usize>(), 10 * CORES, "{held:?}");
+        assert!(held.iter().all(|held| (8..=12).contains(held)), "{held:?}");
+        visitors.truncate(CORES);
+        // What has ended is not counted.
+        until(&edge, |held| held == CORES).await;
+        let addresses = [edge.listening(), edge.plain()].concat();
+        edge.stop(Duration::from_secs(1)).await;
+        nobody_listens(&addresses).await;
+        drop(cores);
+    }
+
+    // F3
+    #[tokio::test]
+    async fn no_core_of_a_process_that_was_replaced_accepts_and_each_goes_on_with_what_it_has() {
+        let (mut edge, _cores, _dir) = edge().await;
+        let mut visitors = Vec::new();
+        for count in 1..=CORES {
+            let mut visitor = TcpStream::connect(edge.plain[0]).await.unwrap();
+            // It has begun to ask.
+            visitor.write_all(b"GET /.access/certs HTTP/1.1\r\n").await.unwrap();
+            visitors.push(visitor);
+            until(&edge, |held| held == count).await;
+        }
+        assert_eq!(edge.connections.held(), [1; CORES]);
+        edge.shut_doors().await;
+        nobody_listens(&[edge.listening(), edge.plain()].concat()).await;
+        assert!(edge.doors.is_empty() && edge.accepting.is_empty());
+        for mut visitor in visitors {
+            visitor.write_all(b"Host: access.localhost\r\n\r\n").await.unwrap();
+            let mut answer = [0; 15];
+            timeout(PATIENCE, visitor.read_exact(&mut answer)).await.unwrap().unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 200 OK");
+        }
+        edge.stop(Duration::from_secs(1)).await;
+    }
+
+    // F3
+    #[tokio::test]
+    async fn what_waits_at_a_listener_that_is_shut_here_is_for_whoever_has_it_as_well() {
+        let (mut edge, _cores, _dir) = edge().await;
+        let address = edge.plain[0];
+        let (_, theirs) = edge.doors.iter().find(|(_, one)| one.local_addr().unwrap() == address).unwrap();
+        let theirs = Listener::from_std(theirs.try_clone().unwrap()).unwrap();
+        edge.shut_doors().await;
+        let mut visitor = TcpStream::connect(address).await.unwrap();
+        let (mut taken, _) = timeout(PATIENCE, theirs.accept()).await.unwrap().unwrap();
+        taken.write_all(b"x").await.unwrap();
+        assert_eq!(visitor.read_u8().await.unwrap(), b'x');
+        edge.stop(Duration::from_secs(1)).await;
+    }
+}

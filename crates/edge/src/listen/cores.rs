@@ -108,7 +108,7 @@ mod tests {
 
     #[tokio::test]
     async fn few_connections_are_as_many_on_each_core_whoever_accepts_them() {
-        let threads = tunnel_proto::cores::Cores::start(NonZeroUsize::new(4).unwrap()).unwrap();
+        let threads = tunnel_proto::cores::Cores::start("core", NonZeroUsize::new(4).unwrap()).unwrap();
         let cores = std::sync::Arc::new(Cores::new(threads.handles()));
         let accepting = cores.clone();
         let first = threads.handles()[0].clone();
