@@ -64,7 +64,8 @@ fn begin() -> Result<ExitCode, Failure> {
     if let Some(file) = std::env::var_os("TUNNEL_TEST_FAULTS") {
         tunnel_proto::faults::arm_by(file.into());
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    // One thread: whoever comes is carried by one link, and what one thread reads no other one has to be woken for.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     let ended = runtime.block_on(dispatch(cli, screen));
     // Standard input may still be waited for.

@@ -6,6 +6,7 @@ mod raw;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -60,6 +61,11 @@ pub struct Config {
     pub drain_tcp: Duration,
     /// How much memory this process is to make do with, in bytes, beside what the system limits.
     pub memory: Option<u64>,
+    /// How many threads whoever starts the edge gives to its connections ([`Edge::start_on`]), if not as many as usual. The edge
+    /// itself starts none.
+    ///
+    /// [`Edge::start_on`]: crate::Edge::start_on
+    pub threads: Option<NonZeroUsize>,
     /// Which country an address is in: a file in MaxMind's format.
     pub country_file: Option<PathBuf>,
     /// What pages and mails show of the operator.
@@ -124,6 +130,8 @@ pub const CONNECTIONS_PER_NETWORK_MAX: usize = 4096;
 pub const MEMORY_MIN: u64 = 128;
 /// The most that it may be, in MiB: a pebibyte.
 pub const MEMORY_MAX: u64 = 1 << 30;
+/// The most that `threads` may be: each listener wakes all of them for each connection.
+pub const THREADS_MAX: usize = 256;
 /// The largest configuration file, in bytes.
 pub const CONFIG_MAX: u64 = 1024 * 1024;
 
@@ -152,6 +160,7 @@ impl Config {
             drain_http: DRAIN_HTTP,
             drain_tcp: DRAIN_TCP,
             memory: None,
+            threads: None,
             country_file: None,
             brand: Brand::default(),
         }
@@ -342,6 +351,19 @@ mod tests {
         for wrong in ["memory = 127", "memory = 1073741825"] {
             let error = parse(&GOOD.replace("[tls]", &format!("{wrong}\n[tls]"))).unwrap_err();
             assert!(error.contains("from 128 to 1073741824"), "{error}");
+        }
+    }
+
+    #[test]
+    fn how_many_threads_connections_have_is_configured_in_bounds() {
+        assert_eq!(parse(GOOD).unwrap().threads, None, "as many as usual");
+        let written = |number: &str| parse(&GOOD.replace("[tls]", &format!("threads = {number}\n[tls]")));
+        for (number, many) in [("1", 1), ("256", 256)] {
+            assert_eq!(written(number).unwrap().threads.map(NonZeroUsize::get), Some(many));
+        }
+        for wrong in ["0", "257"] {
+            let error = written(wrong).unwrap_err();
+            assert!(error.contains("`threads`") && error.contains("from 1 to 256"), "{error}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use futures::FutureExt;
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{net::TcpStream, runtime::Handle, time::Instant};
 use tokio_rustls::server::TlsStream;
 use tunnel_proto::{
     LinkId, OperatorId, TunnelId,
@@ -99,6 +99,7 @@ async fn connector(
         instance: hello.instance,
         source,
         since: state.now(),
+        home: Handle::current().id(),
         table: ArcSwap::from_pointee(Rules::default()),
     });
     let Some(registered) = state.registry.register(uplink.clone()) else {

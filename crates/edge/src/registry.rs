@@ -10,6 +10,7 @@ use std::{
 use arc_swap::ArcSwap;
 use regex_lite::{Regex, RegexBuilder};
 use tokio::{
+    runtime::{self, Handle},
     sync::watch,
     time::{Instant, timeout_at},
 };
@@ -29,6 +30,9 @@ const PATH_PROGRAM_MAX: usize = 64 * 1024;
 /// Path expressions in one table.
 const PATHS_MAX: usize = 128;
 
+/// A link that lives in another runtime than whoever asks is taken instead of one that lives in the same only if this one carries
+/// more than twice as many streams and so many more: each of its reads and writes wakes another thread.
+const NEARER: usize = 8;
 /// How long after its start an edge waits for a connector that somebody asks for: those of the process before it are on their
 /// way.
 const ARRIVAL_TIME: Duration = Duration::from_secs(10);
@@ -57,6 +61,8 @@ pub struct Uplink {
     pub source: IpAddr,
     /// Since when it is up.
     pub since: UnixTime,
+    /// The runtime that it lives in.
+    pub home: runtime::Id,
     /// What it announced last.
     pub table: ArcSwap<Rules>,
 }
@@ -160,7 +166,8 @@ impl Registry {
         Some(Registered { registry: self.clone(), uplink, first })
     }
 
-    /// The links of `tunnel` that serve `host` and `path` now, the least busy first. Announcements narrow, they never
+    /// The links of `tunnel` that serve `host` and `path` now, the least busy first, and of those that are about as busy the ones
+    /// that live in the caller's runtime. Announcements narrow, they never
     /// widen: the caller gets the tunnel from an administrator's route.
     pub fn candidates(&self, tunnel: TunnelId, host: &Hostname, path: &str) -> Vec<Candidate> {
         let links = self.tunnels().get(&tunnel).cloned().unwrap_or_default();
@@ -173,7 +180,10 @@ impl Registry {
                 Some(Candidate { revision: rules.revision, rule, uplink: uplink.clone() })
             })
             .collect();
-        least_busy_first(&mut found, |candidate| candidate.uplink.link.streams());
+        let here = Handle::try_current().ok().map(|here| here.id());
+        least_busy_first(&mut found, |Candidate { uplink, .. }| {
+            weight(uplink.link.streams(), here.is_none_or(|here| here == uplink.home))
+        });
         found
     }
 
@@ -286,6 +296,11 @@ impl Drop for Registered {
     }
 }
 
+/// How busy a link counts as that carries so many streams.
+const fn weight(streams: usize, is_near: bool) -> usize {
+    if is_near { streams } else { streams.saturating_mul(2).saturating_add(NEARER) }
+}
+
 /// Sorts by how busy each is when it is looked at, once: that changes meanwhile, and a sort that looks twice may find no order
 /// and panic.
 fn least_busy_first<T>(found: &mut [T], busy: impl Fn(&T) -> usize) {
@@ -313,6 +328,21 @@ mod tests {
         assert!(waited(1).await >= ARRIVAL_TIME);
         assert!(!awaited(1));
         assert_eq!(waited(1).await, Duration::ZERO, "nor after that time");
+    }
+
+    #[test]
+    fn a_link_of_another_core_is_taken_only_where_those_of_the_own_are_far_busier() {
+        let first = |links: &[(usize, bool)]| {
+            let mut links = links.to_vec();
+            least_busy_first(&mut links, |(streams, is_near)| weight(*streams, *is_near));
+            links[0]
+        };
+        assert_eq!(first(&[(0, false), (8, true)]), (0, false), "equally heavy ones stay in their order");
+        assert_eq!(first(&[(0, false), (7, true)]), (7, true));
+        assert_eq!(first(&[(40, false), (87, true)]), (87, true));
+        assert_eq!(first(&[(40, false), (89, true)]), (40, false));
+        assert_eq!(first(&[(3, true), (2, true), (0, false)]), (2, true));
+        assert_eq!(first(&[(3, false), (2, false)]), (2, false), "without any of the own, it is the least busy one");
     }
 
     // F22

@@ -5,7 +5,8 @@
 //! Features add the rest:
 //!
 //! - `identity`: certificates. The edge's own CA, signing requests, who a certificate names, the TLS of links.
-//! - `io`: the async shell. `link`, one connection that carries many streams, over any byte stream.
+//! - `io`: the async shell. `link`, one connection that carries many streams, over any byte stream; `cores`, runtimes of one
+//!   thread for programs that carry many bytes.
 //! - `dial`: reaching an edge from outside. `dial`, what a connector and an access client do alike before there is a link.
 //!
 //! It leaves to others: listening, when to reconnect, what a tunnel is, who may do what.
@@ -25,6 +26,8 @@
 
 pub mod access;
 mod cbor;
+#[cfg(feature = "io")]
+pub mod cores;
 pub mod destination;
 #[cfg(feature = "dial")]
 pub mod dial;

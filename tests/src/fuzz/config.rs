@@ -35,6 +35,7 @@ fn edge_toml(file: &str) {
     Url::parse(&config.visit_url(&config.zone, "/x")).expect("what people are told to visit is an address");
     assert!((1..=3600).contains(&config.response_timeout.as_secs()));
     assert!((32..=4096).contains(&config.connections_per_network));
+    assert!(config.threads.is_none_or(|threads| threads.get() <= 256));
     if let Some(smtp) = &config.smtp {
         assert!(smtp.url.password().is_none(), "a password in the file");
     }

@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
     ops::Range,
     path::PathBuf,
     time::Duration,
@@ -14,8 +15,8 @@ use url::Url;
 
 use super::{
     CONNECTIONS_PER_NETWORK, CONNECTIONS_PER_NETWORK_MAX, CONNECTIONS_PER_NETWORK_MIN, CertificateFiles, Config,
-    DRAIN_HTTP, DRAIN_MAX, DRAIN_TCP, MEMORY_MAX, MEMORY_MIN, RESPONSE_TIMEOUT, RESPONSE_TIMEOUT_MAX, Smtp, Tls,
-    acme::RawAcme, brand::RawBrand,
+    DRAIN_HTTP, DRAIN_MAX, DRAIN_TCP, MEMORY_MAX, MEMORY_MIN, RESPONSE_TIMEOUT, RESPONSE_TIMEOUT_MAX, Smtp,
+    THREADS_MAX, Tls, acme::RawAcme, brand::RawBrand,
 };
 use crate::backup::{KEPT, KEPT_MAX};
 
@@ -39,6 +40,7 @@ pub(super) struct RawConfig {
     drain_http: Option<u64>,
     drain_tcp: Option<u64>,
     memory: Option<u64>,
+    threads: Option<usize>,
     country_file: Option<PathBuf>,
     tls: RawTls,
     smtp: Option<RawSmtp>,
@@ -103,7 +105,7 @@ fn https() -> Vec<SocketAddr> {
 }
 
 /// Every key there is, for the suggestion.
-const KEYS: [&str; 45] = [
+const KEYS: [&str; 46] = [
     "zone",
     "listen",
     "http_listen",
@@ -117,6 +119,7 @@ const KEYS: [&str; 45] = [
     "drain_http",
     "drain_tcp",
     "memory",
+    "threads",
     "country_file",
     "tls",
     "mode",
@@ -212,6 +215,7 @@ impl RawConfig {
             drain_http: drain("drain_http", self.drain_http, DRAIN_HTTP)?,
             drain_tcp: drain("drain_tcp", self.drain_tcp, DRAIN_TCP)?,
             memory: self.memory.map(memory).transpose()?,
+            threads: self.threads.map(threads).transpose()?,
             country_file: self.country_file,
             brand: self.brand.check()?,
         })
@@ -238,6 +242,11 @@ fn connections_per_network(many: Option<usize>) -> Result<usize, Invalid> {
 fn memory(mebibytes: u64) -> Result<u64, Invalid> {
     let bytes = (MEMORY_MIN..=MEMORY_MAX).contains(&mebibytes).then(|| mebibytes.saturating_mul(1024 * 1024));
     bytes.ok_or_else(|| ("memory", format!("write MiB, from {MEMORY_MIN} to {MEMORY_MAX}")))
+}
+
+fn threads(many: usize) -> Result<NonZeroUsize, Invalid> {
+    let many = NonZeroUsize::new(many).filter(|many| many.get() <= THREADS_MAX);
+    many.ok_or_else(|| ("threads", format!("write how many threads connections have, from 1 to {THREADS_MAX}")))
 }
 
 impl RawTls {
