@@ -149,7 +149,7 @@ impl Machine {
     /// The machine that shows this id and secret, if both are those of one service token that counts at `now`.
     pub fn authenticate(snapshot: &Snapshot, id: &str, secret: &str, now: UnixTime) -> Option<Self> {
         let secret = ServiceSecret::parse(secret)?.hash();
-        let token = snapshot.declared.service_tokens.iter().find(|token| token.id == id)?;
+        let token = snapshot.service_token(id)?;
         let machine = Self { name: token.name.clone(), id: token.id.clone(), secret };
         machine.counts(token, now).map(|_| machine)
     }
@@ -165,7 +165,7 @@ impl Machine {
     }
 
     fn until(&self, snapshot: &Snapshot, now: UnixTime) -> Option<UnixTime> {
-        let token = snapshot.declared.service_tokens.iter().find(|token| token.id == self.id)?;
+        let token = snapshot.service_token(&self.id)?;
         self.counts(token, now)
     }
 

@@ -210,8 +210,7 @@ impl State {
         self.revoked.store(revoked.clone());
         self.operator_links.end(&revoked);
         let snapshot = self.snapshot.load();
-        self.registry
-            .retain(|uplink| snapshot.declared.tunnel(uplink.tunnel).is_some() && !revoked.contains(&uplink.serial));
+        self.registry.retain(|uplink| snapshot.tunnel(uplink.tunnel).is_some() && !revoked.contains(&uplink.serial));
         Ok(())
     }
 
