@@ -4,7 +4,7 @@ mod lasting;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -127,9 +127,41 @@ impl ClockWatch {
     }
 }
 
+/// Notices when the wall clock leaps, for everybody who waits until a moment of it: they need not look at it themselves.
+#[derive(Debug, Default)]
+pub(crate) struct Leaps(Mutex<Option<(UnixTime, Instant)>>);
+
+/// By how many seconds the two clocks may part without a leap, as the wall clock is read in whole ones.
+const READING: u64 = 1;
+
+impl Leaps {
+    /// Whether the wall clock has parted from one that never leaps since it last did.
+    pub(crate) fn noticed(&self, wall: UnixTime, steady: Instant) -> bool {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (began, at) = *held.get_or_insert((wall, steady));
+        let leapt = wall.0.abs_diff(began.plus(steady.saturating_duration_since(at)).0) > READING;
+        if leapt {
+            *held = Some((wall, steady));
+        }
+        leapt
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // S8
+    #[test]
+    fn every_leap_is_noticed_once_also_a_small_one_that_is_made_again_and_again_and_time_that_passes_is_none() {
+        let (began, leaps) = (Instant::now(), Leaps::default());
+        let at = |millis: u64, wall: u64| leaps.noticed(UnixTime(wall), began + Duration::from_millis(millis));
+        assert!((0..4000).all(|tick| !at(tick * 250, 10_000 + (tick * 250 + 999) / 1000)));
+        assert!(at(1_000_000, 11_060) && !at(1_000_250, 11_060), "forward");
+        assert!(at(1_000_500, 9_000) && !at(1_000_750, 9_000), "back");
+        let slow: Vec<_> = (1..5).map(|step| at(1_001_000 + step * 250, 9_000 + step)).collect();
+        assert!(slow.contains(&true), "a second in a quarter of one: {slow:?}");
+    }
 
     // S8
     #[test]

@@ -129,6 +129,14 @@ impl Holder {
         }
     }
 
+    /// From when on a person's provider has not vouched for them for too long, as far as is known now.
+    pub(crate) fn lapses(&self, snapshot: &Snapshot) -> Option<UnixTime> {
+        match self {
+            Self::Person(session) => snapshot.lapses(session),
+            Self::Machine(_) | Self::Anybody => None,
+        }
+    }
+
     /// Waits until somebody ends the session. A machine's token ends with a change of what is declared.
     pub async fn ended(&self) {
         match self {

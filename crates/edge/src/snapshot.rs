@@ -176,15 +176,15 @@ impl Snapshot {
         })
     }
 
-    /// Whether the provider has not vouched for a session's login for too long, be it that nobody could ask. One by a
+    /// From when on the provider has not vouched for a session's login for too long, be it that nobody could ask. One by a
     /// passkey is not asked about, and was begun some time after its person's issuer had vouched.
-    fn has_lapsed(&self, session: &Session, now: UnixTime) -> bool {
+    pub(crate) fn lapses(&self, session: &Session) -> Option<UnixTime> {
         let identity = session.identity();
         if let Some(every) = self.revalidates(&identity.method) {
-            return now >= revalidation::limit(every, session.vouched());
+            return Some(revalidation::limit(every, session.vouched()));
         }
         let span = self.word_counts_for(session.issuer()).filter(|_| self.passkeys(&identity.method).is_some());
-        span.is_some_and(|span| now >= identity.authenticated.plus(span))
+        span.map(|span| identity.authenticated.plus(span))
     }
 
     /// Whether a session counts at all at `now`: not ended, banned, idle for too long, without its
@@ -194,7 +194,7 @@ impl Snapshot {
         !session.is_ended()
             && session.expires() > now
             && !session.is_login_idle(self.declared.sessions.idle, now)
-            && !self.has_lapsed(session, now)
+            && self.lapses(session).is_none_or(|lapses| now < lapses)
             && !self.is_banned(identity.person, &identity.email)
             && self.stands_by(&identity.method, session.issuer())
     }

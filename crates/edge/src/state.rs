@@ -1,6 +1,6 @@
 //! What all of an edge's tasks share.
 
-use std::{collections::HashSet, net::IpAddr, sync::Arc};
+use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -15,6 +15,7 @@ use crate::{
     backup::Backups,
     certificates::Certificates,
     clients::ClientLinks,
+    clock::Leaps,
     countries::Countries,
     evaluations::Evaluations,
     gate::{Decisions, Gate},
@@ -56,7 +57,8 @@ pub struct State {
     pub built_in: BuiltIn,
     /// What is served from.
     pub snapshot: ArcSwap<Snapshot>,
-    /// Told of every new snapshot, and of what providers say anew: those who keep streams judge them again.
+    /// Told of every new snapshot, of what providers say anew, and of leaps of the wall clock: those who keep streams judge them
+    /// again.
     pub changed: watch::Sender<Revision>,
     /// Who is logged in.
     pub sessions: Sessions,
@@ -94,6 +96,8 @@ pub struct State {
     pub asks: Asks,
     /// How short memory is.
     pub(crate) memory: Memory,
+    /// When the wall clock leaps.
+    pub(crate) leaps: Leaps,
     /// What pages look like.
     pub look: Arc<Look>,
     /// What assertions name as their issuer.
@@ -214,8 +218,13 @@ impl State {
         Ok(())
     }
 
-    /// Takes over what another process of this edge wrote, if it wrote anything since `known`, which follows.
+    /// Takes over what another process of this edge wrote, if it wrote anything since `known`, which follows; and notices leaps of
+    /// the clock.
     pub(crate) async fn follow(&self, known: &mut i64) -> Result<(), FollowError> {
+        // One look for all who wait until some moment.
+        if self.leaps.noticed(self.now(), Instant::now()) {
+            self.changed.send_modify(|_| ());
+        }
         let version = self.store.data_version().await?;
         if version == *known {
             return Ok(());
