@@ -4,7 +4,7 @@ use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use tokio::sync::watch;
+use tokio::{sync::watch, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tunnel_proto::{Hostname, Revision, UnixTime, identity::Ca};
 
@@ -175,12 +175,17 @@ impl State {
     /// Replaces the snapshot by one of what is stored now. What cannot be served is refused, and the last good one kept.
     pub async fn reload(&self) -> Result<(), ReloadError> {
         let (revision, declared) = self.store.declared().await?;
-        let snapshot = Arc::new(Snapshot::new(revision, declared, &self.built_in)?);
-        self.snapshot.rcu(|before| {
-            // A slower reload must not undo a faster one.
-            if before.revision > snapshot.revision { before.clone() } else { snapshot.clone() }
-        });
-        let revision = snapshot.revision;
+        // What is served already need not be made again, whoever asks for it.
+        if revision != self.snapshot.load().revision {
+            let built_in = self.built_in.clone();
+            // Of thousands of applications that takes a while: not where everybody is served.
+            let made = spawn_blocking(move || Snapshot::new(revision, declared, &built_in)).await;
+            let snapshot = Arc::new(made.map_err(|_| ReloadError::Broken)??);
+            self.snapshot.rcu(|before| {
+                // A slower reload must not undo a faster one.
+                if before.revision > snapshot.revision { before.clone() } else { snapshot.clone() }
+            });
+        }
         self.changed.send_if_modified(|known| std::mem::replace(known, revision.max(*known)) < revision);
         self.end_unvouched().await;
         self.reload_revoked().await
@@ -303,6 +308,9 @@ pub enum ReloadError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Something is wrong with the edge itself.
+    #[error("what is stored could not be made ready")]
+    Broken,
 }
 
 /// Why what another process wrote was not taken over.
