@@ -25,6 +25,7 @@ mod harness {
     mod hostile;
     mod passkeys;
     mod providers;
+    mod scale;
 }
 
 #[test]

@@ -52,8 +52,6 @@ use crate::{
     registry::LINKS_MAX,
 };
 
-/// Visitors' connections at a time, over all listeners.
-const CONNECTIONS_MAX: usize = 8192;
 /// Connections whose TLS handshake is under way. Links need a place among these only, so that no crowd of visitors keeps
 /// connectors out.
 const HANDSHAKES_MAX: usize = 1024;
@@ -130,7 +128,7 @@ pub(crate) struct Entering {
 
 impl Connections {
     pub(crate) fn new(state: Arc<State>) -> Self {
-        let shares = descriptors::shares(CONNECTIONS_MAX, HANDSHAKES_MAX, LINKS_MAX);
+        let shares = descriptors::shares(state.config.connections, HANDSHAKES_MAX, LINKS_MAX);
         let sources = Arc::new(Sources::new(state.config.connections_per_network, shares.visitors));
         Self {
             state,
