@@ -229,7 +229,7 @@ impl<K: Eq + Hash> Many<K> {
         }
     }
 
-    fn of(&self, key: &K) -> impl Iterator<Item = &SecretHash> {
+    fn of<'a>(&'a self, key: &K) -> impl Iterator<Item = &'a SecretHash> + use<'a, K> {
         self.0.get(key).into_iter().flatten()
     }
 }
@@ -270,12 +270,12 @@ impl Table {
 
     /// The sessions of a person.
     fn of_person(&self, person: PersonId) -> impl Iterator<Item = &Arc<Session>> {
-        self.people.of(&person).filter_map(|id| self.sessions.get(id))
+        self.people.of(&person).filter_map(move |id| self.sessions.get(id))
     }
 
     /// What came from a login.
     fn children(&self, login: &SecretHash) -> impl Iterator<Item = &Arc<Session>> {
-        self.children.of(login).filter_map(|id| self.sessions.get(id))
+        self.children.of(login).filter_map(move |id| self.sessions.get(id))
     }
 
     /// Whether the login with this id counts at `now`.
@@ -584,7 +584,7 @@ mod tests {
         let mut state = 7_u64;
         let mut next = |most: u8| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            u8::try_from(state >> 40 & 0xff).unwrap() % most
+            u8::try_from((state >> 40) & 0xff).unwrap() % most
         };
         for _ in 0..2_000 {
             let (id, parent, person) = (next(16), next(8), next(8));

@@ -77,7 +77,7 @@ impl Snapshot {
         let tunnels = (0..).zip(&declared.tunnels).map(|(at, tunnel)| (tunnel.id, at)).collect();
         // Of several with one id, which there are not, the first counts.
         let service_tokens =
-            (0..).zip(&declared.service_tokens).rev().map(|(at, token)| (token.id.clone(), at)).collect();
+            declared.service_tokens.iter().enumerate().rev().map(|(at, token)| (token.id.clone(), at)).collect();
         let banned_emails = declared.bans.iter().map(|ban| ban.email.clone()).collect();
         let banned_people = declared.bans.iter().flat_map(|ban| ban.people.iter().copied()).collect();
         let methods = declared.login_methods.iter();

@@ -19,10 +19,10 @@ impl<T> HostMap<T> {
     /// The things of every pattern that `host` matches, in no particular order.
     pub fn matching<'a>(&'a self, host: &'a Hostname) -> impl Iterator<Item = (&'a HostPattern, &'a T)> {
         let text = host.as_str();
-        let below = text.match_indices('.').filter_map(|(dot, _)| text.get(dot.saturating_add(1)..));
+        let below = text.match_indices('.').filter_map(move |(dot, _)| text.get(dot.saturating_add(1)..));
         let endings = iter::once(text).chain(below).chain(iter::once(""));
-        let near = endings.filter_map(|ending| self.0.get(ending)).flatten();
-        near.filter(|(pattern, _)| pattern.matches(host)).map(|(pattern, thing)| (pattern, thing))
+        let near = endings.filter_map(move |ending| self.0.get(ending)).flatten();
+        near.filter(move |(pattern, _)| pattern.matches(host)).map(|(pattern, thing)| (pattern, thing))
     }
 
     /// The first thing of exactly this pattern.

@@ -183,12 +183,7 @@ fn things(declared: &Declared) -> [(&'static str, Vec<Thing>); 8] {
 }
 
 fn between(kind: &str, before: &[Thing], after: &[Thing], changes: &mut Vec<Change>) {
-    let indexed = |list| -> HashMap<&str, &Vec<(&'static str, Said)>> {
-        let list: &[Thing] = list;
-        // Of several with one name, which there are not, the first counts.
-        list.iter().rev().map(|(name, fields)| (name.as_str(), fields)).collect()
-    };
-    let (old, new) = (indexed(before), indexed(after));
+    let (old, new) = (by_name(before), by_name(after));
     let mut push = |name: &str, what, fields: Vec<FieldChange>| {
         changes.push(Change { kind: kind.to_owned(), name: name.to_owned(), what, fields });
     };
@@ -208,6 +203,11 @@ fn between(kind: &str, before: &[Thing], after: &[Thing], changes: &mut Vec<Chan
             push(name, What::Removed, differences(fields, &[]));
         }
     }
+}
+
+/// The fields of each; of several with one name, which there are not, the first counts.
+fn by_name(list: &[Thing]) -> HashMap<&str, &[(&'static str, Said)]> {
+    list.iter().rev().map(|(name, fields)| (name.as_str(), fields.as_slice())).collect()
 }
 
 fn differences(before: &[(&'static str, Said)], after: &[(&'static str, Said)]) -> Vec<FieldChange> {
