@@ -17,7 +17,7 @@ impl<T> HostMap<T> {
     }
 
     /// The things of every pattern that `host` matches, in no particular order.
-    pub fn matching<'a>(&'a self, host: &'a Hostname) -> impl Iterator<Item = (&'a HostPattern, &'a T)> {
+    pub fn matching<'a>(&'a self, host: &Hostname) -> impl Iterator<Item = (&'a HostPattern, &'a T)> {
         let text = host.as_str();
         let below = text.match_indices('.').filter_map(move |(dot, _)| text.get(dot.saturating_add(1)..));
         let endings = iter::once(text).chain(below).chain(iter::once(""));
