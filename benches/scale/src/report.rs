@@ -49,9 +49,10 @@ impl Report {
         self.parts.push(part);
     }
 
-    /// Writes one file for each part.
+    /// Writes one file for each part, and the tables as they stand in a document.
     pub(crate) fn write(&self, dir: &Path) -> Result<()> {
         std::fs::create_dir_all(dir)?;
+        std::fs::write(dir.join("tables.md"), self.to_string())?;
         for part in &self.parts {
             let written = serde_json::json!({ "quick": self.quick, "cores": self.cores, "part": part });
             std::fs::write(dir.join(format!("{}.json", part.name)), serde_json::to_string_pretty(&written)?)?;
