@@ -88,16 +88,8 @@ async fn with(plan: &Plan, count: usize) -> Result<Vec<f64>> {
         secure(edge.address, &tls, &host).await?;
         shaken.push(begun.elapsed());
     }
-    let more = section(count, count + 1);
-    let applying = edge.apply(&more);
-    tokio::pin!(applying);
-    let mut meanwhile = Times::default();
-    let applied_more = loop {
-        tokio::select! {
-            applied = &mut applying => break applied?,
-            time = visitor.ask(hosts.first().map_or("", String::as_str)) => meanwhile.push(time?),
-        }
-    };
+    let host = hosts.first().map_or("", String::as_str);
+    let (applied_more, meanwhile) = one_more(&edge, count, &mut visitor, host).await?;
     let resting = meter::at_rest(edge.pid(), rest).await?;
     let memory = edge.memory()? as f64 / 1024.0 / 1024.0;
     let began = edge.began;
@@ -116,6 +108,27 @@ async fn with(plan: &Plan, count: usize) -> Result<Vec<f64>> {
         resting,
         memory,
     ])
+}
+
+/// How long it takes to apply one more application, and what requests take meanwhile.
+async fn one_more(edge: &Edge, count: usize, visitor: &mut Visitor, host: &str) -> Result<(Duration, Times)> {
+    let (more, mut meanwhile) = (section(count, count + 1), Times::default());
+    let applying = edge.apply(&more);
+    tokio::pin!(applying);
+    // A request that has begun is waited for, so that the connection can be used again.
+    let mut applied = None;
+    while applied.is_none() {
+        let (asked, done) = tokio::join!(visitor.ask(host), async {
+            tokio::select! {
+                biased;
+                done = &mut applying => Some(done),
+                () = tokio::time::sleep(Duration::from_millis(1)) => None,
+            }
+        });
+        meanwhile.push(asked?);
+        applied = done.transpose()?;
+    }
+    Ok((applied.unwrap_or_default(), meanwhile))
 }
 
 /// Every other hostname falls under a wildcard of its own.
