@@ -26,6 +26,7 @@ mod harness {
     mod hostile;
     mod passkeys;
     mod providers;
+    mod scale;
 }
 
 #[test]

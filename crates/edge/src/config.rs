@@ -39,6 +39,8 @@ pub struct Config {
     pub tunnel_listen: Vec<SocketAddr>,
     /// Peers that may say where a request came from (`X-Forwarded-For`).
     pub trusted_proxies: Vec<IpNet>,
+    /// How many connections visitors may have open at a time in all, as far as the system gives descriptors.
+    pub connections: usize,
     /// How many connections visitors of one network may have open at a time: an IPv4 address, or what one customer has of IPv6.
     pub connections_per_network: usize,
     /// Where state is kept.
@@ -119,6 +121,13 @@ pub const DRAIN_HTTP: Duration = Duration::from_secs(600);
 pub const DRAIN_TCP: Duration = Duration::from_secs(24 * 3600);
 /// The most that either may be, in seconds: a week.
 pub const DRAIN_MAX: u64 = 7 * 24 * 3600;
+/// Visitors' connections at a time, over all listeners. One on which nothing is asked takes some sixty KiB, one of somebody who
+/// means it badly a MiB, which is why there are no more where nobody says so.
+pub const CONNECTIONS: usize = 8192;
+/// The least that may be, and the most: as many descriptors as a program seldom gets.
+pub const CONNECTIONS_LEAST: usize = 256;
+/// See [`CONNECTIONS_LEAST`].
+pub const CONNECTIONS_MOST: usize = 65_536;
 /// Visitors' connections from one network at a time.
 pub const CONNECTIONS_PER_NETWORK: usize = 512;
 /// The least that may be: what the browsers of one household have open.
@@ -149,6 +158,7 @@ impl Config {
             http_listen: both(QUICK_HTTP),
             tunnel_listen: Vec::new(),
             trusted_proxies: Vec::new(),
+            connections: CONNECTIONS,
             connections_per_network: CONNECTIONS_PER_NETWORK,
             data_dir,
             backups: KEPT,
@@ -325,6 +335,20 @@ mod tests {
         }
         let error = parse(&GOOD.replace("[tls]", "backups = 1001\n[tls]")).unwrap_err();
         assert!(error.contains("from 0 to 1000"), "{error}");
+    }
+
+    // H13
+    #[test]
+    fn how_many_connections_there_may_be_in_all_is_configured_in_bounds() {
+        assert_eq!(parse(GOOD).unwrap().connections, 8192);
+        let written = |number: &str| parse(&GOOD.replace("[tls]", &format!("connections = {number}\n[tls]")));
+        for (number, many) in [("256", 256), ("10000", 10_000), ("65536", 65_536)] {
+            assert_eq!(written(number).unwrap().connections, many);
+        }
+        for wrong in ["0", "255", "65537"] {
+            let error = written(wrong).unwrap_err();
+            assert!(error.contains("`connections`") && error.contains("from 256 to 65536"), "{error}");
+        }
     }
 
     // H13

@@ -55,8 +55,6 @@ use crate::{
     registry::LINKS_MAX,
 };
 
-/// Visitors' connections at a time, over all listeners.
-const CONNECTIONS_MAX: usize = 8192;
 /// Connections whose TLS handshake is under way. Links need a place among these only, so that no crowd of visitors keeps
 /// connectors out.
 const HANDSHAKES_MAX: usize = 1024;
@@ -141,7 +139,7 @@ impl Connections {
         let stopping = CancellationToken::new();
         let Config { listen, http_listen, tunnel_listen, .. } = &state.config;
         let listeners = [listen, http_listen, tunnel_listen].map(Vec::len).into_iter().sum();
-        let wanted = Shares { visitors: CONNECTIONS_MAX, handshakes: HANDSHAKES_MAX, links: LINKS_MAX };
+        let wanted = Shares { visitors: state.config.connections, handshakes: HANDSHAKES_MAX, links: LINKS_MAX };
         let shares = descriptors::shares(wanted, cores.len(), listeners);
         let sources = Arc::new(Sources::new(state.config.connections_per_network, shares.visitors));
         Self {

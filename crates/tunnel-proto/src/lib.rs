@@ -37,6 +37,7 @@ pub mod enrol;
 #[doc(hidden)]
 pub mod faults;
 pub mod frame;
+pub mod hostmap;
 pub mod hostname;
 #[cfg(feature = "identity")]
 pub mod identity;
@@ -55,6 +56,7 @@ pub mod version;
 
 pub use destination::{Destination, DestinationRange};
 pub use email::EmailAddress;
+pub use hostmap::HostMap;
 pub use hostname::{HostPattern, Hostname};
 pub use ids::{AppId, EdgeId, GrantId, InstanceId, LinkId, OperatorId, PersonId, Revision, RuleId, TunnelId, UnixTime};
 pub use name::Name;

@@ -14,9 +14,9 @@ use tunnel_proto::{EmailAddress, Hostname, Name};
 use url::Url;
 
 use super::{
-    CONNECTIONS_PER_NETWORK, CONNECTIONS_PER_NETWORK_MAX, CONNECTIONS_PER_NETWORK_MIN, CertificateFiles, Config,
-    DRAIN_HTTP, DRAIN_MAX, DRAIN_TCP, MEMORY_MAX, MEMORY_MIN, RESPONSE_TIMEOUT, RESPONSE_TIMEOUT_MAX, Smtp,
-    THREADS_MAX, Tls, acme::RawAcme, brand::RawBrand,
+    CONNECTIONS, CONNECTIONS_LEAST, CONNECTIONS_MOST, CONNECTIONS_PER_NETWORK, CONNECTIONS_PER_NETWORK_MAX,
+    CONNECTIONS_PER_NETWORK_MIN, CertificateFiles, Config, DRAIN_HTTP, DRAIN_MAX, DRAIN_TCP, MEMORY_MAX, MEMORY_MIN,
+    RESPONSE_TIMEOUT, RESPONSE_TIMEOUT_MAX, Smtp, THREADS_MAX, Tls, acme::RawAcme, brand::RawBrand,
 };
 use crate::backup::{KEPT, KEPT_MAX};
 
@@ -32,6 +32,7 @@ pub(super) struct RawConfig {
     tunnel_listen: Vec<SocketAddr>,
     #[serde(default)]
     trusted_proxies: Vec<Network>,
+    connections: Option<usize>,
     connections_per_network: Option<usize>,
     data_dir: Option<PathBuf>,
     backups: Option<usize>,
@@ -111,6 +112,7 @@ const KEYS: [&str; 46] = [
     "http_listen",
     "tunnel_listen",
     "trusted_proxies",
+    "connections",
     "connections_per_network",
     "data_dir",
     "backups",
@@ -192,6 +194,7 @@ impl RawConfig {
         if backups > KEPT_MAX {
             return Err(("backups", format!("write how many hourly copies are kept, from 0 to {KEPT_MAX}")));
         }
+        let connections = connections(self.connections)?;
         let connections_per_network = connections_per_network(self.connections_per_network)?;
         let data_dir = data_dir.or(self.data_dir);
         let data_dir = data_dir.ok_or(("data_dir", "missing: name a directory, or give `--data-dir`".to_owned()))?;
@@ -204,6 +207,7 @@ impl RawConfig {
             http_listen: self.http_listen,
             tunnel_listen: self.tunnel_listen,
             trusted_proxies: self.trusted_proxies.into_iter().map(|network| network.0).collect(),
+            connections,
             connections_per_network,
             data_dir,
             backups,
@@ -228,6 +232,15 @@ fn drain(key: &'static str, seconds: Option<u64>, usual: Duration) -> Result<Dur
         Some(seconds @ 1..=DRAIN_MAX) => Ok(Duration::from_secs(seconds)),
         Some(_) => Err((key, format!("write seconds, from 1 to {DRAIN_MAX}"))),
     }
+}
+
+fn connections(many: Option<usize>) -> Result<usize, Invalid> {
+    let many = many.unwrap_or(CONNECTIONS);
+    if (CONNECTIONS_LEAST..=CONNECTIONS_MOST).contains(&many) {
+        return Ok(many);
+    }
+    let bounds = format!("from {CONNECTIONS_LEAST} to {CONNECTIONS_MOST}");
+    Err(("connections", format!("write how many connections visitors may have open in all, {bounds}")))
 }
 
 fn connections_per_network(many: Option<usize>) -> Result<usize, Invalid> {
