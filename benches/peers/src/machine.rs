@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command};
 use crate::{process, results::Machine, ways::Tools};
 
 /// This machine.
-pub fn machine() -> Machine {
+pub(crate) fn machine() -> Machine {
     let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
     let after = |text: &str, begin: &str, split: char| {
         let line = text.lines().find(|line| line.starts_with(begin));
@@ -37,7 +37,7 @@ pub fn machine() -> Machine {
 }
 
 /// The programs and what each says of its version.
-pub fn versions(tools: &Tools) -> BTreeMap<String, String> {
+pub(crate) fn versions(tools: &Tools) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     let peers = [
         ("rathole", "--version"),

@@ -61,6 +61,7 @@ fn parse(mut words: std::iter::Peekable<impl Iterator<Item = String>>) -> Result
         match &*word {
             "--quick" => parsed.quick = true,
             "--list" => parsed.list = true,
+            "--help" => bail!("{USAGE}"),
             "--only" => parsed.only.extend(value()?.split(',').map(str::to_owned)),
             "--bin" => parsed.bin = Some(value()?.into()),
             "--ours" => {
@@ -94,7 +95,9 @@ fn begin() -> Result<()> {
         return runtime.block_on(wire::serve(address));
     }
     let arguments = parse(words)?;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+    // benches/compare goes there.
+    let root = std::env::current_dir()?;
+    ensure!(root.join("benches/peers").is_dir(), "run it as benches/compare, or from the root of the repository");
     if let Some(file) = &arguments.report {
         let file = file.clone().map_or_else(|| newest(&root), Ok)?;
         return report::write(&Run::read(&file)?, &root);

@@ -18,13 +18,13 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Figures by name, and what each process had of it.
-pub type Measured = (BTreeMap<String, f64>, Vec<Part>);
+pub(crate) type Measured = (BTreeMap<String, f64>, Vec<Part>);
 
 /// Measures.
 ///
 /// # Errors
 /// The load failed, or a program ended.
-pub async fn measure(system: &mut System, what: What, plan: Plan) -> Result<Measured> {
+pub(crate) async fn measure(system: &mut System, what: What, plan: Plan) -> Result<Measured> {
     let measured = timeout(PATIENCE, take(system, what, plan)).await;
     let measured = measured.with_context(|| format!("not within {PATIENCE:?}")).flatten();
     system.lives()?;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// One thing that is measured on a way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum What {
+pub(crate) enum What {
     /// Memory of each process before anything was carried.
     Resident,
     /// Memory for each connection that is open and silent.
@@ -34,7 +34,7 @@ pub enum What {
 
 impl What {
     /// What is measured on a way to a TCP service, in this order: memory first, while nothing else has left any behind.
-    pub const TCP: [Self; 9] = [
+    pub(crate) const TCP: [Self; 9] = [
         Self::Resident,
         Self::Idle,
         Self::Echo,
@@ -46,10 +46,10 @@ impl What {
         Self::Connect,
     ];
     /// What is measured on a way to a web server.
-    pub const WEB: [Self; 3] = [Self::Resident, Self::Small, Self::Large];
+    pub(crate) const WEB: [Self; 3] = [Self::Resident, Self::Small, Self::Large];
 
     /// In a few words.
-    pub const fn words(self) -> &'static str {
+    pub(crate) const fn words(self) -> &'static str {
         match self {
             Self::Resident => "resident memory",
             Self::Idle => "idle connections",
@@ -68,32 +68,32 @@ impl What {
 
 /// How much of everything.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// How often everything is measured.
-    pub rounds: u32,
+    pub(crate) rounds: u32,
     /// Of bulk and of HTTP.
-    pub bulk: Duration,
+    pub(crate) bulk: Duration,
     /// Of echoes and of connections.
-    pub short: Duration,
+    pub(crate) short: Duration,
     /// How many idle connections.
-    pub idle: usize,
+    pub(crate) idle: usize,
 }
 
 impl Plan {
     /// The whole.
-    pub const WHOLE: Self =
+    pub(crate) const WHOLE: Self =
         Self { rounds: 5, bulk: Duration::from_secs(2), short: Duration::from_millis(1500), idle: 1000 };
     /// A look.
-    pub const QUICK: Self =
+    pub(crate) const QUICK: Self =
         Self { rounds: 1, bulk: Duration::from_millis(600), short: Duration::from_millis(400), idle: 200 };
 
     /// The most connections that are opened one after the other: their ports rest for a minute.
-    pub const CONNECTIONS_MAX: u64 = 8000;
+    pub(crate) const CONNECTIONS_MAX: u64 = 8000;
     /// How many are opened at once.
-    pub const CONNECTIONS_AT_ONCE: usize = 16;
+    pub(crate) const CONNECTIONS_AT_ONCE: usize = 16;
 
     /// What a way that is measured for `what` may take, roughly.
-    pub fn expected(&self, what: &[What]) -> Duration {
+    pub(crate) fn expected(&self, what: &[What]) -> Duration {
         let start = Duration::from_secs(2);
         what.iter().fold(start, |sum, what| {
             sum + match what {
@@ -108,4 +108,4 @@ impl Plan {
 }
 
 /// How long memory may take to settle.
-pub const SETTLE: Duration = Duration::from_millis(700);
+pub(crate) const SETTLE: Duration = Duration::from_millis(700);

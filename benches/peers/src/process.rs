@@ -19,9 +19,9 @@ const FAREWELL: Duration = Duration::from_millis(1500);
 
 /// A running program. Dropped, it is asked to end, then made to, and so is whatever it started.
 #[derive(Debug)]
-pub struct Running {
+pub(crate) struct Running {
     /// What it is called in tables.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     child: std::process::Child,
     log: PathBuf,
 }
@@ -32,7 +32,12 @@ impl Running {
     ///
     /// # Errors
     /// It cannot be started.
-    pub fn start(place: &Path, name: &'static str, program: &Path, set: impl FnOnce(&mut Command)) -> Result<Self> {
+    pub(crate) fn start(
+        place: &Path,
+        name: &'static str,
+        program: &Path,
+        set: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Result<Self> {
         let log = place.join(format!("{}.log", name.replace(' ', "-")));
         let out = fs::File::create(&log)?;
         let mut command = Command::new("setpriv");
@@ -44,7 +49,7 @@ impl Running {
     }
 
     /// The process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
@@ -52,7 +57,7 @@ impl Running {
     ///
     /// # Errors
     /// It has.
-    pub fn lives(&mut self) -> Result<()> {
+    pub(crate) fn lives(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
             Some(status) => bail!("{} ended with {status}: {}", self.name, self.said()),
@@ -60,14 +65,14 @@ impl Running {
     }
 
     /// The last lines that it wrote.
-    pub fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<_> = text.lines().collect();
         lines[lines.len().saturating_sub(6)..].join(" | ")
     }
 
     /// Whether it wrote this.
-    pub fn has_said(&self, what: &str) -> bool {
+    pub(crate) fn has_said(&self, what: &str) -> bool {
         fs::read_to_string(&self.log).is_ok_and(|text| text.contains(what))
     }
 }
@@ -115,7 +120,7 @@ static GIVEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
 ///
 /// # Errors
 /// There is none.
-pub fn free() -> Result<SocketAddr> {
+pub(crate) fn free() -> Result<SocketAddr> {
     let mut given = GIVEN.lock().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
     for _ in 0..100 {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
@@ -131,18 +136,29 @@ pub fn free() -> Result<SocketAddr> {
 ///
 /// # Errors
 /// It failed; the message has what it said.
-pub fn finish(mut command: Command) -> Result<String> {
+pub(crate) fn finish(command: Command) -> Result<String> {
+    let mut command = bounded(&command);
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("running {command:?}"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     ensure!(output.status.success(), "{command:?}: {} {}", text(&output.stdout), text(&output.stderr));
     Ok(text(&output.stdout))
 }
 
+/// The same, ended after a minute (`timeout`).
+fn bounded(command: &Command) -> Command {
+    let mut bounded = Command::new("timeout");
+    bounded.arg("60").arg(command.get_program()).args(command.get_args());
+    if let Some(place) = command.get_current_dir() {
+        bounded.current_dir(place);
+    }
+    bounded
+}
+
 /// A program by its name, where Debian or we put such.
 ///
 /// # Errors
 /// It is not installed.
-pub fn find(name: &str, more: &Path) -> Result<PathBuf> {
+pub(crate) fn find(name: &str, more: &Path) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places = std::env::split_paths(&path).chain(["/usr/sbin".into(), more.to_owned()]);
     let found = places.map(|place| place.join(name)).find(|file| file.is_file());
@@ -157,8 +173,8 @@ mod tests {
     fn a_program_ends_with_what_it_started_when_it_is_dropped() {
         let place = tempfile::tempdir().unwrap();
         let shell = find("sh", Path::new("/bin")).unwrap();
-        let set = |command: &mut Command| drop(command.args(["-c", "trap '' TERM; echo up; sleep 600 & wait; wait"]));
-        let running = Running::start(place.path(), "shell", &shell, set).unwrap();
+        let script = "trap \'\' TERM; echo up; sleep 600 & wait; wait";
+        let running = Running::start(place.path(), "shell", &shell, |command| command.args(["-c", script])).unwrap();
         let end = Instant::now() + Duration::from_secs(10);
         while usage::tree(running.pid()).len() < 2 {
             assert!(Instant::now() < end, "{}", running.said());

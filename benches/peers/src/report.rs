@@ -30,18 +30,18 @@ const ESTABLISHED: f64 = 1.2;
 
 /// The report: its text, and its pictures by name.
 #[derive(Debug)]
-pub struct Report {
+pub(crate) struct Report {
     /// `docs/PERFORMANCE.md`.
-    pub text: String,
+    pub(crate) text: String,
     /// `docs/images/NAME`.
-    pub pictures: Vec<(String, String)>,
+    pub(crate) pictures: Vec<(String, String)>,
 }
 
 /// Writes both below `root`.
 ///
 /// # Errors
 /// The system refused.
-pub fn write(run: &Run, root: &Path) -> Result<()> {
+pub(crate) fn write(run: &Run, root: &Path) -> Result<()> {
     let report = make(run)?;
     for (name, picture) in &report.pictures {
         fs::write(root.join("docs/images").join(name), picture)?;
@@ -55,7 +55,7 @@ pub fn write(run: &Run, root: &Path) -> Result<()> {
 ///
 /// # Errors
 /// Text could not be put together.
-pub fn make(run: &Run) -> Result<Report> {
+pub(crate) fn make(run: &Run) -> Result<Report> {
     let mut text = String::new();
     let mut pictures = Vec::new();
     head(&mut text, run)?;

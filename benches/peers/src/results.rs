@@ -9,65 +9,65 @@ use crate::plan::What;
 
 /// One run of `benches/compare`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Run {
+pub(crate) struct Run {
     /// When it began, in seconds since 1970.
-    pub began: u64,
+    pub(crate) began: u64,
     /// How long it took, in seconds.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Whether it was one short round, only to have a look.
-    pub quick: bool,
+    pub(crate) quick: bool,
     /// How many rounds there were.
-    pub rounds: u32,
+    pub(crate) rounds: u32,
     /// What it ran on.
-    pub machine: Machine,
+    pub(crate) machine: Machine,
     /// Programs and their versions.
-    pub versions: BTreeMap<String, String>,
+    pub(crate) versions: BTreeMap<String, String>,
     /// The ways, in the order of tables.
-    pub ways: Vec<WayRow>,
+    pub(crate) ways: Vec<WayRow>,
     /// Every measurement.
-    pub samples: Vec<Sample>,
+    pub(crate) samples: Vec<Sample>,
     /// What could not be measured.
-    pub failures: Vec<Failure>,
+    pub(crate) failures: Vec<Failure>,
 }
 
 /// What a run was made on.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Machine {
+pub(crate) struct Machine {
     /// The processor, as it names itself.
-    pub processor: String,
+    pub(crate) processor: String,
     /// How many of them.
-    pub cores: usize,
+    pub(crate) cores: usize,
     /// Memory in GiB.
-    pub memory_gib: f64,
+    pub(crate) memory_gib: f64,
     /// The kernel.
-    pub kernel: String,
+    pub(crate) kernel: String,
     /// The distribution.
-    pub system: String,
+    pub(crate) system: String,
     /// How many processes wanted a core on average in the minute before.
-    pub load: f64,
+    pub(crate) load: f64,
 }
 
 /// A way, as tables show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WayRow {
+pub(crate) struct WayRow {
     /// By this samples name it.
-    pub id: String,
+    pub(crate) id: String,
     /// By this tables do.
-    pub title: String,
+    pub(crate) title: String,
     /// Whose it is.
-    pub family: Family,
+    pub(crate) family: Family,
     /// What is measured, in a few words.
-    pub about: String,
+    pub(crate) about: String,
     /// What protects the bytes on the way.
-    pub protected: String,
+    pub(crate) protected: String,
     /// Whether all connections share some, or each has its own.
-    pub shared: String,
+    pub(crate) shared: String,
 }
 
 /// Whose a way is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Family {
+pub(crate) enum Family {
     /// Nothing in between.
     Bare,
     /// Ours.
@@ -78,39 +78,39 @@ pub enum Family {
 
 /// One measurement.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// Counted from 1.
-    pub round: u32,
+    pub(crate) round: u32,
     /// The way's id.
-    pub way: String,
+    pub(crate) way: String,
     /// What was measured.
-    pub what: What,
+    pub(crate) what: What,
     /// The figures, by name; the unit is part of the name.
-    pub figures: BTreeMap<String, f64>,
+    pub(crate) figures: BTreeMap<String, f64>,
     /// The same by process: CPU seconds, or KiB for memory.
-    pub parts: Vec<Part>,
+    pub(crate) parts: Vec<Part>,
 }
 
 /// What one process had of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Part {
+pub(crate) struct Part {
     /// The process, as tables name it.
-    pub name: String,
+    pub(crate) name: String,
     /// How much.
-    pub value: f64,
+    pub(crate) value: f64,
 }
 
 /// A measurement that there is not.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// Counted from 1.
-    pub round: u32,
+    pub(crate) round: u32,
     /// The way's id.
-    pub way: String,
+    pub(crate) way: String,
     /// What should have been measured; nothing where the way could not even be set up.
-    pub what: Option<What>,
+    pub(crate) what: Option<What>,
     /// Why it was not.
-    pub error: String,
+    pub(crate) error: String,
 }
 
 impl Run {
@@ -118,7 +118,7 @@ impl Run {
     ///
     /// # Errors
     /// It is not there, or is something else.
-    pub fn read(file: &Path) -> Result<Self> {
+    pub(crate) fn read(file: &Path) -> Result<Self> {
         let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
         serde_json::from_str(&text).with_context(|| format!("{} is no run of this version", file.display()))
     }
@@ -127,18 +127,18 @@ impl Run {
     ///
     /// # Errors
     /// The system refused.
-    pub fn write(&self, file: &Path) -> Result<()> {
+    pub(crate) fn write(&self, file: &Path) -> Result<()> {
         Ok(fs::write(file, serde_json::to_string_pretty(self)?)?)
     }
 
     /// A figure of a way, of all rounds.
-    pub fn spread(&self, way: &str, what: What, figure: &str) -> Option<Spread> {
+    pub(crate) fn spread(&self, way: &str, what: What, figure: &str) -> Option<Spread> {
         let of_it = self.samples.iter().filter(|one| one.way == way && one.what == what);
         Spread::of(of_it.filter_map(|one| one.figures.get(figure).copied()).collect())
     }
 
     /// What each process of a way had, for each unit of `per`, by the medians of the rounds.
-    pub fn parts(&self, way: &str, what: What, per: Option<&str>) -> Vec<Part> {
+    pub(crate) fn parts(&self, way: &str, what: What, per: Option<&str>) -> Vec<Part> {
         let mut all: Vec<(String, Vec<f64>)> = Vec::new();
         for one in self.samples.iter().filter(|one| one.way == way && one.what == what) {
             let Some(divisor) = per.map_or(Some(1.0), |per| one.figures.get(per).copied()) else { continue };
@@ -156,18 +156,18 @@ impl Run {
 
 /// A figure over the rounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Spread {
+pub(crate) struct Spread {
     /// The middle one.
-    pub median: f64,
+    pub(crate) median: f64,
     /// The smallest.
-    pub least: f64,
+    pub(crate) least: f64,
     /// The largest.
-    pub most: f64,
+    pub(crate) most: f64,
 }
 
 impl Spread {
     /// Of some figures, if there are any.
-    pub fn of(mut values: Vec<f64>) -> Option<Self> {
+    pub(crate) fn of(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
         let middle = values.len() / 2;
         let median = match values.len() {

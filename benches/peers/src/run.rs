@@ -19,7 +19,7 @@ use crate::{
 ///
 /// # Errors
 /// It cannot be kept. A way that cannot be measured is a [`Failure`] and not an error.
-pub async fn run(ways: &[Way], tools: &Tools, plan: Plan, quick: bool, file: &Path) -> Result<Run> {
+pub(crate) async fn run(ways: &[Way], tools: &Tools, plan: Plan, quick: bool, file: &Path) -> Result<Run> {
     let mut run = Run {
         began: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs(),
         seconds: 0.0,
@@ -57,7 +57,9 @@ async fn one(way: &Way, tools: &Tools, plan: Plan, round: u32, run: &mut Run, pr
     for what in way.what.iter().copied() {
         match measure(&mut system, what, plan).await {
             Ok((figures, parts)) => {
-                let shown: Vec<_> = figures.iter().map(|(name, value)| format!("{name} {}", short(*value))).collect();
+                // These are only what others are divided by.
+                let told = figures.iter().filter(|(name, _)| !["gigabytes", "millions"].contains(&&***name));
+                let shown: Vec<_> = told.map(|(name, value)| format!("{name} {}", short(*value))).collect();
                 progress.say(round, way, Some(what), &shown.join(", "));
                 run.samples.push(Sample { round, way: way.row.id.clone(), what, figures, parts });
             }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 use anyhow::{Context, Result};
 
 /// A process and everything that it started and that still runs.
-pub fn tree(root: u32) -> Vec<u32> {
+pub(crate) fn tree(root: u32) -> Vec<u32> {
     let mut parents = BTreeMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
@@ -26,7 +26,7 @@ pub fn tree(root: u32) -> Vec<u32> {
 ///
 /// # Errors
 /// It has gone.
-pub fn cpu(root: u32) -> Result<f64> {
+pub(crate) fn cpu(root: u32) -> Result<f64> {
     stat(root)?;
     Ok(tree(root).into_iter().filter_map(|pid| stat(pid).ok()).map(|stat| stat.ticks as f64).sum::<f64>() / TICKS)
 }
@@ -35,7 +35,7 @@ pub fn cpu(root: u32) -> Result<f64> {
 ///
 /// # Errors
 /// It has gone.
-pub fn pss_kib(root: u32) -> Result<u64> {
+pub(crate) fn pss_kib(root: u32) -> Result<u64> {
     sum(root, "smaps_rollup", "Pss:")
 }
 
@@ -43,7 +43,7 @@ pub fn pss_kib(root: u32) -> Result<u64> {
 ///
 /// # Errors
 /// It has gone.
-pub fn rss_kib(root: u32) -> Result<u64> {
+pub(crate) fn rss_kib(root: u32) -> Result<u64> {
     sum(root, "status", "VmRSS:")
 }
 

@@ -26,13 +26,13 @@ const START: Duration = Duration::from_secs(20);
 
 /// Where programs are.
 #[derive(Clone, Debug)]
-pub struct Tools {
+pub(crate) struct Tools {
     /// Our programs, and under which name others of them are measured beside these.
-    pub ours: Vec<(String, PathBuf)>,
+    pub(crate) ours: Vec<(String, PathBuf)>,
     /// What `cargo install` put.
-    pub peers: PathBuf,
+    pub(crate) peers: PathBuf,
     /// A certificate for `localhost`, made once for all of them.
-    pub identity: PathBuf,
+    pub(crate) identity: PathBuf,
 }
 
 impl Tools {
@@ -63,11 +63,11 @@ enum Maker {
 
 /// A way, and what is measured on it.
 #[derive(Clone, Debug)]
-pub struct Way {
+pub(crate) struct Way {
     /// As tables show it.
-    pub row: WayRow,
+    pub(crate) row: WayRow,
     /// In this order.
-    pub what: Vec<What>,
+    pub(crate) what: Vec<What>,
     maker: Maker,
 }
 
@@ -85,7 +85,7 @@ impl Way {
 }
 
 /// All ways, in the order of tables.
-pub fn all(tools: &Tools) -> Vec<Way> {
+pub(crate) fn all(tools: &Tools) -> Vec<Way> {
     let bare: Vec<What> = What::TCP.into_iter().filter(|what| !matches!(what, What::Resident | What::Idle)).collect();
     let mut ways = vec![Way::new(
         "loopback",
@@ -202,15 +202,15 @@ fn peers_web() -> Vec<Way> {
 
 /// A way that is up. Dropped, all its programs end.
 #[derive(Debug)]
-pub struct System {
+pub(crate) struct System {
     /// Where a TCP connection goes in.
-    pub door: SocketAddr,
+    pub(crate) door: SocketAddr,
     /// Where HTTP goes in.
-    pub url: String,
+    pub(crate) url: String,
     /// What requests carry.
-    pub headers: Vec<String>,
+    pub(crate) headers: Vec<String>,
     /// What is measured: the programs between the load and the service.
-    pub programs: Vec<Running>,
+    pub(crate) programs: Vec<Running>,
     /// The services behind.
     services: Vec<Running>,
     ca: PathBuf,
@@ -234,7 +234,7 @@ impl System {
     ///
     /// # Errors
     /// A program is missing or does not serve; the message has what it said.
-    pub async fn start(way: &Way, tools: &Tools) -> Result<Self> {
+    pub(crate) async fn start(way: &Way, tools: &Tools) -> Result<Self> {
         let mut system = Self::new(tools)?;
         let set_up = async {
             match &way.maker {
@@ -268,7 +268,12 @@ impl System {
         Ok(path)
     }
 
-    fn run(&mut self, name: &'static str, program: &Path, set: impl FnOnce(&mut Command)) -> Result<()> {
+    fn run(
+        &mut self,
+        name: &'static str,
+        program: &Path,
+        set: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Result<()> {
         self.programs.push(Running::start(self.place.path(), name, program, set)?);
         Ok(())
     }
@@ -277,8 +282,10 @@ impl System {
     async fn service(&mut self) -> Result<SocketAddr> {
         let address = process::free()?;
         let program = std::env::current_exe()?;
-        let set = |command: &mut Command| drop(command.args(["serve", &address.to_string()]));
-        self.services.push(Running::start(self.place.path(), "service", &program, set)?);
+        let service = Running::start(self.place.path(), "service", &program, |command| {
+            command.args(["serve", &address.to_string()])
+        })?;
+        self.services.push(service);
         self.until("the service answers", async |_| wire::check(address).await).await?;
         Ok(address)
     }
@@ -301,7 +308,7 @@ impl System {
     ///
     /// # Errors
     /// One has; the message has what it said.
-    pub fn lives(&mut self) -> Result<()> {
+    pub(crate) fn lives(&mut self) -> Result<()> {
         self.programs.iter_mut().chain(&mut self.services).try_for_each(Running::lives)
     }
 
@@ -330,9 +337,9 @@ impl Drop for System {
 ///
 /// # Errors
 /// openssl failed.
-pub fn make_identity(place: &Path) -> Result<()> {
+pub(crate) fn make_identity(place: &Path) -> Result<()> {
     tcp::make_identity(place)
 }
 
 /// The files that are asked for, and how long each is.
-pub use web::FILES;
+pub(crate) use web::FILES;

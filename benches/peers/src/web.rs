@@ -8,28 +8,30 @@ use crate::process::finish;
 
 /// What wrk measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Load {
+pub(crate) struct Load {
     /// Answered requests.
-    pub requests: f64,
+    pub(crate) requests: f64,
     /// How long it took, in seconds.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// The time that half of the requests did not exceed, in µs.
     pub p50: f64,
     /// The same for 99 of 100.
     pub p99: f64,
     /// Requests that failed, or were answered otherwise than with 2xx or 3xx.
-    pub errors: f64,
+    pub(crate) errors: f64,
 }
 
 /// Asks for `url` on so many connections for some whole seconds.
 ///
 /// # Errors
 /// wrk failed or says something else than it does.
-pub fn load(url: &str, headers: &[String], connections: usize, time: Duration) -> Result<Load> {
+pub(crate) fn load(url: &str, headers: &[String], connections: usize, time: Duration) -> Result<Load> {
     let mut wrk = Command::new("wrk");
     let seconds = (time.as_millis().div_ceil(1000)).max(1);
     wrk.args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "--latency"]);
-    headers.iter().for_each(|header| drop(wrk.args(["-H", header])));
+    for header in headers {
+        wrk.args(["-H", header]);
+    }
     wrk.arg(url);
     let said = finish(wrk)?;
     let load = parse(&said).with_context(|| format!("wrk said {said}"))?;

@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// It cannot listen.
-pub async fn serve(address: SocketAddr) -> Result<()> {
+pub(crate) async fn serve(address: SocketAddr) -> Result<()> {
     let listener = TcpListener::from_std(listen(address)?)?;
     loop {
         // Whoever calls sees what went wrong: the connection ends.
@@ -112,7 +112,7 @@ async fn receive(from: &mut TcpStream) -> Result<u64> {
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
+pub(crate) enum Direction {
     /// From the caller to the service.
     Up,
     /// From the service to the caller.
@@ -121,16 +121,16 @@ pub enum Direction {
 
 /// What some streams carried together.
 #[derive(Clone, Copy, Debug)]
-pub struct Carried {
+pub(crate) struct Carried {
     /// Bytes of all of them.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// From the first byte of the first to the last of the last.
-    pub time: Duration,
+    pub(crate) time: Duration,
 }
 
 impl Carried {
     /// Gigabits in a second.
-    pub fn gbit(self) -> f64 {
+    pub(crate) fn gbit(self) -> f64 {
         self.bytes as f64 * 8.0 / 1e9 / self.time.as_secs_f64()
     }
 }
@@ -168,7 +168,7 @@ async fn there_and_back(socket: &mut TcpStream) -> Result<()> {
 ///
 /// # Errors
 /// A stream broke, hung, or brought something else than was sent.
-pub async fn bulk(to: SocketAddr, streams: usize, direction: Direction, time: Duration) -> Result<Carried> {
+pub(crate) async fn bulk(to: SocketAddr, streams: usize, direction: Direction, time: Duration) -> Result<Carried> {
     // They are open before the clock begins to run.
     let mut sockets = Vec::new();
     for _ in 0..streams {
@@ -209,7 +209,7 @@ async fn carry(socket: &mut TcpStream, direction: Direction, time: Duration) -> 
 ///
 /// # Errors
 /// The connection broke, or hangs.
-pub async fn ping(to: SocketAddr, time: Duration) -> Result<Vec<Duration>> {
+pub(crate) async fn ping(to: SocketAddr, time: Duration) -> Result<Vec<Duration>> {
     let mut socket = echoing(to).await?;
     let (mut times, end) = (Vec::new(), Instant::now() + time);
     while Instant::now() < end {
@@ -224,7 +224,7 @@ pub async fn ping(to: SocketAddr, time: Duration) -> Result<Vec<Duration>> {
 ///
 /// # Errors
 /// As both.
-pub async fn ping_beside_bulk(to: SocketAddr, time: Duration) -> Result<(Vec<Duration>, Carried)> {
+pub(crate) async fn ping_beside_bulk(to: SocketAddr, time: Duration) -> Result<(Vec<Duration>, Carried)> {
     // The load begins before and ends after what is measured.
     let margin = Duration::from_millis(150);
     let bulk = tokio::spawn(bulk(to, 1, Direction::Down, time + 2 * margin));
@@ -235,20 +235,20 @@ pub async fn ping_beside_bulk(to: SocketAddr, time: Duration) -> Result<(Vec<Dur
 
 /// What opening connections came to.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Opened {
+pub(crate) struct Opened {
     /// So many carried a byte there and back.
-    pub opened: u64,
+    pub(crate) opened: u64,
     /// So many did not.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// How long all took.
-    pub time: Duration,
+    pub(crate) time: Duration,
 }
 
 /// Opens connections for some time, so many at once, at most `most`; each carries a byte there and back and is closed.
 ///
 /// # Errors
 /// Nothing at all could be opened.
-pub async fn churn(to: SocketAddr, at_once: usize, time: Duration, most: u64) -> Result<Opened> {
+pub(crate) async fn churn(to: SocketAddr, at_once: usize, time: Duration, most: u64) -> Result<Opened> {
     let (begun, mut all) = (Instant::now(), JoinSet::new());
     for _ in 0..at_once {
         all.spawn(async move {
@@ -277,7 +277,7 @@ pub async fn churn(to: SocketAddr, at_once: usize, time: Duration, most: u64) ->
 ///
 /// # Errors
 /// Not one could be opened.
-pub async fn idle(to: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
+pub(crate) async fn idle(to: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
     const AT_ONCE: usize = 32;
     let (mut open, mut all, mut begun) = (Vec::new(), JoinSet::new(), 0);
     while open.len() < count {
@@ -298,7 +298,7 @@ pub async fn idle(to: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
 ///
 /// # Errors
 /// It does not.
-pub async fn check(to: SocketAddr) -> Result<()> {
+pub(crate) async fn check(to: SocketAddr) -> Result<()> {
     timeout(Duration::from_secs(2), echoing(to)).await.context("no byte came back")??;
     for direction in [Direction::Up, Direction::Down] {
         bulk(to, 2, direction, Duration::from_millis(20)).await?;

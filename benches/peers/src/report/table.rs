@@ -1,7 +1,5 @@
 //! Tables, in Markdown.
 
-use std::fmt::Write as _;
-
 use crate::{
     plan::What,
     results::{Run, Spread, WayRow},
@@ -82,7 +80,9 @@ pub(super) fn number(value: f64) -> String {
 /// A row for each way that has anything of it; what is missing shows a dash.
 pub(super) fn table(run: &Run, first: &str, columns: &[(&str, Column)]) -> String {
     let mut text = format!("| {first} |");
-    columns.iter().for_each(|(name, _)| drop(write!(text, " {name} |")));
+    for (name, _) in columns {
+        text += &format!(" {name} |");
+    }
     text += &format!("\n|---|{}\n", "---:|".repeat(columns.len()));
     for way in &run.ways {
         let cells: Vec<_> = columns.iter().map(|(_, column)| column.show(run, way)).collect();
@@ -90,7 +90,9 @@ pub(super) fn table(run: &Run, first: &str, columns: &[(&str, Column)]) -> Strin
             continue;
         }
         text += &format!("| {} |", super::bold(way));
-        cells.into_iter().for_each(|cell| drop(write!(text, " {} |", cell.unwrap_or_else(|| "–".into()))));
+        for cell in cells {
+            text += &format!(" {} |", cell.as_deref().unwrap_or("–"));
+        }
         text.push('\n');
     }
     text.push('\n');
@@ -100,7 +102,9 @@ pub(super) fn table(run: &Run, first: &str, columns: &[(&str, Column)]) -> Strin
 /// The same by process, medians.
 pub(super) fn processes(run: &Run, columns: &[(&str, What, Option<&str>)]) -> String {
     let mut text = String::from("By process:\n\n| Way | Process |");
-    columns.iter().for_each(|(name, _, _)| drop(write!(text, " {name} |")));
+    for (name, _, _) in columns {
+        text += &format!(" {name} |");
+    }
     text += &format!("\n|---|---|{}\n", "---:|".repeat(columns.len()));
     for way in &run.ways {
         let by_column: Vec<_> = columns.iter().map(|(_, what, unit)| run.parts(&way.id, *what, *unit)).collect();

@@ -36,11 +36,11 @@ impl System {
         // One that was built with the programs, or else ours for our own ones.
         let program =
             [bin.join("door"), beside].into_iter().find(|file| file.is_file()).context("door is not built")?;
-        self.run("door", &program, |command| drop(command.arg(door).arg(at.to_string()).arg(&config)))?;
+        self.run("door", &program, |command| command.arg(door).arg(at.to_string()).arg(&config))?;
         self.until_said(0, "ready").await?;
         self.run("connector", &bin.join("connector"), |command| {
             command.args(["run", "bench", "--url", &format!("tcp://{service}"), "--config-dir"]).arg(&config);
-            quiet(command, links);
+            quiet(command, links)
         })?;
         self.until_said(0, &format!("link {}", links.unwrap_or(4))).await?;
         self.until_carried().await
@@ -58,7 +58,7 @@ impl System {
             command.args(["tcp", "--hostname", &format!("tcp.{ZONE}:{}", edge.port()), "--url", &door]);
             command.args(["--edge", &format!("https://access.{ZONE}:{}", edge.port()), "--edge-ca"]).arg(ca);
             command.args(["--service-token-id", &token.id, "--service-token-secret-file"]).arg(secret);
-            command.args(["--loglevel", "warn", "--no-browser", "--config-dir"]).arg(home);
+            command.args(["--loglevel", "warn", "--no-browser", "--config-dir"]).arg(home)
         })?;
         self.until_carried().await
     }
@@ -87,9 +87,7 @@ impl System {
         let config = self.write("edge.toml", &config)?;
         let program = bin.join("edge");
         let configured = config.clone();
-        self.run("edge", &program, |command| {
-            command.args(["run", "--loglevel", "warn", "--config"]).arg(configured);
-        })?;
+        self.run("edge", &program, |command| command.args(["run", "--loglevel", "warn", "--config"]).arg(configured))?;
         self.until("the edge listens", async |_| Ok(drop(std::net::TcpStream::connect(at)?))).await?;
         let admin = |arguments: &[&str]| {
             let mut command = Command::new(&program);
@@ -109,15 +107,16 @@ impl System {
         self.run("connector", &bin.join("connector"), |command| {
             command.args(["--hostname", hostname, "--url", url, "--data-dir"]).arg(data);
             command.arg("--config-dir").arg(config);
-            quiet(command, links);
+            quiet(command, links)
         })?;
         self.until_said(self.programs.len() - 1, "Ready.").await
     }
 }
 
-fn quiet(command: &mut Command, links: Option<u32>) {
+fn quiet(command: &mut Command, links: Option<u32>) -> &mut Command {
     command.args(["--loglevel", "warn"]);
-    if let Some(links) = links {
-        command.args(["--connections", &links.to_string()]);
+    match links {
+        Some(links) => command.args(["--connections", &links.to_string()]),
+        None => command,
     }
 }

@@ -38,7 +38,7 @@ impl System {
         let program = tools.find("rathole")?;
         for (name, flag, text) in [("rathole server", "--server", server), ("rathole client", "--client", client)] {
             let file = self.write(&format!("{}.toml", &flag[2..]), &text)?;
-            self.run(name, &program, |command| drop(command.arg(flag).arg(file).env("RUST_LOG", "warn")))?;
+            self.run(name, &program, |command| command.arg(flag).arg(file).env("RUST_LOG", "warn"))?;
         }
         Ok(())
     }
@@ -49,12 +49,12 @@ impl System {
         let (program, port) = (tools.find("bore")?, self.door.port().to_string());
         self.run("bore server", &program, |command| {
             command.args(["server", "--bind-addr", "127.0.0.1", "--bind-tunnels", "127.0.0.1"]);
-            command.args(["--secret", "bench", "--min-port", &port, "--max-port", &port]);
+            command.args(["--secret", "bench", "--min-port", &port, "--max-port", &port])
         })?;
         self.until_said(0, "server listening").await?;
         self.run("bore local", &program, |command| {
             command.args(["local", &service, "--local-host", "127.0.0.1", "--to", "127.0.0.1"]);
-            command.args(["--secret", "bench", "--port", &port]);
+            command.args(["--secret", "bench", "--port", &port])
         })?;
         self.until_carried().await
     }
@@ -79,7 +79,7 @@ impl System {
         );
         let config = self.write("sshd_config", &config)?;
         let (sshd, ssh) = (tools.find("sshd")?, tools.find("ssh")?);
-        self.run("sshd", &sshd, |command| drop(command.args(["-D", "-e", "-f"]).arg(config)))?;
+        self.run("sshd", &sshd, |command| command.args(["-D", "-e", "-f"]).arg(config))?;
         self.until("sshd listens", async |_| Ok(drop(std::net::TcpStream::connect(at)?))).await?;
         let user = finish({
             let mut id = Command::new("id");
@@ -99,7 +99,7 @@ impl System {
             ] {
                 command.args(["-o", option]);
             }
-            command.args(["-R", &there]).arg(format!("{}@127.0.0.1", user.trim()));
+            command.args(["-R", &there]).arg(format!("{}@127.0.0.1", user.trim()))
         })?;
         self.until_carried().await
     }
@@ -118,7 +118,7 @@ impl System {
         let program = tools.find("stunnel4")?;
         for (name, text) in [("stunnel server", server), ("stunnel client", client)] {
             let file = self.write(&format!("{name}.conf"), &text)?;
-            self.run(name, &program, |command| drop(command.arg(file)))?;
+            self.run(name, &program, |command| command.arg(file))?;
         }
         self.until_carried().await
     }
@@ -141,7 +141,7 @@ impl System {
 
     pub(super) fn run_haproxy(&mut self, tools: &Tools, name: &'static str, text: &str) -> Result<()> {
         let (file, program) = (self.write(&format!("{name}.cfg"), text)?, tools.find("haproxy")?);
-        self.run(name, &program, |command| drop(command.args(["-db", "-f"]).arg(file)))
+        self.run(name, &program, |command| command.args(["-db", "-f"]).arg(file))
     }
 }
 

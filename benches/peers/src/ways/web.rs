@@ -8,7 +8,7 @@ use super::{System, Tools, tcp::HAPROXY};
 use crate::process::{Running, finish, free};
 
 /// The files that are asked for, and how long each is.
-pub const FILES: [(&str, usize); 2] = [("small", 1024), ("large", 1024 * 1024)];
+pub(crate) const FILES: [(&str, usize); 2] = [("small", 1024), ("large", 1024 * 1024)];
 
 impl System {
     pub(super) async fn web_loopback(&mut self, tools: &Tools) -> Result<()> {
@@ -70,8 +70,10 @@ impl System {
         let server = format!("server {{ listen {address}; root {}; }}", self.path("www").display());
         let (text, program) = (nginx(&place, &server), tools.find("nginx")?);
         let file = self.write("origin.conf", &text)?;
-        let set = |command: &mut Command| drop(command.arg("-e").arg(place.join("error.log")).arg("-c").arg(file));
-        self.services.push(Running::start(self.place.path(), "origin", &program, set)?);
+        let origin = Running::start(self.place.path(), "origin", &program, |command| {
+            command.arg("-e").arg(place.join("error.log")).arg("-c").arg(file)
+        })?;
+        self.services.push(origin);
         self.until("the web server listens", async |_| Ok(drop(std::net::TcpStream::connect(address)?))).await?;
         Ok(address)
     }
@@ -88,7 +90,7 @@ impl System {
     fn run_nginx(&mut self, tools: &Tools, name: &'static str, text: &str) -> Result<()> {
         let (file, log) = (self.write("nginx.conf", text)?, self.path("error.log"));
         let program = tools.find("nginx")?;
-        self.run(name, &program, |command| drop(command.arg("-e").arg(log).arg("-c").arg(file)))
+        self.run(name, &program, |command| command.arg("-e").arg(log).arg("-c").arg(file))
     }
 
     /// Waits until both files come as they are.
@@ -110,7 +112,9 @@ impl System {
         let mut curl = Command::new("curl");
         curl.args(["-sS", "--noproxy", "*", "--http1.1", "--max-time", "5", "-w", "%{http_code}", "--cacert"])
             .arg(&self.ca);
-        headers.iter().for_each(|header| drop(curl.args(["-H", header])));
+        for header in headers {
+            curl.args(["-H", header]);
+        }
         curl.arg("-o").arg(into).arg(format!("{}/{name}", self.url));
         finish(curl)
     }
