@@ -366,7 +366,7 @@ fn write_section(text: &mut String, pictures: &mut Vec<(String, String)>, run: &
         bars => bars.iter().map(|(name, _)| (*name).to_owned()).collect(),
     };
     let chart = Chart { title: section.caption.to_owned(), series, rows };
-    writeln!(text, "<img src=\"images/{}\" alt=\"{}\" width=\"800\">\n", section.picture, chart.in_words())?;
+    writeln!(text, "<img src=\"images/{}\" alt=\"{}\" width=\"840\">\n", section.picture, chart.in_words())?;
     pictures.push((section.picture.to_owned(), chart.svg()));
     text.push_str(&table(run, "Way", section.columns));
     if !section.processes.is_empty() {

@@ -140,7 +140,7 @@ fn our_tcp(label: &str, bin: &Path) -> Vec<Way> {
     way("tunnel-1", "tunnel, one link", maker, &[What::Beside], &one(door), "TLS 1.3");
     let title = "access client → edge → connector";
     way("access", title, Maker::Access(bin(), None), &What::TCP, path, "TLS 1.3 twice");
-    let title = "access client → edge → connector, one link";
+    let title = "access, one link";
     way("access-1", title, Maker::Access(bin(), Some(1)), &[What::Beside], &one(path), "TLS 1.3 twice");
     ways
 }

@@ -27,11 +27,11 @@ pub(super) struct Row {
     pub(super) parts: Vec<Part>,
 }
 
-const WIDTH: f64 = 800.0;
+const WIDTH: f64 = 840.0;
 /// Where bars begin.
-const LEFT: f64 = 290.0;
+const LEFT: f64 = 330.0;
 /// Where the longest ends; the number follows.
-const RIGHT: f64 = 700.0;
+const RIGHT: f64 = 740.0;
 const BAR: f64 = 13.0;
 const GAP: f64 = 12.0;
 
