@@ -99,9 +99,7 @@ fn log(level: Level, screen: Screen) -> Result<(), Failure> {
         Level::Warn => "warn",
         Level::Error => "error",
     };
-    let filter = format!(
-        "warn,yamux=error,rustls_platform_verifier=off,access={level},tunnel_client={level},tunnel_proto={level}"
-    );
+    let filter = format!("warn,rustls_platform_verifier=off,access={level},tunnel_client={level},tunnel_proto={level}");
     let filter = EnvFilter::try_new(filter).map_err(Failure::failed)?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(console::colors_enabled_stderr());
     lines.with_writer(screen).try_init().map_err(Failure::failed)

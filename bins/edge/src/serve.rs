@@ -23,7 +23,7 @@ use super::{
 /// Logs to standard error. Only our own code ever says more than warnings: libraries would write what they carry.
 pub(crate) fn log(level: Level, format: &str) {
     let filter = EnvFilter::new(format!(
-        "warn,yamux=error,rustls_platform_verifier=off,webauthn_rs=off,webauthn_rs_core=off,edge={level},tunnel_edge={level},tunnel_proto={level},tunnel_origin={level}"
+        "warn,rustls_platform_verifier=off,webauthn_rs=off,webauthn_rs_core=off,edge={level},tunnel_edge={level},tunnel_proto={level},tunnel_origin={level}"
     ));
     let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second subscriber cannot be set; this is the first.

@@ -106,7 +106,7 @@ fn https() -> Vec<SocketAddr> {
 }
 
 /// Every key there is, for the suggestion.
-const KEYS: [&str; 46] = [
+const KEYS: [&str; 47] = [
     "zone",
     "listen",
     "http_listen",

@@ -173,7 +173,7 @@ impl Engine {
             let now = Instant::now();
             let room = if id == CONTROL_STREAM { 0 } else { room };
             if let Some(given) = stream.window.read(stream.unread.len(), now, self.round_trip.shortest(), room) {
-                self.grown = (self.grown + given.is).saturating_sub(given.was);
+                self.grown = (self.grown + given.grown).saturating_sub(given.grown_before);
                 if given.credit > 0 {
                     // At most `WINDOW_MAX`.
                     let len = u32::try_from(given.credit).unwrap_or(u32::MAX);
@@ -317,9 +317,10 @@ impl Engine {
         if header.body() > FRAME_MAX {
             return Err(End::Protocol("a frame was longer than any may be"));
         }
+        let round_trip = self.round_trip.shortest();
         let Some(stream) = self.streams.get_mut(&header.stream) else { return Ok(()) };
         if header.kind == Kind::Data {
-            if !stream.window.spend(header.body(), now) {
+            if !stream.window.spend(header.body(), now, round_trip) {
                 return Err(End::Protocol("more was sent on a stream than its window allows"));
             }
             if stream.fin_received && header.body() > 0 {

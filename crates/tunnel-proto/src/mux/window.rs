@@ -1,8 +1,9 @@
-//! How much a peer may send on a stream before some of it was read: bandwidth times the shortest round trip, twice.
+//! How much a peer may send on a stream before some of it was read: somewhat more than bandwidth times the shortest round trip.
 //!
-//! A window is given back when half of it was read. Whoever needs less than a round trip for that half could have sent more, and
-//! gets twice as much; whoever needs many of them gets less again. The round trip is the shortest of late, since the one under
-//! load has the queues in it that too large a window makes.
+//! What arrives is counted for a round trip at a time. Where that is nearly the whole window, the window may be what holds the
+//! peer back, and doubles; where it is much less, the window shrinks towards it, since what is more would only stand in a queue
+//! on the way, with whatever else goes there behind it. The round trip is the shortest of late: the one under load has those
+//! queues in it.
 
 use std::time::Duration;
 
@@ -12,10 +13,13 @@ use tokio::time::Instant;
 pub const WINDOW_START: usize = 256 * 1024;
 /// The most that the window of one stream grows to: 16 MiB is 640 Mbit/s over 200 ms.
 pub const WINDOW_MAX: usize = 16 * 1024 * 1024;
+/// The least that it shrinks to over a distance. On a short way, where the round trip is hardly more than what scheduling takes,
+/// it is [`WINDOW_START`].
+const WINDOW_MIN: usize = 64 * 1024;
 /// A round trip counts as this long at least: what is shorter is on this machine, where scheduling decides.
 const ROUND_TRIP_MIN: Duration = Duration::from_millis(1);
-/// Round trips for half a window from which on it is more than is needed.
-const SLOW: u32 = 8;
+/// From which round trip on the way is a distance.
+const FAR: Duration = Duration::from_millis(5);
 /// A stream on which nothing comes for so long needs no more than it began with.
 pub(super) const IDLE: Duration = Duration::from_secs(10);
 /// How long the shortest round trip counts, half of it at least: then the path may be another one.
@@ -26,10 +30,10 @@ const PATH_TIME: Duration = Duration::from_secs(60);
 pub(super) struct Window {
     /// What it is to be, in bytes.
     size: usize,
-    /// What the peer may still send.
+    /// What the peer may still send, or has under way.
     credit: usize,
-    /// When the first payload came after the last credit was given.
-    since: Option<Instant>,
+    /// Since when what arrives is counted, and how much has.
+    count: Option<(Instant, usize)>,
     /// When payload last came.
     last: Option<Instant>,
 }
@@ -39,27 +43,34 @@ pub(super) struct Window {
 pub(super) struct Given {
     /// What the peer may send more.
     pub(super) credit: usize,
-    /// The window's size before and now.
-    pub(super) was: usize,
-    pub(super) is: usize,
+    /// What the window has grown by beyond [`WINDOW_START`], before and now.
+    pub(super) grown_before: usize,
+    pub(super) grown: usize,
 }
 
 impl Window {
     pub(super) const fn new() -> Self {
-        Self { size: WINDOW_START, credit: WINDOW_START, since: None, last: None }
+        Self { size: WINDOW_START, credit: WINDOW_START, count: None, last: None }
     }
 
     /// What it has grown by.
     pub(super) const fn grown(&self) -> usize {
-        self.size - WINDOW_START
+        self.size.saturating_sub(WINDOW_START)
     }
 
     /// The peer sends so many bytes; whether it may.
-    pub(super) fn spend(&mut self, bytes: usize, now: Instant) -> bool {
+    pub(super) fn spend(&mut self, bytes: usize, now: Instant, round_trip: Option<Duration>) -> bool {
         let Some(left) = self.credit.checked_sub(bytes) else { return false };
         self.credit = left;
         if bytes > 0 {
-            self.since.get_or_insert(now);
+            // A pause of the peer says nothing of the path: a page and then another one are not slow.
+            let pause = round_trip.unwrap_or_default().max(ROUND_TRIP_MIN) * 2;
+            let paused = self.last.is_none_or(|last| now.saturating_duration_since(last) >= pause);
+            match &mut self.count {
+                Some((_, count)) if !paused => *count = count.saturating_add(bytes),
+                // What comes first opens the count, and is not in it.
+                _ => self.count = Some((now, 0)),
+            }
             self.last = Some(now);
         }
         true
@@ -71,8 +82,9 @@ impl Window {
     }
 
     /// Goes back to what it began with, as far as what was promised allows.
-    pub(super) const fn reset(&mut self) {
-        self.size = WINDOW_START;
+    pub(super) fn reset(&mut self) {
+        self.size = self.size.min(WINDOW_START);
+        self.count = None;
     }
 
     /// Something was read, and so many bytes are left unread: what more the peer may send, if it is worth saying. `room` is
@@ -84,21 +96,37 @@ impl Window {
         round_trip: Option<Duration>,
         room: usize,
     ) -> Option<Given> {
-        if self.size.saturating_sub(self.credit.saturating_add(unread)) < self.size / 2 {
+        if self.size.saturating_sub(self.credit.saturating_add(unread)) < self.size / 4 {
             return None;
         }
-        let was = self.size;
-        if let (Some(round_trip), Some(since)) = (round_trip, self.since.take()) {
-            let (taken, round_trip) = (now.saturating_duration_since(since), round_trip.max(ROUND_TRIP_MIN));
-            if taken < round_trip {
-                self.size = (was * 2).min(was.saturating_add(room)).min(WINDOW_MAX);
-            } else if taken >= round_trip * SLOW {
-                self.size = (was / 2).max(WINDOW_START);
-            }
+        let grown_before = self.grown();
+        if let Some(round_trip) = round_trip {
+            self.fit(round_trip.max(ROUND_TRIP_MIN), now, room);
         }
         let credit = self.size.saturating_sub(self.credit.saturating_add(unread));
         self.credit += credit;
-        Some(Given { credit, was, is: self.size })
+        Some(Given { credit, grown_before, grown: self.grown() })
+    }
+
+    /// Has the window fit what arrives in a round trip, once one has gone by.
+    fn fit(&mut self, round_trip: Duration, now: Instant, room: usize) {
+        let Some((since, count)) = self.count else { return };
+        let taken = now.saturating_duration_since(since);
+        if taken < round_trip {
+            return;
+        }
+        self.count = Some((now, 0));
+        let arrived = count as f64 * round_trip.as_secs_f64() / taken.as_secs_f64();
+        let filled = arrived / self.size as f64;
+        if filled >= 0.75 {
+            let most = self.size.max(WINDOW_START).saturating_add(room).min(WINDOW_MAX);
+            self.size = (self.size * 2).min(most).max(self.size);
+        } else if filled < 0.6 {
+            let least = if round_trip < FAR { WINDOW_START } else { WINDOW_MIN };
+            // Truncation is of a part of a byte.
+            let fitting = (arrived / 0.7) as usize;
+            self.size = fitting.max(self.size - self.size / 4).max(least).min(self.size);
+        }
     }
 }
 
@@ -136,54 +164,71 @@ mod tests {
 
     const RTT: Duration = Duration::from_millis(50);
 
-    /// A peer that fills its window whenever it can, over a path of so many bytes a second; the window in the end.
-    fn filled(rate: usize, room: usize, window: &mut Window, seconds: u64) -> usize {
+    /// A peer that fills its window whenever it can, over a path of so many bytes a second and 50 ms: what it carried in the last
+    /// second, and the window in the end.
+    fn filled(rate: usize, room: usize, window: &mut Window, seconds: u64) -> (usize, usize) {
         let (start, step) = (Instant::now(), Duration::from_millis(1));
-        let mut grown = window.grown();
+        // What the peer may send; under way to it, and to us.
+        let (mut may, mut to_peer, mut to_us) = (window.credit, vec![0; 25], vec![0; 25]);
+        let (mut queue, mut grown, mut last) = (0, window.grown(), 0);
         for ms in 0..seconds * 1000 {
             let now = start + step * u32::try_from(ms).unwrap();
-            let sent = (rate / 1000).min(window.credit);
-            assert!(window.spend(sent, now));
-            if let Some(given) = window.read(0, now, Some(RTT), room.saturating_sub(grown)) {
-                grown = grown + given.is - given.was;
-            }
+            may += to_peer.remove(0);
+            queue += std::mem::take(&mut may);
+            let passes = queue.min(rate / 1000);
+            queue -= passes;
+            to_us.push(passes);
+            let arrives = to_us.remove(0);
+            assert!(window.spend(arrives, now, Some(RTT)));
+            last += if ms >= (seconds - 1) * 1000 { arrives } else { 0 };
+            let given = window.read(0, now, Some(RTT), room.saturating_sub(grown));
+            grown = grown + given.as_ref().map_or(0, |given| given.grown)
+                - given.as_ref().map_or(0, |given| given.grown_before);
+            to_peer.push(given.map_or(0, |given| given.credit));
         }
-        window.size
+        (last, window.size)
     }
 
     #[test]
-    fn a_window_grows_to_twice_what_the_path_holds_and_no_further() {
-        for rate in [25 << 20, 5 << 20, 100 << 20] {
+    fn a_window_grows_until_the_path_is_full_and_hardly_further() {
+        for rate in [2 << 20, 5 << 20, 25 << 20, 100 << 20] {
+            let (carried, size) = filled(rate, usize::MAX, &mut Window::new(), 20);
+            assert!(carried > rate / 100 * 97, "{carried} of {rate} in a second, by a window of {size}");
             let path = rate / 20;
-            let size = filled(rate, usize::MAX, &mut Window::new(), 20);
-            let fits = size >= (2 * path).clamp(WINDOW_START, WINDOW_MAX) && size <= (5 * path).max(WINDOW_START);
-            assert!(fits, "{size} for a path that holds {path}");
+            assert!(size <= path * 2, "{size} for a path that holds {path}");
         }
     }
 
     #[test]
     fn a_window_grows_no_further_than_there_is_room() {
-        assert_eq!(filled(100 << 20, 1 << 20, &mut Window::new(), 5), WINDOW_START + (1 << 20));
-        assert_eq!(filled(100 << 20, 0, &mut Window::new(), 5), WINDOW_START);
+        assert_eq!(filled(100 << 20, 1 << 20, &mut Window::new(), 5).1, WINDOW_START + (1 << 20));
+        assert_eq!(filled(100 << 20, 0, &mut Window::new(), 5).1, WINDOW_START);
+        assert_eq!(filled(1 << 40, usize::MAX, &mut Window::new(), 5).1, WINDOW_MAX);
     }
 
     #[test]
     fn a_window_that_is_hardly_used_any_more_shrinks() {
         let mut window = Window::new();
-        assert!(filled(100 << 20, usize::MAX, &mut window, 5) > 4 << 20);
-        assert_eq!(filled(1 << 18, usize::MAX, &mut window, 300), WINDOW_START);
+        assert!(filled(100 << 20, usize::MAX, &mut window, 5).1 > 4 << 20);
+        let now = Instant::now();
+        assert!(!window.is_idle(now) && window.is_idle(now + IDLE + Duration::from_secs(5)));
+        assert!(filled(1 << 20, usize::MAX, &mut window, 30).1 <= 2 * WINDOW_MIN);
+        window = Window::new();
+        filled(100 << 20, usize::MAX, &mut window, 5);
+        window.reset();
+        assert_eq!(window.grown(), 0);
     }
 
     #[test]
     fn nobody_may_send_more_than_the_window() {
         let (mut window, now) = (Window::new(), Instant::now());
-        assert!(window.spend(WINDOW_START, now));
-        assert!(!window.spend(1, now));
-        assert_eq!(window.read(WINDOW_START / 2 + 1, now, None, 0), None, "less than half was read");
-        let given = Given { credit: WINDOW_START / 2, was: WINDOW_START, is: WINDOW_START };
+        assert!(window.spend(WINDOW_START, now, None));
+        assert!(!window.spend(1, now, None));
+        assert_eq!(window.read(WINDOW_START / 4 * 3 + 1, now, None, 0), None, "less than a quarter was read");
+        let given = Given { credit: WINDOW_START / 2, grown_before: 0, grown: 0 };
         assert_eq!(window.read(WINDOW_START / 2, now, None, 0), Some(given));
-        assert!(window.spend(WINDOW_START / 2, now));
-        assert!(!window.spend(1, now));
+        assert!(window.spend(WINDOW_START / 2, now, None));
+        assert!(!window.spend(1, now, None));
     }
 
     #[test]
