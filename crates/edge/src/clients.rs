@@ -21,7 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tunnel_proto::{
     GrantId, LinkId, UnixTime,
-    link::{self, Carried, Control, Incoming, Link, MEMORY_MAX, Pending, RelayError, Settings, Welcomed, relay},
+    link::{self, Carried, Control, Incoming, Link, MEMORY_MAX, Pending, RelayError, Settings, Welcomed, join},
     message::{
         Credential, Cut, CutReason, DrainReason, GrantRefusal, Granted, Limits, Message, OpenGrant, Opening, Present,
         Refused, Revoked, RevokedReason, Role, StreamRefusal,
@@ -415,7 +415,7 @@ async fn stream(state: Arc<State>, visit: Visit, holder: Holder, pending: Pendin
     let mut client = pending.accept().await.ok()?;
     let carried = Carried::default();
     let ended = tokio::select! {
-        ended = relay(&mut client, &mut service, &carried) => ended,
+        ended = join(&mut client, &mut service, &carried) => ended,
         () = turned_away(&state, &permit) => {
             tracing::debug!(host = %visit.host, "a stream is not admitted any more");
             return None;

@@ -62,7 +62,7 @@ pub use control::{Control, ControlError, ControlSender};
 pub use handshake::{AcceptError, ConnectError, Connected, Greeting, Welcomed, accept, connect};
 pub use incoming::{Incoming, Pending};
 pub use liveness::Liveness;
-pub use relay::{Carried, RelayError, relay};
+pub use relay::{Carried, RelayError, join, relay};
 pub use stream::{OpenError, Stream};
 
 pub use crate::mux::FRAME_PAYLOAD;

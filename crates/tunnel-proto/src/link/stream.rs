@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf},
     sync::OwnedSemaphorePermit,
     task::coop,
 };
@@ -162,6 +162,25 @@ impl AsyncRead for Stream {
             turn.made_progress();
         }
         read
+    }
+}
+
+impl AsyncBufRead for Stream {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let this = self.get_mut();
+        if !matches!(this.answer, Answer::Accepted(_)) {
+            ready!(this.poll_answer(cx))?;
+        }
+        let turn = ready!(coop::poll_proceed(cx));
+        let filled = Pin::new(&mut this.raw).poll_fill_buf(cx);
+        if filled.is_ready() {
+            turn.made_progress();
+        }
+        filled
+    }
+
+    fn consume(mut self: Pin<&mut Self>, count: usize) {
+        Pin::new(&mut self.raw).consume(count);
     }
 }
 
