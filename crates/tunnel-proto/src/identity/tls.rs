@@ -35,6 +35,8 @@ pub fn link_server_config(ca: &Ca, certificate: Arc<dyn ResolvesServerCert>) -> 
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
+    // Records are sealed by `crate::tls`.
+    config.enable_secret_extraction = true;
     Ok(config)
 }
 
@@ -55,6 +57,8 @@ pub fn link_client_config(ca_pem: &str, certificate_pem: &str, key_pem: &str) ->
     config.alpn_protocols = vec![ALPN_LINK.to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
+    // Records are sealed by `crate::tls`.
+    config.enable_secret_extraction = true;
     Ok(config)
 }
 
