@@ -6,7 +6,7 @@
 //!
 //! - `identity`: certificates. The edge's own CA, signing requests, who a certificate names, the TLS of links.
 //! - `io`: the async shell. `link`, one connection that carries many streams, over any byte stream; `cores`, runtimes of one
-//!   thread for programs that carry many bytes.
+//!   thread for programs that carry many bytes. With `identity`, `tls` as well: the TLS that links run on.
 //! - `dial`: reaching an edge from outside. `dial`, what a connector and an access client do alike before there is a link.
 //!
 //! It leaves to others: listening, when to reconnect, what a tunnel is, who may do what.
@@ -52,6 +52,8 @@ pub mod name;
 #[cfg(feature = "io")]
 #[doc(hidden)]
 pub mod task;
+#[cfg(all(feature = "identity", feature = "io"))]
+pub mod tls;
 pub mod version;
 
 pub use destination::{Destination, DestinationRange};
