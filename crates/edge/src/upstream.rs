@@ -6,7 +6,6 @@
 //! to a challenge, only the visitor's connection that got it. Where the service speaks HTTP/2,
 //! a stream carries many requests at a time (`upstream/shared.rs`).
 
-mod kept;
 mod opening;
 mod order;
 mod outages;
@@ -14,6 +13,7 @@ mod shared;
 mod unheard;
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
@@ -39,7 +39,6 @@ use crate::{Visit, listen::Place, pages::Failure, registry::Candidate, store::Se
 pub(crate) use self::opening::{NotOpened, open};
 
 use self::{
-    kept::Kept,
     outages::Outages,
     shared::{Seat, Shared},
     unheard::{Counted, Unheard},
@@ -73,8 +72,8 @@ struct Sender {
 /// Streams that can be used again: idle ones that speak HTTP/1.1, and all that speak HTTP/2.
 #[derive(Default)]
 pub struct Pool {
-    idle: Mutex<Kept<Idle<Sender, Place>>>,
-    shared: Mutex<Kept<Arc<Shared>>>,
+    idle: Mutex<HashMap<Key, Vec<Idle<Sender, Place>>>>,
+    shared: Mutex<HashMap<Key, Vec<Arc<Shared>>>>,
     outages: Outages,
 }
 
@@ -278,44 +277,69 @@ impl Pool {
             return Some(Lease::new(self, candidate, key, Speaks::Http2(seat)));
         }
         let idle_max = if repeated { IDLE_MAX } else { IDLE_MAX_ONCE };
-        let taken = self.idle().change(&key, |kept| {
-            kept.retain(|idle| idle.stream.http.is_ready() && idle.since.elapsed() < IDLE_MAX);
-            pick(kept, idle_max, fits)
-        })?;
+        let mut idle = self.idle();
+        let kept = idle.get_mut(&key)?;
+        kept.retain(|idle| idle.stream.http.is_ready() && idle.since.elapsed() < IDLE_MAX);
+        let taken = pick(kept, idle_max, fits);
+        if kept.is_empty() {
+            idle.remove(&key);
+        }
         Some(Lease::new(self, candidate, key, Speaks::Http1(taken?)))
     }
 
     fn put(&self, key: Key, stream: Sender, awaits: Option<Weak<Place>>) {
-        let fresh = Idle { stream, since: Instant::now(), awaits };
-        let is_kept = |idle: &Idle<Sender, Place>| !idle.stream.http.is_closed() && idle.since.elapsed() < IDLE_MAX;
-        self.idle().put(key, fresh, IDLE_PER_RULE, is_kept);
+        let mut idle = self.idle();
+        let has_room = has_room(&idle, key.link);
+        let kept = idle.entry(key).or_default();
+        kept.retain(|idle| !idle.stream.http.is_closed() && idle.since.elapsed() < IDLE_MAX);
+        if has_room && kept.len() < IDLE_PER_RULE {
+            kept.push(Idle { stream, since: Instant::now(), awaits });
+        }
     }
 
     /// Keeps a connection for others to share.
     fn share(&self, key: Key, connection: Arc<Shared>) {
-        self.shared().put(key, connection, SHARED_PER_RULE, |connection| connection.is_kept());
+        let mut shared = self.shared();
+        let has_room = has_room(&shared, key.link);
+        let kept = shared.entry(key).or_default();
+        kept.retain(|connection| connection.is_kept());
+        if has_room && kept.len() < SHARED_PER_RULE {
+            kept.push(connection);
+        }
     }
 
     /// Closes every idle stream on a link, which is to end.
     pub(crate) fn forget(&self, link: LinkId) {
-        self.idle().forget(link);
-        self.shared().forget(link);
+        self.idle().retain(|key, _| key.link != link);
+        self.shared().retain(|key, _| key.link != link);
     }
 
     /// Closes streams that have been idle for long. Called now and then.
     pub(crate) fn sweep(&self) {
-        self.idle().retain(|idle| !idle.stream.http.is_closed() && idle.since.elapsed() < IDLE_MAX);
-        self.shared().retain(|connection| connection.is_kept());
+        self.idle().retain(|_, kept| {
+            kept.retain(|idle| !idle.stream.http.is_closed() && idle.since.elapsed() < IDLE_MAX);
+            !kept.is_empty()
+        });
+        self.shared().retain(|_, kept| {
+            kept.retain(|connection| connection.is_kept());
+            !kept.is_empty()
+        });
         self.outages.sweep(Instant::now());
     }
 
-    fn shared(&self) -> MutexGuard<'_, Kept<Arc<Shared>>> {
+    fn shared(&self) -> MutexGuard<'_, HashMap<Key, Vec<Arc<Shared>>>> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn idle(&self) -> MutexGuard<'_, Kept<Idle<Sender, Place>>> {
+    fn idle(&self) -> MutexGuard<'_, HashMap<Key, Vec<Idle<Sender, Place>>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether another stream of a link may be kept.
+fn has_room<T>(kept: &HashMap<Key, Vec<T>>, link: LinkId) -> bool {
+    let of_link = kept.iter().filter(|(key, _)| key.link == link);
+    of_link.map(|(_, kept)| kept.len()).sum::<usize>() < KEPT_PER_LINK
 }
 
 impl Key {
@@ -388,5 +412,21 @@ mod tests {
         assert_eq!(pick(&mut kept, long, |idle| idle.is_for(Some(&one))), None);
         drop(other);
         assert_eq!(pick(&mut kept, long, |idle| idle.is_for(Some(&one))), Some("the other's"), "nobody will answer");
+    }
+
+    #[test]
+    fn what_is_kept_leaves_a_link_room_for_requests() {
+        // S1c
+        let key = |link, owner| Key {
+            link: LinkId::from_bytes([link; 16]),
+            revision: Revision(1),
+            rule: RuleId(0),
+            owner: Some([owner; 32]),
+        };
+        let mut kept: HashMap<Key, Vec<()>> = (0..127).map(|owner| (key(1, owner), vec![()])).collect();
+        assert!(has_room(&kept, LinkId::from_bytes([1; 16])));
+        kept.insert(key(1, 127), vec![()]);
+        assert!(!has_room(&kept, LinkId::from_bytes([1; 16])));
+        assert!(has_room(&kept, LinkId::from_bytes([2; 16])));
     }
 }
