@@ -1,7 +1,8 @@
 //! Assertions to services: who was admitted, signed, for one application, good for minutes.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
+use http::HeaderValue;
 use moka::sync::Cache;
 use tunnel_auth::{
     Algorithm, AssertionClaims, SigningKey,
@@ -35,7 +36,8 @@ pub struct Assertions {
 
 #[derive(Clone)]
 struct Signed {
-    assertion: Arc<str>,
+    /// As the field has it, so that whoever sends it again shares its bytes.
+    assertion: HeaderValue,
     made: UnixTime,
     /// By which key: what another one signed is sent no more, since that may have been revoked.
     kid: Box<str>,
@@ -50,7 +52,7 @@ impl Default for Assertions {
 impl Assertions {
     /// The assertion about whom `permit` admitted. `None` when nobody is known, or when signing fails, which is logged; the
     /// service then sees no identity that it could verify.
-    pub(crate) fn of(&self, state: &State, permit: &Permit, now: UnixTime) -> Option<Arc<str>> {
+    pub(crate) fn of(&self, state: &State, permit: &Permit, now: UnixTime) -> Option<HeaderValue> {
         if permit.is_public() {
             return None;
         }
@@ -87,11 +89,15 @@ impl Assertions {
                 key.sign_service(&claims).map(|assertion| (assertion, true))
             }
         };
-        match assertion {
-            Ok((assertion, _)) => {
-                let assertion: Arc<str> = assertion.into();
+        match assertion.map(|(assertion, _)| HeaderValue::try_from(assertion)) {
+            Ok(Ok(mut assertion)) => {
+                assertion.set_sensitive(true);
                 self.signed.insert(slot, Signed { assertion: assertion.clone(), made: now, kid: key.kid().into() });
                 Some(assertion)
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "an assertion cannot be sent");
+                None
             }
             Err(error) => {
                 tracing::error!(%error, "an assertion cannot be signed");

@@ -37,6 +37,7 @@ use crate::{
     connectors,
     countries::{Countries, CountriesError},
     evaluations::Evaluations,
+    forward::LoopName,
     gate::Decisions,
     keys::{Keys, KeysError},
     listen::{Connections, Known, Takes},
@@ -209,6 +210,7 @@ impl Edge {
         }
         // From here on the one before hands no mail over, and asks no provider.
         let mail = Mailer::start(mail, store.clone(), &keys, clock.clone(), observer)?;
+        let loop_name = LoopName::of(&keys);
         let state = Arc::new(State {
             config,
             clock,
@@ -226,6 +228,7 @@ impl Edge {
             revoked: ArcSwap::from_pointee(revoked),
             decisions: Decisions::default(),
             assertions: Assertions::default(),
+            loop_name,
             pool: Arc::default(),
             countries,
             audit,

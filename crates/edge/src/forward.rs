@@ -15,12 +15,14 @@ use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header, request::Parts, uri::PathAndQuery,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, header, request::Parts,
+    uri::PathAndQuery,
 };
 use hyper::{
     body::{Body as _, Incoming},
     ext::ReasonPhrase,
 };
+use tokio::time::Instant;
 use tunnel_proto::message::ServiceKind;
 
 use crate::{
@@ -28,6 +30,7 @@ use crate::{
     gate::Permit,
     listen::{Glitch, Place},
     pages::{BadRequest, Denied, Failure, PageContext, ServiceError},
+    registry::Candidate,
     upstream::Lease,
 };
 
@@ -38,53 +41,57 @@ use self::{
     trailers::{Taken, Trailers},
 };
 pub(crate) use self::{
-    loops::goes_round,
+    loops::LoopName,
     upgrade::{
         accept as accept_of, is_well_formed as is_well_formed_upgrade, named as named_upgrade, wants as wants_upgrade,
         wants_websocket,
     },
 };
 
+/// A request that was admitted.
+pub(crate) struct Admitted<'a> {
+    pub(crate) visit: &'a Visit,
+    pub(crate) parts: &'a Parts,
+    /// The links that serve its host and path, the least busy first.
+    pub(crate) candidates: Vec<Candidate>,
+    /// Whether it is to change the protocol of its connection, as it asks for.
+    pub(crate) switches: bool,
+    /// What a page needs, made once there is one to be shown.
+    pub(crate) context: &'a (dyn Fn() -> PageContext + Sync),
+}
+
 /// Forwards one request by its permit. Always answers: with the service's answer, or with a page that says where the way
 /// ends.
-pub(crate) async fn forward(
-    state: &Arc<State>,
-    visit: Visit,
-    context: &PageContext,
-    permit: Permit,
-    parts: Parts,
-    body: Incoming,
-) -> Response {
+pub(crate) async fn forward(state: &Arc<State>, admitted: Admitted<'_>, permit: Permit, body: Incoming) -> Response {
     crate::faults::at("forward");
+    let Admitted { visit, parts, mut candidates, switches, context } = admitted;
     let failed = |failure| {
         let (host, reference, at) = (visit.host.clone(), visit.reference, visit.now);
-        ServiceError { failure, host, reference, at }.render(context)
+        ServiceError { failure, host, reference, at }.render(&context())
     };
-    let path = parts.uri.path();
-    let candidates = permit.tunnel().map(|tunnel| state.registry.candidates(tunnel, &visit.host, path));
-    let mut candidates = candidates.unwrap_or_default();
     // Whatever else a tunnel's connectors announce for the host: a request goes to a web service and to nothing else.
     candidates.retain(|candidate| matches!(candidate.rule.kind, ServiceKind::Http | ServiceKind::H2c));
     if candidates.is_empty() {
         return failed(Failure::NoTunnel);
     }
-    let Ok(mut head) = outgoing(state, &visit, &permit, &parts) else { return failed(Failure::BadAnswer) };
-    if let Some(protocol) = upgrade::asked(&parts) {
+    let outgoing = || outgoing(state, visit, &permit, parts);
+    let Ok(mut head) = outgoing() else { return failed(Failure::BadAnswer) };
+    if let Some(protocol) = upgrade::asked(parts).filter(|_| switches) {
         // HTTP/2 has no upgrades (RFC 9113 §8.6).
         candidates.retain(|candidate| candidate.rule.kind == ServiceKind::Http);
         if candidates.is_empty() {
             return failed(Failure::BadAnswer);
         }
-        let asked = upgrade::Asked::new(&parts, head, protocol);
-        return match Box::pin(upgrade::forward(state, &visit, permit, &candidates, asked)).await {
+        let asked = upgrade::Asked::new(parts, head, protocol);
+        return match Box::pin(upgrade::forward(state, visit, permit, &candidates, asked)).await {
             Ok(response) => response,
             Err(failure) => failed(failure),
         };
     }
     let progress = Arc::new(Progress::default());
     let personal = ties_the_stream(&parts.headers, &header::AUTHORIZATION);
-    let taken = Taken::by(&parts);
-    let sent_after = Trailers::of_request(&parts, body.size_hint().exact().is_some());
+    let taken = Taken::by(parts);
+    let sent_after = Trailers::of_request(parts, body.size_hint().exact().is_some());
     if let Some(announcement) = sent_after.announcement() {
         head.headers.insert(header::TRAILER, announcement);
     }
@@ -92,16 +99,32 @@ pub(crate) async fn forward(
     let place = parts.extensions.get::<Arc<Place>>();
     let grpc = is_call(&parts.headers);
     let paced = is_paced(grpc, candidates.iter().map(|candidate| candidate.rule.kind));
-    let held_up = place.map(|place| place.held_up()).unwrap_or_default();
-    let http2 = parts.version == Version::HTTP_2;
-    let body = RequestBody::new(body, progress.clone(), sent_after, held_up, http2, paced);
+    let body = if bodiless {
+        progress.end();
+        RequestBody::empty()
+    } else {
+        let held_up = place.map(|place| place.held_up()).unwrap_or_default();
+        let http2 = parts.version == Version::HTTP_2;
+        RequestBody::new(body, progress.clone(), sent_after, held_up, http2, paced)
+    };
     let request = head.into_request(body);
-    let sending = Sending { visit: &visit, permit: &permit, candidates: &candidates, personal, place, bodiless, grpc };
+    // The same once more, of what has no body.
+    let again = || outgoing().ok().filter(|_| bodiless).map(|head| head.into_request(RequestBody::empty()));
+    let sending = Sending {
+        visit,
+        permit: &permit,
+        candidates: &candidates,
+        personal,
+        place,
+        repeatable: send::is_repeatable(bodiless, &parts.method),
+        again: &again,
+        grpc,
+    };
     let sent = tokio::select! {
         sent = sending.send(state, request, &progress) => sent,
         // Dropping what was sent resets its stream: the service gets no more of it, and nobody its answer.
         () = turned_away(state, &permit) => {
-            let mut response = Denied::of(&visit).render(context);
+            let mut response = Denied::of(visit).render(&context());
             close(response.headers_mut(), parts.version);
             return response;
         }
@@ -123,7 +146,7 @@ pub(crate) async fn forward(
         // A switch that nobody asked for: what follows on the stream is nothing that a visitor should get.
         Ok(_) => failed(Failure::BadAnswer),
         Err(_) if progress.has_failed() => {
-            let mut response = BadRequest { reference: visit.reference, at: visit.now }.render(context);
+            let mut response = BadRequest { reference: visit.reference, at: visit.now }.render(&context());
             if progress.is_late() {
                 *response.status_mut() = StatusCode::REQUEST_TIMEOUT;
                 if let Some(place) = place {
@@ -183,42 +206,52 @@ impl Head {
 /// on, and then our own.
 fn outgoing(state: &State, visit: &Visit, permit: &Permit, parts: &Parts) -> Result<Head, http::Error> {
     let mut headers = head::request(&parts.headers);
-    headers.append(loops::CDN_LOOP, HeaderValue::try_from(loops::name(&state.keys))?);
+    headers.append(loops::CDN_LOOP, state.loop_name.value().clone());
     if trailers::asks(&parts.headers) {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     let authority = match visit.port {
-        Some(port) => format!("{}:{port}", visit.host),
-        None => visit.host.to_string(),
+        Some(port) => HeaderValue::try_from(format!("{}:{port}", visit.host))?,
+        None => HeaderValue::from_str(visit.host.as_str())?,
     };
-    headers.insert(header::HOST, HeaderValue::try_from(&authority)?);
-    headers.insert("x-forwarded-for", HeaderValue::try_from(visit.source.to_string())?);
-    headers.insert("x-forwarded-proto", HeaderValue::from_static(if visit.https { "https" } else { "http" }));
-    headers.insert("x-forwarded-host", HeaderValue::try_from(&authority)?);
+    headers.insert(header::HOST, authority.clone());
+    headers.insert(X_FORWARDED_FOR, HeaderValue::try_from(visit.source.to_string())?);
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if visit.https { "https" } else { "http" }));
+    headers.insert(X_FORWARDED_HOST, authority);
     let email =
         permit.holder().identity().map(|identity| HeaderValue::try_from(identity.email.as_str())).transpose()?;
     if let Some(assertion) = state.assertions.of(state, permit, visit.now) {
-        let mut assertion = HeaderValue::try_from(&*assertion)?;
-        assertion.set_sensitive(true);
         if permit.compatible_headers() {
-            headers.insert("cf-access-jwt-assertion", assertion.clone());
+            headers.insert(CF_ACCESS_ASSERTION, assertion.clone());
             if let Some(email) = email.clone() {
-                headers.insert("cf-access-authenticated-user-email", email);
+                headers.insert(CF_ACCESS_EMAIL, email);
             }
         }
-        headers.insert("access-jwt-assertion", assertion);
+        headers.insert(ACCESS_ASSERTION, assertion);
     }
     if let Some(email) = email {
-        headers.insert("access-user-email", email);
+        headers.insert(ACCESS_EMAIL, email);
     }
     let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let uri = Uri::builder().path_and_query(target).build()?;
-    Ok(Head { method: parts.method.clone(), uri, headers })
+    Ok(Head { method: parts.method.clone(), uri: Uri::from(target), headers })
 }
 
-/// Waits until the visitor is not admitted any more.
+/// The fields of that head, for whoever measures what it costs.
+pub(crate) fn fields(state: &State, visit: &Visit, permit: &Permit, parts: &Parts) -> Result<HeaderMap, http::Error> {
+    outgoing(state, visit, permit, parts).map(|head| head.headers)
+}
+
+pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const ACCESS_ASSERTION: HeaderName = HeaderName::from_static("access-jwt-assertion");
+const ACCESS_EMAIL: HeaderName = HeaderName::from_static("access-user-email");
+const CF_ACCESS_ASSERTION: HeaderName = HeaderName::from_static("cf-access-jwt-assertion");
+const CF_ACCESS_EMAIL: HeaderName = HeaderName::from_static("cf-access-authenticated-user-email");
+
+/// Waits until the visitor is not admitted any more, which whoever has the permit was a moment ago.
 async fn turned_away(state: &State, permit: &Permit) {
-    let mut tick = tokio::time::interval(WATCH_EVERY);
+    let mut tick = tokio::time::interval_at(Instant::now() + WATCH_EVERY, WATCH_EVERY);
     loop {
         tokio::select! {
             () = permit.holder().ended() => return,
@@ -234,7 +267,7 @@ async fn turned_away(state: &State, permit: &Permit) {
 
 /// Whether a field names a scheme that authenticates the connection and not the request (RFC 4559 §6): the stream is then
 /// one person's for good. A list of several schemes counts, too.
-fn ties_the_stream(headers: &HeaderMap, name: &header::HeaderName) -> bool {
+fn ties_the_stream(headers: &HeaderMap, name: &HeaderName) -> bool {
     let word = |word: &[u8]| word.eq_ignore_ascii_case(b"ntlm") || word.eq_ignore_ascii_case(b"negotiate");
     let ties = |value: &HeaderValue| value.as_bytes().split(|b| matches!(b, b' ' | b',' | b'\t')).any(word);
     headers.get_all(name).iter().any(ties)
@@ -250,8 +283,8 @@ fn answer(
     taken: Taken,
 ) -> Response {
     let (parts, body) = response.into_parts();
-    let mut headers = head::response(&parts.headers);
     let trailers = Trailers::of_answer(taken, &parts.headers);
+    let mut headers = head::response(parts.headers);
     if let Some(announcement) = trailers.announcement() {
         headers.insert(header::TRAILER, announcement);
     }

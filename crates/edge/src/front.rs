@@ -8,14 +8,14 @@ use std::{
 };
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header, request::Parts};
 use hyper::body::Incoming;
 use tunnel_proto::{Hostname, access::LINK_PATH, message::ServiceKind};
 
 use crate::{
     Lang, Reference, Response, State, Visit, cookie_glut,
     cors::{self, Listed},
-    forward,
+    forward::{self, Admitted, X_FORWARDED_FOR},
     gate::{self, Asked, Permit, Presented, Turnaway},
     listen::{Glitch, Place},
     login::Ask,
@@ -24,6 +24,7 @@ use crate::{
         BadRequest, Denied, EdgeFault, LoginRequired, Looped, Missing, NotFound, Overloaded, PageContext,
         StreamProblem, TcpOnly, TooLong, is_grpc, wants_json,
     },
+    registry::Candidate,
     renewal,
     request::{self, Authority, Malformed},
     reserved::{self, Reserved},
@@ -44,9 +45,9 @@ pub(crate) struct Door {
 }
 
 /// By which programs present credentials: a client token, or the id and the secret of a service token.
-const TOKEN: &str = "cf-access-token";
-const SERVICE_ID: &str = "cf-access-client-id";
-const SERVICE_SECRET: &str = "cf-access-client-secret";
+const TOKEN: HeaderName = HeaderName::from_static("cf-access-token");
+const SERVICE_ID: HeaderName = HeaderName::from_static("cf-access-client-id");
+const SERVICE_SECRET: HeaderName = HeaderName::from_static("cf-access-client-secret");
 /// By which they name the destination behind a bastion.
 const DESTINATION: &str = "cf-access-jump-destination";
 
@@ -71,9 +72,9 @@ fn presented(headers: &HeaderMap) -> Presented {
     }
 }
 
-/// Whether what is behind a host and path is no web service, as far as a connector says so now.
-fn is_tcp(state: &State, permit: &Permit, host: &Hostname, path: &str) -> bool {
-    let kind = permit.tunnel().and_then(|tunnel| state.registry.kind(tunnel, host, path));
+/// Whether these links lead to no web service, as far as a connector says so now.
+fn is_tcp(candidates: &[Candidate]) -> bool {
+    let kind = candidates.first().map(|candidate| candidate.rule.kind);
     matches!(kind, Some(ServiceKind::Tcp | ServiceKind::Bastion))
 }
 
@@ -106,7 +107,7 @@ pub(crate) async fn serve(state: Arc<State>, door: Door, request: Request<Incomi
     Ok(response)
 }
 
-async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming) -> Response {
+async fn answer(state: &Arc<State>, door: Door, parts: Parts, body: Incoming) -> Response {
     crate::faults::at("request");
     // Refused before it was read: what came in its place is nobody's.
     if let Some(fault) = parts.extensions.get::<Malformed>().copied() {
@@ -171,7 +172,7 @@ async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming
     {
         return page.preflight();
     }
-    if forward::goes_round(&state.keys, &parts.headers) {
+    if state.loop_name.goes_round(&parts.headers) {
         return Looped { host: visit.host.clone(), reference: visit.reference, at: visit.now }
             .render(&context(state, &parts, visit.lang));
     }
@@ -181,15 +182,17 @@ async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming
     if websocket && !forward::is_well_formed_upgrade(&parts) {
         return malformed(state, door, &parts, Malformed::Framing);
     }
-    let named = forward::named_upgrade(&parts).map(str::to_owned);
+    let upgrade = forward::named_upgrade(&parts);
     let query = parts.uri.query().unwrap_or_default();
     let ask = Ask { visit: &visit, headers: &parts.headers, get: parts.method.is_safe(), path, query };
-    let mut context = desk.context(&ask);
     // Whoever shows a token is a program: it gets an answer and no way to a login, and a cookie beside it does not count.
-    context.json |= program;
-    let upgrade = named.as_deref();
+    let context = || {
+        let mut context = desk.context(&ask);
+        context.json |= program;
+        context
+    };
     let asked = Asked { visit: &visit, path, headers: &parts.headers, credential: &credential, websocket, upgrade };
-    let admitted = gate::admit(state.gate(&snapshot), asked);
+    let mut admitted = gate::admit(state.gate(&snapshot), asked);
     match (&admitted, parts.extensions.get::<Arc<Place>>()) {
         (Ok(permit), Some(place)) if !permit.is_public() => place.keep(),
         (Err(_), Some(place)) => place.note(Glitch::TurnedAway),
@@ -199,30 +202,41 @@ async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming
     if shortage >= Shortage::Slight && stranger {
         return overloaded(state, &visit, &parts);
     }
+    let mut candidates = Vec::new();
     if let Some(tunnel) = admitted.as_ref().ok().and_then(Permit::tunnel) {
-        state.registry.arrival(tunnel, &visit.host, path).await;
+        if state.registry.arrival(tunnel, &visit.host, path).await {
+            let (snapshot, now) = (state.snapshot.load_full(), state.now());
+            let holds = |permit: &Permit| permit.still_holds(state.gate(&snapshot), now);
+            // Much may have changed while a connector was waited for.
+            admitted =
+                admitted.and_then(|permit| if holds(&permit) { Ok(permit) } else { Err(Turnaway::Denied(None)) });
+        }
+        candidates = state.registry.candidates(tunnel, &visit.host, path);
     }
     let reader = if admitted.is_err() { Listed::find(state, &snapshot, &visit, &parts) } else { None };
     let mut response = match admitted {
         // Asked only of those who are admitted: nobody else learns what is there.
-        Ok(permit) if is_tcp(state, &permit, &visit.host, path) => match (websocket, program || permit.is_public()) {
-            (true, true) => Box::pin(tcp_door(state, &visit, &context, permit, parts)).await,
+        Ok(permit) if is_tcp(&candidates) => match (websocket, program || permit.is_public()) {
+            (true, true) => {
+                drop(candidates);
+                let context = context();
+                Box::pin(tcp_door(state, &visit, &context, permit, parts)).await
+            }
             // The door to TCP services takes no cookie.
-            (true, false) => LoginRequired { login: None, reference: visit.reference }.render(&context),
-            (false, _) => TcpOnly::of(&visit).render(&context),
+            (true, false) => LoginRequired { login: None, reference: visit.reference }.render(&context()),
+            (false, _) => TcpOnly::of(&visit).render(&context()),
         },
         Ok(permit) => {
-            let switches = websocket || named.is_some_and(|name| permit.lists_upgrade(&name));
             // Whoever asks for another protocol takes the same one, too (RFC 9110 §7.8).
-            if !switches {
-                parts.headers.remove(header::UPGRADE);
-            }
-            forward::forward(state, visit.clone(), &context, permit, parts, body).await
+            let switches = websocket || upgrade.is_some_and(|name| permit.lists_upgrade(name));
+            let admitted = Admitted { visit: &visit, parts: &parts, candidates, switches, context: &context };
+            forward::forward(state, admitted, permit, body).await
         }
-        Err(Turnaway::BadCredential) => LoginRequired { login: None, reference: visit.reference }.render(&context),
+        Err(Turnaway::BadCredential) => LoginRequired { login: None, reference: visit.reference }.render(&context()),
         Err(Turnaway::Login(app)) => match snapshot.policies.application(&app) {
             Some(app) => {
                 let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+                let context = context();
                 let kept = parts.method == Method::POST && !context.json;
                 if kept && renewal::is_own_form(&visit, &parts.headers) {
                     let keeping = renewal::keep(&context, &state.keys, &visit, &parts.headers, target, Body::new(body));
@@ -230,17 +244,18 @@ async fn answer(state: &Arc<State>, door: Door, mut parts: Parts, body: Incoming
                 }
                 desk.begin(&ask, app, target)
             }
-            None => unknown(&visit, &context),
+            None => unknown(&visit, &context()),
         },
         Err(Turnaway::Denied(session)) => {
             let form = session.as_ref().map(|session| crate::logout::form(&state.keys, session));
             let by = session.as_ref().and_then(|session| desk.label_of(&session.identity().method));
             let signed_in = session.map(|session| session.identity().email.clone());
             let (host, reference, at) = (visit.host.clone(), visit.reference, visit.now);
-            Denied { host, signed_in, by, form, reference, at }.render(&context)
+            Denied { host, signed_in, by, form, reference, at }.render(&context())
         }
-        Err(Turnaway::ForeignOrigin) => Denied::of(&visit).render(&context),
+        Err(Turnaway::ForeignOrigin) => Denied::of(&visit).render(&context()),
         Err(Turnaway::Unknown) => {
+            let mut context = context();
             context.admin_contact = state.config.brand.contact.clone();
             state.audit.refused(AuditRecord {
                 source: Some(visit.source),
@@ -264,7 +279,7 @@ fn unknown(visit: &Visit, context: &PageContext) -> Response {
 }
 
 fn visit(state: &State, door: Door, parts: &Parts, authority: Authority) -> Visit {
-    let forwarded = parts.headers.get_all("x-forwarded-for").iter().map(|value| value.to_str().unwrap_or("?"));
+    let forwarded = parts.headers.get_all(X_FORWARDED_FOR).iter().map(|value| value.to_str().unwrap_or("?"));
     let forwarded: Vec<Option<IpAddr>> = forwarded.flat_map(|line| line.split(',')).map(forwarded_address).collect();
     let source = state.config.source(door.peer, forwarded.into_iter());
     Visit {

@@ -45,7 +45,7 @@ pub fn to_origin(headers: &HeaderMap) -> HeaderMap {
 
 /// What of an origin's fields goes on to a visitor.
 pub fn to_visitor(headers: &HeaderMap) -> HeaderMap {
-    forward::head::response(headers)
+    forward::head::response(headers.clone())
 }
 
 /// The path and query that a login returns to, of the target that was asked for.

@@ -1,8 +1,8 @@
 //! The one door: nothing is forwarded without a [`Permit`], and [`admit`] alone makes them.
 //!
 //! The decision, identity rules included, is made for every request from the identity stored at login. A decision is
-//! remembered by application, credential (and its epoch), policy revision, source address and, for a bastion's stream, the
-//! destination, until a rule about time could change it; an ended session or a changed configuration therefore never meets
+//! remembered by application, credential (and its epoch), policy revision, source address, its country and, for a bastion's
+//! stream, the destination, until a rule about time could change it; an ended session or a changed configuration therefore never meets
 //! an old one.
 
 use std::{
@@ -374,8 +374,7 @@ impl<'a> Gate<'a> {
         if !self.snapshot.policies.may_bypass(app) {
             return None;
         }
-        let (source, revision) = (visit.source, self.snapshot.revision);
-        let key = DecisionKey { app: app.id, holder: HolderKey::Anybody, revision, source, destination: None };
+        let key = DecisionKey::new(self.snapshot.revision, app.id, HolderKey::Anybody, visit, None);
         let known = self.decisions.0.get(&key).filter(|judged| visit.now < judged.holds_until);
         let judged = known.unwrap_or_else(|| {
             let decision = self.snapshot.policies.decide(app, &Subject::nobody(visit.here()));
@@ -457,13 +456,7 @@ impl<'a> Gate<'a> {
     /// Judges a holder by an application's policies, or remembers how it was judged. A fresh decision is audited.
     fn decide(&self, visit: &Visit, app: &Application, holder: &Holder, destination: Option<SocketAddr>) -> Judged {
         crate::faults::at("decision");
-        let key = DecisionKey {
-            app: app.id,
-            holder: holder.key(),
-            revision: self.snapshot.revision,
-            source: visit.source,
-            destination,
-        };
+        let key = DecisionKey::new(self.snapshot.revision, app.id, holder.key(), visit, destination);
         let subject = Subject { caller: holder.caller(), here: visit.here(), destination };
         let record = |admitted, why: String| {
             let event = if admitted { AuditEvent::Admitted } else { AuditEvent::Refused };
@@ -527,13 +520,28 @@ struct Judged {
     holds_until: UnixTime,
 }
 
+/// Everything that a decision depends on beside the time.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct DecisionKey {
     app: AppId,
     holder: HolderKey,
     revision: Revision,
     source: IpAddr,
+    /// Another one by a newer file of countries.
+    country: Option<Country>,
     destination: Option<SocketAddr>,
+}
+
+impl DecisionKey {
+    const fn new(
+        revision: Revision,
+        app: AppId,
+        holder: HolderKey,
+        visit: &Visit,
+        destination: Option<SocketAddr>,
+    ) -> Self {
+        Self { app, holder, revision, source: visit.source, country: visit.country, destination }
+    }
 }
 
 impl Default for Decisions {

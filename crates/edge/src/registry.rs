@@ -218,15 +218,17 @@ impl Registry {
     }
 
     /// Waits for a link of `tunnel` that serves `host` and `path`, if the edge has just started and one can be on its way;
-    /// else not at all.
-    pub(crate) async fn arrival(&self, tunnel: TunnelId, host: &Hostname, path: &str) {
-        let Some(until) = self.awaited(tunnel) else { return };
-        let mut announced = self.announced.subscribe();
+    /// else not at all. Whether anything was waited for.
+    pub(crate) async fn arrival(&self, tunnel: TunnelId, host: &Hostname, path: &str) -> bool {
+        let Some(until) = self.awaited(tunnel) else { return false };
+        let (mut announced, mut waited) = (self.announced.subscribe(), false);
         while self.candidates(tunnel, host, path).is_empty() {
+            waited = true;
             if !matches!(timeout_at(until, announced.changed()).await, Ok(Ok(()))) {
-                return;
+                break;
             }
         }
+        waited
     }
 
     /// What the services behind `host` and `path` speak: `None` when no link of `tunnel` serves them now.

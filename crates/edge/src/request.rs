@@ -4,6 +4,8 @@
 //! one way. What is ambiguous is refused here; what passes has one reading of its host and is forwarded as it came. What
 //! hyper hides from this place is refused before it: by `strict.rs`, on HTTP/1 connections.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, Method, Uri, Version, header, request::Parts, uri::Scheme};
 use tunnel_proto::{Hostname, hostname::HostnameError};
 
@@ -193,7 +195,7 @@ fn check_framing(headers: &HeaderMap, version: Version) -> Result<(), Malformed>
     // A look-alike that a lenient server takes for framing.
     let alike = |name: &http::HeaderName| {
         let plain = normal(name.as_str());
-        plain != name.as_str() && matches!(&*plain, "transfer-encoding" | "content-length")
+        matches!(&*plain, "transfer-encoding" | "content-length") && plain != name.as_str()
     };
     if headers.keys().any(alike) { Err(Malformed::Framing) } else { Ok(()) }
 }
@@ -206,8 +208,13 @@ pub(crate) fn carries_requests(protocol: &str) -> bool {
 
 /// A header name as lenient servers read it: some take `_` and `.` for `-`, and gateways to CGI take whatever is no letter
 /// or digit for `_` (`http` has made the name lower-case).
-pub fn normal(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
+///
+/// Nearly every name is its own normal form, and costs nothing.
+pub fn normal(name: &str) -> Cow<'_, str> {
+    if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        return Cow::Borrowed(name);
+    }
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect::<String>().into()
 }
 
 #[cfg(test)]

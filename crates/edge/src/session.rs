@@ -336,14 +336,10 @@ impl Sessions {
         cookies: impl IntoIterator<Item = &'a HeaderValue>,
         now: UnixTime,
     ) -> Option<Arc<Session>> {
-        let named = cookie::sessions(cookies);
-        if named.is_empty() {
-            return None;
-        }
-        let hashes: Vec<SecretHash> = named.iter().map(tunnel_auth::SessionId::hash).collect();
-        let table = self.read();
         let counts = |session: &&Arc<Session>| session.counts(SessionKind::Browser, host, now);
-        hashes.iter().find_map(|hash| table.sessions.get(hash).filter(counts).cloned())
+        // The table is locked for each look at it, and not while one is hashed.
+        let mut hashes = cookie::sessions(cookies).into_iter().map(|id| id.hash());
+        hashes.find_map(|hash| self.read().sessions.get(&hash).filter(counts).cloned())
     }
 
     /// The session at `host` that this token of the access client stands for.

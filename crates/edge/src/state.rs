@@ -18,6 +18,7 @@ use crate::{
     clock::Leaps,
     countries::Countries,
     evaluations::Evaluations,
+    forward::LoopName,
     gate::{Decisions, Gate},
     keys::{Keys, KeysError},
     login::{
@@ -74,6 +75,8 @@ pub struct State {
     pub decisions: Decisions,
     /// Assertions signed before, for as long as they are fresh.
     pub assertions: Assertions,
+    /// By what a request is known that has been here before.
+    pub(crate) loop_name: LoopName,
     /// Idle streams to services.
     pub pool: Arc<Pool>,
     /// Which country an address is in.

@@ -72,10 +72,13 @@ struct Sender {
 /// Streams that can be used again: idle ones that speak HTTP/1.1, and all that speak HTTP/2.
 #[derive(Default)]
 pub struct Pool {
-    idle: Mutex<HashMap<Key, Vec<Idle<Sender, Place>>>>,
-    shared: Mutex<HashMap<Key, Vec<Arc<Shared>>>>,
+    idle: Mutex<Kept<Idle<Sender, Place>>>,
+    shared: Mutex<Kept<Arc<Shared>>>,
     outages: Outages,
 }
+
+/// What is kept for each link: by what it may be used for, what was used last behind the others.
+type Kept<T> = HashMap<LinkId, HashMap<Key, Vec<T>>>;
 
 /// A stream that nobody uses.
 struct Idle<S, P> {
@@ -101,12 +104,30 @@ impl<S, P> Idle<S, P> {
     }
 }
 
-/// Takes the stream that was used last of those that fit, if it has not been idle for too long.
-fn pick<S, P>(kept: &mut Vec<Idle<S, P>>, idle_max: Duration, fits: impl Fn(&Idle<S, P>) -> bool) -> Option<S> {
-    let (at, newest) = kept.iter().enumerate().rev().find(|(_, idle)| fits(idle))?;
-    // Those before it have been idle for longer.
-    let is_fresh = newest.since.elapsed() < idle_max;
-    is_fresh.then(|| kept.remove(at).stream)
+/// Takes the stream that was used last of those that fit and still work, if it has not been idle for too long.
+fn pick<S, P>(
+    kept: &mut Vec<Idle<S, P>>,
+    idle_max: Duration,
+    fits: impl Fn(&Idle<S, P>) -> bool,
+    works: impl Fn(&S) -> bool,
+) -> Option<S> {
+    let now = Instant::now();
+    loop {
+        let (at, newest) = kept.iter().enumerate().rev().find(|(_, idle)| fits(idle))?;
+        if works(&newest.stream) {
+            // Those before it have been idle for longer.
+            let is_fresh = now.saturating_duration_since(newest.since) < idle_max;
+            return is_fresh.then(|| kept.remove(at).stream);
+        }
+        kept.remove(at);
+    }
+}
+
+impl<P> Idle<Sender, P> {
+    /// Whether it is worth being kept at `now`.
+    fn is_kept(&self, now: Instant) -> bool {
+        !self.stream.http.is_closed() && now.saturating_duration_since(self.since) < IDLE_MAX
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -231,6 +252,13 @@ impl Lease {
         if is_last {
             return;
         }
+        // Mostly whoever has read an answer to its end does so when the stream has.
+        if sender.http.is_ready() {
+            if !link.is_draining() {
+                pool.put(key, sender, awaits);
+            }
+            return;
+        }
         tokio::spawn(async move {
             let ready = tokio::time::timeout(READY_PATIENCE, sender.http.ready()).await;
             if matches!(ready, Ok(Ok(()))) && !link.is_draining() {
@@ -273,35 +301,42 @@ impl Pool {
         fits: impl Fn(&Idle<Sender, Place>) -> bool,
     ) -> Option<Lease> {
         if candidate.rule.kind == ServiceKind::H2c {
-            let seat = self.shared().get(&key)?.iter().find_map(Shared::seat)?;
+            let seat = self.shared().get(&key.link)?.get(&key)?.iter().find_map(Shared::seat)?;
             return Some(Lease::new(self, candidate, key, Speaks::Http2(seat)));
         }
         let idle_max = if repeated { IDLE_MAX } else { IDLE_MAX_ONCE };
         let mut idle = self.idle();
-        let kept = idle.get_mut(&key)?;
-        kept.retain(|idle| idle.stream.http.is_ready() && idle.since.elapsed() < IDLE_MAX);
-        let taken = pick(kept, idle_max, fits);
-        if kept.is_empty() {
-            idle.remove(&key);
+        let of_link = idle.get_mut(&key.link)?;
+        let kept = of_link.get_mut(&key)?;
+        let taken = pick(kept, idle_max, fits, |stream| stream.http.is_ready());
+        // Of those that are not a session's own there will be more in a moment.
+        if kept.is_empty() && key.owner.is_some() {
+            of_link.remove(&key);
         }
+        drop(idle);
         Some(Lease::new(self, candidate, key, Speaks::Http1(taken?)))
     }
 
     fn put(&self, key: Key, stream: Sender, awaits: Option<Weak<Place>>) {
         let mut idle = self.idle();
-        let has_room = has_room(&idle, key.link);
-        let kept = idle.entry(key).or_default();
-        kept.retain(|idle| !idle.stream.http.is_closed() && idle.since.elapsed() < IDLE_MAX);
+        let of_link = idle.entry(key.link).or_default();
+        let has_room = has_room(of_link);
+        let kept = of_link.entry(key).or_default();
+        let now = Instant::now();
+        if kept.len() >= IDLE_PER_RULE {
+            kept.retain(|idle| idle.is_kept(now));
+        }
         if has_room && kept.len() < IDLE_PER_RULE {
-            kept.push(Idle { stream, since: Instant::now(), awaits });
+            kept.push(Idle { stream, since: now, awaits });
         }
     }
 
     /// Keeps a connection for others to share.
     fn share(&self, key: Key, connection: Arc<Shared>) {
         let mut shared = self.shared();
-        let has_room = has_room(&shared, key.link);
-        let kept = shared.entry(key).or_default();
+        let of_link = shared.entry(key.link).or_default();
+        let has_room = has_room(of_link);
+        let kept = of_link.entry(key).or_default();
         kept.retain(|connection| connection.is_kept());
         if has_room && kept.len() < SHARED_PER_RULE {
             kept.push(connection);
@@ -310,36 +345,41 @@ impl Pool {
 
     /// Closes every idle stream on a link, which is to end.
     pub(crate) fn forget(&self, link: LinkId) {
-        self.idle().retain(|key, _| key.link != link);
-        self.shared().retain(|key, _| key.link != link);
+        self.idle().remove(&link);
+        self.shared().remove(&link);
     }
 
     /// Closes streams that have been idle for long. Called now and then.
     pub(crate) fn sweep(&self) {
-        self.idle().retain(|_, kept| {
-            kept.retain(|idle| !idle.stream.http.is_closed() && idle.since.elapsed() < IDLE_MAX);
-            !kept.is_empty()
-        });
-        self.shared().retain(|_, kept| {
-            kept.retain(|connection| connection.is_kept());
-            !kept.is_empty()
-        });
+        let now = Instant::now();
+        retain(&mut self.idle(), |idle| idle.is_kept(now));
+        retain(&mut self.shared(), |connection| connection.is_kept());
         self.outages.sweep(Instant::now());
     }
 
-    fn shared(&self) -> MutexGuard<'_, HashMap<Key, Vec<Arc<Shared>>>> {
+    fn shared(&self) -> MutexGuard<'_, Kept<Arc<Shared>>> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn idle(&self) -> MutexGuard<'_, HashMap<Key, Vec<Idle<Sender, Place>>>> {
+    fn idle(&self) -> MutexGuard<'_, Kept<Idle<Sender, Place>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether another stream of a link may be kept.
-fn has_room<T>(kept: &HashMap<Key, Vec<T>>, link: LinkId) -> bool {
-    let of_link = kept.iter().filter(|(key, _)| key.link == link);
-    of_link.map(|(_, kept)| kept.len()).sum::<usize>() < KEPT_PER_LINK
+/// Whether another stream of a link may be kept beside these.
+fn has_room<T>(of_link: &HashMap<Key, Vec<T>>) -> bool {
+    of_link.values().map(Vec::len).sum::<usize>() < KEPT_PER_LINK
+}
+
+/// Closes what is not `wanted` any more, and leaves no room for what is not there.
+fn retain<T>(kept: &mut Kept<T>, wanted: impl Fn(&T) -> bool) {
+    kept.retain(|_, of_link| {
+        of_link.retain(|_, kept| {
+            kept.retain(|one| wanted(one));
+            !kept.is_empty()
+        });
+        !of_link.is_empty()
+    });
 }
 
 impl Key {
@@ -404,29 +444,42 @@ mod tests {
         };
         let mut kept = vec![idle("free", None), idle("one's", Some(&one)), idle("the other's", Some(&other))];
         let long = Duration::from_secs(600);
-        assert_eq!(pick(&mut kept, long, |idle| idle.awaits(None)), None);
-        assert_eq!(pick(&mut kept, long, |idle| idle.awaits(Some(&one))), Some("one's"));
-        assert_eq!(pick(&mut kept, long, |idle| idle.awaits(Some(&one))), None);
-        assert_eq!(pick(&mut kept, Duration::ZERO, |idle| idle.is_for(Some(&one))), None, "idle for too long");
-        assert_eq!(pick(&mut kept, long, |idle| idle.is_for(Some(&one))), Some("free"));
-        assert_eq!(pick(&mut kept, long, |idle| idle.is_for(Some(&one))), None);
+        let works = |_: &&str| true;
+        assert_eq!(pick(&mut kept, long, |idle| idle.awaits(None), works), None);
+        assert_eq!(pick(&mut kept, long, |idle| idle.awaits(Some(&one)), works), Some("one's"));
+        assert_eq!(pick(&mut kept, long, |idle| idle.awaits(Some(&one)), works), None);
+        assert_eq!(pick(&mut kept, Duration::ZERO, |idle| idle.is_for(Some(&one)), works), None, "idle for too long");
+        assert_eq!(pick(&mut kept, long, |idle| idle.is_for(Some(&one)), works), Some("free"));
+        assert_eq!(pick(&mut kept, long, |idle| idle.is_for(Some(&one)), works), None);
         drop(other);
-        assert_eq!(pick(&mut kept, long, |idle| idle.is_for(Some(&one))), Some("the other's"), "nobody will answer");
+        assert_eq!(
+            pick(&mut kept, long, |idle| idle.is_for(Some(&one)), works),
+            Some("the other's"),
+            "nobody will answer"
+        );
     }
 
     #[test]
     fn what_is_kept_leaves_a_link_room_for_requests() {
         // S1c
-        let key = |link, owner| Key {
-            link: LinkId::from_bytes([link; 16]),
+        let key = |owner| Key {
+            link: LinkId::from_bytes([1; 16]),
             revision: Revision(1),
             rule: RuleId(0),
             owner: Some([owner; 32]),
         };
-        let mut kept: HashMap<Key, Vec<()>> = (0..127).map(|owner| (key(1, owner), vec![()])).collect();
-        assert!(has_room(&kept, LinkId::from_bytes([1; 16])));
-        kept.insert(key(1, 127), vec![()]);
-        assert!(!has_room(&kept, LinkId::from_bytes([1; 16])));
-        assert!(has_room(&kept, LinkId::from_bytes([2; 16])));
+        let mut kept: HashMap<Key, Vec<()>> = (0..127).map(|owner| (key(owner), vec![()])).collect();
+        assert!(has_room(&kept));
+        kept.insert(key(127), vec![()]);
+        assert!(!has_room(&kept));
+    }
+
+    #[test]
+    fn what_has_ended_is_passed_over_and_forgotten() {
+        let idle = |stream| Idle::<_, ()> { stream, since: Instant::now(), awaits: None };
+        let mut kept = vec![idle("old"), idle("ended"), idle("works"), idle("ended")];
+        let mut next = || pick(&mut kept, Duration::from_secs(600), |_| true, |stream| *stream != "ended");
+        assert_eq!([next(), next(), next()], [Some("works"), Some("old"), None]);
+        assert!(kept.is_empty());
     }
 }

@@ -104,11 +104,8 @@ impl Lang {
             let quality = parts.find_map(|p| p.trim().strip_prefix("q=")).map_or(Some(1.0), |q| q.parse::<f32>().ok());
             let quality = quality.filter(|q| (0.0..=1.0).contains(q)).map_or(0, |q| (q * 1000.0) as u32);
             let primary = tag.split('-').next().unwrap_or_default();
-            let lang = match primary.to_ascii_lowercase().as_str() {
-                "en" => Self::En,
-                "ja" => Self::Ja,
-                _ => continue,
-            };
+            let is_of = |lang: &Self| primary.eq_ignore_ascii_case(lang.tag());
+            let Some(lang) = [Self::En, Self::Ja].into_iter().find(is_of) else { continue };
             if quality > best.0 {
                 best = (quality, Some(lang));
             }

@@ -4,6 +4,7 @@ mod ends;
 mod matrix;
 mod methods;
 mod public;
+mod remembered;
 mod scene;
 mod times;
 mod trials;

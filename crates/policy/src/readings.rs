@@ -54,7 +54,7 @@ pub(crate) fn readings(raw: &[u8]) -> Readings {
 }
 
 /// Whether no step changes the path: it begins with `/`, and holds nothing that any server treats specially.
-fn is_plain(path: &[u8]) -> bool {
+pub(crate) fn is_plain(path: &[u8]) -> bool {
     let ordinary = |b: &u8| b.is_ascii_alphanumeric() || b"/-_.~!$&'()*+,=@".contains(b);
     let dotted = |segment: &[u8]| segment.last() == Some(&b'.');
     let segments = || path.split(|b| *b == b'/');

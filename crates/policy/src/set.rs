@@ -13,7 +13,7 @@ pub use check::PolicySetError;
 use crate::{
     Action, Application, EmailList, Evaluation, Group, IpList, Policy, Rules, Selector, TimeOfWeek, Warning,
     lists::Ranges,
-    readings::{Readings, fold, readings},
+    readings::{Readings, fold, is_plain, readings},
     warning,
 };
 
@@ -203,11 +203,15 @@ impl PolicySet {
     /// nothing is inherited from a less specific application. Applications equally specific are all named.
     pub fn applications_for(&self, host: &Hostname, raw_path: &str) -> Matched<'_> {
         let targets = self.hosts.targets(host);
+        let mut all = self.hosts.best(&targets, |path| path.covers(raw_path));
+        let raw = all.first().copied();
+        // Nearly every path has one reading, and nearly every host is one application's.
+        if !targets.have_paths() && is_plain(raw_path.as_bytes()) {
+            return self.matched(raw, all, raw.is_none());
+        }
         let Readings::All(readings) = readings(raw_path.as_bytes()) else {
-            return self.matched(self.hosts.best(&targets, |p| p.covers(raw_path)), targets.applications(), true);
+            return self.matched(raw, targets.applications(), true);
         };
-        let raw = self.hosts.best(&targets, |path| path.covers(raw_path));
-        let mut all = raw.clone();
         let mut uncovered = false;
         for reading in &readings {
             let folded = fold(reading);
@@ -224,12 +228,11 @@ impl PolicySet {
     pub fn applications_of(&self, host: &Hostname) -> Matched<'_> {
         let targets = self.hosts.targets(host);
         let front = self.hosts.best(&targets, |path| path.covers("/"));
-        self.matched(front, targets.applications(), false)
+        self.matched(front.first().copied(), targets.applications(), false)
     }
 
-    fn matched(&self, raw: Vec<usize>, mut all: Vec<usize>, uncovered: bool) -> Matched<'_> {
+    fn matched(&self, raw: Option<usize>, mut all: Vec<usize>, uncovered: bool) -> Matched<'_> {
         let declared = |at: usize| self.applications.get(at).map(|app| &app.declared);
-        let raw = raw.first().copied();
         all.sort_unstable();
         all.dedup();
         let others = all.into_iter().filter(|at| Some(*at) != raw).filter_map(declared).collect();
@@ -301,7 +304,16 @@ pub fn is_reserved(raw_path: &str) -> bool {
             .iter()
             .any(|prefix| folded.strip_prefix(*prefix).is_some_and(|rest| rest.first().is_none_or(|b| *b == b'/')))
     };
-    match readings(raw_path.as_bytes()) {
+    let raw = raw_path.as_bytes();
+    if is_plain(raw) {
+        // Its one reading is itself, and its letters are those of ASCII.
+        let is_below = |prefix: &&[u8]| {
+            let (head, rest) = raw.split_at_checked(prefix.len()).unwrap_or_default();
+            head.eq_ignore_ascii_case(prefix) && rest.first().is_none_or(|b| *b == b'/')
+        };
+        return RESERVED.iter().any(is_below);
+    }
+    match readings(raw) {
         Readings::All(all) => all.iter().any(reserved),
         Readings::Anything => true,
     }

@@ -47,7 +47,8 @@ impl Progress {
         self.awaited.load(Relaxed)
     }
 
-    fn end(&self) {
+    /// All of it has come.
+    pub(super) fn end(&self) {
         self.steps.fetch_add(1, Relaxed);
         self.ended.store(true, Relaxed);
     }

@@ -10,7 +10,7 @@ use tunnel_proto::{
     link::{Link, LinkEnd},
 };
 
-use super::{Head, RequestBody, body::Progress, informational};
+use super::{RequestBody, X_FORWARDED_HOST, body::Progress, informational};
 use crate::{
     State, Visit,
     gate::Permit,
@@ -29,8 +29,10 @@ pub(super) struct Sending<'a> {
     pub(super) personal: bool,
     /// The visitor's connection.
     pub(super) place: Option<&'a Arc<Place>>,
-    /// Whether it has no body, so that it can be made once more.
-    pub(super) bodiless: bool,
+    /// Whether it does no harm to serve it twice.
+    pub(super) repeatable: bool,
+    /// Makes it once more, if it has no body.
+    pub(super) again: &'a (dyn Fn() -> Option<Request<RequestBody>> + Sync),
     /// Whether it is a call of gRPC, whose answer may begin at any time.
     pub(super) grpc: bool,
 }
@@ -47,11 +49,10 @@ impl Sending<'_> {
         progress: &Progress,
     ) -> Result<(http::Response<Incoming>, Lease), Failure> {
         let owner = self.permit.holder().owner();
-        let repeated = is_repeatable(self.bodiless, request.method());
+        let (repeated, again) = (self.repeatable, self.again);
         let mut ways = Cow::Borrowed(self.candidates);
         let taken = state.pool.take(self.candidates, owner, self.personal, repeated, self.place);
         if let Some(mut lease) = taken {
-            let again = self.bodiless.then(|| repeat(&request)).flatten();
             match exchange(self.limit(state, &lease), &mut lease, request, progress).await {
                 Ok(response) => return Ok((response, lease)),
                 Err(unanswered) => request = unanswered.resend(again, repeated)?,
@@ -60,7 +61,6 @@ impl Sending<'_> {
         }
         let whose = if self.personal { Whose::tied_to(owner) } else { Whose::Everybodys };
         let mut lease = Box::pin(upstream::connect(&state.pool, &ways, self.visit, whose)).await?;
-        let again = self.bodiless.then(|| repeat(&request)).flatten();
         let unanswered = match exchange(self.limit(state, &lease), &mut lease, request, progress).await {
             Ok(response) => return Ok((response, lease)),
             // What a fresh stream begins with is what its service says.
@@ -115,15 +115,8 @@ fn was_silent(link: &Link) -> bool {
 }
 
 /// Whether it does no harm to serve a request twice, and whether it can be made once more at all.
-fn is_repeatable(bodiless: bool, method: &Method) -> bool {
+pub(super) fn is_repeatable(bodiless: bool, method: &Method) -> bool {
     bodiless && method.is_safe()
-}
-
-/// The same request once more, without a body.
-fn repeat(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    let head =
-        Head { method: request.method().clone(), uri: request.uri().clone(), headers: request.headers().clone() };
-    Some(head.into_request(RequestBody::empty()))
 }
 
 enum Unanswered {
@@ -140,13 +133,17 @@ enum Unanswered {
 }
 
 impl Unanswered {
-    /// The request to be sent once more, if it may be: what certainly was not served, and what is `repeatable`. `again` is the same
-    /// once more, of what has no body.
-    fn resend(self, again: Option<Request<RequestBody>>, repeatable: bool) -> Result<Request<RequestBody>, Failure> {
+    /// The request to be sent once more, if it may be: what certainly was not served, and what is `repeatable`. `again` makes
+    /// the same once more, of what has no body.
+    fn resend(
+        self,
+        again: impl Fn() -> Option<Request<RequestBody>>,
+        repeatable: bool,
+    ) -> Result<Request<RequestBody>, Failure> {
         match self {
             Self::NotSent(back) => Ok(*back),
-            Self::NotServed => again.ok_or(Failure::BadAnswer),
-            Self::Lost | Self::Garbled => again.filter(|_| repeatable).ok_or(Failure::BadAnswer),
+            Self::Lost | Self::Garbled if !repeatable => Err(Failure::BadAnswer),
+            Self::NotServed | Self::Lost | Self::Garbled => again().ok_or(Failure::BadAnswer),
             Self::Bad | Self::Slow => Err(self.failure(repeatable, false)),
         }
     }
@@ -223,7 +220,7 @@ fn was_not_served(error: &hyper::Error) -> bool {
 pub(super) fn address(request: &mut Request<RequestBody>, lease: &Lease) -> Result<(), http::Error> {
     // Checked when it was announced.
     let wanted = lease.host_header().and_then(|host| HeaderValue::from_str(host).ok());
-    let Some(host) = wanted.or_else(|| request.headers().get("x-forwarded-host").cloned()) else { return Ok(()) };
+    let Some(host) = wanted.or_else(|| request.headers().get(X_FORWARDED_HOST).cloned()) else { return Ok(()) };
     let target = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let unframed = !request.body().is_end_stream() && request.body().size_hint().exact().is_none();
     let headers = request.headers_mut();
@@ -261,7 +258,7 @@ mod tests {
 
     /// What becomes of a request without a body: the method of what is sent once more, or what is said.
     fn resent(unanswered: Unanswered, method: &Method) -> Result<Method, Failure> {
-        let resent = unanswered.resend(repeat(&request(method)), is_repeatable(true, method));
+        let resent = unanswered.resend(|| Some(request(method)), is_repeatable(true, method));
         resent.map(|request| request.method().clone())
     }
 
@@ -284,7 +281,7 @@ mod tests {
             assert_eq!(resent(Unanswered::Bad, &method), Err(Failure::BadAnswer));
         }
         // With a body that is gone it cannot be.
-        assert_eq!(Unanswered::NotServed.resend(None, false).err(), Some(Failure::BadAnswer));
+        assert_eq!(Unanswered::NotServed.resend(|| None, false).err(), Some(Failure::BadAnswer));
     }
 
     // F4

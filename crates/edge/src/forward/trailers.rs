@@ -174,10 +174,7 @@ fn may_be_a_visitors(name: &HeaderName) -> bool {
 
 fn may_be_a_services(name: &HeaderName) -> bool {
     let plain = normal(name.as_str());
-    !(NEVER.contains(&plain.as_str())
-        || is_hop_by_hop(&plain)
-        || is_reserved(name)
-        || plain.starts_with("access-control-"))
+    !(NEVER.contains(&&*plain) || is_hop_by_hop(&plain) || is_reserved(&plain) || plain.starts_with("access-control-"))
 }
 
 #[cfg(test)]

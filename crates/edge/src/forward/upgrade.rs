@@ -163,7 +163,7 @@ pub(super) async fn forward(
         let (progress, watch) = (Arc::new(Progress::default()), Arc::new(Watch::new(state, permit)));
         let mut answer = Response::new(Body::new(AnswerBody::new(body, lease, progress, watch, Trailers::Dropped)));
         *answer.status_mut() = parts.status;
-        *answer.headers_mut() = head::response(&parts.headers);
+        *answer.headers_mut() = head::response(parts.headers);
         return Ok(answer);
     }
     if !is_fitting(&protocol, key.as_ref(), response.headers()) {
@@ -172,7 +172,7 @@ pub(super) async fn forward(
     lease.switch();
     let mut answer = Response::new(Body::empty());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    *answer.headers_mut() = head::response(response.headers());
+    *answer.headers_mut() = head::response(std::mem::take(response.headers_mut()));
     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     answer.headers_mut().insert(header::UPGRADE, protocol.value());
     let service = hyper::upgrade::on(&mut response);

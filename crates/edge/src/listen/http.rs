@@ -6,8 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::body::Body;
-use futures::future::Either;
+use futures::{StreamExt as _, future::Either, stream::FuturesUnordered};
 use http::{HeaderValue, Request, StatusCode, header};
 use hyper::{
     body::Incoming,
@@ -97,7 +96,7 @@ impl Connections {
                 }
                 paced.answer(response.status() == StatusCode::SWITCHING_PROTOCOLS);
                 let (answer, going) = (Answer::current(), paced.going());
-                let counted = |body| Body::new(Counted { body, _busy: busy, answer, _going: going });
+                let counted = |body| Counted { body, _busy: busy, answer, _going: going };
                 Ok::<_, Infallible>(response.map(counted))
             }
         });
@@ -125,7 +124,21 @@ impl Connections {
         let (mut stopping, mut leaving, mut asked, mut sent_away) = (false, false, false, false);
         let mut idle = tokio::time::interval(HEAD_TIME);
         loop {
-            let leave = tokio::select! {
+            // Nothing of this happens while things go well, and each look at it takes locks that all connections share.
+            let told = when_woken(async {
+                tokio::select! {
+                    () = &mut stop, if !stopping => Told::Stop,
+                    // By HTTP/1.1 a request may be on its way already; it is answered, and is the last one.
+                    () = self.state.replaced.cancelled(), if h2 && !stopping => Told::Stop,
+                    () = self.cut_http.cancelled() => Told::Cut,
+                    () = &mut late => Told::Late,
+                    () = seat.lost() => Told::Lost,
+                    () = seat.asked_to_go(), if !sent_away => Told::ToGo,
+                    () = frames::over(watch.as_deref()), if !asked => Told::Over,
+                    _ = idle.tick() => Told::Look,
+                }
+            });
+            let told = tokio::select! {
                 ended = &mut connection => {
                     if let Err(error) = ended {
                         tracing::debug!(peer = %door.peer, %error, "a visitor's connection ended");
@@ -135,26 +148,24 @@ impl Connections {
                     }
                     return;
                 }
-                () = &mut stop, if !stopping => {
+                told = told => told,
+            };
+            let leave = match told {
+                Told::Stop => {
                     stopping = true;
                     true
                 }
-                // By HTTP/1.1 a request may be on its way already; it is answered, and is the last one.
-                () = self.state.replaced.cancelled(), if h2 && !stopping => {
-                    stopping = true;
-                    true
-                }
-                () = self.cut_http.cancelled() => return,
-                () = &mut late => {
+                Told::Cut => return,
+                Told::Late => {
                     return tracing::debug!(peer = %door.peer, "a head was begun and not finished in time");
                 }
-                () = seat.lost() => return tracing::debug!(peer = %door.peer, "a visitor's connection lost its place"),
-                () = seat.asked_to_go(), if !sent_away => {
+                Told::Lost => return tracing::debug!(peer = %door.peer, "a visitor's connection lost its place"),
+                Told::ToGo => {
                     sent_away = true;
                     tracing::debug!(peer = %door.peer, "a visitor's connection is asked to go: its network is shut");
                     true
                 }
-                () = frames::over(watch.as_deref()), if !asked => {
+                Told::Over => {
                     asked = true;
                     if watch.as_ref().is_some_and(|watch| watch.provokes()) {
                         seat.note(Glitch::Malformed);
@@ -162,7 +173,7 @@ impl Connections {
                     tracing::debug!(peer = %door.peer, "a visitor's connection is asked to go: it has used up a budget");
                     true
                 }
-                _ = idle.tick() => {
+                Told::Look => {
                     if watch.as_ref().is_some_and(|watch| watch.is_late()) {
                         return tracing::debug!(peer = %door.peer, "a head was begun and not finished in time");
                     }
@@ -182,6 +193,30 @@ impl Connections {
             }
         }
     }
+}
+
+/// What is to become of a connection, or is to be looked at.
+enum Told {
+    /// No new request is taken.
+    Stop,
+    /// It is over.
+    Cut,
+    /// A head takes too long.
+    Late,
+    /// Its place is somebody else's.
+    Lost,
+    /// It is asked to go.
+    ToGo,
+    /// A budget of HTTP/2 is used up.
+    Over,
+    /// Whether anything is asked on it.
+    Look,
+}
+
+/// The same future, which is looked at when it was woken and not whenever what it is waited for beside was.
+async fn when_woken<F: Future>(future: F) -> F::Output {
+    let mut alone = FuturesUnordered::from_iter([future]);
+    alone.next().await.expect("it ends once, and is not asked again")
 }
 
 /// A connection on which writing fails once nothing of it was taken for [`STALL_TIME`].
@@ -218,6 +253,29 @@ mod tests {
     use tokio::{io::AsyncWriteExt as _, time::Instant};
 
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_waited_for_beside_is_looked_at_only_when_it_was_woken() {
+        let (wake, woken) = tokio::sync::oneshot::channel::<u8>();
+        let (looks, counted) = (std::cell::Cell::new(0), tokio::sync::Notify::new());
+        tokio::pin!(woken);
+        let beside = when_woken(std::future::poll_fn(|cx| {
+            looks.set(looks.get() + 1);
+            woken.as_mut().poll(cx)
+        }));
+        tokio::pin!(beside);
+        for _ in 0..100 {
+            counted.notify_one();
+            tokio::select! {
+                biased;
+                _ = &mut beside => panic!("nobody has woken it"),
+                () = counted.notified() => {}
+            }
+        }
+        assert_eq!(looks.get(), 1);
+        wake.send(7).unwrap();
+        assert_eq!((beside.await, looks.get()), (Ok(7), 2));
+    }
 
     // H14
     #[tokio::test(start_paused = true)]

@@ -38,6 +38,11 @@ impl Path {
 pub(super) struct Targets<'a>(Vec<&'a Host>);
 
 impl Targets<'_> {
+    /// Whether anything is declared for some paths only.
+    pub(super) fn have_paths(&self) -> bool {
+        self.0.iter().flat_map(|host| &host.paths).any(|path| path.pattern.is_some())
+    }
+
     /// Every application that has something declared for the host.
     pub(super) fn applications(&self) -> Vec<usize> {
         self.0.iter().flat_map(|host| &host.paths).map(|path| path.application).collect()
