@@ -301,7 +301,7 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(async {
                 let (visitor, mut edge) = duplex(pipe);
-                let (mut service, origin) = duplex(pipe);
+                let (mut near, (mut service, origin)) = (OnDemand::new(&mut edge), duplex(pipe));
                 let carried = Carried::default();
                 let both = async |end: tokio::io::DuplexStream, send: &[u8]| {
                     let (mut read, mut write) = tokio::io::split(end);
@@ -313,7 +313,7 @@ mod tests {
                     got
                 };
                 let (relayed, at_visitor, at_origin) =
-                    tokio::join!(relay(&mut OnDemand::new(&mut edge), &mut service, &carried), both(visitor, &up), both(origin, &down));
+                    tokio::join!(relay(&mut near, &mut service, &carried), both(visitor, &up), both(origin, &down));
                 relayed.unwrap();
                 assert!(at_visitor == down && at_origin == up);
                 assert_eq!(carried.to_service.into_inner(), up.len() as u64);
