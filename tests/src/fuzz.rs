@@ -14,6 +14,7 @@ mod head;
 mod hosts;
 mod ingress;
 mod mutate;
+mod mux;
 mod paths;
 mod reference;
 mod replay;
@@ -36,6 +37,7 @@ pub struct Target {
 /// Everything that is fuzzed. Where one input costs much, the suite tries fewer.
 pub const TARGETS: &[Target] = &[
     Target { name: "frames", run: frames::run, mutations: 20_000 },
+    Target { name: "mux", run: mux::run, mutations: 20_000 },
     Target { name: "handshake", run: handshake::run, mutations: 3_000 },
     Target { name: "config", run: config::run, mutations: 3_000 },
     Target { name: "hosts", run: hosts::run, mutations: 20_000 },

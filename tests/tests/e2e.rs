@@ -12,6 +12,7 @@ mod e2e {
     mod cross_site;
     mod crowds;
     mod declare;
+    mod distance;
     mod ends;
     mod enrol;
     mod evaluations;

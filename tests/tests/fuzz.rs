@@ -32,6 +32,12 @@ fn frames_are_read_within_limits_and_come_back() {
     holds("frames");
 }
 
+// T6, R60
+#[test]
+fn streams_keep_to_their_budget_whatever_a_peer_sends() {
+    holds("mux");
+}
+
 // T5, T6
 #[test]
 fn a_link_begins_with_an_honest_peer_or_not_at_all() {

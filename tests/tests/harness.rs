@@ -22,9 +22,11 @@ use tunnel_tests::{
 };
 
 mod harness {
+    mod distance;
     mod hostile;
     mod passkeys;
     mod providers;
+    mod scale;
 }
 
 #[test]

@@ -64,7 +64,8 @@ fn begin() -> Result<ExitCode, Failure> {
     if let Some(file) = std::env::var_os("TUNNEL_TEST_FAULTS") {
         tunnel_proto::faults::arm_by(file.into());
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    // One thread: whoever comes is carried by one link, and what one thread reads no other one has to be woken for.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     let ended = runtime.block_on(dispatch(cli, screen));
     // Standard input may still be waited for.
@@ -98,9 +99,7 @@ fn log(level: Level, screen: Screen) -> Result<(), Failure> {
         Level::Warn => "warn",
         Level::Error => "error",
     };
-    let filter = format!(
-        "warn,yamux=error,rustls_platform_verifier=off,access={level},tunnel_client={level},tunnel_proto={level}"
-    );
+    let filter = format!("warn,rustls_platform_verifier=off,access={level},tunnel_client={level},tunnel_proto={level}");
     let filter = EnvFilter::try_new(filter).map_err(Failure::failed)?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(console::colors_enabled_stderr());
     lines.with_writer(screen).try_init().map_err(Failure::failed)

@@ -23,9 +23,8 @@ pub(crate) fn begin(args: &LogArgs) -> Result<(), Failure> {
         Level::Error => "error",
     };
     let others = if args.loglevel == Level::Error { "error" } else { "warn" };
-    let filter = format!(
-        "{others},yamux=error,rustls_platform_verifier=off,connector={level},tunnel_origin={level},tunnel_proto={level}"
-    );
+    let filter =
+        format!("{others},rustls_platform_verifier=off,connector={level},tunnel_origin={level},tunnel_proto={level}");
     let filter = EnvFilter::try_new(filter).map_err(Failure::failed)?;
     let (writer, ansi) = match &args.logfile {
         Some(path) => {

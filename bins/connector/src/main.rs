@@ -87,7 +87,8 @@ fn begin() -> Result<(), Failure> {
     if let Some(file) = std::env::var_os("TUNNEL_TEST_FAULTS") {
         tunnel_proto::faults::arm_by(file.into());
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    // Links that are many have threads of their own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     let ended = runtime.block_on(dispatch(cli));
     runtime.shutdown_timeout(LINGER);

@@ -1,12 +1,16 @@
 //! A tunnel while it runs: what the person at the terminal reads, signals, the pid file and the metrics.
 
 use std::{
-    io::{Write, stdout},
+    io::{self, Write, stdout},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
 };
 
 use tunnel_origin::{Connector, Credentials, EdgeAddress, Error, Service, ServiceKind, ServiceOptions, Status};
-use tunnel_proto::{HostPattern, Name};
+use tunnel_proto::{
+    HostPattern, Name,
+    cores::{self, Cores},
+};
 
 use crate::{AGENT, cli::RunArgs, failure::Failure, metrics, platform, stored::TunnelDir};
 
@@ -39,7 +43,9 @@ pub(crate) async fn run(plan: Plan, args: &RunArgs) -> Result<Ended, Failure> {
         Some(address) => Some(metrics::bind(address).await?),
         None => None,
     };
+    let cores = cores_for(args.connections).map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     let mut builder = Connector::builder()
+        .cores(cores.as_ref().map(Cores::handles).unwrap_or_default())
         .edge(plan.edge.clone())
         .credentials(plan.credentials.clone())
         .credential_store(plan.dir.clone())
@@ -83,6 +89,12 @@ pub(crate) async fn run(plan: Plan, args: &RunArgs) -> Result<Ended, Failure> {
             }
         }
     }
+}
+
+/// A thread for each link, as long as there are cores; none where that would be one, which the program has already.
+fn cores_for(links: u8) -> io::Result<Option<Cores>> {
+    let count = NonZeroUsize::new(links.into()).map_or(NonZeroUsize::MIN, |links| links.min(cores::usual()));
+    (count > NonZeroUsize::MIN).then(|| Cores::start("core", count)).transpose()
 }
 
 fn announce(plan: &Plan) {

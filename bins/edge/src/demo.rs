@@ -22,8 +22,8 @@ applications: [{name: hello, hostnames: [hello.localhost], policies: [demo-every
 
 /// Serves the demo until SIGINT or SIGTERM.
 pub(crate) async fn run(config: Config) -> ExitCode {
-    let edge = match serve::start(None, config).await {
-        Ok(edge) => edge,
+    let (edge, _cores) = match serve::start(None, config).await {
+        Ok(started) => started,
         Err(error) => return failed(&error),
     };
     let connector = match publish(&edge).await {

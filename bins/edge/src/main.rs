@@ -112,7 +112,9 @@ fn main() -> ExitCode {
     if let Some(file) = std::env::var_os("TUNNEL_TEST_FAULTS") {
         tunnel_proto::faults::arm_by(file.into());
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // For what is no connection: those have threads of their own, which nothing here holds up, such as trying a policy out on
+    // everybody. Two, so that it holds up nothing here either: what was revoked is to be followed within a second.
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("the runtime cannot be started: {error}")),
     };

@@ -12,6 +12,7 @@ use tunnel_edge::{
     setup::{self, MadeBy},
     socket::{Restarted, problem},
 };
+use tunnel_proto::cores::{self, Cores};
 
 use super::{
     failed,
@@ -22,18 +23,21 @@ use super::{
 /// Logs to standard error. Only our own code ever says more than warnings: libraries would write what they carry.
 pub(crate) fn log(level: Level, format: &str) {
     let filter = EnvFilter::new(format!(
-        "warn,yamux=error,rustls_platform_verifier=off,webauthn_rs=off,webauthn_rs_core=off,edge={level},tunnel_edge={level},tunnel_proto={level},tunnel_origin={level}"
+        "warn,rustls_platform_verifier=off,webauthn_rs=off,webauthn_rs_core=off,edge={level},tunnel_edge={level},tunnel_proto={level},tunnel_origin={level}"
     ));
     let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second subscriber cannot be set; this is the first.
     let _ = if format == "json" { log.json().try_init() } else { log.with_ansi(false).try_init() };
 }
 
-/// Starts an edge that shows codes on this terminal when it has no mail server.
-pub(crate) async fn start(predecessor: Option<&mut Predecessor>, config: Config) -> Result<Edge, String> {
+/// Starts an edge that shows codes on this terminal when it has no mail server, and the threads that its connections live in.
+pub(crate) async fn start(predecessor: Option<&mut Predecessor>, config: Config) -> Result<(Edge, Cores), String> {
     super::platform::raise_descriptors();
-    let started = Edge::start_after(predecessor, config, Clock::System, Screen::new(std::io::stdout())).await;
-    started.map_err(|error| error.to_string())
+    let cores = Cores::start("core", config.threads.unwrap_or_else(cores::usual));
+    let cores = cores.map_err(|error| format!("threads cannot be started: {error}"))?;
+    let screen = Screen::new(std::io::stdout());
+    let started = Edge::start_after(predecessor, cores.handles(), config, Clock::System, screen).await;
+    Ok((started.map_err(|error| error.to_string())?, cores))
 }
 
 /// Serves until SIGINT or SIGTERM, or until another process does and nothing is left to go on with.
@@ -47,8 +51,8 @@ pub(crate) async fn run(config: impl FnOnce() -> Result<Config, String>) -> Exit
         Ok(config) => start(predecessor.as_mut(), config).await,
         Err(error) => Err(error),
     };
-    let edge = match (begun, &mut predecessor) {
-        (Ok(edge), _) => edge,
+    let (edge, cores) = match (begun, &mut predecessor) {
+        (Ok(begun), _) => begun,
         (Err(error), Some(predecessor)) => {
             predecessor.failed(&error).await;
             return failed(&error);
@@ -63,7 +67,7 @@ pub(crate) async fn run(config: impl FnOnce() -> Result<Config, String>) -> Exit
         tell_manager("READY=1");
     }
     drop(predecessor);
-    super::watchdog::start();
+    super::watchdog::start(cores.handles().to_vec());
     serve(edge, asks, hangups, program).await
 }
 

@@ -1,4 +1,4 @@
-//! Ends a program whose runtime has come to a stand, so that whoever supervises it starts it again (F29).
+//! Ends a program of which a runtime has come to a stand, so that whoever supervises it starts it again (F29).
 
 use std::{
     sync::{
@@ -9,19 +9,25 @@ use std::{
     time::Duration,
 };
 
+use tokio::runtime::Handle;
+
 /// How often both look.
 const BEAT: Duration = Duration::from_secs(1);
 /// After so many looks without progress there is none any more. Looks are counted, not time: a machine that slept, or a
 /// process that was stopped for a while, has not looked meanwhile.
 const LOOKS: u32 = 10;
 
-/// Watches the runtime that this is called on, until the program ends.
-pub(crate) fn start() {
+/// Watches the runtime that this is called on and those of `cores`, until the program ends.
+pub(crate) fn start(cores: Vec<Handle>) {
     let beats = Arc::new(AtomicU64::new(0));
     let beating = beats.clone();
     tokio::spawn(async move {
         loop {
             tunnel_proto::faults::at("heartbeat");
+            // Round all of them: when one stands, there is no beat.
+            for core in &cores {
+                core.spawn(async {}).await.ok();
+            }
             beating.fetch_add(1, Relaxed);
             tokio::time::sleep(BEAT).await;
         }

@@ -31,7 +31,7 @@ use hyper_util::{
 use reqwest::{ClientBuilder, Proxy};
 use subtle::ConstantTimeEq;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    io::{AsyncBufRead, AsyncWrite, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
     task::JoinSet,
     time::sleep,
@@ -186,7 +186,7 @@ impl Door {
         response.headers_mut().remove(PROXY_STATUS);
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let there = upgrade::on(&mut response);
-            set(Box::pin(carry(async { there.await.map(TokioIo::new) }, here)));
+            set(Box::pin(carry(async { Ok(BufReader::new(TokioIo::new(there.await?))) }, here)));
         }
         Ok(response.map(BodyExt::boxed))
     }
@@ -220,7 +220,7 @@ fn known<'a>(mut error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
 }
 
 /// Carries bytes between what was opened and the program, once the latter has its answer.
-async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
+async fn carry<S: AsyncBufRead + AsyncWrite + Unpin>(
     there: impl Future<Output = hyper::Result<S>>,
     here: upgrade::OnUpgrade,
 ) {

@@ -16,12 +16,12 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tunnel_proto::{
-    GrantId, LinkId,
-    link::{self, Carried, Control, Incoming, Link, MEMORY_MAX, Pending, RelayError, Settings, Welcomed, relay},
+    GrantId, LinkId, UnixTime,
+    link::{self, Carried, Control, Incoming, Link, MEMORY_MAX, Pending, RelayError, Settings, Welcomed, join},
     message::{
         Credential, Cut, CutReason, DrainReason, GrantRefusal, Granted, Limits, Message, OpenGrant, Opening, Present,
         Refused, Revoked, RevokedReason, Role, StreamRefusal,
@@ -32,7 +32,7 @@ pub(crate) use self::links::ClientLinks;
 use self::links::{OneLink, Whose};
 use crate::{
     Lang, Reference, State, Visit,
-    gate::{self, Permit, Presented, Turnaway},
+    gate::{self, NEVER, Permit, Presented, Turnaway},
     holder::Holder,
     listen::{Glitch, Place},
     tcp,
@@ -58,8 +58,11 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 const LINK_LAG: Duration = Duration::from_millis(100);
 /// How long a link stays without a stream after its client was sent to the next process: it may not have heard of it.
 const HANDED_LINGER: Duration = Duration::from_secs(2);
-/// How often grants are held against the clock; everything else is noticed when it happens.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How soon grants and streams are held against the clock again where their time is about to be over.
+const LOOK_SOON: Duration = Duration::from_millis(500);
+/// How long they trust the time that they have left. Leaps of the clock are told, and everything else is noticed when it happens:
+/// this is for what they stand on to count as used, which has to be well within what may be idle.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Takes a link of an access client over any byte stream, and serves it until it ends or `stopping` says so. Its place among
 /// the connections is kept once it carries somebody's credential.
@@ -143,10 +146,10 @@ impl Client {
     async fn run(mut self, mut incoming: Incoming, mut control: Control, stopping: CancellationToken) {
         let mut streams = JoinSet::new();
         let mut changed = self.state.changed.subscribe();
-        let mut look = interval(LOOK_EVERY);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut leaving, mut handed, mut used) = (false, false, Instant::now());
+        let mut next = self.next_look(handed);
         loop {
+            let mut looks = true;
             let said: Vec<Message> = tokio::select! {
                 message = control.next() => match message {
                     Some(Message::Present(present)) => match self.present(&present) {
@@ -159,23 +162,27 @@ impl Client {
                 },
                 pending = incoming.next() => match pending {
                     Some(pending) => {
+                        looks = false;
                         self.open(pending, &mut streams);
                         Vec::new()
                     }
                     None => return,
                 },
-                Some(ended) = streams.join_next(), if !streams.is_empty() => match ended {
-                    Ok(cut) => cut.and_then(|cut| self.tell(cut)).into_iter().collect(),
-                    Err(error) => {
-                        tracing::warn!(%error, "a stream's task failed");
-                        Vec::new()
+                Some(ended) = streams.join_next(), if !streams.is_empty() => {
+                    looks = false;
+                    match ended {
+                        Ok(cut) => cut.and_then(|cut| self.tell(cut)).into_iter().collect(),
+                        Err(error) => {
+                            tracing::warn!(%error, "a stream's task failed");
+                            Vec::new()
+                        }
                     }
-                },
+                }
                 Some(grant) = self.ends.next(), if !self.ends.is_empty() => {
                     self.end(grant, RevokedReason::Ended).into_iter().collect()
                 }
                 _ = changed.changed() => self.review(),
-                _ = look.tick() => {
+                () = sleep_until(next) => {
                     let most = if self.begun { IDLE_MAX } else { BEGIN_MAX };
                     if self.grants.is_empty() && self.since.elapsed() > most {
                         return;
@@ -200,6 +207,10 @@ impl Client {
                 () = self.link.idle(), if leaving => return,
                 _ = self.link.closed() => return,
             };
+            // What only opens or ends a stream leaves the grants as they are.
+            if looks {
+                next = self.next_look(handed);
+            }
             // Whoever does not listen must not hold up what ends grants.
             for message in said {
                 if !matches!(timeout(SAY_TIME, control.send(message)).await, Ok(Ok(()))) {
@@ -207,6 +218,22 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// When the link is to be looked at again, if nothing happens before.
+    fn next_look(&self, handed: bool) -> Instant {
+        let now = Instant::now();
+        if handed {
+            // Its client may not have heard that it is to go.
+            return now + LOOK_SOON;
+        }
+        if self.grants.is_empty() {
+            let most = if self.begun { IDLE_MAX } else { BEGIN_MAX };
+            return (self.since + most).max(now) + LOOK_SOON;
+        }
+        let snapshot = self.state.snapshot.load();
+        let until = self.grants.values().map(|grant| grant.permit.judged_until(&snapshot)).min();
+        now + left(until.unwrap_or(NEVER), self.state.now())
     }
 
     /// Judges a credential. `None` when the link has presented too much that opens nothing.
@@ -388,7 +415,7 @@ async fn stream(state: Arc<State>, visit: Visit, holder: Holder, pending: Pendin
     let mut client = pending.accept().await.ok()?;
     let carried = Carried::default();
     let ended = tokio::select! {
-        ended = relay(&mut client, &mut service, &carried) => ended,
+        ended = join(&mut client, &mut service, &carried) => ended,
         () = turned_away(&state, &permit) => {
             tracing::debug!(host = %visit.host, "a stream is not admitted any more");
             return None;
@@ -411,8 +438,7 @@ pub(crate) async fn turned_away(state: &State, permit: &Permit) {
         if !permit.still_holds(state.gate(&snapshot), now) {
             return;
         }
-        // The wall clock may be moved while this waits.
-        let left = permit.judged_until().since(now).clamp(LOOK_EVERY, LOOK_AGAIN);
+        let left = left(permit.judged_until(&snapshot), now);
         tokio::select! {
             () = permit.holder().ended() => return,
             _ = changed.changed() => {}
@@ -421,5 +447,23 @@ pub(crate) async fn turned_away(state: &State, permit: &Permit) {
     }
 }
 
-/// How long a stream trusts the time that it has left; the grant that it stands on is looked at more often.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// How long whatever holds `until` then can be left alone.
+fn left(until: UnixTime, now: UnixTime) -> Duration {
+    // Both are in whole seconds: whoever slept them all might be late by one.
+    until.since(now).saturating_sub(LOOK_SOON).clamp(LOOK_SOON, LOOK_AGAIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // T6
+    #[test]
+    fn what_holds_for_long_is_looked_at_seldom_and_what_is_about_to_end_soon() {
+        let now = UnixTime(1_000);
+        let left = |until| left(UnixTime(until), now);
+        assert_eq!([u64::MAX, 2_000, 1_061].map(left), [LOOK_AGAIN; 3]);
+        assert_eq!([1_059, 1_002].map(|until| left(until).as_millis()), [58_500, 1_500]);
+        assert_eq!([1_001, 1_000, 0].map(left), [LOOK_SOON; 3]);
+    }
+}

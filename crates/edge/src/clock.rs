@@ -4,7 +4,7 @@ mod lasting;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -127,9 +127,44 @@ impl ClockWatch {
     }
 }
 
+/// Notices when the wall clock leaps forward, for everybody who waits until a moment of it: they need not look at it themselves. Where
+/// it is set back or stands still they wake too soon, and wait again.
+#[derive(Debug, Default)]
+pub(crate) struct Leaps(Mutex<Option<(UnixTime, Instant)>>);
+
+/// By how many seconds the two clocks may part without a leap, as the wall clock is read in whole ones.
+const READING: u64 = 1;
+
+impl Leaps {
+    /// Whether the wall clock has run ahead of one that never leaps since it last did.
+    pub(crate) fn noticed(&self, wall: UnixTime, steady: Instant) -> bool {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (began, at) = *held.get_or_insert((wall, steady));
+        let expected = began.plus(steady.saturating_duration_since(at));
+        if wall.0.abs_diff(expected.0) > READING {
+            *held = Some((wall, steady));
+        }
+        wall.0 > expected.0.saturating_add(READING)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // S8
+    #[test]
+    fn every_leap_forward_is_noticed_once_also_a_small_one_that_is_made_again_and_again_and_time_that_passes_is_none() {
+        let (began, leaps) = (Instant::now(), Leaps::default());
+        let at = |millis: u64, wall: u64| leaps.noticed(UnixTime(wall), began + Duration::from_millis(millis));
+        assert!((0..4000).all(|tick| !at(tick * 250, 10_000 + (tick * 250 + 999) / 1000)));
+        assert!(at(1_000_000, 11_060) && !at(1_000_250, 11_060), "forward");
+        assert!(!at(1_000_500, 9_000) && !at(1_000_750, 9_000), "back");
+        assert!((1..100).all(|second| !at(1_000_750 + second * 1_000, 9_000)), "it stands still");
+        assert!(at(1_100_000, 9_010) && !at(1_100_250, 9_010), "and is moved on");
+        let slow: Vec<_> = (1..5).map(|step| at(1_100_250 + step * 250, 9_010 + step)).collect();
+        assert!(slow.contains(&true), "a second in a quarter of one: {slow:?}");
+    }
 
     // S8
     #[test]

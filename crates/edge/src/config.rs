@@ -6,6 +6,7 @@ mod raw;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -38,6 +39,8 @@ pub struct Config {
     pub tunnel_listen: Vec<SocketAddr>,
     /// Peers that may say where a request came from (`X-Forwarded-For`).
     pub trusted_proxies: Vec<IpNet>,
+    /// How many connections visitors may have open at a time in all, as far as the system gives descriptors.
+    pub connections: usize,
     /// How many connections visitors of one network may have open at a time: an IPv4 address, or what one customer has of IPv6.
     pub connections_per_network: usize,
     /// Where state is kept.
@@ -60,6 +63,11 @@ pub struct Config {
     pub drain_tcp: Duration,
     /// How much memory this process is to make do with, in bytes, beside what the system limits.
     pub memory: Option<u64>,
+    /// How many threads whoever starts the edge gives to its connections ([`Edge::start_on`]), if not as many as usual. The edge
+    /// itself starts none.
+    ///
+    /// [`Edge::start_on`]: crate::Edge::start_on
+    pub threads: Option<NonZeroUsize>,
     /// Which country an address is in: a file in MaxMind's format.
     pub country_file: Option<PathBuf>,
     /// What pages and mails show of the operator.
@@ -113,6 +121,13 @@ pub const DRAIN_HTTP: Duration = Duration::from_secs(600);
 pub const DRAIN_TCP: Duration = Duration::from_secs(24 * 3600);
 /// The most that either may be, in seconds: a week.
 pub const DRAIN_MAX: u64 = 7 * 24 * 3600;
+/// Visitors' connections at a time, over all listeners. One on which nothing is asked takes some sixty KiB, one of somebody who
+/// means it badly a MiB, which is why there are no more where nobody says so.
+pub const CONNECTIONS: usize = 8192;
+/// The least that may be, and the most: as many descriptors as a program seldom gets.
+pub const CONNECTIONS_LEAST: usize = 256;
+/// See [`CONNECTIONS_LEAST`].
+pub const CONNECTIONS_MOST: usize = 65_536;
 /// Visitors' connections from one network at a time.
 pub const CONNECTIONS_PER_NETWORK: usize = 512;
 /// The least that may be: what the browsers of one household have open.
@@ -124,6 +139,8 @@ pub const CONNECTIONS_PER_NETWORK_MAX: usize = 4096;
 pub const MEMORY_MIN: u64 = 128;
 /// The most that it may be, in MiB: a pebibyte.
 pub const MEMORY_MAX: u64 = 1 << 30;
+/// The most that `threads` may be: each listener wakes all of them for each connection.
+pub const THREADS_MAX: usize = 256;
 /// The largest configuration file, in bytes.
 pub const CONFIG_MAX: u64 = 1024 * 1024;
 
@@ -141,6 +158,7 @@ impl Config {
             http_listen: both(QUICK_HTTP),
             tunnel_listen: Vec::new(),
             trusted_proxies: Vec::new(),
+            connections: CONNECTIONS,
             connections_per_network: CONNECTIONS_PER_NETWORK,
             data_dir,
             backups: KEPT,
@@ -152,6 +170,7 @@ impl Config {
             drain_http: DRAIN_HTTP,
             drain_tcp: DRAIN_TCP,
             memory: None,
+            threads: None,
             country_file: None,
             brand: Brand::default(),
         }
@@ -320,6 +339,20 @@ mod tests {
 
     // H13
     #[test]
+    fn how_many_connections_there_may_be_in_all_is_configured_in_bounds() {
+        assert_eq!(parse(GOOD).unwrap().connections, 8192);
+        let written = |number: &str| parse(&GOOD.replace("[tls]", &format!("connections = {number}\n[tls]")));
+        for (number, many) in [("256", 256), ("10000", 10_000), ("65536", 65_536)] {
+            assert_eq!(written(number).unwrap().connections, many);
+        }
+        for wrong in ["0", "255", "65537"] {
+            let error = written(wrong).unwrap_err();
+            assert!(error.contains("`connections`") && error.contains("from 256 to 65536"), "{error}");
+        }
+    }
+
+    // H13
+    #[test]
     fn how_many_connections_a_network_may_have_is_configured_in_bounds() {
         assert_eq!(parse(GOOD).unwrap().connections_per_network, 512);
         let written =
@@ -342,6 +375,19 @@ mod tests {
         for wrong in ["memory = 127", "memory = 1073741825"] {
             let error = parse(&GOOD.replace("[tls]", &format!("{wrong}\n[tls]"))).unwrap_err();
             assert!(error.contains("from 128 to 1073741824"), "{error}");
+        }
+    }
+
+    #[test]
+    fn how_many_threads_connections_have_is_configured_in_bounds() {
+        assert_eq!(parse(GOOD).unwrap().threads, None, "as many as usual");
+        let written = |number: &str| parse(&GOOD.replace("[tls]", &format!("threads = {number}\n[tls]")));
+        for (number, many) in [("1", 1), ("256", 256)] {
+            assert_eq!(written(number).unwrap().threads.map(NonZeroUsize::get), Some(many));
+        }
+        for wrong in ["0", "257"] {
+            let error = written(wrong).unwrap_err();
+            assert!(error.contains("`threads`") && error.contains("from 1 to 256"), "{error}");
         }
     }
 

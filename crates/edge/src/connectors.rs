@@ -6,7 +6,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use futures::FutureExt;
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{net::TcpStream, runtime::Handle, time::Instant};
 use tokio_rustls::server::TlsStream;
 use tunnel_proto::{
     LinkId, OperatorId, TunnelId,
@@ -78,7 +78,7 @@ async fn connector(
 ) {
     crate::faults::at("connector");
     let snapshot = state.snapshot.load_full();
-    let Some(name) = snapshot.declared.tunnel(tunnel).map(|tunnel| tunnel.name.clone()) else {
+    let Some(name) = snapshot.tunnel(tunnel).map(|tunnel| tunnel.name.clone()) else {
         refused(state, &peer, source, "a tunnel that there is not any more");
         return greeting.refuse(LinkRefusal::UnknownTunnel, "there is no such tunnel any more", false).await;
     };
@@ -99,13 +99,14 @@ async fn connector(
         instance: hello.instance,
         source,
         since: state.now(),
+        home: Handle::current().id(),
         table: ArcSwap::from_pointee(Rules::default()),
     });
     let Some(registered) = state.registry.register(uplink.clone()) else {
         return link.close();
     };
     // What was revoked or deleted while the link was greeted was not yet among those that such a change closes.
-    let gone = state.snapshot.load().declared.tunnel(tunnel).is_none();
+    let gone = state.snapshot.load().tunnel(tunnel).is_none();
     if gone || state.revoked.load().contains(&peer.serial_hex) {
         return link.close();
     }

@@ -28,7 +28,7 @@ mod view;
 mod warning;
 mod yaml;
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use serde::{Deserialize, Serialize};
 use tunnel_proto::{Revision, UnixTime};
@@ -134,7 +134,8 @@ pub async fn apply(store: &dyn Store, request: &Request, ground: &Ground<'_>) ->
             }
             Err(error) => return Err(error.into()),
         }
-        for gone in before.tunnels.iter().filter(|tunnel| plan.after.tunnel(tunnel.id).is_none()) {
+        let left: HashSet<_> = plan.after.tunnels.iter().map(|tunnel| tunnel.id).collect();
+        for gone in before.tunnels.iter().filter(|tunnel| !left.contains(&tunnel.id)) {
             store.revoke_certificates(&CertificateHolder::Tunnel(gone.id), ground.now).await?;
         }
         return Ok(report);

@@ -1,5 +1,6 @@
 //! An edge that runs: made from a configuration, stopped by its handle.
 
+mod doors;
 mod retire;
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use tokio::{
-    net::TcpListener,
+    runtime,
     sync::{mpsc, watch},
     task::JoinHandle,
 };
@@ -23,6 +24,7 @@ use tunnel_proto::{
     identity::{CaError, TlsError},
 };
 
+use self::doors::Door;
 use crate::{
     Clock, Config, State,
     acme::{self, AcmeError},
@@ -30,7 +32,7 @@ use crate::{
     audit::Audit,
     backup::{self, Backups},
     certificates::{Certificates, Source},
-    clock::ClockWatch,
+    clock::{ClockWatch, Leaps},
     config::Smtp,
     connectors,
     countries::{Countries, CountriesError},
@@ -86,7 +88,7 @@ pub struct Edge {
     listening: Vec<SocketAddr>,
     plain: Vec<SocketAddr>,
     /// Every listener, by the address that it was asked for by.
-    doors: Vec<(SocketAddr, Arc<TcpListener>)>,
+    doors: Vec<Door>,
     /// The owner's socket and the lock, for the process that takes this one's place.
     owners: Option<[Handle; 2]>,
     accepting: Vec<JoinHandle<()>>,
@@ -105,12 +107,26 @@ impl Edge {
     ///
     /// `screen` is where codes appear when there is no mail server (quick start only; never a log).
     pub async fn start(config: Config, clock: Clock, screen: Screen) -> Result<Self, StartError> {
-        Self::start_after(None, config, clock, screen).await
+        Self::start_on(&[], config, clock, screen).await
+    }
+
+    /// The same with connections in other runtimes than this one, in which everything else goes on: each of `cores` accepts at
+    /// every listener, and a connection stays in one of them from its handshake to its end, with all that it spawns.
+    /// [`tunnel_proto::cores::Cores`] makes such runtimes. They have to run until the edge has stopped. Without any, it is this
+    /// one.
+    pub async fn start_on(
+        cores: &[runtime::Handle],
+        config: Config,
+        clock: Clock,
+        screen: Screen,
+    ) -> Result<Self, StartError> {
+        Self::start_after(None, cores, config, clock, screen).await
     }
 
     /// The same in the place of an edge that started this process for it: what that one has open is gone on with.
     pub async fn start_after(
         mut predecessor: Option<&mut Predecessor>,
+        cores: &[runtime::Handle],
         mut config: Config,
         clock: Clock,
         screen: Screen,
@@ -122,7 +138,7 @@ impl Edge {
             None => Taken { socket: Socket::bind(&dir).await?, listeners: Vec::new(), known: Known::default() },
         };
         let owners = socket.handles().ok();
-        let (listeners, plain, links_only) = bind_all(&mut config, listeners).await?;
+        let (listeners, plain, links_only) = doors::bind_all(&mut config, listeners)?;
         let database = dir.join(DATABASE_NAME);
         let built_in = BuiltIn {
             administrators: config.administrators.clone(),
@@ -224,6 +240,7 @@ impl Edge {
             replaced: CancellationToken::new(),
             asks: Asks::default(),
             memory: Memory::default(),
+            leaps: Leaps::default(),
             look,
             issuer,
             visit_base,
@@ -236,12 +253,12 @@ impl Edge {
         // What the one before wrote while this one got ready.
         state.follow(&mut known).await.map_err(|error| StartError::Follow(error.into()))?;
         let challenges = state.certificates.challenges().map_err(StartError::Tls)?;
-        let connections = Connections::new(state.clone());
+        let connections = Connections::new(state.clone(), cores);
         connections.go_on_with(networks);
         let addresses = |doors: &[Door]| doors.iter().filter_map(|(_, one)| one.local_addr().ok()).collect();
         let (listening, plain_addresses) = (addresses(&listeners), addresses(&plain));
-        let doors = [&*listeners, &*plain, &*links_only].concat();
         let everything = Takes::Everything { visitors, links: link_tls.clone(), access, challenges };
+        let (mut doors, mut opened) = (Vec::new(), Vec::new());
         let (mut accepting, mut tasks) = (Vec::new(), Vec::new());
         // Without a certificate nobody can come.
         let certified: HashSet<_> = state.store.certified_tunnels(state.now()).await?.into_iter().collect();
@@ -253,9 +270,13 @@ impl Edge {
             .map(|one| (one, everything.clone()))
             .chain(plain.into_iter().map(|one| (one, Takes::Plain)))
             .chain(links_only.into_iter().map(|one| (one, Takes::Links(link_tls.clone()))));
-        for ((_, listener), takes) in all {
-            let connections = connections.clone();
-            accepting.push(task::keep("accept", move || connections.clone().accept(listener.clone(), takes.clone())));
+        for (door, takes) in all {
+            opened.push((doors::registered(&door, connections.runtimes())?, takes));
+            doors.push(door);
+        }
+        // From here on nothing fails.
+        for (listeners, takes) in opened {
+            accepting.extend(listeners.into_iter().map(|one| doors::accept(&connections, one, &takes)));
         }
         let weak = Arc::downgrade(&state);
         let own = weak.clone();
@@ -334,7 +355,7 @@ impl Edge {
     /// Accepts no more, lets what is under way end within `patience`, writes what is to be kept.
     pub async fn stop(mut self, patience: Duration) {
         self.connections.stopping.cancel();
-        self.doors.clear();
+        self.shut_doors().await;
         self.connections.tasks.close();
         let ends = self.connections.tasks.wait();
         let drained = async {
@@ -398,56 +419,6 @@ fn servable(
         return Err(StartError::NoCountries);
     }
     Ok(Snapshot::new(revision, declared, built_in)?)
-}
-
-/// A listener, and the address that it was asked for by.
-type Door = (SocketAddr, Arc<TcpListener>);
-type Bound = (Vec<Door>, Vec<Door>, Vec<Door>);
-
-/// Binds every listener that is not among those `taken` over; what of these is not wanted any more is closed. A port 0 becomes
-/// the one that the system chose, so that addresses can be printed.
-async fn bind_all(config: &mut Config, mut taken: Vec<(SocketAddr, TcpListener)>) -> Result<Bound, StartError> {
-    let quick = config.quick_start;
-    if quick && !config.listen.iter().chain(&config.http_listen).all(|address| address.ip().is_loopback()) {
-        return Err(StartError::NotLoopback);
-    }
-    let mut bound = Vec::new();
-    for addresses in [&mut config.listen, &mut config.http_listen, &mut config.tunnel_listen] {
-        let mut listeners = Vec::new();
-        for address in addresses.iter_mut() {
-            let wanted = *address;
-            let bound = match taken.iter().position(|(before, _)| *before == wanted) {
-                Some(at) => Ok(taken.swap_remove(at).1),
-                None => listen(wanted).await,
-            };
-            match bound {
-                Ok(listener) => {
-                    *address = listener.local_addr().unwrap_or(wanted);
-                    listeners.push((wanted, Arc::new(listener)));
-                }
-                // A machine without IPv6 still has the other loopback address.
-                Err(error) if quick && address.is_ipv6() && error.kind() != io::ErrorKind::AddrInUse => {}
-                Err(source) => return Err(StartError::Listen { address: *address, source }),
-            }
-        }
-        bound.push(listeners);
-    }
-    let mut bound = bound.into_iter();
-    let mut next = || bound.next().unwrap_or_default();
-    Ok((next(), next(), next()))
-}
-
-/// A listener that takes IPv6 only where it is named: `0.0.0.0:443` and `[::]:443` stand side by side.
-async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(1024)?;
-    TcpListener::from_std(socket.into())
 }
 
 fn mail_config(config: &Config, snapshot: &Snapshot, screen: Screen) -> Result<MailConfig, StartError> {
@@ -606,7 +577,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// A listener cannot be bound.
-    #[error("cannot listen on {address}: {source}{hint}", hint = listen_hint(.address, .source))]
+    #[error("cannot listen on {address}: {source}{hint}", hint = doors::hint(.address, .source))]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -672,19 +643,4 @@ pub enum StartError {
     /// Outgoing mail.
     #[error(transparent)]
     Mail(#[from] MailError),
-}
-
-fn listen_hint(address: &SocketAddr, error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => format!(
-            "; another program has the port: `ss -ltnp 'sport = :{}'` says which; end it, or name another port",
-            address.port()
-        ),
-        io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 need a right: `setcap cap_net_bind_service=+ep` on the program, or a service manager"
-                .to_owned()
-        }
-        io::ErrorKind::AddrNotAvailable => "; this machine has no such address".to_owned(),
-        _ => String::new(),
-    }
 }

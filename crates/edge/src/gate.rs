@@ -179,9 +179,10 @@ impl Permit {
         self.until
     }
 
-    /// When it has to be looked at again: it ends, or a rule about time may have it end.
-    pub fn judged_until(&self) -> UnixTime {
-        self.until.min(UnixTime(self.claim.holds_until.load(Relaxed)))
+    /// When it has to be looked at again: it ends, a rule about time may have it end, or nobody vouches for the person any more.
+    pub fn judged_until(&self, snapshot: &Snapshot) -> UnixTime {
+        let lapses = self.holder.latest().lapses(snapshot).unwrap_or(NEVER);
+        self.until.min(UnixTime(self.claim.holds_until.load(Relaxed))).min(lapses)
     }
 
     /// Whether what was admitted would still be, for a stream that goes on. Cheap while nothing changed.

@@ -164,7 +164,7 @@ async fn tunnels_down(state: &State, now: UnixTime) -> Vec<Name> {
     let declared = &snapshot.declared;
     // Nor is one whose connectors are only just on their way to an edge that has started.
     let is_down = |id: TunnelId| {
-        let routed = declared.routes.iter().any(|route| route.tunnel == id);
+        let routed = !snapshot.hostnames(id).is_empty();
         let certified = certified.as_ref().is_none_or(|ids| ids.contains(&id));
         routed && certified && state.registry.links(id) == 0 && state.registry.awaited(id).is_none()
     };

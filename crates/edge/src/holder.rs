@@ -129,6 +129,14 @@ impl Holder {
         }
     }
 
+    /// From when on a person's provider has not vouched for them for too long, as far as is known now.
+    pub(crate) fn lapses(&self, snapshot: &Snapshot) -> Option<UnixTime> {
+        match self {
+            Self::Person(session) => snapshot.lapses(session),
+            Self::Machine(_) | Self::Anybody => None,
+        }
+    }
+
     /// Waits until somebody ends the session. A machine's token ends with a change of what is declared.
     pub async fn ended(&self) {
         match self {
@@ -149,7 +157,7 @@ impl Machine {
     /// The machine that shows this id and secret, if both are those of one service token that counts at `now`.
     pub fn authenticate(snapshot: &Snapshot, id: &str, secret: &str, now: UnixTime) -> Option<Self> {
         let secret = ServiceSecret::parse(secret)?.hash();
-        let token = snapshot.declared.service_tokens.iter().find(|token| token.id == id)?;
+        let token = snapshot.service_token(id)?;
         let machine = Self { name: token.name.clone(), id: token.id.clone(), secret };
         machine.counts(token, now).map(|_| machine)
     }
@@ -165,7 +173,7 @@ impl Machine {
     }
 
     fn until(&self, snapshot: &Snapshot, now: UnixTime) -> Option<UnixTime> {
-        let token = snapshot.declared.service_tokens.iter().find(|token| token.id == self.id)?;
+        let token = snapshot.service_token(&self.id)?;
         self.counts(token, now)
     }
 

@@ -2,6 +2,7 @@
 
 mod activity;
 mod answers;
+mod cores;
 mod descriptors;
 mod frames;
 mod handshake;
@@ -22,6 +23,7 @@ use std::{
 use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
+    runtime::Handle,
     sync::Semaphore,
     time::timeout,
 };
@@ -30,7 +32,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tunnel_proto::identity::{ALPN_ACCESS, ALPN_LINK};
 
 use self::{
-    descriptors::Spare,
+    cores::{Cores, Home},
+    descriptors::{Shares, Spare},
     handshake::{Failed, handshake},
     notice::Notice,
     shelf::{Shelf, Taken},
@@ -43,7 +46,7 @@ pub(crate) use self::{
     switch::{Switch, Switched},
 };
 use crate::{
-    State,
+    Config, State,
     acme::{ALPN_CHALLENGE, Acme},
     clients, connectors,
     front::Door,
@@ -52,8 +55,6 @@ use crate::{
     registry::LINKS_MAX,
 };
 
-/// Visitors' connections at a time, over all listeners.
-const CONNECTIONS_MAX: usize = 8192;
 /// Connections whose TLS handshake is under way. Links need a place among these only, so that no crowd of visitors keeps
 /// connectors out.
 const HANDSHAKES_MAX: usize = 1024;
@@ -103,6 +104,8 @@ pub(crate) struct Challenges {
 pub(crate) struct Connections {
     pub(crate) state: Arc<State>,
     pub(crate) tasks: TaskTracker,
+    /// No new connections.
+    pub(crate) shut: CancellationToken,
     /// No new connections, and no new requests on old ones.
     pub(crate) stopping: CancellationToken,
     /// Everything ends now.
@@ -119,6 +122,7 @@ pub(crate) struct Connections {
     /// Places for handshakes where only links are taken, so that no crowd of visitors keeps connectors out.
     link_handshakes: Arc<Shelf>,
     sources: Arc<Sources>,
+    cores: Arc<Cores>,
 }
 
 /// A connection that is not yet what it is to become: with its place among these, and counted with its network.
@@ -126,16 +130,23 @@ pub(crate) struct Entering {
     place: Taken,
     origin: Origin,
     _counted: Counted,
+    home: Arc<Home>,
 }
 
 impl Connections {
-    pub(crate) fn new(state: Arc<State>) -> Self {
-        let shares = descriptors::shares(CONNECTIONS_MAX, HANDSHAKES_MAX, LINKS_MAX);
+    /// Of connections that live in the runtimes of `cores`; where there are none, in this one.
+    pub(crate) fn new(state: Arc<State>, cores: &[Handle]) -> Self {
+        let stopping = CancellationToken::new();
+        let Config { listen, http_listen, tunnel_listen, .. } = &state.config;
+        let listeners = [listen, http_listen, tunnel_listen].map(Vec::len).into_iter().sum();
+        let wanted = Shares { visitors: state.config.connections, handshakes: HANDSHAKES_MAX, links: LINKS_MAX };
+        let shares = descriptors::shares(wanted, cores.len(), listeners);
         let sources = Arc::new(Sources::new(state.config.connections_per_network, shares.visitors));
         Self {
             state,
             tasks: TaskTracker::new(),
-            stopping: CancellationToken::new(),
+            shut: stopping.child_token(),
+            stopping,
             cut: CancellationToken::new(),
             cut_http: CancellationToken::new(),
             visitors: TaskTracker::new(),
@@ -145,6 +156,7 @@ impl Connections {
             operators: Arc::new(Semaphore::new(shares.links.min(OPERATOR_LINKS_MAX))),
             link_handshakes: Shelf::new(shares.handshakes / LINK_HANDSHAKES),
             sources,
+            cores: Arc::new(Cores::new(cores)),
         }
     }
 
@@ -158,13 +170,25 @@ impl Connections {
         self.sources.go_on_with(known);
     }
 
+    /// The runtimes that connections live in.
+    pub(crate) fn runtimes(&self) -> impl Iterator<Item = &Handle> {
+        self.cores.runtimes()
+    }
+
+    /// How many connections live in each of them.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> Vec<usize> {
+        self.cores.held()
+    }
+
     /// Accepts until told to stop.
     pub(crate) async fn accept(self, listener: Arc<TcpListener>, takes: Takes) {
         let mut spare = Spare::new();
         loop {
             let accepted = tokio::select! {
+                biased;
+                () = self.shut.cancelled() => return,
                 accepted = listener.accept() => accepted,
-                () = self.stopping.cancelled() => return,
             };
             let (socket, peer) = match accepted {
                 Ok(accepted) => accepted,
@@ -178,16 +202,38 @@ impl Connections {
                 }
             };
             crate::faults::at("accept");
-            let (one, takes) = (self.clone(), takes.clone());
             // Over the limit a connection is closed at once: waiting would look like a dead edge.
             let Some(entering) = self.enter(peer.ip().to_canonical(), &takes) else { continue };
-            self.tasks.spawn(async move {
-                let cut = one.cut.clone();
-                tokio::select! {
-                    () = one.connection(socket, peer, takes, entering) => {}
-                    () = cut.cancelled() => {}
-                }
-            });
+            self.begin(socket, peer, takes.clone(), entering);
+        }
+    }
+
+    /// Has a connection begin on its core.
+    fn begin(&self, socket: TcpStream, peer: SocketAddr, takes: Takes, entering: Entering) {
+        let (one, home) = (self.clone(), entering.home.clone());
+        let Some(elsewhere) = home.elsewhere() else {
+            self.tasks.spawn(one.until_cut(socket, peer, takes, entering));
+            return;
+        };
+        let moved = match socket.into_std() {
+            Ok(moved) => moved,
+            Err(error) => return tracing::debug!(%peer, %error, "a connection cannot be moved to its core"),
+        };
+        let there = async move {
+            match TcpStream::from_std(moved) {
+                Ok(socket) => Box::pin(one.until_cut(socket, peer, takes, entering)).await,
+                Err(error) => tracing::debug!(%peer, %error, "a connection cannot be moved to its core"),
+            }
+        };
+        self.tasks.spawn_on(there, elsewhere);
+    }
+
+    async fn until_cut(self, socket: TcpStream, peer: SocketAddr, takes: Takes, entering: Entering) {
+        // Links keep nothing else of what they entered by.
+        let (cut, _home) = (self.cut.clone(), entering.home.clone());
+        tokio::select! {
+            () = self.connection(socket, peer, takes, entering) => {}
+            () = cut.cancelled() => {}
         }
     }
 
@@ -209,7 +255,7 @@ impl Connections {
             NO_ROOM.note();
             return None;
         };
-        Some(Entering { place, origin, _counted: counted })
+        Some(Entering { place, origin, _counted: counted, home: Arc::new(self.cores.home()) })
     }
 
     async fn connection(self, socket: TcpStream, peer: SocketAddr, takes: Takes, entering: Entering) {
@@ -288,6 +334,7 @@ impl Connections {
             kept: OnceLock::new(),
             _task: self.tasks.token(),
             _visitor: self.visitors.token(),
+            _home: entering.home,
             stopping: self.stopping.clone(),
             cut: self.cut.clone(),
             cut_http: self.cut_http.clone(),
@@ -338,7 +385,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::{place::BORNE_MAX, sources::Standing, *};
-    use crate::{Clock, Config, Edge, edge::Screen, tls};
+    use crate::{Clock, Edge, edge::Screen, tls};
 
     async fn edge() -> (Edge, TempDir) {
         configured(|_| ()).await
@@ -365,7 +412,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn whoever_is_turned_away_is_counted_with_its_network() {
         let (edge, _base) = edge().await;
-        let connections = Connections::new(edge.state().clone());
+        let connections = Connections::new(edge.state().clone(), &[]);
         let peer = IpAddr::from([192, 0, 2, 1]);
         let entering = connections.enter(peer, &Takes::Plain).unwrap();
         let origin = entering.origin();
@@ -390,7 +437,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn whoever_is_turned_away_in_a_network_that_is_let_in_slowly_is_answered_and_sent_away() {
         let (edge, _base) = edge().await;
-        let connections = Connections::new(edge.state().clone());
+        let connections = Connections::new(edge.state().clone(), &[]);
         let peer = IpAddr::from([192, 0, 2, 1]);
         let entering = connections.enter(peer, &Takes::Plain).unwrap();
         let origin = entering.origin();
@@ -425,7 +472,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn all_that_is_on_its_way_by_http_2_is_answered_in_a_network_that_is_let_in_slowly() {
         let (edge, _base) = edge().await;
-        let connections = Connections::new(edge.state().clone());
+        let connections = Connections::new(edge.state().clone(), &[]);
         let peer = IpAddr::from([192, 0, 2, 1]);
         let place = connections.place(connections.enter(peer, &Takes::Plain).unwrap()).unwrap();
         let kept = connections.place(connections.enter(peer, &Takes::Plain).unwrap()).unwrap();
@@ -462,7 +509,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_network_has_as_many_connections_as_the_configuration_says() {
         let (edge, _base) = configured(|config| config.connections_per_network = 40).await;
-        let connections = Connections::new(edge.state().clone());
+        let connections = Connections::new(edge.state().clone(), &[]);
         let enter = |last: u8| {
             let entering = connections.enter(IpAddr::from([192, 0, 2, last]), &Takes::Plain).unwrap();
             connections.place(entering)
@@ -484,7 +531,7 @@ mod tests {
         let state = edge.state().clone();
         let certificate = Arc::new(tls::Fixed::new(&state.ca, state.login_host(), state.now()).unwrap());
         let links = Takes::Links(Arc::new(tls::for_visitors(certificate).unwrap()));
-        let connections = Connections::new(state);
+        let connections = Connections::new(state, &[]);
         let peer = IpAddr::from(Ipv4Addr::LOCALHOST);
         let mut crowd = Vec::new();
         while let Some(place) = connections.handshakes.take() {

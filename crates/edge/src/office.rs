@@ -68,9 +68,7 @@ impl Office {
     }
 
     fn hostnames(&self, tunnel: TunnelId) -> Vec<HostPattern> {
-        let snapshot = self.state.snapshot.load();
-        let routes = snapshot.declared.routes.iter().filter(|route| route.tunnel == tunnel);
-        routes.map(|route| route.hostname.clone()).collect()
+        self.state.snapshot.load().hostnames(tunnel).to_vec()
     }
 }
 

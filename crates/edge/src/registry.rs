@@ -10,11 +10,12 @@ use std::{
 use arc_swap::ArcSwap;
 use regex_lite::{Regex, RegexBuilder};
 use tokio::{
+    runtime::{self, Handle},
     sync::watch,
     time::{Instant, timeout_at},
 };
 use tunnel_proto::{
-    HostPattern, Hostname, InstanceId, LinkId, Revision, RuleId, TunnelId, UnixTime,
+    HostMap, Hostname, InstanceId, LinkId, Revision, RuleId, TunnelId, UnixTime,
     link::Link,
     message::{HttpOptions, RULES_MAX, ServiceKind, Table, TableRefusal, TableRefused},
 };
@@ -29,6 +30,9 @@ const PATH_PROGRAM_MAX: usize = 64 * 1024;
 /// Path expressions in one table.
 const PATHS_MAX: usize = 128;
 
+/// A link that lives in another runtime than whoever asks is taken instead of one that lives in the same only if this one carries
+/// more than twice as many streams and so many more: each of its reads and writes wakes another thread.
+const NEARER: usize = 8;
 /// How long after its start an edge waits for a connector that somebody asks for: those of the process before it are on their
 /// way.
 const ARRIVAL_TIME: Duration = Duration::from_secs(10);
@@ -36,11 +40,28 @@ const ARRIVAL_TIME: Duration = Duration::from_secs(10);
 /// The links that are up. A plain map under a short lock.
 #[derive(Default)]
 pub struct Registry {
-    tunnels: Mutex<HashMap<TunnelId, Vec<Arc<Uplink>>>>,
+    links: Mutex<Links>,
     /// Told of every table that is announced.
     announced: watch::Sender<()>,
     /// Until when connectors are waited for, and of which tunnels none can come.
     awaited: OnceLock<(Instant, HashSet<TunnelId>)>,
+}
+
+/// Links by tunnel, and how many there are in all.
+#[derive(Default)]
+struct Links {
+    tunnels: HashMap<TunnelId, Vec<Arc<Uplink>>>,
+    count: usize,
+}
+
+impl Links {
+    fn of(&self, tunnel: TunnelId) -> &[Arc<Uplink>] {
+        self.tunnels.get(&tunnel).map_or(&[], Vec::as_slice)
+    }
+
+    fn has_room(&self, tunnel: TunnelId) -> bool {
+        self.count < LINKS_MAX && self.of(tunnel).len() < LINKS_PER_TUNNEL
+    }
 }
 
 /// A link to a connector, as the edge uses it.
@@ -57,6 +78,8 @@ pub struct Uplink {
     pub source: IpAddr,
     /// Since when it is up.
     pub since: UnixTime,
+    /// The runtime that it lives in.
+    pub home: runtime::Id,
     /// What it announced last.
     pub table: ArcSwap<Rules>,
 }
@@ -67,6 +90,8 @@ pub struct Rules {
     /// Its revision.
     pub revision: Revision,
     rules: Vec<Arc<CompiledRule>>,
+    /// Their places, by hostname.
+    hosts: HostMap<usize>,
 }
 
 /// One announced rule.
@@ -78,7 +103,6 @@ pub struct CompiledRule {
     pub kind: ServiceKind,
     /// How to speak HTTP to it.
     pub http: HttpOptions,
-    hostname: HostPattern,
     path: Option<Regex>,
 }
 
@@ -102,8 +126,9 @@ impl Rules {
             return Err(refuse(None, TableRefusal::TooManyRules, "too many rules with a path"));
         }
         let mut rules: Vec<Arc<CompiledRule>> = Vec::with_capacity(table.rules.len());
+        let (mut hosts, mut ids) = (HostMap::default(), HashSet::new());
         for rule in &table.rules {
-            if rules.iter().any(|other| other.id == rule.id) {
+            if !ids.insert(rule.id) {
                 return Err(refuse(Some(rule.id), TableRefusal::DuplicateRule, "two rules with one id"));
             }
             let host = rule.http.host_header.as_deref();
@@ -114,23 +139,18 @@ impl Rules {
             let path = rule.path.as_ref().map(compile).transpose();
             let path = path
                 .map_err(|_| refuse(Some(rule.id), TableRefusal::BadPath, "not a regular expression, or too large"))?;
-            rules.push(Arc::new(CompiledRule {
-                id: rule.id,
-                kind: rule.kind,
-                http: rule.http.clone(),
-                hostname: rule.hostname.clone(),
-                path,
-            }));
+            hosts.insert(rule.hostname.clone(), rules.len());
+            rules.push(Arc::new(CompiledRule { id: rule.id, kind: rule.kind, http: rule.http.clone(), path }));
         }
-        Ok(Self { revision: table.revision, rules })
+        Ok(Self { revision: table.revision, rules, hosts })
     }
 
     /// The first rule that answers for `host` and `path`.
     pub fn find(&self, host: &Hostname, path: &str) -> Option<Arc<CompiledRule>> {
-        let answers = |rule: &&Arc<CompiledRule>| {
-            rule.hostname.matches(host) && rule.path.as_ref().is_none_or(|regex| regex.is_match(path))
-        };
-        self.rules.iter().find(answers).cloned()
+        let mut places: Vec<usize> = self.hosts.matching(host).map(|(_, place)| *place).collect();
+        places.sort_unstable();
+        let answers = |rule: &&Arc<CompiledRule>| rule.path.as_ref().is_none_or(|regex| regex.is_match(path));
+        places.into_iter().filter_map(|place| self.rules.get(place)).find(answers).cloned()
     }
 }
 
@@ -148,22 +168,22 @@ pub struct Candidate {
 impl Registry {
     /// Adds a link; it is removed when the guard is dropped. `None` when there are too many.
     pub fn register(self: &Arc<Self>, uplink: Arc<Uplink>) -> Option<Registered> {
-        let mut tunnels = self.tunnels();
-        let total: usize = tunnels.values().map(Vec::len).sum();
-        let links = tunnels.entry(uplink.tunnel).or_default();
-        if links.len() >= LINKS_PER_TUNNEL || total >= LINKS_MAX {
+        let mut links = self.links_now();
+        if !links.has_room(uplink.tunnel) {
             return None;
         }
-        links.push(uplink.clone());
-        let first = links.len() == 1;
-        drop(tunnels);
+        let first = links.of(uplink.tunnel).is_empty();
+        links.tunnels.entry(uplink.tunnel).or_default().push(uplink.clone());
+        links.count = links.count.saturating_add(1);
+        drop(links);
         Some(Registered { registry: self.clone(), uplink, first })
     }
 
-    /// The links of `tunnel` that serve `host` and `path` now, the least busy first. Announcements narrow, they never
+    /// The links of `tunnel` that serve `host` and `path` now, the least busy first, and of those that are about as busy the ones
+    /// that live in the caller's runtime. Announcements narrow, they never
     /// widen: the caller gets the tunnel from an administrator's route.
     pub fn candidates(&self, tunnel: TunnelId, host: &Hostname, path: &str) -> Vec<Candidate> {
-        let links = self.tunnels().get(&tunnel).cloned().unwrap_or_default();
+        let links = self.links_now().of(tunnel).to_vec();
         let mut found: Vec<Candidate> = links
             .into_iter()
             .filter(|uplink| !uplink.link.is_draining())
@@ -173,7 +193,10 @@ impl Registry {
                 Some(Candidate { revision: rules.revision, rule, uplink: uplink.clone() })
             })
             .collect();
-        least_busy_first(&mut found, |candidate| candidate.uplink.link.streams());
+        let here = Handle::try_current().ok().map(|here| here.id());
+        least_busy_first(&mut found, |Candidate { uplink, .. }| {
+            weight(uplink.link.streams(), here.is_none_or(|here| here == uplink.home))
+        });
         found
     }
 
@@ -215,44 +238,40 @@ impl Registry {
 
     /// Whether another link of `tunnel` would be taken.
     pub fn has_room(&self, tunnel: TunnelId) -> bool {
-        let tunnels = self.tunnels();
-        let total: usize = tunnels.values().map(Vec::len).sum();
-        total < LINKS_MAX && tunnels.get(&tunnel).is_none_or(|links| links.len() < LINKS_PER_TUNNEL)
+        self.links_now().has_room(tunnel)
     }
 
     /// How many links a tunnel has.
     pub fn links(&self, tunnel: TunnelId) -> u32 {
-        let links = self.tunnels().get(&tunnel).map_or(0, Vec::len);
-        u32::try_from(links).unwrap_or(u32::MAX)
+        u32::try_from(self.links_now().of(tunnel).len()).unwrap_or(u32::MAX)
     }
 
     /// Closes every link of a tunnel.
     pub fn close_tunnel(&self, tunnel: TunnelId) {
-        let links = self.tunnels().get(&tunnel).cloned().unwrap_or_default();
+        let links = self.links_now().of(tunnel).to_vec();
         links.iter().for_each(|uplink| uplink.link.close());
     }
 
     /// Closes every link that `wanted` does not want.
     pub fn retain(&self, wanted: impl Fn(&Uplink) -> bool) {
-        let all: Vec<_> = self.tunnels().values().flatten().cloned().collect();
-        all.iter().filter(|uplink| !wanted(uplink)).for_each(|uplink| uplink.link.close());
+        self.all().iter().filter(|uplink| !wanted(uplink)).for_each(|uplink| uplink.link.close());
     }
 
     /// The other links of the connector at the other end of `uplink`.
     pub(crate) fn beside(&self, uplink: &Uplink) -> Vec<Arc<Uplink>> {
         let id = uplink.link.id();
-        let mut links = self.tunnels().get(&uplink.tunnel).cloned().unwrap_or_default();
+        let mut links = self.links_now().of(uplink.tunnel).to_vec();
         links.retain(|other| other.instance == uplink.instance && other.link.id() != id);
         links
     }
 
     /// Every link.
     pub fn all(&self) -> Vec<Arc<Uplink>> {
-        self.tunnels().values().flatten().cloned().collect()
+        self.links_now().tunnels.values().flatten().cloned().collect()
     }
 
-    fn tunnels(&self) -> MutexGuard<'_, HashMap<TunnelId, Vec<Arc<Uplink>>>> {
-        self.tunnels.lock().unwrap_or_else(PoisonError::into_inner)
+    fn links_now(&self) -> MutexGuard<'_, Links> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -278,14 +297,22 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         let id: LinkId = self.uplink.link.id();
-        let mut tunnels = self.registry.tunnels();
+        let mut links = self.registry.links_now();
+        let Links { tunnels, count } = &mut *links;
         if let Some(links) = tunnels.get_mut(&self.uplink.tunnel) {
+            let before = links.len();
             links.retain(|other| other.link.id() != id);
+            *count = count.saturating_sub(before.saturating_sub(links.len()));
             if links.is_empty() {
                 tunnels.remove(&self.uplink.tunnel);
             }
         }
     }
+}
+
+/// How busy a link counts as that carries so many streams.
+const fn weight(streams: usize, is_near: bool) -> usize {
+    if is_near { streams } else { streams.saturating_mul(2).saturating_add(NEARER) }
 }
 
 /// Sorts by how busy each is when it is looked at, once: that changes meanwhile, and a sort that looks twice may find no order
@@ -296,6 +323,8 @@ fn least_busy_first<T>(found: &mut [T], busy: impl Fn(&T) -> usize) {
 
 #[cfg(test)]
 mod tests {
+    use tunnel_proto::message::Rule;
+
     use super::*;
 
     // F3
@@ -315,6 +344,51 @@ mod tests {
         assert!(waited(1).await >= ARRIVAL_TIME);
         assert!(!awaited(1));
         assert_eq!(waited(1).await, Duration::ZERO, "nor after that time");
+    }
+
+    #[test]
+    fn a_link_of_another_core_is_taken_only_where_those_of_the_own_are_far_busier() {
+        let first = |links: &[(usize, bool)]| {
+            let mut links = links.to_vec();
+            least_busy_first(&mut links, |(streams, is_near)| weight(*streams, *is_near));
+            links[0]
+        };
+        assert_eq!(first(&[(0, false), (8, true)]), (0, false), "equally heavy ones stay in their order");
+        assert_eq!(first(&[(0, false), (7, true)]), (7, true));
+        assert_eq!(first(&[(40, false), (87, true)]), (87, true));
+        assert_eq!(first(&[(40, false), (89, true)]), (40, false));
+        assert_eq!(first(&[(3, true), (2, true), (0, false)]), (2, true));
+        assert_eq!(first(&[(3, false), (2, false)]), (2, false), "without any of the own, it is the least busy one");
+    }
+
+    #[test]
+    fn the_rule_that_answers_is_the_first_one_that_looking_at_all_of_them_finds() {
+        let hosts = ["www.a.test", "*.a.test", "w*.a.test", "*.test", "*.*.test", "a.test"];
+        let (kind, http) = (ServiceKind::Http, HttpOptions::default());
+        let all: Vec<Rule> = (0..200_u32)
+            .map(|id| {
+                let at = usize::try_from(id * 7 % 11).unwrap();
+                let hostname = hosts[at % hosts.len()].parse().unwrap();
+                let path = (id % 3 > 0).then(|| format!("^/{}", id % 29));
+                Rule { id: RuleId(id), hostname, path, kind, http: http.clone() }
+            })
+            .collect();
+        for from in (0..all.len()).step_by(9) {
+            let rules = all[from..all.len().min(from + 100)].to_vec();
+            let table = Table { revision: Revision(1), rules: rules.clone() };
+            let compiled = Rules::compile(&table, Revision(0)).unwrap();
+            for host in ["www.a.test", "x.a.test", "a.test", "b.test", "x.y.test", "elsewhere"] {
+                let host = Hostname::parse(host).unwrap();
+                for path in ["/", "/1", "/12/x", "/28"] {
+                    let slow = rules.iter().find(|rule| {
+                        let fits = |path_rule: &String| Regex::new(path_rule).unwrap().is_match(path);
+                        rule.hostname.matches(&host) && rule.path.as_ref().is_none_or(fits)
+                    });
+                    let found = compiled.find(&host, path).map(|rule| rule.id);
+                    assert_eq!(found, slow.map(|rule| rule.id), "{host}{path} from {from}");
+                }
+            }
+        }
     }
 
     // F22

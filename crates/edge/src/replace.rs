@@ -7,7 +7,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
     time::Duration,
@@ -15,7 +15,6 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tokio::{
-    net::TcpListener,
     process::Child,
     sync::{mpsc, oneshot, watch},
     time::timeout,
@@ -310,7 +309,7 @@ mod tests {
     async fn offered_with(dir: &Path, known: Known) -> (Channel, Predecessor, SocketAddr, Socket) {
         let (near, far) = Channel::pair().unwrap();
         let socket = Socket::bind(dir).await.unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let [local, lock] = socket.handles().unwrap();
         let offer = Offer { data_dir: dir.to_owned(), listeners: vec!["127.0.0.1:0".parse().unwrap()], known };
@@ -371,7 +370,7 @@ mod tests {
         let text = "zone = \"example.test\"\nlisten = [\"127.0.0.1:0\"]\n[tls]\nmode = \"internal\"\n";
         let config = Config::parse(text, Path::new("edge.toml"), Some(dir.path().to_owned())).unwrap();
         let screen = Screen::new(io::sink());
-        let started = Edge::start_after(Some(&mut predecessor), config, Clock::System, screen).await;
+        let started = Edge::start_after(Some(&mut predecessor), &[], config, Clock::System, screen).await;
         assert!(matches!(started.err(), Some(StartError::NoMail)));
         assert_eq!(SqliteStore::check_backup(&path).await.unwrap(), 7);
         assert!(!dir.path().join(FOLDER).exists());
@@ -395,7 +394,7 @@ mod tests {
         config.listen = vec!["127.0.0.1:0".parse().unwrap()];
         config.http_listen = vec!["127.0.0.1:0".parse().unwrap()];
         let screen = Screen::new(io::sink());
-        let edge = Edge::start_after(Some(&mut predecessor), config, Clock::System, screen).await.unwrap();
+        let edge = Edge::start_after(Some(&mut predecessor), &[], config, Clock::System, screen).await.unwrap();
         before.await.unwrap();
         // One that writes down what it is told, and goes.
         let told = dir.path().join("told");

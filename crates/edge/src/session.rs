@@ -11,8 +11,9 @@ pub mod cookie;
 mod follow;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     fmt,
+    hash::Hash,
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -194,11 +195,43 @@ pub struct Sessions {
 #[derive(Default)]
 struct Table {
     sessions: HashMap<SecretHash, Arc<Session>>,
+    /// What came from each login, and what is whose: what ends one person's must not look at everybody's.
+    children: Many<SecretHash>,
+    people: Many<PersonId>,
     /// What those share that came from one login, by its id.
     logins: HashMap<SecretHash, Arc<Login>>,
     epochs: u64,
     /// Those that somebody ended last.
     ended: VecDeque<SecretHash>,
+}
+
+/// Sessions by something that several have.
+#[derive(Debug)]
+struct Many<K>(HashMap<K, HashSet<SecretHash>>);
+
+impl<K> Default for Many<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Eq + Hash> Many<K> {
+    fn add(&mut self, key: K, id: SecretHash) {
+        self.0.entry(key).or_default().insert(id);
+    }
+
+    fn take(&mut self, key: &K, id: &SecretHash) {
+        if let Some(ids) = self.0.get_mut(key) {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.0.remove(key);
+            }
+        }
+    }
+
+    fn of<'a>(&'a self, key: &K) -> impl Iterator<Item = &'a SecretHash> + use<'a, K> {
+        self.0.get(key).into_iter().flatten()
+    }
 }
 
 /// How many ended sessions are remembered.
@@ -218,8 +251,31 @@ impl Table {
     fn put(&mut self, session: Session) -> Arc<Session> {
         let session = Arc::new(session);
         session.latest.set(&session);
-        self.sessions.insert(*session.id(), session.clone());
+        if let Some(before) = self.sessions.insert(*session.id(), session.clone()) {
+            self.unlist(&before);
+        }
+        if let Some(parent) = session.parent() {
+            self.children.add(*parent, *session.id());
+        }
+        self.people.add(session.identity().person, *session.id());
         session
+    }
+
+    fn unlist(&mut self, session: &Session) {
+        if let Some(parent) = session.parent() {
+            self.children.take(parent, session.id());
+        }
+        self.people.take(&session.identity().person, session.id());
+    }
+
+    /// The sessions of a person.
+    fn of_person(&self, person: PersonId) -> impl Iterator<Item = &Arc<Session>> {
+        self.people.of(&person).filter_map(move |id| self.sessions.get(id))
+    }
+
+    /// What came from a login.
+    fn children(&self, login: &SecretHash) -> impl Iterator<Item = &Arc<Session>> {
+        self.children.of(login).filter_map(move |id| self.sessions.get(id))
     }
 
     /// Whether the login with this id counts at `now`.
@@ -230,8 +286,22 @@ impl Table {
     /// Removes what `ends` names and tells whoever waits.
     fn remove(&mut self, ends: impl Fn(&Session) -> bool) -> Vec<Arc<Session>> {
         let ended: Vec<_> = self.sessions.extract_if(|_, session| ends(session)).map(|(_, session)| session).collect();
-        ended.iter().for_each(|session| session.ended.cancel());
+        self.over(&ended);
         ended
+    }
+
+    /// Removes these, as far as there are such, and tells whoever waits.
+    fn remove_these(&mut self, ids: impl IntoIterator<Item = SecretHash>) -> Vec<Arc<Session>> {
+        let ended: Vec<_> = ids.into_iter().filter_map(|id| self.sessions.remove(&id)).collect();
+        self.over(&ended);
+        ended
+    }
+
+    fn over(&mut self, ended: &[Arc<Session>]) {
+        for session in ended {
+            self.unlist(session);
+            session.ended.cancel();
+        }
     }
 }
 
@@ -302,7 +372,7 @@ impl Sessions {
     /// The sessions of a person that `wanted` is true of.
     pub(crate) fn of_person(&self, person: PersonId, wanted: impl Fn(&Session) -> bool) -> Vec<SecretHash> {
         let table = self.read();
-        let theirs = table.sessions.values().filter(|one| one.identity().person == person && wanted(one));
+        let theirs = table.of_person(person).filter(|one| wanted(one));
         theirs.map(|one| *one.id()).collect()
     }
 
@@ -334,9 +404,9 @@ impl Sessions {
     /// ends with the new one, and what is another person's ends now.
     pub(crate) async fn succeed(&self, old: &SecretHash, new: &Session, now: UnixTime) -> Result<(), StoreError> {
         let _change = self.changes.begin();
-        let mine =
-            |child: &Arc<Session>| child.parent() == Some(old) && child.identity().person == new.identity().person;
-        for child in self.list(now).into_iter().filter(mine) {
+        let mine = |child: &&Arc<Session>| child.expires() > now && child.identity().person == new.identity().person;
+        let children: Vec<_> = self.read().children(old).filter(mine).cloned().collect();
+        for child in children {
             // One that another process ended is not brought back.
             let moved = self.store.move_session(child.id(), new.id()).await?;
             let gone = {
@@ -367,9 +437,8 @@ impl Sessions {
         let _change = self.changes.begin();
         {
             let mut table = self.write();
-            table.remove(|session| {
-                ids.contains(session.id()) || session.parent().is_some_and(|parent| ids.contains(parent))
-            });
+            let all: Vec<SecretHash> = ids.iter().flat_map(|id| table.children.of(id)).chain(ids).copied().collect();
+            table.remove_these(all);
             table.note_ended(ids.iter().copied());
         }
         self.store.end_sessions(ids).await
@@ -380,7 +449,8 @@ impl Sessions {
         let _change = self.changes.begin();
         let ids: Vec<_> = {
             let mut table = self.write();
-            let ended = table.remove(|session| session.identity().person == person);
+            let theirs: Vec<SecretHash> = table.people.of(&person).copied().collect();
+            let ended = table.remove_these(theirs);
             let ids: Vec<_> = ended.iter().map(|session| *session.id()).collect();
             table.note_ended(ids.iter().copied());
             ids
@@ -490,6 +560,42 @@ mod tests {
             sessions.start(odd, now).await.unwrap();
             assert!(sessions.find_client(&a, &ClientToken::from_random([9; 32]), now).is_none());
         }
+    }
+
+    // S10
+    #[test]
+    fn what_came_from_a_login_and_what_is_whose_is_what_looking_at_every_session_finds() {
+        let mut table = Table::default();
+        let same = |table: &Table| {
+            for one in 0..8_u8 {
+                let ids = |found: Vec<&Arc<Session>>| found.iter().map(|one| *one.id()).collect::<HashSet<_>>();
+                let all = || table.sessions.values();
+                let (login, person) = ([one; 32], PersonId::from_bytes([one; 16]));
+                let children = all().filter(|session| session.parent() == Some(&login)).collect();
+                assert_eq!(ids(table.children(&login).collect()), ids(children));
+                let theirs = all().filter(|session| session.identity().person == person).collect();
+                assert_eq!(ids(table.of_person(person).collect()), ids(theirs));
+            }
+        };
+        let mut state = 7_u64;
+        let mut next = |most: u8| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            u8::try_from((state >> 40) & 0xff).unwrap() % most
+        };
+        for _ in 0..2_000 {
+            let (id, parent, person) = (next(16), next(8), next(8));
+            match next(4) {
+                // Also in the place of one that there is, with another login or person.
+                0..2 => {
+                    drop(table.insert(record(id, "a.example.com", Some(parent).filter(|one| *one > 3), person, 10)))
+                }
+                2 => drop(table.remove_these([[id; 32], [parent; 32]])),
+                _ => drop(table.remove(|session| session.identity().person == PersonId::from_bytes([person; 16]))),
+            }
+            same(&table);
+        }
+        table.remove(|_| true);
+        assert!(table.children.0.is_empty() && table.people.0.is_empty());
     }
 
     // F16, S5

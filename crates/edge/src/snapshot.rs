@@ -10,16 +10,16 @@ use std::{
 };
 
 use tunnel_policy::{Declarations, PolicySet};
-use tunnel_proto::{AppId, EmailAddress, HostPattern, Hostname, Name, PersonId, Revision, TunnelId, UnixTime};
+use tunnel_proto::{AppId, EmailAddress, HostMap, HostPattern, Hostname, Name, PersonId, Revision, TunnelId, UnixTime};
 
 use crate::{
     revalidation,
     session::Session,
-    store::{Declared, LoginMethodKind, PasskeyMethod, SESSION_DEFAULT},
+    store::{Declared, LoginMethodKind, PasskeyMethod, SESSION_DEFAULT, ServiceTokenRecord, TunnelRecord},
 };
 
+pub(crate) use builtin::{Answered, answers_for, provisional_name};
 pub use builtin::{BuiltIn, SnapshotError, administrators};
-pub(crate) use builtin::{answers_for, provisional_name};
 use vouching::Vouching;
 
 /// An immutable view of one revision of the declared configuration.
@@ -32,7 +32,13 @@ pub struct Snapshot {
     /// The policies, checked and indexed.
     pub policies: PolicySet,
     exact: HashMap<Hostname, TunnelId>,
-    patterns: Vec<(HostPattern, TunnelId)>,
+    /// By wildcards, with the place of each among them: the most specific first.
+    patterns: HostMap<(usize, TunnelId)>,
+    /// The hostnames that are routed to each tunnel, in the order in which they were declared.
+    routed: HashMap<TunnelId, Vec<HostPattern>>,
+    /// Places among what is declared, by the ids that links and requests name.
+    tunnels: HashMap<TunnelId, usize>,
+    service_tokens: HashMap<String, usize>,
     banned_emails: HashSet<EmailAddress>,
     banned_people: HashSet<PersonId>,
     revalidated: HashMap<Name, Duration>,
@@ -57,15 +63,21 @@ impl Snapshot {
             policies: &declared.policies,
             applications: &declared.applications,
         })?;
-        let mut exact = HashMap::new();
-        let mut patterns = Vec::new();
+        let (mut exact, mut patterns) = (HashMap::new(), Vec::new());
+        let mut routed: HashMap<TunnelId, Vec<HostPattern>> = HashMap::new();
         for route in &declared.routes {
+            routed.entry(route.tunnel).or_default().push(route.hostname.clone());
             match route.hostname.exact() {
                 Some(host) => drop(exact.insert(host, route.tunnel)),
                 None => patterns.push((route.hostname.clone(), route.tunnel)),
             }
         }
-        patterns.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.specificity()));
+        patterns.sort_by_cached_key(|(pattern, _): &(HostPattern, _)| std::cmp::Reverse(pattern.specificity()));
+        let patterns = (0..).zip(patterns).map(|(place, (pattern, tunnel))| (pattern, (place, tunnel))).collect();
+        let tunnels = (0..).zip(&declared.tunnels).map(|(at, tunnel)| (tunnel.id, at)).collect();
+        // Of several with one id, which there are not, the first counts.
+        let service_tokens =
+            declared.service_tokens.iter().enumerate().rev().map(|(at, token)| (token.id.clone(), at)).collect();
         let banned_emails = declared.bans.iter().map(|ban| ban.email.clone()).collect();
         let banned_people = declared.bans.iter().flat_map(|ban| ban.people.iter().copied()).collect();
         let methods = declared.login_methods.iter();
@@ -92,6 +104,9 @@ impl Snapshot {
             policies,
             exact,
             patterns,
+            routed,
+            tunnels,
+            service_tokens,
             banned_emails,
             banned_people,
             vouching,
@@ -104,8 +119,23 @@ impl Snapshot {
 
     /// The tunnel that an administrator routed `host` to: by its own name, else by the most specific wildcard.
     pub fn tunnel_for(&self, host: &Hostname) -> Option<TunnelId> {
-        let by_pattern = || self.patterns.iter().find(|(pattern, _)| pattern.matches(host)).map(|(_, tunnel)| *tunnel);
-        self.exact.get(host).copied().or_else(by_pattern)
+        let by_pattern = || self.patterns.matching(host).map(|(_, found)| *found).min_by_key(|(place, _)| *place);
+        self.exact.get(host).copied().or_else(|| by_pattern().map(|(_, tunnel)| tunnel))
+    }
+
+    /// The tunnel with this id.
+    pub fn tunnel(&self, id: TunnelId) -> Option<&TunnelRecord> {
+        self.tunnels.get(&id).and_then(|at| self.declared.tunnels.get(*at))
+    }
+
+    /// The hostnames that are routed to a tunnel.
+    pub fn hostnames(&self, tunnel: TunnelId) -> &[HostPattern] {
+        self.routed.get(&tunnel).map_or(&[], Vec::as_slice)
+    }
+
+    /// The service token with this id.
+    pub(crate) fn service_token(&self, id: &str) -> Option<&ServiceTokenRecord> {
+        self.service_tokens.get(id).and_then(|at| self.declared.service_tokens.get(*at))
     }
 
     /// Whether an administrator's route gives `tunnel` any name that `announced` stands for.
@@ -113,10 +143,9 @@ impl Snapshot {
         if let Some(host) = announced.exact() {
             return self.tunnel_for(&host) == Some(tunnel);
         }
-        let mut routes = self.declared.routes.iter().filter(|route| route.tunnel == tunnel);
-        routes.any(|route| {
-            route.hostname == *announced || route.hostname.exact().is_some_and(|host| announced.matches(&host))
-        })
+        let fits =
+            |routed: &HostPattern| routed == announced || routed.exact().is_some_and(|host| announced.matches(&host));
+        self.hostnames(tunnel).iter().any(fits)
     }
 
     /// Whether somebody is not to be let in by anything.
@@ -147,15 +176,15 @@ impl Snapshot {
         })
     }
 
-    /// Whether the provider has not vouched for a session's login for too long, be it that nobody could ask. One by a
+    /// From when on the provider has not vouched for a session's login for too long, be it that nobody could ask. One by a
     /// passkey is not asked about, and was begun some time after its person's issuer had vouched.
-    fn has_lapsed(&self, session: &Session, now: UnixTime) -> bool {
+    pub(crate) fn lapses(&self, session: &Session) -> Option<UnixTime> {
         let identity = session.identity();
         if let Some(every) = self.revalidates(&identity.method) {
-            return now >= revalidation::limit(every, session.vouched());
+            return Some(revalidation::limit(every, session.vouched()));
         }
         let span = self.word_counts_for(session.issuer()).filter(|_| self.passkeys(&identity.method).is_some());
-        span.is_some_and(|span| now >= identity.authenticated.plus(span))
+        span.map(|span| identity.authenticated.plus(span))
     }
 
     /// Whether a session counts at all at `now`: not ended, banned, idle for too long, without its
@@ -165,7 +194,7 @@ impl Snapshot {
         !session.is_ended()
             && session.expires() > now
             && !session.is_login_idle(self.declared.sessions.idle, now)
-            && !self.has_lapsed(session, now)
+            && self.lapses(session).is_none_or(|lapses| now < lapses)
             && !self.is_banned(identity.person, &identity.email)
             && self.stands_by(&identity.method, session.issuer())
     }

@@ -52,8 +52,9 @@ pub use lock::Lock;
 pub use offline::Offline;
 pub use server::{Serving, Socket};
 
-/// The longest body of a request, in bytes.
-pub const BODY_MAX: usize = 1024 * 1024;
+/// The longest body of a request, in bytes: a file of ten thousand applications has three million. Only the edge's own account
+/// gets as far as sending one.
+pub const BODY_MAX: usize = 16 * 1024 * 1024;
 /// The longest path of the socket, in bytes; what the kernel takes is a little more (`sun_path`, unix(7)).
 pub const PATH_MAX: usize = 100;
 /// The most audit records in one answer.

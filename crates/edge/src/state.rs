@@ -1,10 +1,10 @@
 //! What all of an edge's tasks share.
 
-use std::{collections::HashSet, net::IpAddr, sync::Arc};
+use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use tokio::sync::watch;
+use tokio::{sync::watch, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tunnel_proto::{Hostname, Revision, UnixTime, identity::Ca};
 
@@ -15,6 +15,7 @@ use crate::{
     backup::Backups,
     certificates::Certificates,
     clients::ClientLinks,
+    clock::Leaps,
     countries::Countries,
     evaluations::Evaluations,
     forward::LoopName,
@@ -57,7 +58,8 @@ pub struct State {
     pub built_in: BuiltIn,
     /// What is served from.
     pub snapshot: ArcSwap<Snapshot>,
-    /// Told of every new snapshot, and of what providers say anew: those who keep streams judge them again.
+    /// Told of every new snapshot, of what providers say anew, and of leaps of the wall clock: those who keep streams judge them
+    /// again.
     pub changed: watch::Sender<Revision>,
     /// Who is logged in.
     pub sessions: Sessions,
@@ -97,6 +99,8 @@ pub struct State {
     pub asks: Asks,
     /// How short memory is.
     pub(crate) memory: Memory,
+    /// When the wall clock leaps.
+    pub(crate) leaps: Leaps,
     /// What pages look like.
     pub look: Arc<Look>,
     /// What assertions name as their issuer.
@@ -174,12 +178,17 @@ impl State {
     /// Replaces the snapshot by one of what is stored now. What cannot be served is refused, and the last good one kept.
     pub async fn reload(&self) -> Result<(), ReloadError> {
         let (revision, declared) = self.store.declared().await?;
-        let snapshot = Arc::new(Snapshot::new(revision, declared, &self.built_in)?);
-        self.snapshot.rcu(|before| {
-            // A slower reload must not undo a faster one.
-            if before.revision > snapshot.revision { before.clone() } else { snapshot.clone() }
-        });
-        let revision = snapshot.revision;
+        // What is served already need not be made again, whoever asks for it.
+        if revision != self.snapshot.load().revision {
+            let built_in = self.built_in.clone();
+            // Of thousands of applications that takes a while: not where everybody is served.
+            let made = spawn_blocking(move || Snapshot::new(revision, declared, &built_in)).await;
+            let snapshot = Arc::new(made.map_err(|_| ReloadError::Broken)??);
+            self.snapshot.rcu(|before| {
+                // A slower reload must not undo a faster one.
+                if before.revision > snapshot.revision { before.clone() } else { snapshot.clone() }
+            });
+        }
         self.changed.send_if_modified(|known| std::mem::replace(known, revision.max(*known)) < revision);
         self.end_unvouched().await;
         self.reload_revoked().await
@@ -213,13 +222,17 @@ impl State {
         self.revoked.store(revoked.clone());
         self.operator_links.end(&revoked);
         let snapshot = self.snapshot.load();
-        self.registry
-            .retain(|uplink| snapshot.declared.tunnel(uplink.tunnel).is_some() && !revoked.contains(&uplink.serial));
+        self.registry.retain(|uplink| snapshot.tunnel(uplink.tunnel).is_some() && !revoked.contains(&uplink.serial));
         Ok(())
     }
 
-    /// Takes over what another process of this edge wrote, if it wrote anything since `known`, which follows.
+    /// Takes over what another process of this edge wrote, if it wrote anything since `known`, which follows; and notices leaps of
+    /// the clock.
     pub(crate) async fn follow(&self, known: &mut i64) -> Result<(), FollowError> {
+        // One look for all who wait until some moment.
+        if self.leaps.noticed(self.now(), Instant::now()) {
+            self.changed.send_modify(|_| ());
+        }
         let version = self.store.data_version().await?;
         if version == *known {
             return Ok(());
@@ -298,6 +311,9 @@ pub enum ReloadError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Something is wrong with the edge itself.
+    #[error("what is stored could not be made ready")]
+    Broken,
 }
 
 /// Why what another process wrote was not taken over.

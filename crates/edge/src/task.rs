@@ -3,7 +3,7 @@
 use std::{future::Future, panic::AssertUnwindSafe};
 
 use futures::FutureExt as _;
-use tokio::task::JoinHandle;
+use tokio::{runtime::Handle, task::JoinHandle};
 use tunnel_proto::task::anew;
 
 /// Runs `work` until it ends, again whenever it panics. Aborting the handle ends it.
@@ -11,7 +11,15 @@ pub(crate) fn keep<T>(name: &'static str, work: impl Fn() -> T + Send + 'static)
 where
     T: Future<Output = ()> + Send + 'static,
 {
-    tokio::spawn(async move {
+    keep_on(&Handle::current(), name, work)
+}
+
+/// The same on a runtime that need not be this one.
+pub(crate) fn keep_on<T>(runtime: &Handle, name: &'static str, work: impl Fn() -> T + Send + 'static) -> JoinHandle<()>
+where
+    T: Future<Output = ()> + Send + 'static,
+{
+    runtime.spawn(async move {
         anew(name, work).await.ok();
     })
 }

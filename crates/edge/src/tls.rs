@@ -22,7 +22,7 @@ use rustls::{
 };
 use tokio::time::Instant;
 use tunnel_proto::{
-    HostPattern, Hostname, UnixTime,
+    HostMap, HostPattern, Hostname, UnixTime,
     identity::{ALPN_ACCESS, Ca, CaError, TlsError, link_server_config, provider},
 };
 use x509_parser::{extensions::GeneralName, parse_x509_certificate};
@@ -32,7 +32,7 @@ use crate::{Clock, State, acme::ALPN_CHALLENGE};
 pub(crate) use files::{CertificateError, Files, watch};
 
 /// Certificates of the internal CA that are kept ready.
-const READY_MAX: u64 = 4096;
+const READY_MAX: u64 = 16_384;
 /// How long one is used; it is good for 90 days.
 const READY_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How many are made in a second for names that no application has by themselves: anybody can make up names of the zone.
@@ -175,7 +175,7 @@ impl ResolvesServerCert for Internal {
         if let Some((_, ready)) = ready.filter(|(made, _)| is_ready(*made, now)) {
             return Some(ready);
         }
-        let is_known = host == state.config.login_host || names(&state, |pattern| pattern.as_str() == host.as_str());
+        let is_known = host == state.config.login_host || state.snapshot.load().policies.names_host(&host);
         if !is_known && (!serves(&state, &host) || !self.pace.takes()) {
             return None;
         }
@@ -190,14 +190,7 @@ impl ResolvesServerCert for Internal {
 
 /// Whether the edge has anything to say about a host: it is of the zone, or an application names it.
 pub(crate) fn serves(state: &State, host: &Hostname) -> bool {
-    host.is_within(&state.config.zone) || names(state, |pattern| pattern.matches(host))
-}
-
-/// Whether an application has such a host.
-fn names(state: &State, is: impl Fn(&HostPattern) -> bool) -> bool {
-    let snapshot = state.snapshot.load();
-    let mut targets = snapshot.policies.applications().flat_map(|app| &app.targets);
-    targets.any(|target| is(&target.host))
+    host.is_within(&state.config.zone) || state.snapshot.load().policies.has_host(host)
 }
 
 /// How many certificates were made for strangers, and since when.
@@ -218,7 +211,9 @@ impl Pace {
 #[derive(Debug, Default)]
 pub(crate) struct ByName {
     exact: HashMap<Hostname, Arc<CertifiedKey>>,
-    patterns: Vec<(HostPattern, Arc<CertifiedKey>)>,
+    /// With the place of each: the first that fits is shown.
+    patterns: HostMap<(usize, Arc<CertifiedKey>)>,
+    wildcards: usize,
     first: Option<Arc<CertifiedKey>>,
 }
 
@@ -228,15 +223,18 @@ impl ByName {
         for name in names {
             match name.exact() {
                 Some(host) => drop(self.exact.insert(host, key.clone())),
-                None => self.patterns.push((name, key.clone())),
+                None => {
+                    self.patterns.insert(name, (self.wildcards, key.clone()));
+                    self.wildcards = self.wildcards.saturating_add(1);
+                }
             }
         }
     }
 
     /// The certificate for a host: one that names it, else one with a pattern that it matches.
     pub(crate) fn find(&self, host: &Hostname) -> Option<Arc<CertifiedKey>> {
-        let by_pattern = || self.patterns.iter().find(|(pattern, _)| pattern.matches(host)).map(|(_, key)| key);
-        self.exact.get(host).or_else(by_pattern).cloned()
+        let by_pattern = || self.patterns.matching(host).map(|(_, found)| found).min_by_key(|(place, _)| *place);
+        self.exact.get(host).or_else(|| by_pattern().map(|(_, key)| key)).cloned()
     }
 
     /// The one for whoever names no host.

@@ -3,6 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::{
+    runtime::Handle,
     sync::watch,
     task::{JoinHandle, JoinSet},
 };
@@ -37,7 +38,8 @@ pub const GRACE: Duration = Duration::from_secs(30);
 
 /// A connector that runs: it keeps its links to the edge up and serves what the edge sends.
 ///
-/// It runs in tasks of the runtime it was started in. Dropping it ends them abruptly: what is in flight is cut.
+/// It runs in tasks of the runtime it was started in, or, where it was given some, its links in others ([`Builder::cores`]).
+/// Dropping it ends them abruptly: what is in flight is cut.
 #[derive(Debug)]
 pub struct Connector {
     status: watch::Receiver<Status>,
@@ -146,6 +148,7 @@ pub struct Builder {
     store: Option<Arc<dyn CredentialStore>>,
     services: Vec<(HostPattern, Service, ServiceOptions)>,
     connections: Option<usize>,
+    cores: Vec<Handle>,
     grace: Option<Duration>,
     service_limit: Option<Duration>,
     agent: Option<String>,
@@ -184,6 +187,14 @@ impl Builder {
     /// How many links are kept up: 1 to [`CONNECTIONS_MAX`], [`CONNECTIONS`] by default.
     pub fn connections(mut self, connections: usize) -> Self {
         self.connections = Some(connections);
+        self
+    }
+
+    /// Deals the links out to these runtimes: each lives in one of them with its streams and the connections to services, also
+    /// when it is brought up anew. They have to run for as long as the connector. Without any, it is the runtime in which the
+    /// connector is started. [`tunnel_proto::cores::Cores`] makes such that have one thread each.
+    pub fn cores(mut self, cores: &[Handle]) -> Self {
+        self.cores = cores.to_vec();
         self
     }
 
@@ -252,7 +263,7 @@ impl Builder {
             status: sender,
             state: std::sync::Mutex::default(),
         });
-        let task = tokio::spawn(run(fleet, self.store));
+        let task = tokio::spawn(run(fleet, self.store, self.cores));
         Ok(Connector { status, meters, instance, stopper: Stopper { stop, grace }, task: Task(Some(task)) })
     }
 
@@ -272,14 +283,18 @@ impl Builder {
     }
 }
 
-async fn run(fleet: Arc<Fleet>, store: Option<Arc<dyn CredentialStore>>) -> Result<(), Error> {
+async fn run(fleet: Arc<Fleet>, store: Option<Arc<dyn CredentialStore>>, mut cores: Vec<Handle>) -> Result<(), Error> {
+    if cores.is_empty() {
+        cores.push(Handle::current());
+    }
     let mut supervisors = JoinSet::new();
-    for _ in 0..fleet.wanted {
+    for core in cores.iter().cycle().take(fleet.wanted) {
         let fleet = fleet.clone();
-        supervisors.spawn(async move {
+        let kept_up = async move {
             let ended = anew("supervisor", move || fleet.clone().keep_one_up()).await;
             ended.unwrap_or_else(|error| Err(Error::Internal { reason: error.to_string() }))
-        });
+        };
+        supervisors.spawn_on(kept_up, core);
     }
     let over = async {
         let mut result = Ok(());

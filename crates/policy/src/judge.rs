@@ -1,5 +1,7 @@
 //! Judging: who is admitted, who could be, and why.
 
+use std::collections::{HashMap, HashSet};
+
 use tunnel_proto::{EmailAddress, Name, UnixTime};
 
 use crate::{
@@ -180,12 +182,13 @@ fn outcome(policy: &CheckedPolicy, matched: bool, subject: &Subject<'_>) -> Outc
 pub(crate) struct Judge<'a> {
     set: &'a PolicySet,
     facts: Facts<'a>,
-    groups: Vec<Option<Tri>>,
+    /// Those that were looked at, by their place in the set: of many groups a decision needs few.
+    groups: HashMap<usize, Tri>,
 }
 
 impl<'a> Judge<'a> {
     pub(crate) fn new(set: &'a PolicySet, facts: Facts<'a>) -> Self {
-        Self { set, facts, groups: vec![None; set.groups.len()] }
+        Self { set, facts, groups: HashMap::new() }
     }
 
     /// `ANY(include) AND ALL(require) AND NOT ANY(exclude)`, of what is known.
@@ -203,7 +206,7 @@ impl<'a> Judge<'a> {
 
     fn rule(&self, rule: &Rule) -> Tri {
         match rule.refers {
-            Some(Referent::Group(at)) => self.groups.get(at).copied().flatten().unwrap_or(Tri::No),
+            Some(Referent::Group(at)) => self.groups.get(&at).copied().unwrap_or(Tri::No),
             Some(Referent::Emails(at)) => {
                 let listed = |email| self.set.email_lists.get(at).is_some_and(|list| list.contains(email));
                 self.facts.email.is(listed)
@@ -223,9 +226,7 @@ impl<'a> Judge<'a> {
             let before = self.unsettled(group);
             if before.is_empty() {
                 let known = self.known(group);
-                if let Some(settled) = self.groups.get_mut(at) {
-                    *settled = Some(known);
-                }
+                self.groups.insert(at, known);
                 stack.pop();
             } else {
                 stack.extend(before);
@@ -234,7 +235,7 @@ impl<'a> Judge<'a> {
     }
 
     fn unsettled(&self, rules: &Checked) -> Vec<usize> {
-        let open = |group: &usize| self.groups.get(*group).is_some_and(Option::is_none);
+        let open = |group: &usize| !self.groups.contains_key(group);
         rules.groups().filter(open).collect()
     }
 
@@ -245,15 +246,9 @@ impl<'a> Judge<'a> {
 
     fn explain_groups<'b>(&self, rules: impl Iterator<Item = &'b Checked>) -> Vec<GroupTrace> {
         let mut order: Vec<usize> = Vec::new();
-        let mut seen = vec![false; self.groups.len()];
-        let mut mention = |order: &mut Vec<usize>, rules: &Checked| {
-            for group in rules.groups() {
-                if let Some(seen) = seen.get_mut(group).filter(|seen| !**seen) {
-                    *seen = true;
-                    order.push(group);
-                }
-            }
-        };
+        let mut seen = HashSet::new();
+        let mut mention =
+            |order: &mut Vec<usize>, rules: &Checked| order.extend(rules.groups().filter(|group| seen.insert(*group)));
         rules.for_each(|rules| mention(&mut order, rules));
         let mut traces = Vec::new();
         let mut next = 0usize;

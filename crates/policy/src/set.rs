@@ -45,6 +45,8 @@ pub struct PolicySet {
     applications: Vec<CheckedApplication>,
     by_id: HashMap<AppId, usize>,
     hosts: hosts::Index,
+    /// The groups of providers that any rule names.
+    provider_groups: HashSet<String>,
 }
 
 /// A named rule list; what it refers to is known to exist, and its groups not to refer to themselves.
@@ -141,10 +143,17 @@ impl PolicySet {
                 .collect::<Result<_, _>>()?,
             by_id: applications.iter().map(|application| application.id).zip(0..).collect(),
             hosts: hosts::Index::new(applications),
+            provider_groups: HashSet::new(),
         };
         check::cycles(&set.groups)?;
         check::callers(&set.groups, &set.policies)?;
         set.gather();
+        let rules = set.groups.iter().chain(set.policies.iter().map(|policy| &policy.rules)).flat_map(Checked::all);
+        let named = rules.filter_map(|rule| match &rule.selector {
+            Selector::IdpGroup(group) => Some(group.name.as_str().to_owned()),
+            _ => None,
+        });
+        set.provider_groups = named.collect();
         Ok(set)
     }
 
@@ -164,14 +173,19 @@ impl PolicySet {
         }
     }
 
-    /// The groups of providers that any rule names.
-    pub fn provider_groups(&self) -> HashSet<&str> {
-        let rules = self.groups.iter().chain(self.policies.iter().map(|policy| &policy.rules)).flat_map(Checked::all);
-        let named = rules.filter_map(|rule| match &rule.selector {
-            Selector::IdpGroup(group) => Some(group.name.as_str()),
-            _ => None,
-        });
-        named.collect()
+    /// Whether any rule names this group of a provider.
+    pub fn names_provider_group(&self, group: &str) -> bool {
+        self.provider_groups.contains(group)
+    }
+
+    /// Whether an application has anything at a host, on whatever paths.
+    pub fn has_host(&self, host: &Hostname) -> bool {
+        !self.hosts.targets(host).is_empty()
+    }
+
+    /// The same of an application that names the host itself, and not by a wildcard.
+    pub fn names_host(&self, host: &Hostname) -> bool {
+        self.hosts.targets(host).has_exact()
     }
 
     /// The application with this id.

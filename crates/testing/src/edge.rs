@@ -3,6 +3,7 @@
 use std::{net::Ipv4Addr, path::Path, sync::Arc};
 
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 use tokio_rustls::rustls::ClientConfig;
 use tunnel_client::{Auth, MemoryStore};
 use tunnel_edge::{
@@ -38,6 +39,15 @@ impl Edge {
 
     /// The same with a clock that the test moves. Waiting is not moved with it.
     pub async fn start_at(clock: Clock) -> Result<Self, Error> {
+        Self::begin(&[], clock).await
+    }
+
+    /// The same with connections in these runtimes, as [`tunnel_edge::Edge::start_on`] has them.
+    pub async fn start_on(cores: &[Handle]) -> Result<Self, Error> {
+        Self::begin(cores, Clock::System).await
+    }
+
+    async fn begin(cores: &[Handle], clock: Clock) -> Result<Self, Error> {
         let dir = TempDir::with_prefix("tunnel-")?;
         // Pages would ask for an administrator otherwise.
         let administrator = "administrator@example.com".parse().map_err(|_| std::io::ErrorKind::InvalidInput);
@@ -47,7 +57,7 @@ impl Edge {
         config.listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
         config.http_listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
         let screen = Screen::new();
-        let edge = tunnel_edge::Edge::start(config, clock, Terminal::new(screen.clone())).await?;
+        let edge = tunnel_edge::Edge::start_on(cores, config, clock, Terminal::new(screen.clone())).await?;
         let socket = |error: &dyn std::fmt::Display| Error::Socket(error.to_string());
         let office = Office::find(&edge.state().config.data_dir).await;
         let office = office.map_err(|error| socket(&error))?.ok_or_else(|| socket(&"there is none"))?;

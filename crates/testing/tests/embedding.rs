@@ -22,6 +22,8 @@ mod renewal;
 mod replicas;
 #[path = "embedding/reqwest.rs"]
 mod reqwest;
+#[path = "embedding/runtimes.rs"]
+mod runtimes;
 #[path = "embedding/strangers.rs"]
 mod strangers;
 #[path = "embedding/verifying.rs"]

@@ -5,15 +5,18 @@
 //! identity is one URI in the certificate, read back by [`peer_identity`] after every handshake. The TLS configurations of
 //! both ends are [`link_server_config`] and [`link_client_config`].
 
+mod aes;
 mod ca;
 mod peer;
+mod provider;
 mod tls;
 
 use std::{fmt, str::FromStr};
 
 pub use ca::{Ca, CaError, Issued, KeyAndCsr};
 pub use peer::{PeerError, PeerIdentity, peer_identity};
-pub use tls::{TlsError, link_client_config, link_server_config, provider, speaks_link};
+pub use provider::provider;
+pub use tls::{TlsError, link_client_config, link_server_config, speaks_link};
 
 use crate::{EdgeId, Hostname, OperatorId, TunnelId};
 

@@ -5,7 +5,8 @@
 //! Features add the rest:
 //!
 //! - `identity`: certificates. The edge's own CA, signing requests, who a certificate names, the TLS of links.
-//! - `io`: the async shell. `link`, one connection that carries many streams, over any byte stream.
+//! - `io`: the async shell. `link`, one connection that carries many streams, over any byte stream; `cores`, runtimes of one
+//!   thread for programs that carry many bytes. With `identity`, `tls` as well: the TLS that links run on.
 //! - `dial`: reaching an edge from outside. `dial`, what a connector and an access client do alike before there is a link.
 //!
 //! It leaves to others: listening, when to reconnect, what a tunnel is, who may do what.
@@ -25,6 +26,8 @@
 
 pub mod access;
 mod cbor;
+#[cfg(feature = "io")]
+pub mod cores;
 pub mod destination;
 #[cfg(feature = "dial")]
 pub mod dial;
@@ -34,6 +37,7 @@ pub mod enrol;
 #[doc(hidden)]
 pub mod faults;
 pub mod frame;
+pub mod hostmap;
 pub mod hostname;
 #[cfg(feature = "identity")]
 pub mod identity;
@@ -41,14 +45,20 @@ pub mod ids;
 #[cfg(feature = "io")]
 pub mod link;
 pub mod message;
+#[cfg(feature = "io")]
+#[doc(hidden)]
+pub mod mux;
 pub mod name;
 #[cfg(feature = "io")]
 #[doc(hidden)]
 pub mod task;
+#[cfg(all(feature = "identity", feature = "io"))]
+pub mod tls;
 pub mod version;
 
 pub use destination::{Destination, DestinationRange};
 pub use email::EmailAddress;
+pub use hostmap::HostMap;
 pub use hostname::{HostPattern, Hostname};
 pub use ids::{AppId, EdgeId, GrantId, InstanceId, LinkId, OperatorId, PersonId, Revision, RuleId, TunnelId, UnixTime};
 pub use name::Name;

@@ -37,17 +37,15 @@ mod driver;
 mod handshake;
 mod incoming;
 mod liveness;
-mod meter;
-mod raw;
+mod pipe;
 mod relay;
-mod socket;
 mod stream;
 
 use std::{
     collections::VecDeque,
     fmt,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -56,7 +54,7 @@ use std::{
 use futures::task::AtomicWaker;
 use tokio::{
     io::AsyncWriteExt,
-    sync::{Notify, Semaphore, mpsc, oneshot, watch},
+    sync::{Notify, Semaphore, mpsc, watch},
     time::Instant,
 };
 
@@ -64,30 +62,26 @@ pub use control::{Control, ControlError, ControlSender};
 pub use handshake::{AcceptError, ConnectError, Connected, Greeting, Welcomed, accept, connect};
 pub use incoming::{Incoming, Pending};
 pub use liveness::Liveness;
-pub use relay::{Carried, RelayError, relay};
+pub use relay::{Carried, RelayError, join, relay};
 pub use stream::{OpenError, Stream};
 
+pub use crate::mux::FRAME_PAYLOAD;
 use crate::{
     LinkId,
     message::{Drain, DrainReason, Message, Opening, Ping, Pong},
+    mux::{self, Mux},
 };
 use control::{OUTGOING_MAX, Roles};
-use driver::OpenRequest;
-use meter::{Meter, lock};
-use raw::Raw;
+use liveness::Pulse;
 
-/// Streams that either side may have open at a time. Below the multiplexer's own limit, at which it gives up the link.
+/// Streams that either side may have open at a time. One more is refused, and the link goes on.
 pub const STREAMS_MAX: usize = 1024;
-/// Bytes that a link may hold for streams that are not read, with what keeping them costs.
+/// What unread bytes of a link's streams may cost: they are kept in pieces that are hardly larger.
 pub const MEMORY_MAX: usize = 64 * 1024 * 1024;
 /// Streams that a link opens before it drains. The multiplexer's numbers end at 2^31.
 pub const ROTATE_AFTER: u64 = 1 << 30;
-/// Streams of both sides that the multiplexer knows at a time.
-const MUX_STREAMS_MAX: usize = 2048;
-/// The payload of a frame: with its header, exactly one TLS record.
-pub const FRAME_PAYLOAD: usize = 16 * 1024 - 12;
-/// What the windows of all streams together may grow beyond the 256 KiB that each begins with.
-const WINDOW_POT: usize = 16 * 1024 * 1024;
+/// Streams of both sides that the multiplexer knows at a time, with those that are being refused.
+const MUX_STREAMS_MAX: usize = 2 * STREAMS_MAX + 1;
 
 /// How long a peer is waited for before it is asked whether it is there, and how long one that sends payload waits for a sign of
 /// life: most answers are faster.
@@ -145,16 +139,6 @@ impl Default for Settings {
     }
 }
 
-fn mux_config() -> yamux::Config {
-    let mut config = yamux::Config::default();
-    // In this order: the setters refuse a pot that is too small for the streams.
-    config.set_max_connection_receive_window(None);
-    config.set_max_num_streams(MUX_STREAMS_MAX);
-    config.set_max_connection_receive_window(Some(256 * 1024 * MUX_STREAMS_MAX + WINDOW_POT));
-    config.set_split_send_size(FRAME_PAYLOAD);
-    config
-}
-
 /// A handle to a link; cheap to clone, works from any thread.
 ///
 /// The link closes when the last handle, stream, [`Incoming`] and [`Control`] is dropped.
@@ -171,8 +155,8 @@ impl Link {
 
     /// Opens a stream. Returns when the opening is on its way, not when it is answered: see [`Stream`].
     ///
-    /// An error concerns this stream only, except [`OpenError::Closed`]. Waits while the peer leaves 256 openings
-    /// unanswered. Cancel safe: a stream that is not wanted any more is reset.
+    /// An error concerns this stream only, except [`OpenError::Closed`]. Waits while the socket takes nothing. Cancel safe: a
+    /// stream that is not wanted any more is reset.
     pub async fn open(&self, opening: impl Into<Opening>) -> Result<Stream, OpenError> {
         let shared = self.shared();
         let frame = Message::from(opening.into()).encode().map_err(OpenError::Invalid)?;
@@ -187,7 +171,7 @@ impl Link {
             self.drain(DrainReason::Rotation, Duration::ZERO);
         }
         let (version, ..) = shared.roles().ok_or(OpenError::Closed)?;
-        let mut raw = shared.open_raw().await.ok_or(OpenError::Closed)?;
+        let mut raw = shared.mux.open().ok_or(OpenError::Closed)?;
         raw.write_all(&frame).await.map_err(|_| OpenError::Closed)?;
         Ok(Stream::opened(raw, permit, self.handle.clone(), version))
     }
@@ -202,20 +186,20 @@ impl Link {
         self.shared().outbound.available_permits()
     }
 
-    /// Bytes held for streams that are not read, with what keeping them costs.
+    /// What keeping the unread bytes of all streams costs now, in bytes.
     pub fn buffered(&self) -> usize {
-        self.shared().meter.buffered()
+        self.shared().mux.with(|engine| engine.held())
     }
 
     /// Sets the memory budget anew ([`Settings::memory`]): what a peer may make this side hold can depend on what it has
     /// shown itself to be.
     pub fn set_memory(&self, bytes: usize) {
-        self.shared().meter.set_limit(bytes);
+        self.shared().mux.with(|engine| engine.set_memory(bytes));
     }
 
     /// From here on the peer may send what any other may ([`Settings::stranger`]): it has shown who it is.
     pub fn trust(&self) {
-        self.shared().meter.trust();
+        self.shared().mux.with(mux::Engine::trust);
     }
 
     /// The round-trip time of the last question answered, waiting in queues included. `None` until the first.
@@ -306,10 +290,10 @@ impl Link {
         let moment = (since + MOMENT).min(since + patience);
         for (until, asks) in [(moment, true), (since + patience, false)] {
             tokio::time::sleep_until(until).await;
-            if shared.meter.pulse().received() >= since {
+            if shared.pulse().received() >= since {
                 return std::future::pending().await;
             }
-            if asks && shared.meter.pulse().begin_asking(until) {
+            if asks && shared.pulse().begin_asking(until) {
                 shared.ask(until);
             }
         }
@@ -325,7 +309,7 @@ impl Link {
     /// doubt.
     pub fn ask(&self) {
         let (shared, now) = (self.shared(), Instant::now());
-        if shared.meter.pulse().begin_asking_for_another(now) {
+        if shared.pulse().begin_asking_for_another(now) {
             shared.ask(now);
         }
     }
@@ -391,15 +375,12 @@ impl LinkEnd {
     }
 }
 
-impl From<yamux::ConnectionError> for LinkEnd {
-    fn from(error: yamux::ConnectionError) -> Self {
-        use yamux::ConnectionError as E;
-        match error {
-            E::Closed => Self::PeerClosed,
-            E::Io(error) => Self::Lost(error.to_string()),
-            E::Decode(yamux::FrameDecodeError::Io(error)) => Self::Lost(error.to_string()),
-            E::Decode(error) => Self::Protocol(error.to_string()),
-            other => Self::Protocol(other.to_string()),
+impl From<mux::End> for LinkEnd {
+    fn from(end: mux::End) -> Self {
+        match end {
+            mux::End::PeerClosed => Self::PeerClosed,
+            mux::End::Protocol(rule) => Self::Protocol(rule.to_owned()),
+            mux::End::OverBudget => Self::OverBudget,
         }
     }
 }
@@ -424,10 +405,10 @@ impl fmt::Debug for Handle {
 /// What a link's tasks and handles share.
 struct Shared {
     settings: Settings,
-    meter: Arc<Meter>,
+    mux: Arc<Mux>,
+    pulse: Mutex<Pulse>,
     outbound: Arc<Semaphore>,
     inbound: Arc<Semaphore>,
-    opens: mpsc::Sender<OpenRequest>,
     control: mpsc::Sender<Vec<u8>>,
     greeted: OnceLock<(LinkId, Roles)>,
     opened: AtomicU64,
@@ -465,14 +446,20 @@ impl Draining {
 const QUESTIONS_MAX: usize = 16;
 
 impl Shared {
-    fn new(settings: Settings, opens: mpsc::Sender<OpenRequest>, control: mpsc::Sender<Vec<u8>>) -> Self {
+    fn new(mode: mux::Mode, settings: Settings, control: mpsc::Sender<Vec<u8>>) -> Self {
         let settings = Settings { streams: settings.streams.min(STREAMS_MAX), ..settings };
+        let limits = mux::Limits {
+            takes_streams: settings.accepts_streams,
+            streams: MUX_STREAMS_MAX,
+            memory: settings.memory,
+            stranger: settings.stranger,
+        };
         Self {
             settings,
-            meter: Arc::new(Meter::new(settings.memory, settings.stranger, Instant::now())),
+            mux: Mux::new(mode, limits),
+            pulse: Mutex::new(Pulse::new(Instant::now())),
             outbound: Arc::new(Semaphore::new(settings.streams)),
             inbound: Arc::new(Semaphore::new(settings.streams)),
-            opens,
             control,
             greeted: OnceLock::new(),
             opened: AtomicU64::new(0),
@@ -506,10 +493,8 @@ impl Shared {
         self.settings.streams.saturating_mul(2).saturating_sub(free)
     }
 
-    async fn open_raw(&self) -> Option<Raw> {
-        let (sender, receiver) = oneshot::channel();
-        self.opens.send(sender).await.ok()?;
-        receiver.await.ok()
+    fn pulse(&self) -> MutexGuard<'_, Pulse> {
+        lock(&self.pulse)
     }
 
     /// Hands a control message over without waiting.
@@ -586,4 +571,9 @@ impl Shared {
     fn how_it_ended(&self) -> LinkEnd {
         self.end.borrow().clone().unwrap_or(LinkEnd::PeerClosed)
     }
+}
+
+/// What is locked here are plain values, right after every statement; a panic elsewhere does not spoil them.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

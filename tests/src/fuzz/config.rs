@@ -34,7 +34,9 @@ fn edge_toml(file: &str) {
     assert_eq!(issuer.port_or_known_default(), Some(config.https_port()));
     Url::parse(&config.visit_url(&config.zone, "/x")).expect("what people are told to visit is an address");
     assert!((1..=3600).contains(&config.response_timeout.as_secs()));
+    assert!((256..=65_536).contains(&config.connections));
     assert!((32..=4096).contains(&config.connections_per_network));
+    assert!(config.threads.is_none_or(|threads| threads.get() <= 256));
     if let Some(smtp) = &config.smtp {
         assert!(smtp.url.password().is_none(), "a password in the file");
     }

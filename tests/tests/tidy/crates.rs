@@ -25,6 +25,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("edge", &["tunnel-edge", "tunnel-origin", "tunnel-policy", "tunnel-auth", "tunnel-proto"]),
     ("connector", &["tunnel-origin", "tunnel-policy", "tunnel-auth", "tunnel-proto"]),
     ("access", &["tunnel-client", "tunnel-policy", "tunnel-auth", "tunnel-proto"]),
+    // A network for tests, which knows nothing of what passes.
+    ("tunnel-distance", &[]),
 ];
 
 fn cargo(args: &[&str]) -> String {
@@ -43,7 +45,7 @@ fn arrows_between_crates_point_down() {
     let mut seen = 0;
     for package in packages {
         let name = package["name"].as_str().unwrap();
-        if matches!(name, "tunnel-tests" | "tunnel-benches") {
+        if matches!(name, "tunnel-tests" | "tunnel-benches" | "tunnel-peers" | "tunnel-scale") {
             continue;
         }
         let allowed =
@@ -88,7 +90,7 @@ fn judgement_knows_no_sockets_files_or_clocks() {
         }
     }
     let bare = tree("tunnel-proto", &["--no-default-features"]);
-    for heavy in ["tokio", "yamux", "rustls", "rcgen", "x509-parser", "aws-lc-rs"] {
+    for heavy in ["tokio", "yamux", "rustls", "rcgen", "x509-parser", "aws-lc-rs", "ring"] {
         assert!(!bare.contains(heavy), "bare tunnel-proto must not depend on {heavy}");
     }
 }
@@ -125,24 +127,29 @@ fn what_must_be_one_is_there_once() {
         assert_eq!(versions, 1, "versions of {name} in Cargo.lock");
     }
     // The lock file also lists what optional features would need; what counts is what is built, anywhere.
-    let built = cargo(&[
-        "tree",
-        "--offline",
-        "--workspace",
-        "--target",
-        "all",
-        "-e",
-        "normal,build",
-        "--prefix",
-        "none",
-        "-f",
-        "{p}",
-    ]);
-    for other in ["ring", "openssl-sys", "native-tls", "boring"] {
-        let found = built.lines().any(|line| line.split(' ').next() == Some(other));
-        assert!(!found, "one TLS (rustls) and one crypto provider (aws-lc-rs), but {other} is built");
+    let tree = ["tree", "--offline", "--workspace", "--target", "all", "-e", "normal,build", "--prefix", "none", "-f"];
+    let built = cargo(&[&tree[..], &["{p}"]].concat());
+    let is_built = |name: &str| built.lines().any(|line| line.split(' ').next() == Some(name));
+    for other in ["openssl-sys", "native-tls", "boring"] {
+        assert!(!is_built(other), "one TLS (rustls) and one crypto provider (aws-lc-rs), but {other} is built");
     }
-    assert!(built.contains("aws-lc-rs v"), "the tree was read");
+    assert!(is_built("aws-lc-rs") && is_built("ring"), "the tree was read");
+    // Of ring there is its AES-GCM, in one place; rustls knows of one provider only, or the defaults of programs that these
+    // libraries are built into would be ambiguous.
+    let features = cargo(&[&tree[..], &["{p} {f}"]].concat());
+    for line in features
+        .lines()
+        .filter(|line| ["rustls v", "tokio-rustls v", "hyper-rustls v"].iter().any(|of| line.starts_with(of)))
+    {
+        let has_ring = line.split([' ', ',']).any(|feature| feature == "ring");
+        assert!(!has_ring, "rustls must have one provider among its features: {line}");
+    }
+    let users: Vec<_> = crate::files(&["Cargo.toml"])
+        .into_iter()
+        .filter(|(name, text)| name != "Cargo.toml" && text.contains("\nring"))
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(users, ["crates/tunnel-proto/Cargo.toml"], "cryptography is aws-lc-rs', but for the AES-GCM of TLS");
 }
 
 #[test]

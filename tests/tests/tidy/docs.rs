@@ -37,6 +37,7 @@ const OTHERS: &[&str] = &[
     "sudo",
     "tests/run",
     "./tests/run",
+    "benches/compare",
     "apt-get",
     "python3",
     "nginx",
@@ -233,11 +234,28 @@ fn every_picture_is_shown_and_small() {
         let (path, size) = (entry.path(), entry.metadata().unwrap().len());
         assert!(shown.contains(&path), "no document shows {}", path.display());
         let begin = std::fs::read(&path).unwrap();
-        assert!(begin.starts_with(b"\x89PNG"), "{} is no PNG", path.display());
+        let drawn = path.extension().is_some_and(|ending| ending == "svg") && begin.starts_with(b"<svg ");
+        assert!(drawn || begin.starts_with(b"\x89PNG"), "{} is neither PNG nor SVG", path.display());
         assert!(size <= PICTURE_MAX, "{} has {size} bytes", path.display());
         there += 1;
     }
     assert!(there > 100, "the pictures were found: {there}");
+}
+
+/// Whoever wonders how fast it is finds the page, and in it what people wrote, as the command left it.
+#[test]
+fn the_page_about_performance_is_linked_and_has_what_was_written_for_it() {
+    let read = |name: &str| std::fs::read_to_string(root().join(name)).unwrap();
+    let page = read("docs/PERFORMANCE.md");
+    assert!(read("README.md").contains("](docs/PERFORMANCE.md)"), "the README links the page");
+    assert!(read("ARCHITECTURE.md").contains("benches/compare"), "ARCHITECTURE.md says how it is made");
+    let written = files(&[".md"]).into_iter().filter(|(name, _)| name.starts_with("benches/peers/src/report/"));
+    let mut sections = 0;
+    for (name, text) in written {
+        assert!(page.contains(text.trim()), "{name} was changed: `benches/compare --report` writes the page again");
+        sections += 1;
+    }
+    assert!(sections >= 5, "the sections were found: {sections}");
 }
 
 #[test]

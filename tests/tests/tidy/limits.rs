@@ -6,7 +6,7 @@ use crate::root;
 
 /// How a row of the table begins, and where its numbers come from: a file below `crates/`, and constants in it.
 const ROWS: &[(&str, &[(&str, &str)])] = &[
-    ("Connections of visitors at a time", &[("edge/src/listen.rs", "CONNECTIONS_MAX")]),
+    ("Connections of visitors at a time", &[("edge/src/config.rs", "CONNECTIONS")]),
     (
         "Connections of one network",
         &[

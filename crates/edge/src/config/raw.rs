@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
     ops::Range,
     path::PathBuf,
     time::Duration,
@@ -13,9 +14,9 @@ use tunnel_proto::{EmailAddress, Hostname, Name};
 use url::Url;
 
 use super::{
-    CONNECTIONS_PER_NETWORK, CONNECTIONS_PER_NETWORK_MAX, CONNECTIONS_PER_NETWORK_MIN, CertificateFiles, Config,
-    DRAIN_HTTP, DRAIN_MAX, DRAIN_TCP, MEMORY_MAX, MEMORY_MIN, RESPONSE_TIMEOUT, RESPONSE_TIMEOUT_MAX, Smtp, Tls,
-    acme::RawAcme, brand::RawBrand,
+    CONNECTIONS, CONNECTIONS_LEAST, CONNECTIONS_MOST, CONNECTIONS_PER_NETWORK, CONNECTIONS_PER_NETWORK_MAX,
+    CONNECTIONS_PER_NETWORK_MIN, CertificateFiles, Config, DRAIN_HTTP, DRAIN_MAX, DRAIN_TCP, MEMORY_MAX, MEMORY_MIN,
+    RESPONSE_TIMEOUT, RESPONSE_TIMEOUT_MAX, Smtp, THREADS_MAX, Tls, acme::RawAcme, brand::RawBrand,
 };
 use crate::backup::{KEPT, KEPT_MAX};
 
@@ -31,6 +32,7 @@ pub(super) struct RawConfig {
     tunnel_listen: Vec<SocketAddr>,
     #[serde(default)]
     trusted_proxies: Vec<Network>,
+    connections: Option<usize>,
     connections_per_network: Option<usize>,
     data_dir: Option<PathBuf>,
     backups: Option<usize>,
@@ -39,6 +41,7 @@ pub(super) struct RawConfig {
     drain_http: Option<u64>,
     drain_tcp: Option<u64>,
     memory: Option<u64>,
+    threads: Option<usize>,
     country_file: Option<PathBuf>,
     tls: RawTls,
     smtp: Option<RawSmtp>,
@@ -103,12 +106,13 @@ fn https() -> Vec<SocketAddr> {
 }
 
 /// Every key there is, for the suggestion.
-const KEYS: [&str; 45] = [
+const KEYS: [&str; 47] = [
     "zone",
     "listen",
     "http_listen",
     "tunnel_listen",
     "trusted_proxies",
+    "connections",
     "connections_per_network",
     "data_dir",
     "backups",
@@ -117,6 +121,7 @@ const KEYS: [&str; 45] = [
     "drain_http",
     "drain_tcp",
     "memory",
+    "threads",
     "country_file",
     "tls",
     "mode",
@@ -189,6 +194,7 @@ impl RawConfig {
         if backups > KEPT_MAX {
             return Err(("backups", format!("write how many hourly copies are kept, from 0 to {KEPT_MAX}")));
         }
+        let connections = connections(self.connections)?;
         let connections_per_network = connections_per_network(self.connections_per_network)?;
         let data_dir = data_dir.or(self.data_dir);
         let data_dir = data_dir.ok_or(("data_dir", "missing: name a directory, or give `--data-dir`".to_owned()))?;
@@ -201,6 +207,7 @@ impl RawConfig {
             http_listen: self.http_listen,
             tunnel_listen: self.tunnel_listen,
             trusted_proxies: self.trusted_proxies.into_iter().map(|network| network.0).collect(),
+            connections,
             connections_per_network,
             data_dir,
             backups,
@@ -212,6 +219,7 @@ impl RawConfig {
             drain_http: drain("drain_http", self.drain_http, DRAIN_HTTP)?,
             drain_tcp: drain("drain_tcp", self.drain_tcp, DRAIN_TCP)?,
             memory: self.memory.map(memory).transpose()?,
+            threads: self.threads.map(threads).transpose()?,
             country_file: self.country_file,
             brand: self.brand.check()?,
         })
@@ -226,6 +234,15 @@ fn drain(key: &'static str, seconds: Option<u64>, usual: Duration) -> Result<Dur
     }
 }
 
+fn connections(many: Option<usize>) -> Result<usize, Invalid> {
+    let many = many.unwrap_or(CONNECTIONS);
+    if (CONNECTIONS_LEAST..=CONNECTIONS_MOST).contains(&many) {
+        return Ok(many);
+    }
+    let bounds = format!("from {CONNECTIONS_LEAST} to {CONNECTIONS_MOST}");
+    Err(("connections", format!("write how many connections visitors may have open in all, {bounds}")))
+}
+
 fn connections_per_network(many: Option<usize>) -> Result<usize, Invalid> {
     let many = many.unwrap_or(CONNECTIONS_PER_NETWORK);
     if (CONNECTIONS_PER_NETWORK_MIN..=CONNECTIONS_PER_NETWORK_MAX).contains(&many) {
@@ -238,6 +255,11 @@ fn connections_per_network(many: Option<usize>) -> Result<usize, Invalid> {
 fn memory(mebibytes: u64) -> Result<u64, Invalid> {
     let bytes = (MEMORY_MIN..=MEMORY_MAX).contains(&mebibytes).then(|| mebibytes.saturating_mul(1024 * 1024));
     bytes.ok_or_else(|| ("memory", format!("write MiB, from {MEMORY_MIN} to {MEMORY_MAX}")))
+}
+
+fn threads(many: usize) -> Result<NonZeroUsize, Invalid> {
+    let many = NonZeroUsize::new(many).filter(|many| many.get() <= THREADS_MAX);
+    many.ok_or_else(|| ("threads", format!("write how many threads connections have, from 1 to {THREADS_MAX}")))
 }
 
 impl RawTls {

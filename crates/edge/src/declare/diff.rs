@@ -1,6 +1,9 @@
 //! What changes between two declarations, thing by thing and field by field.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -108,7 +111,11 @@ pub(crate) fn changes(before: &Declared, after: &Declared) -> Vec<Change> {
     for ((kind, before), (_, after)) in before.iter().zip(&after) {
         let mut fresh = Vec::new();
         between(kind, before, after, &mut fresh);
-        fresh.into_iter().for_each(|change| put(&mut changes, change));
+        match *kind == METHOD {
+            true => fresh.into_iter().for_each(|change| put(&mut changes, change)),
+            // Of these nothing was told yet.
+            false => changes.append(&mut fresh),
+        }
     }
     changes
 }
@@ -176,16 +183,15 @@ fn things(declared: &Declared) -> [(&'static str, Vec<Thing>); 8] {
 }
 
 fn between(kind: &str, before: &[Thing], after: &[Thing], changes: &mut Vec<Change>) {
-    let find =
-        |list: &[Thing], name: &str| list.iter().find(|(found, _)| found == name).map(|(_, fields)| fields.clone());
+    let (old, new) = (by_name(before), by_name(after));
     let mut push = |name: &str, what, fields: Vec<FieldChange>| {
         changes.push(Change { kind: kind.to_owned(), name: name.to_owned(), what, fields });
     };
     for (name, fields) in after {
-        match find(before, name) {
+        match old.get(name.as_str()) {
             None => push(name, What::Added, differences(&[], fields)),
             Some(old) => {
-                let differing = differences(&old, fields);
+                let differing = differences(old, fields);
                 if !differing.is_empty() {
                     push(name, What::Changed, differing);
                 }
@@ -193,10 +199,15 @@ fn between(kind: &str, before: &[Thing], after: &[Thing], changes: &mut Vec<Chan
         }
     }
     for (name, fields) in before {
-        if find(after, name).is_none() {
+        if !new.contains_key(name.as_str()) {
             push(name, What::Removed, differences(fields, &[]));
         }
     }
+}
+
+/// The fields of each; of several with one name, which there are not, the first counts.
+fn by_name(list: &[Thing]) -> HashMap<&str, &[(&'static str, Said)]> {
+    list.iter().rev().map(|(name, fields)| (name.as_str(), fields.as_slice())).collect()
 }
 
 fn differences(before: &[(&'static str, Said)], after: &[(&'static str, Said)]) -> Vec<FieldChange> {

@@ -3,6 +3,8 @@
 mod refer;
 mod route;
 
+use std::collections::{HashMap, HashSet};
+
 use tunnel_policy::{Application, EmailList, Group, IpList, Policy};
 use tunnel_proto::{AppId, Name, TunnelId};
 
@@ -67,12 +69,14 @@ pub(super) fn plan(
     }
     if let Some(items) = &file.applications {
         let (provisional, mut firm): (Vec<_>, Vec<_>) = after.applications.drain(..).partition(|app| app.provisional);
-        let apps: Vec<_> = items.iter().map(|item| application(item, &firm, random)).collect();
+        let known: HashMap<&Name, &Application> = firm.iter().map(|app| (&app.name, app)).collect();
+        let apps: Vec<_> = items.iter().map(|item| application(item, &known, random)).collect();
         merge(&mut firm, apps, |app| &app.name, prune);
         after.applications = firm.into_iter().chain(provisional).collect();
     }
     if let Some(items) = &file.tunnels {
-        let tunnels: Vec<_> = items.iter().map(|item| tunnel(&item.name.value, before, ground, random)).collect();
+        let known: HashMap<&Name, &TunnelRecord> = before.tunnels.iter().map(|one| (&one.name, one)).collect();
+        let tunnels: Vec<_> = items.iter().map(|item| tunnel(&item.name.value, &known, ground, random)).collect();
         merge(&mut after.tunnels, tunnels, |tunnel| &tunnel.name, prune);
         route::lay(items, &mut after, &mut problems);
     }
@@ -120,11 +124,11 @@ fn locate_method(file: &File, problem: Problem) -> Problem {
 
 fn application(
     item: &Item<ApplicationText>,
-    known: &[Application],
+    known: &HashMap<&Name, &Application>,
     random: &mut dyn FnMut() -> [u8; 32],
 ) -> Application {
     let name = item.name.value.clone();
-    let before = known.iter().find(|app| app.name == name);
+    let before = known.get(&name);
     let id = before.map(|app| app.id).unwrap_or_else(|| AppId::from_bytes(random()));
     let targets = item.body.targets.iter().map(|target| target.value.clone()).collect();
     let policies = item.body.policies.iter().map(|name| name.value.clone()).collect();
@@ -144,8 +148,13 @@ fn application(
     }
 }
 
-fn tunnel(name: &Name, before: &Declared, ground: &Ground<'_>, random: &mut dyn FnMut() -> [u8; 32]) -> TunnelRecord {
-    let known = before.tunnel_named(name).cloned();
+fn tunnel(
+    name: &Name,
+    known: &HashMap<&Name, &TunnelRecord>,
+    ground: &Ground<'_>,
+    random: &mut dyn FnMut() -> [u8; 32],
+) -> TunnelRecord {
+    let known = known.get(name).map(|tunnel| (*tunnel).clone());
     known.unwrap_or_else(|| {
         let mut id = [0; 16];
         id.iter_mut().zip(random()).for_each(|(byte, random)| *byte = random);
@@ -156,12 +165,17 @@ fn tunnel(name: &Name, before: &Declared, ground: &Ground<'_>, random: &mut dyn 
 /// Puts the things of the file in the place of those with their names, new ones at the end.
 fn merge<T>(kept: &mut Vec<T>, declared: Vec<T>, name: impl Fn(&T) -> &Name, prune: bool) {
     if prune {
-        kept.retain(|old| declared.iter().any(|new| name(new) == name(old)));
+        let stay: HashSet<Name> = declared.iter().map(|new| name(new).clone()).collect();
+        kept.retain(|old| stay.contains(name(old)));
     }
+    let mut places: HashMap<Name, usize> = kept.iter().map(|old| name(old).clone()).zip(0..).collect();
     for new in declared {
-        match kept.iter_mut().find(|old| name(old) == name(&new)) {
+        match places.get(name(&new)).and_then(|at| kept.get_mut(*at)) {
             Some(old) => *old = new,
-            None => kept.push(new),
+            None => {
+                places.insert(name(&new).clone(), kept.len());
+                kept.push(new);
+            }
         }
     }
 }
@@ -176,10 +190,8 @@ fn in_file_order<T: Clone>(before: &[T], declared: Vec<T>, name: impl Fn(&T) -> 
 /// What is good to know, but changes nothing that is declared.
 fn notes(before: &Declared, after: &Declared) -> Vec<String> {
     let firm =
-        |declared: &Declared| declared.applications.iter().filter(|app| !app.provisional).cloned().collect::<Vec<_>>();
-    let answered = |apps: &[Application], app: &Application| {
-        app.targets.iter().all(|target| apps.iter().any(|other| snapshot::answers_for(other, &target.host)))
-    };
+        |declared: &Declared| snapshot::Answered::by(declared.applications.iter().filter(|app| !app.provisional));
+    let answered = |by: &snapshot::Answered, app: &Application| app.targets.iter().all(|target| by.is(&target.host));
     let (before, now) = (firm(before), firm(after));
     let provisional = after.applications.iter().filter(|app| app.provisional);
     provisional

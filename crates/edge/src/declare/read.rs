@@ -1,6 +1,10 @@
 //! From the tree of a file to what it declares. Everything wrong is reported, not only the first thing.
 
-use std::{collections::HashSet, hash::Hash, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use tunnel_policy::{Action, AssertionAlgorithm, Cors, PolicySetError, SameSite, Target};
@@ -152,14 +156,15 @@ impl Reader {
         item: impl Fn(&mut Self, &Node, &str) -> Option<Item<T>>,
     ) -> Option<Vec<Item<T>>> {
         let nodes = self.list(file.get(key)?, key)?;
-        let mut items: Vec<Item<T>> = Vec::new();
+        let (mut items, mut first): (Vec<Item<T>>, HashMap<Name, Place>) = Default::default();
         for node in nodes {
             let Some(item) = item(self, node, what) else { continue };
-            if let Some(first) = items.iter().find(|other| other.name.value == item.name.value) {
-                let Place { line, .. } = first.name.at;
+            if let Some(Place { line, .. }) = first.get(&item.name.value) {
                 let article = if what.starts_with(['a', 'e', 'I']) { "an" } else { "a" };
                 let text = format!("there is {article} {what} named `{}` already, on line {line}", item.name.value);
                 self.problems.push(Problem::at(item.name.at, text));
+            } else {
+                first.insert(item.name.value.clone(), item.name.at);
             }
             items.push(item);
         }

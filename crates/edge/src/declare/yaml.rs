@@ -55,10 +55,14 @@ impl Value {
     }
 }
 
+/// The most values in a document: some thirty for each application with what it needs.
+const NODES_MAX: usize = 1_000_000;
+
 /// Reads one document. An error is one line: what the parser says, and where.
 pub(super) fn read(text: &str) -> Result<Node, (Option<Place>, String)> {
     // Only `true` and `false` are booleans: a group may be called `no` (YAML 1.2 §10.3.2).
-    let options = serde_saphyr::options! { strict_booleans: true };
+    let budget = serde_saphyr::budget! { max_nodes: NODES_MAX, max_events: NODES_MAX.saturating_mul(2) };
+    let options = serde_saphyr::options! { strict_booleans: true, budget: budget };
     let tree: Spanned<Value> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let at = error.location().map(place);
         let said = error.without_snippet().to_string();

@@ -107,12 +107,7 @@ impl Edge {
     pub async fn retire(&mut self) {
         let since = Instant::now();
         // First the doors: whoever is sent away must not come back here.
-        for door in self.accepting.drain(..) {
-            door.abort();
-            // Cancelled, or ended by itself: it accepts no more.
-            let _ = door.await;
-        }
-        self.doors.clear();
+        self.shut_doors().await;
         // What comes round now and then is for the process that serves.
         self.tasks.iter().for_each(JoinHandle::abort);
         self.state.replaced.cancel();

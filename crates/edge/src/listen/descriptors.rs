@@ -8,6 +8,10 @@ use crate::platform;
 
 /// Kept back for everything that is no connection: the store, mail, questions to providers, the edge's own socket.
 const KEPT_BACK: usize = 64;
+/// What each core beside the first has for itself: to be told of what its sockets do, and woken.
+const OF_A_CORE: usize = 4;
+/// What it has for each listener: the listener, and a spare one.
+const OF_A_LISTENER: usize = 2;
 /// How long turning somebody away may take: the listener has one waiting, or another edge has taken it.
 const AT_ONCE: Duration = Duration::from_millis(10);
 
@@ -19,12 +23,14 @@ pub(super) struct Shares {
     pub(super) links: usize,
 }
 
-/// What is wanted, or less where the system gives less.
-pub(super) fn shares(visitors: usize, handshakes: usize, links: usize) -> Shares {
-    of(platform::descriptors(), visitors, handshakes, links)
+/// What is wanted, or less where the system gives less or so many `cores` that each have so many `listeners` take it.
+pub(super) fn shares(wanted: Shares, cores: usize, listeners: usize) -> Shares {
+    let of_each = listeners.saturating_mul(OF_A_LISTENER).saturating_add(OF_A_CORE);
+    let of_cores = cores.saturating_sub(1).saturating_mul(of_each);
+    of(platform::descriptors().map(|descriptors| descriptors.saturating_sub(of_cores)), wanted)
 }
 
-fn of(descriptors: Option<usize>, visitors: usize, handshakes: usize, links: usize) -> Shares {
+fn of(descriptors: Option<usize>, Shares { visitors, handshakes, links }: Shares) -> Shares {
     let free = descriptors.unwrap_or(usize::MAX).saturating_sub(KEPT_BACK);
     let visitors = visitors.min(free / 2).max(1);
     let handshakes = handshakes.min(free / 8).max(1);
@@ -63,14 +69,14 @@ mod tests {
     #[test]
     fn a_system_that_gives_little_leaves_something_for_everything() {
         let most = Shares { visitors: 8192, handshakes: 1024, links: 10_000 };
-        assert_eq!(of(None, 8192, 1024, 10_000), most);
-        assert_eq!(of(Some(20_000), 8192, 1024, 10_000), most);
+        assert_eq!(of(None, most), most);
+        assert_eq!(of(Some(20_000), most), most);
         for descriptors in [0, 64, 80, 256, 1024, 4096] {
-            let shares = of(Some(descriptors), 8192, 1024, 10_000);
+            let shares = of(Some(descriptors), most);
             assert!(shares.visitors > 0 && shares.handshakes > 0 && shares.links > 0);
             let all = shares.visitors + shares.handshakes + shares.links;
             assert!(all + KEPT_BACK <= descriptors.max(KEPT_BACK + 3), "{descriptors}: {shares:?}");
         }
-        assert_eq!(of(Some(256), 8192, 1024, 10_000), Shares { visitors: 96, handshakes: 24, links: 72 });
+        assert_eq!(of(Some(256), most), Shares { visitors: 96, handshakes: 24, links: 72 });
     }
 }

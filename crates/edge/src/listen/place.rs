@@ -9,6 +9,7 @@ use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 
 use super::{
     activity::Activity,
+    cores::Home,
     http::H2_STREAMS,
     shelf::Taken,
     sources::{Counted, Glitch, Origin, Standing},
@@ -27,6 +28,7 @@ pub(crate) struct Place {
     pub(super) kept: OnceLock<Option<Counted>>,
     pub(super) _task: TaskTrackerToken,
     pub(super) _visitor: TaskTrackerToken,
+    pub(super) _home: Arc<Home>,
     pub(super) stopping: CancellationToken,
     pub(super) cut: CancellationToken,
     pub(super) cut_http: CancellationToken,

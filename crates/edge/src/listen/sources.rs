@@ -402,16 +402,13 @@ mod tests {
     use tunnel_proto::link::{AcceptError, LinkEnd};
 
     use super::*;
-    use crate::{
-        config::{CONNECTIONS_PER_NETWORK, CONNECTIONS_PER_NETWORK_MAX},
-        listen::CONNECTIONS_MAX,
-    };
+    use crate::config::{CONNECTIONS, CONNECTIONS_PER_NETWORK, CONNECTIONS_PER_NETWORK_MAX};
 
     const NETWORK: Network = Network::V4([192, 0, 2, 1]);
 
     impl Default for Table {
         fn default() -> Self {
-            Self::new(CONNECTIONS_PER_NETWORK, CONNECTIONS_MAX)
+            Self::new(CONNECTIONS_PER_NETWORK, CONNECTIONS)
         }
     }
 
@@ -627,7 +624,7 @@ mod tests {
         assert!(table.stay(network(8), now).is_ok(), "a place is free again for all of them");
         // However many each may have, the wide one has no more than half of all there are.
         let wanted = CONNECTIONS_PER_NETWORK_MAX;
-        for (places, most) in [(CONNECTIONS_MAX, wanted), (480, 240), (1, 1)] {
+        for (places, most) in [(CONNECTIONS, wanted), (480, 240), (1, 1)] {
             let mut table = Table::new(wanted, places);
             assert!((0..most).all(|_| table.stay(network(0), now).is_ok()), "{places}");
             assert_eq!([0, 1].map(|n| table.stay(network(n), now)), [Err(Refused::TooMany); 2], "{places}");

@@ -14,8 +14,9 @@ mod imp {
         fs::File,
         io::{self, IoSlice, IoSliceMut},
         mem::MaybeUninit,
+        net::TcpListener,
         os::{
-            fd::{AsFd as _, BorrowedFd, OwnedFd},
+            fd::{AsFd, BorrowedFd, OwnedFd},
             unix::net::UnixStream as StdStream,
         },
         process::{Command, Stdio},
@@ -27,7 +28,7 @@ mod imp {
     };
     use tokio::{
         io::Interest,
-        net::{TcpListener, UnixListener, UnixStream},
+        net::{UnixListener, UnixStream},
     };
 
     use super::{HANDLES_MAX, LINE_MAX, VARIABLE};
@@ -38,7 +39,7 @@ mod imp {
 
     impl Handle {
         /// The same listener.
-        pub fn of_listener(listener: &TcpListener) -> io::Result<Self> {
+        pub fn of_listener(listener: &impl AsFd) -> io::Result<Self> {
             listener.as_fd().try_clone_to_owned().map(Self)
         }
 
@@ -52,11 +53,11 @@ mod imp {
             file.as_fd().try_clone_to_owned().map(Self)
         }
 
-        /// The listener that it is.
+        /// The listener that it is, which blocks nobody.
         pub fn into_listener(self) -> io::Result<TcpListener> {
-            let listener = std::net::TcpListener::from(self.0);
+            let listener = TcpListener::from(self.0);
             listener.set_nonblocking(true)?;
-            TcpListener::from_std(listener)
+            Ok(listener)
         }
 
         /// The listener that it is.
@@ -181,9 +182,7 @@ mod imp {
 
 #[cfg(not(unix))]
 mod imp {
-    use std::{convert::Infallible, io, process::Command};
-
-    use tokio::net::TcpListener;
+    use std::{convert::Infallible, io, net::TcpListener, process::Command};
 
     fn unsupported<T>() -> io::Result<T> {
         Err(io::Error::new(io::ErrorKind::Unsupported, "sockets are not handed on by this system"))
@@ -271,7 +270,7 @@ mod tests {
         drop(listener);
         let (line, mut handles) = far.receive().await.unwrap().unwrap();
         assert_eq!((line.as_slice(), handles.len()), (&b"one\n"[..], 1));
-        let listener = handles.remove(0).into_listener().unwrap();
+        let listener = TcpListener::from_std(handles.remove(0).into_listener().unwrap()).unwrap();
         assert_eq!(listener.local_addr().unwrap(), address);
         // Who knocked before it changed hands was not turned away.
         let (mut taken, _) = listener.accept().await.unwrap();

@@ -171,12 +171,14 @@ impl Table {
 
     /// The sessions of a login by a method and its issuer's word about which something else is said now.
     fn others(&self, login: &SecretHash, by: (&Name, &str), anew: &Anew) -> Vec<(SecretHash, Attributes)> {
-        let of = |session: &&Arc<Session>| session.login_id() == login && session.by() == by;
+        let of = |session: &&Arc<Session>| session.by() == by;
         let other = |session: &Arc<Session>| {
             let after = anew.over(session.attributes());
             (after != *session.attributes()).then(|| (*session.id(), after))
         };
-        self.sessions.values().filter(of).filter_map(other).collect()
+        // One that has the place of the login is one without a parent.
+        let itself = self.sessions.get(login).filter(|session| session.parent().is_none());
+        itself.into_iter().chain(self.children(login)).filter(of).filter_map(other).collect()
     }
 
     /// Whose they are: one login's, and so one person's.

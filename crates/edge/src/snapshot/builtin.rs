@@ -1,8 +1,10 @@
 //! What is built in: the group and policy `administrators`, and how provisional applications give way.
 
+use std::collections::{HashMap, HashSet};
+
 use ipnet::IpNet;
 use tunnel_policy::{Action, Application, Group, Policy, PolicySetError, Rules, Selector};
-use tunnel_proto::{AppId, EmailAddress, HostPattern, Hostname, Name};
+use tunnel_proto::{AppId, EmailAddress, HostMap, HostPattern, Hostname, Name};
 
 use super::proxies;
 use crate::store::{Declared, LoginMethod, LoginMethodKind, PasskeyMethod};
@@ -65,10 +67,25 @@ pub(crate) fn provisional_name(id: &AppId) -> Option<Name> {
 
 /// Whether a declared application answers for every host of `pattern`, on whatever paths.
 pub(crate) fn answers_for(app: &Application, pattern: &HostPattern) -> bool {
-    app.targets.iter().any(|target| match pattern.exact() {
-        Some(host) => target.host.matches(&host),
-        None => target.host == *pattern,
-    })
+    Answered::by([app]).is(pattern)
+}
+
+/// Which hosts some applications answer for.
+pub(crate) struct Answered(HostMap<()>);
+
+impl Answered {
+    pub(crate) fn by<'a>(applications: impl IntoIterator<Item = &'a Application>) -> Self {
+        let targets = applications.into_iter().flat_map(|app| &app.targets);
+        Self(targets.map(|target| (target.host.clone(), ())).collect())
+    }
+
+    /// Whether one of them answers for every host of `pattern`, on whatever paths.
+    pub(crate) fn is(&self, pattern: &HostPattern) -> bool {
+        match pattern.exact() {
+            Some(host) => self.0.matching(&host).next().is_some(),
+            None => self.0.get(pattern).is_some(),
+        }
+    }
 }
 
 impl BuiltIn {
@@ -139,11 +156,13 @@ impl BuiltIn {
         if let Some((kind, _)) = groups.chain(policies).find(|(_, taken)| **taken == name) {
             return Err(SnapshotError::BuiltInName { kind });
         }
-        for (at, route) in declared.routes.iter().enumerate() {
-            let tunnel = declared.tunnel(route.tunnel);
+        let names: HashMap<_, _> = declared.tunnels.iter().map(|tunnel| (tunnel.id, &tunnel.name)).collect();
+        let mut routed = HashSet::new();
+        for route in &declared.routes {
+            let tunnel = names.get(&route.tunnel);
             let tunnel = tunnel.ok_or_else(|| SnapshotError::RouteToNowhere(route.hostname.clone()))?;
-            self.check_host("tunnel", &tunnel.name, &route.hostname)?;
-            if declared.routes.iter().take(at).any(|other| other.hostname == route.hostname) {
+            self.check_host("tunnel", tunnel, &route.hostname)?;
+            if !routed.insert(&route.hostname) {
                 return Err(SnapshotError::RoutedTwice(route.hostname.clone()));
             }
         }
@@ -166,13 +185,48 @@ impl BuiltIn {
 /// declared ones.
 fn give_way(declared: &mut Declared) {
     let (mut provisional, firm): (Vec<_>, Vec<_>) = declared.applications.drain(..).partition(|app| app.provisional);
-    provisional
-        .retain(|app| !app.targets.iter().any(|target| firm.iter().any(|other| answers_for(other, &target.host))));
+    if provisional.is_empty() {
+        declared.applications = firm;
+        return;
+    }
+    let answered = Answered::by(&firm);
+    provisional.retain(|app| !app.targets.iter().any(|target| answered.is(&target.host)));
+    let names: HashSet<&Name> = firm.iter().map(|app| &app.name).collect();
     for app in &mut provisional {
-        if firm.iter().any(|other| other.name == app.name) {
+        if names.contains(&app.name) {
             app.name = provisional_name(&app.id).unwrap_or_else(|| app.name.clone());
         }
     }
     declared.applications = firm;
     declared.applications.append(&mut provisional);
+}
+
+#[cfg(test)]
+mod tests {
+    use tunnel_policy::Target;
+
+    use super::*;
+
+    #[test]
+    fn what_is_answered_for_is_what_looking_at_every_target_finds() {
+        let texts = ["a.test", "b.a.test", "*.test", "*.a.test", "x*.test", "xa.test", "*.*.test"];
+        let patterns = texts.map(|text| text.parse::<HostPattern>().unwrap());
+        for chosen in 0..1_u32 << patterns.len() {
+            let hosts = patterns.iter().enumerate().filter(|(at, _)| chosen & (1 << at) != 0).map(|(_, host)| host);
+            let apps: Vec<_> = hosts
+                .map(|host| {
+                    let target = Target { host: host.clone(), path: None };
+                    Application::new(AppId::from_bytes([1; 32]), "app".parse().unwrap(), vec![target], Vec::new())
+                })
+                .collect();
+            let answered = Answered::by(&apps);
+            for pattern in &patterns {
+                let slow = apps.iter().flat_map(|app| &app.targets).any(|target| match pattern.exact() {
+                    Some(host) => target.host.matches(&host),
+                    None => target.host == *pattern,
+                });
+                assert_eq!(answered.is(pattern), slow, "{pattern} by {chosen:b}");
+            }
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Making, routing and deleting tunnels.
 
+use std::collections::{HashMap, HashSet};
+
 use tunnel_proto::{
     AppId, HostPattern, Name, TunnelId,
     enrol::{CreateTunnel, TunnelCreated},
@@ -84,11 +86,15 @@ impl Desk<'_> {
         links: impl Fn(TunnelId) -> u32 + Send,
     ) -> Result<Vec<TunnelEntry>, Problem> {
         let (_, declared) = self.store.declared().await?;
+        let mut routed: HashMap<TunnelId, Vec<HostPattern>> = HashMap::new();
+        for route in &declared.routes {
+            routed.entry(route.tunnel).or_default().push(route.hostname.clone());
+        }
         let mine = declared.tunnels.iter().filter(|tunnel| principal.may_act_on(tunnel));
         let entry = |tunnel: &TunnelRecord| TunnelEntry {
             tunnel: tunnel.id,
             name: tunnel.name.clone(),
-            hostnames: hostnames(&declared, tunnel.id),
+            hostnames: routed.get(&tunnel.id).cloned().unwrap_or_default(),
             links: links(tunnel.id),
         };
         let mut entries: Vec<_> = mine.map(entry).collect();
@@ -175,9 +181,10 @@ impl Desk<'_> {
             }
         }
         let owner = principal.operator();
-        let own = |id: TunnelId| declared.tunnel(id).is_some_and(|tunnel| tunnel.owner == owner);
-        let routes = declared.routes.iter().filter(|route| own(route.tunnel)).count();
-        if owner.is_some() && !done.is_empty() && routes > OPERATOR_ROUTES_MAX {
+        let own: HashSet<TunnelId> =
+            declared.tunnels.iter().filter(|tunnel| tunnel.owner == owner).map(|tunnel| tunnel.id).collect();
+        let routes = || declared.routes.iter().filter(|route| own.contains(&route.tunnel)).count();
+        if owner.is_some() && !done.is_empty() && routes() > OPERATOR_ROUTES_MAX {
             return Err(Problem::TooMany { what: "hostnames of one machine", most: OPERATOR_ROUTES_MAX });
         }
         Ok(done)

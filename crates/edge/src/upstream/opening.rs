@@ -364,6 +364,7 @@ mod tests {
                 instance: hello.instance,
                 source: [192, 0, 2, 1].into(),
                 since: UnixTime(0),
+                home: tokio::runtime::Handle::current().id(),
                 table: ArcSwap::from_pointee(rules),
             };
             let candidate = Candidate { uplink: Arc::new(uplink), revision: Revision(1), rule };

@@ -27,7 +27,7 @@ const SHORT: Duration = Duration::from_secs(1);
 /// How long a failure is remembered after which nobody wanted anything, and how long a success: longer than any try takes.
 const REMEMBERED: Duration = Duration::from_secs(60);
 /// Services that failures are remembered of, and as many successes and shortages. Beyond, each opening tries by itself.
-const SERVICES_MAX: usize = 4096;
+const SERVICES_MAX: usize = 16_384;
 
 /// One rule of one connector of a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -116,7 +116,7 @@ async fn a_decision_is_not_remembered_beyond_the_time_that_a_rule_names() {
 async fn what_stays_open_is_judged_again_when_the_time_comes() {
     let door = Door::open().await;
     let permit = door.ask(BEFORE).unwrap();
-    assert_eq!(permit.judged_until(), END);
+    assert_eq!(permit.judged_until(&door.snapshot), END);
     assert!(permit.still_holds(door.gate(), UnixTime(END.0 - 1)));
     assert!(!permit.still_holds(door.gate(), END));
     // One that begins in the morning outlives the next change of the clock that says nothing about it.

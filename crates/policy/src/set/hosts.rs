@@ -2,13 +2,13 @@
 
 use std::{cmp::Reverse, collections::HashMap};
 
-use tunnel_proto::{HostPattern, Hostname};
+use tunnel_proto::{HostMap, HostPattern, Hostname};
 
 use crate::{Application, PathPattern};
 
-/// Host patterns by the labels after their last `*`: a hostname is looked up by each of its own endings.
+/// What is declared for each host pattern.
 #[derive(Debug)]
-pub(super) struct Index(HashMap<Box<str>, Vec<Host>>);
+pub(super) struct Index(HostMap<Host>);
 
 /// A host pattern and what is declared for it.
 #[derive(Debug)]
@@ -48,6 +48,16 @@ impl Targets<'_> {
         self.0.iter().flat_map(|host| &host.paths).map(|path| path.application).collect()
     }
 
+    /// Whether anything is declared for the host.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether something is declared for the host by its own name.
+    pub(super) fn has_exact(&self) -> bool {
+        self.0.iter().any(|host| !host.pattern.as_str().contains('*'))
+    }
+
     /// Those of them that some path falls under: none of a less specific pattern than one that covers every path.
     pub(super) fn reached(&self) -> Vec<usize> {
         let whole = self.0.iter().filter(|host| host.paths.iter().any(|path| path.pattern.is_none()));
@@ -62,32 +72,28 @@ impl Index {
         let targets = || applications.iter().zip(0..).flat_map(|(app, at)| app.targets.iter().map(move |t| (t, at)));
         let host_ranks = ranks(targets().map(|(target, _)| &target.host), |host| host.specificity());
         let path_ranks = ranks(targets().filter_map(|(target, _)| target.path.as_ref()), |path| path.specificity());
-        let mut index: HashMap<Box<str>, Vec<Host>> = HashMap::new();
+        let mut index = HostMap::<Host>::default();
         for (target, application) in targets() {
             let pattern = target.path.clone().filter(|path| !path.is_root());
             let rank = pattern.as_ref().and_then(|path| path_ranks.get(path)).map_or(0, |rank| rank.saturating_add(1));
             let path = Path { pattern, rank, application };
-            let hosts = index.entry(ending(&target.host).into()).or_default();
-            match hosts.iter_mut().find(|host| host.pattern == target.host) {
+            match index.get_mut(&target.host) {
                 Some(host) => host.paths.push(path),
                 None => {
                     let rank = host_ranks.get(&target.host).copied().unwrap_or_default();
-                    hosts.push(Host { pattern: target.host.clone(), rank, paths: vec![path] });
+                    let host = Host { pattern: target.host.clone(), rank, paths: vec![path] };
+                    index.insert(target.host.clone(), host);
                 }
             }
         }
-        for host in index.values_mut().flatten() {
+        for host in index.values_mut() {
             host.paths.sort_by(|a, b| (Reverse(a.rank), &a.pattern).cmp(&(Reverse(b.rank), &b.pattern)));
         }
         Self(index)
     }
 
     pub(super) fn targets(&self, host: &Hostname) -> Targets<'_> {
-        let text = host.as_str();
-        let below = text.match_indices('.').filter_map(|(dot, _)| text.get(dot.saturating_add(1)..));
-        let endings = std::iter::once(text).chain(below).chain(std::iter::once(""));
-        let mut hosts: Vec<&Host> = endings.filter_map(|ending| self.0.get(ending)).flatten().collect();
-        hosts.retain(|candidate| candidate.pattern.matches(host));
+        let mut hosts: Vec<&Host> = self.0.matching(host).map(|(_, host)| host).collect();
         hosts.sort_by(|a, b| (Reverse(a.rank), &a.pattern).cmp(&(Reverse(b.rank), &b.pattern)));
         Targets(hosts)
     }
@@ -111,14 +117,6 @@ impl Index {
             }
         }
         best
-    }
-}
-
-/// The labels after the last one with a `*`; all of them when there is none.
-fn ending(pattern: &HostPattern) -> &str {
-    match pattern.as_str().rsplit_once('*') {
-        None => pattern.as_str(),
-        Some((_, rest)) => rest.split_once('.').map_or("", |(_, ending)| ending),
     }
 }
 

@@ -1,12 +1,11 @@
 //! The TLS of links: version 1.3, both sides with certificates of the installation's CA, nothing resumed.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig,
     SignatureScheme,
     client::{Resumption, WebPkiServerVerifier, danger::HandshakeSignatureValid},
-    crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
     server::{
         NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
@@ -15,14 +14,8 @@ use rustls::{
     version::TLS13,
 };
 
-use super::{ALPN_LINK, Ca, peer_identity};
+use super::{ALPN_LINK, Ca, peer_identity, provider};
 use crate::Hostname;
-
-/// The one cryptography provider of all our programs, passed explicitly.
-pub fn provider() -> Arc<CryptoProvider> {
-    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    PROVIDER.get_or_init(|| Arc::new(aws_lc_rs::default_provider())).clone()
-}
 
 /// The edge's side of a link. A client certificate of the CA is required; sessions are not resumed, since resuming would
 /// skip its verification; there is no early data.
@@ -31,11 +24,10 @@ pub fn provider() -> Arc<CryptoProvider> {
 /// afterwards, and look its serial up among the revoked.
 pub fn link_server_config(ca: &Ca, certificate: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, TlsError> {
     let roots = roots(ca.certificate_der().clone())?;
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), link_provider())
-        .build()
-        .map_err(|_| TlsError::Ca)?;
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build().map_err(|_| TlsError::Ca)?;
     let verifier = Arc::new(OneOfOurs { zone: ca.zone().clone(), inner: verifier });
-    let mut config = ServerConfig::builder_with_provider(link_provider())
+    let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(certificate);
@@ -43,6 +35,8 @@ pub fn link_server_config(ca: &Ca, certificate: Arc<dyn ResolvesServerCert>) -> 
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
+    // Records are sealed by `crate::tls`.
+    config.enable_secret_extraction = true;
     Ok(config)
 }
 
@@ -52,10 +46,10 @@ pub fn link_client_config(ca_pem: &str, certificate_pem: &str, key_pem: &str) ->
     let ca = CertificateDer::from_pem_slice(ca_pem.as_bytes()).map_err(|_| TlsError::Ca)?;
     let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes()).map_err(|_| TlsError::Certificate)?;
     let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|_| TlsError::Key)?;
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(ca)?), link_provider())
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(ca)?), provider())
         .build()
         .map_err(|_| TlsError::Ca)?;
-    let mut config = ClientConfig::builder_with_provider(link_provider())
+    let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
         .with_webpki_verifier(verifier)
         .with_client_auth_cert(vec![certificate], key)
@@ -63,27 +57,14 @@ pub fn link_client_config(ca_pem: &str, certificate_pem: &str, key_pem: &str) ->
     config.alpn_protocols = vec![ALPN_LINK.to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
+    // Records are sealed by `crate::tls`.
+    config.enable_secret_extraction = true;
     Ok(config)
 }
 
 /// Whether the handshake agreed on a link. A peer that names no protocol at all is let through by TLS; both sides ask this.
 pub fn speaks_link(alpn: Option<&[u8]>) -> bool {
     alpn == Some(ALPN_LINK)
-}
-
-/// AES-128 first: the fastest that both ends have, and as strong as the P-256 of the certificates.
-fn link_provider() -> Arc<CryptoProvider> {
-    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    PROVIDER
-        .get_or_init(|| {
-            use aws_lc_rs::cipher_suite::{
-                TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
-            };
-            let cipher_suites =
-                vec![TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256];
-            Arc::new(CryptoProvider { cipher_suites, ..aws_lc_rs::default_provider() })
-        })
-        .clone()
 }
 
 /// Asks more than that the CA signed: directly, and for somebody of this zone.

@@ -8,10 +8,11 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Handle, LinkEnd, Shared, raw::Raw};
+use super::{Handle, LinkEnd, Shared};
 use crate::{
     frame::{FrameError, HEADER_LEN, Header},
     message::{Message, Pong, Role},
+    mux,
     version::{Place, Version},
 };
 
@@ -89,7 +90,7 @@ pub enum ControlError {
 /// Runs the control stream until it ends, and the link with it.
 pub(super) async fn run(
     shared: Arc<Shared>,
-    stream: Raw,
+    stream: mux::Stream,
     outgoing: mpsc::Receiver<Vec<u8>>,
     events: mpsc::Sender<Message>,
 ) {

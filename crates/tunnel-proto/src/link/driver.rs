@@ -1,39 +1,36 @@
-//! The task of a link: it polls the multiplexer for as long as the link lives, and keeps its clocks.
+//! The task of a link: it moves bytes between the socket and the multiplexer for as long as the link lives, and keeps its clocks.
 
 use std::{
     future::Future,
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use futures::io::AsyncWrite as _;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, mpsc, oneshot},
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{LinkEnd, MOMENT, Shared, liveness::Verdict, meter::Meter, raw::Raw, socket::Socket};
-use crate::message::{Message, StreamRefusal, StreamRefused};
+use super::{LinkEnd, MOMENT, Shared, liveness::Verdict, pipe::Pipe};
+use crate::{
+    message::{Message, StreamRefusal, StreamRefused},
+    mux,
+};
 
-/// Streams opened in one turn, before the multiplexer gets to forget those that were dropped.
-const OPENS_PER_TURN: usize = 64;
+/// Reads in one turn, before others of the same thread have theirs.
+const READS_PER_TURN: usize = 16;
 
-/// Somebody waits for a stream.
-pub(super) type OpenRequest = oneshot::Sender<Raw>;
 /// A stream that the peer opened, with its place under the limit.
-pub(super) type Opened = (Raw, OwnedSemaphorePermit);
+pub(super) type Opened = (mux::Stream, OwnedSemaphorePermit);
 
 pub(super) struct Driver<T> {
-    connection: yamux::Connection<Socket<T>>,
+    pipe: Pipe<T>,
     shared: Arc<Shared>,
-    meter: Arc<Meter>,
-    opens: mpsc::Receiver<OpenRequest>,
-    /// The next to be served, while the peer has too many unanswered openings.
-    next: Option<OpenRequest>,
     /// Takes the control stream, on the side that was connected to.
-    control: Option<oneshot::Sender<Raw>>,
+    control: Option<oneshot::Sender<mux::Stream>>,
     opened: mpsc::Sender<Opened>,
     sleep: Pin<Box<Sleep>>,
     closing: Option<(LinkEnd, Pin<Box<Sleep>>)>,
@@ -42,119 +39,104 @@ pub(super) struct Driver<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     pub(super) fn new(
         io: T,
-        mode: yamux::Mode,
         shared: Arc<Shared>,
-        opens: mpsc::Receiver<OpenRequest>,
-        control: Option<oneshot::Sender<Raw>>,
+        control: Option<oneshot::Sender<mux::Stream>>,
         opened: mpsc::Sender<Opened>,
     ) -> Self {
-        let meter = shared.meter.clone();
-        let connection = yamux::Connection::new(Socket::new(io, meter.clone()), super::mux_config(), mode);
         let sleep = Box::pin(sleep_until(Instant::now()));
-        Self { connection, shared, meter, opens, next: None, control, opened, sleep, closing: None }
+        Self { pipe: Pipe::new(io), shared, control, opened, sleep, closing: None }
     }
 
     /// One turn: everything that can be done now. Returns the reason when the link is over.
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<LinkEnd> {
-        loop {
-            loop {
-                match self.connection.poll_next_inbound(cx) {
-                    Poll::Ready(Some(Ok(stream))) => {
-                        if let Err(end) = self.inbound(stream, cx) {
-                            return Poll::Ready(end);
-                        }
-                    }
-                    Poll::Ready(Some(Err(error))) => return Poll::Ready(error.into()),
-                    Poll::Ready(None) => return Poll::Ready(LinkEnd::PeerClosed),
-                    Poll::Pending => break,
-                }
-            }
-            if self.meter.is_violated() {
-                return Poll::Ready(LinkEnd::Protocol("the multiplexer's rules were broken".to_owned()));
-            }
-            let blocked = self.meter.is_blocked();
-            if !blocked {
-                self.meter.settle();
-            }
-            if self.meter.enforce() > 0 {
-                tracing::debug!("reset the streams with most unread bytes");
-                continue;
-            }
-            // Nothing more is read while the budget is exceeded: waiting would be for ever, and busy.
-            if self.meter.is_over() || self.meter.is_hopeless() {
-                return Poll::Ready(LinkEnd::OverBudget);
-            }
-            // Only now is every dropped stream forgotten, and the multiplexer's count no more than ours.
-            if blocked {
+        for _ in 0..READS_PER_TURN {
+            // Whether or not all could leave: what comes in may be what the peer waits for.
+            let sent = self.pipe.poll_send(cx, &self.shared);
+            // But not from one that only asks, and takes no answers.
+            if sent.is_pending() && self.shared.mux.with(|engine| engine.is_stuffed()) {
                 return Poll::Pending;
             }
-            match self.open_some(cx) {
-                Ok(0) => return Poll::Pending,
-                Ok(_) => {}
-                Err(end) => return Poll::Ready(end),
-            }
-        }
-    }
-
-    fn open_some(&mut self, cx: &mut Context<'_>) -> Result<usize, LinkEnd> {
-        let mut count = 0;
-        while count < OPENS_PER_TURN {
-            let request = match self.next.take() {
-                Some(request) => request,
-                None => match self.opens.poll_recv(cx) {
-                    Poll::Ready(Some(request)) => request,
-                    Poll::Ready(None) | Poll::Pending => break,
-                },
-            };
-            if request.is_closed() {
-                continue;
-            }
-            match self.connection.poll_new_outbound(cx) {
-                Poll::Ready(Ok(stream)) => {
-                    // A requester that has gone meanwhile drops the stream, which resets it.
-                    let _ = request.send(Raw::new(stream, &self.meter));
-                    count += 1;
+            match self.pipe.poll_fill(cx, &self.shared) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(self.ended()),
+                Poll::Ready(Ok(_)) => {
+                    if let Err(end) = self.receive(cx) {
+                        return Poll::Ready(end);
+                    }
                 }
-                Poll::Ready(Err(error)) => return Err(error.into()),
+                Poll::Ready(Err(error)) => return Poll::Ready(LinkEnd::Lost(error.to_string())),
                 Poll::Pending => {
-                    self.next = Some(request);
-                    break;
+                    self.note_unfinished();
+                    return Poll::Pending;
                 }
             }
         }
-        Ok(count)
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
-    fn inbound(&mut self, mut stream: yamux::Stream, cx: &mut Context<'_>) -> Result<(), LinkEnd> {
-        if let Some(control) = self.control.take() {
-            let _ = control.send(Raw::new(stream, &self.meter));
-            return Ok(());
+    /// Why nothing more comes.
+    fn ended(&self) -> LinkEnd {
+        match self.pipe.broken {
+            Some(error) => LinkEnd::Lost(error.to_string()),
+            None if self.shared.mux.with(|engine| engine.is_between_frames()) => LinkEnd::PeerClosed,
+            None => LinkEnd::Lost(io::ErrorKind::UnexpectedEof.to_string()),
         }
-        if !self.shared.settings.accepts_streams {
-            return Err(LinkEnd::Protocol("the peer opened a stream, which is not for it to do".to_owned()));
+    }
+
+    fn receive(&mut self, cx: &mut Context<'_>) -> Result<(), LinkEnd> {
+        let bytes = self.pipe.read();
+        let (payload, frames) = self.shared.mux.with(|engine| {
+            let payload = engine.receive(bytes, Instant::now())?;
+            Ok::<_, LinkEnd>((payload, engine.frames()))
+        })?;
+        {
+            let mut pulse = self.shared.pulse();
+            pulse.frames = frames;
+            if payload {
+                pulse.note_payload();
+            }
+        }
+        while let Some(stream) = self.shared.mux.accept() {
+            self.inbound(stream, cx);
+        }
+        Ok(())
+    }
+
+    /// Notes since when a frame lacks its end.
+    fn note_unfinished(&self) {
+        if self.shared.mux.with(|engine| engine.is_between_frames()) {
+            return;
+        }
+        let mut pulse = self.shared.pulse();
+        if pulse.stuck_since().is_none() {
+            pulse.partial = Some((pulse.frames, Instant::now()));
+        }
+    }
+
+    fn inbound(&mut self, mut stream: mux::Stream, cx: &mut Context<'_>) {
+        if let Some(control) = self.control.take() {
+            // Nobody waits for it: the stream is reset, and the link ends.
+            let _ = control.send(stream);
+            return;
         }
         let code = if self.shared.drains_itself() {
             StreamRefusal::Draining
         } else {
             match self.shared.inbound.clone().try_acquire_owned() {
                 Err(_) => StreamRefusal::TooManyStreams,
-                Ok(permit) => match self.opened.try_send((Raw::new(stream, &self.meter), permit)) {
-                    Ok(()) => return Ok(()),
-                    // Nobody takes streams here any more.
-                    Err(_) => return Ok(()),
-                },
+                Ok(permit) => {
+                    // Where nobody takes streams any more, it is reset.
+                    let _ = self.opened.try_send((stream, permit));
+                    return;
+                }
             }
         };
         let text = "no more streams on this link".to_owned();
         let answer = Message::StreamRefused(StreamRefused { code, text }).encode().unwrap_or_default();
         // A new stream has room for the answer and its end; if not, the reset alone must do.
-        if let Poll::Ready(Ok(_)) = Pin::new(&mut stream).poll_write(cx, &answer)
-            && let Poll::Ready(Ok(())) = Pin::new(&mut stream).poll_close(cx)
-        {
-            self.meter.account(stream.id().val()).note_shut();
+        if let Poll::Ready(Ok(_)) = Pin::new(&mut stream).poll_write(cx, &answer) {
+            let _ = Pin::new(&mut stream).poll_shutdown(cx);
         }
-        drop(Raw::new(stream, &self.meter));
-        Ok(())
     }
 
     /// Keeps the clocks; returns the reason when one has run out.
@@ -162,7 +144,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         loop {
             let now = Instant::now();
             let (verdict, stuck, untaken, owed, doubts) = {
-                let pulse = self.meter.pulse();
+                let pulse = self.shared.pulse();
                 let verdict = self.shared.settings.liveness.judge(&pulse, now);
                 (verdict, pulse.stuck_since(), pulse.untaken, pulse.owed_since(), pulse.is_asked_for_itself())
             };
@@ -172,7 +154,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                     if doubts {
                         self.shared.doubted.notify_waiters();
                     }
-                    self.meter.pulse().note_asked(now);
+                    self.shared.pulse().note_asked(now);
                     self.shared.ask(now);
                     continue;
                 }
@@ -181,7 +163,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if let Some(since) = owed {
                 let due = since + MOMENT;
                 if now >= due {
-                    self.meter.pulse().note_said();
+                    self.shared.pulse().note_said();
                     self.shared.give_a_sign();
                     continue;
                 }
@@ -213,7 +195,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     fn close(&mut self, cx: &mut Context<'_>) -> Poll<LinkEnd> {
         let Some((end, patience)) = &mut self.closing else { return Poll::Pending };
-        if self.connection.poll_close(cx).is_ready() || patience.as_mut().poll(cx).is_ready() {
+        if self.pipe.poll_close(cx, &self.shared).is_ready() || patience.as_mut().poll(cx).is_ready() {
             return Poll::Ready(end.clone());
         }
         Poll::Pending
@@ -238,6 +220,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for Driver<T> {
             let Poll::Ready(end) = over else { return Poll::Pending };
             if end.deserves_a_goodbye() {
                 let patience = Box::pin(sleep_until(Instant::now() + this.shared.settings.close_patience));
+                // What is queued is sent, and nothing more is taken.
+                this.shared.mux.with(|engine| {
+                    engine.go_away();
+                    engine.cut();
+                });
                 this.closing = Some((end, patience));
             } else {
                 this.shared.finish(end);
@@ -247,7 +234,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for Driver<T> {
         match this.close(cx) {
             Poll::Ready(end) => {
                 this.shared.finish(end);
-                this.meter.cut();
                 Poll::Ready(())
             }
             Poll::Pending => Poll::Pending,
@@ -259,5 +245,6 @@ impl<T> Drop for Driver<T> {
     fn drop(&mut self) {
         // Only a panic, or a runtime that stops, gets here without a reason.
         self.shared.finish(LinkEnd::Aborted);
+        self.shared.mux.with(|engine| engine.cut());
     }
 }

@@ -12,12 +12,12 @@ use super::{
     Control, Handle, Incoming, Link, LinkEnd, Settings, Shared,
     control::{self, EVENTS_MAX, OUTGOING_MAX, ReadError, read_message},
     driver::{Driver, Opened},
-    raw::Raw,
 };
 use crate::{
     LinkId,
     frame::FrameError,
     message::{Hello, LinkRefusal, Message, Refuse, Role, Welcome, short_text},
+    mux::{self, Mode},
     version::Version,
 };
 
@@ -43,10 +43,10 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let greeting = Message::from(hello.clone()).encode().map_err(ConnectError::Greeting)?;
-    let parts = Parts::start(io, yamux::Mode::Client, settings);
+    let parts = Parts::start(io, Mode::Client, settings);
     let shared = parts.handle.shared.clone();
     let exchange = async {
-        let mut stream = shared.open_raw().await.ok_or_else(|| ConnectError::Lost(shared.how_it_ended()))?;
+        let mut stream = shared.mux.open().ok_or_else(|| ConnectError::Lost(shared.how_it_ended()))?;
         stream.write_all(&greeting).await.map_err(|_| ConnectError::Lost(shared.how_it_ended()))?;
         let answer = read_message(&mut stream, Version::V1, shared.settings.frame_deadline).await;
         Ok::<_, ConnectError>((stream, answer))
@@ -100,7 +100,7 @@ pub async fn accept<T>(io: T, role: Role, settings: Settings) -> Result<Greeting
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut parts = Parts::start(io, yamux::Mode::Server, settings);
+    let mut parts = Parts::start(io, Mode::Server, settings);
     let shared = parts.handle.shared.clone();
     let Some(control) = parts.control.take() else { return Err(AcceptError::Lost(LinkEnd::Aborted)) };
     let read = async {
@@ -138,7 +138,7 @@ fn malformed(error: FrameError) -> (LinkRefusal, String, AcceptError) {
     (LinkRefusal::Malformed, "the greeting could not be understood".to_owned(), AcceptError::Greeting(error))
 }
 
-async fn say_no(stream: &mut Raw, refuse: Refuse) -> io::Result<()> {
+async fn say_no(stream: &mut mux::Stream, refuse: Refuse) -> io::Result<()> {
     let frame = Message::from(refuse).encode().map_err(io::Error::other)?;
     stream.write_all(&frame).await?;
     stream.shutdown().await
@@ -147,7 +147,7 @@ async fn say_no(stream: &mut Raw, refuse: Refuse) -> io::Result<()> {
 /// A peer that has said hello and waits for an answer. Dropping it closes the connection without one.
 pub struct Greeting {
     parts: Parts,
-    stream: Raw,
+    stream: mux::Stream,
     hello: Hello,
     version: Version,
 }
@@ -239,30 +239,29 @@ struct Parts {
     handle: Arc<Handle>,
     opened: mpsc::Receiver<Opened>,
     outgoing: mpsc::Receiver<Vec<u8>>,
-    control: Option<oneshot::Receiver<Raw>>,
+    control: Option<oneshot::Receiver<mux::Stream>>,
 }
 
 impl Parts {
-    fn start<T>(io: T, mode: yamux::Mode, settings: Settings) -> Self
+    fn start<T>(io: T, mode: Mode, settings: Settings) -> Self
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (opens, requests) = mpsc::channel(64);
         let (opened, received) = mpsc::channel(settings.streams.max(1));
         let (control, outgoing) = mpsc::channel(OUTGOING_MAX);
         let (first, control_stream) = match mode {
-            yamux::Mode::Client => (None, None),
-            yamux::Mode::Server => {
+            Mode::Client => (None, None),
+            Mode::Server => {
                 let (sender, receiver) = oneshot::channel();
                 (Some(sender), Some(receiver))
             }
         };
-        let shared = Arc::new(Shared::new(settings, opens, control));
-        tokio::spawn(Driver::new(io, mode, shared.clone(), requests, first, opened));
+        let shared = Arc::new(Shared::new(mode, settings, control));
+        tokio::spawn(Driver::new(io, shared.clone(), first, opened));
         Self { handle: Arc::new(Handle { shared }), opened: received, outgoing, control: control_stream }
     }
 
-    fn finish(self, stream: Raw, id: LinkId, roles: control::Roles) -> (Link, Incoming, Control) {
+    fn finish(self, stream: mux::Stream, id: LinkId, roles: control::Roles) -> (Link, Incoming, Control) {
         let shared = self.handle.shared.clone();
         shared.begin(id, roles);
         let (sender, events) = mpsc::channel(EVENTS_MAX);

@@ -9,9 +9,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Handle, control::read_message, driver::Opened, raw::Raw, stream::Stream};
+use super::{Handle, control::read_message, driver::Opened, stream::Stream};
 use crate::{
     message::{Accepted, Message, Opening, StreamRefusal, StreamRefused, short_text},
+    mux,
     version::Place,
 };
 
@@ -54,7 +55,7 @@ impl fmt::Debug for Incoming {
     }
 }
 
-async fn read_open(mut raw: Raw, permit: OwnedSemaphorePermit, handle: Arc<Handle>) -> Option<Pending> {
+async fn read_open(mut raw: mux::Stream, permit: OwnedSemaphorePermit, handle: Arc<Handle>) -> Option<Pending> {
     let (version, _, them) = handle.shared.roles()?;
     let deadline = handle.shared.settings.frame_deadline;
     let first = timeout(deadline, read_message(&mut raw, version, deadline)).await;
@@ -81,7 +82,7 @@ async fn read_open(mut raw: Raw, permit: OwnedSemaphorePermit, handle: Arc<Handl
 pub struct Pending {
     /// What the peer asks for: [`Opening::Service`] from an edge, [`Opening::Grant`] from an access client.
     pub opening: Opening,
-    raw: Raw,
+    raw: mux::Stream,
     permit: OwnedSemaphorePermit,
     handle: Arc<Handle>,
 }
@@ -115,7 +116,7 @@ impl fmt::Debug for Pending {
     }
 }
 
-async fn refuse(raw: &mut Raw, code: StreamRefusal, text: impl Into<String>) -> io::Result<()> {
+async fn refuse(raw: &mut mux::Stream, code: StreamRefusal, text: impl Into<String>) -> io::Result<()> {
     let refused = StreamRefused { code, text: short_text(text) };
     let answer = Message::from(refused).encode().map_err(io::Error::other)?;
     raw.write_all(&answer).await?;

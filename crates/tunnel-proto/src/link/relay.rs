@@ -8,9 +8,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::io::poll_read_buf;
 
-/// The buffer of each direction begins this small, since most streams are short or idle.
+/// What is read at once begins this small, since most connections are short or idle.
 const BUFFER_START: usize = 8 * 1024;
 /// A buffer that is filled by one read doubles, up to this: four frames of a link, each exactly one TLS record.
 const BUFFER_MAX: usize = 4 * crate::link::FRAME_PAYLOAD;
@@ -38,11 +40,21 @@ pub enum RelayError {
 /// Carries bytes until both directions have ended in order, each half-closed by itself; or until one side breaks,
 /// upon which the caller must break the other, since an orderly end would make a cut body look whole.
 ///
-/// A direction reads only when all it read before was taken, so a slow side slows the other one down.
+/// A direction reads only when all it read before was taken, so a slow side slows the other one down. What comes on a stream of a
+/// link is written from where it lies; for what the service says there is memory only while there is some of it.
 pub async fn relay<E, S>(edge: &mut E, service: &mut S, carried: &Carried) -> Result<(), RelayError>
 where
-    E: AsyncRead + AsyncWrite + Unpin,
+    E: AsyncBufRead + AsyncWrite + Unpin,
     S: AsyncRead + AsyncWrite + Unpin,
+{
+    join(edge, &mut OnDemand::new(service), carried).await
+}
+
+/// The same between two streams of links.
+pub async fn join<E, S>(edge: &mut E, service: &mut S, carried: &Carried) -> Result<(), RelayError>
+where
+    E: AsyncBufRead + AsyncWrite + Unpin,
+    S: AsyncBufRead + AsyncWrite + Unpin,
 {
     let mut inward = Direction::new();
     let mut outward = Direction::new();
@@ -69,9 +81,6 @@ enum Broken {
 
 /// One direction: read, write what was read, flush when there is nothing to read, shut down at the end.
 struct Direction {
-    buffer: Vec<u8>,
-    filled: usize,
-    written: usize,
     phase: Phase,
     unflushed: bool,
 }
@@ -85,7 +94,7 @@ enum Phase {
 
 impl Direction {
     const fn new() -> Self {
-        Self { buffer: Vec::new(), filled: 0, written: 0, phase: Phase::Copying, unflushed: false }
+        Self { phase: Phase::Copying, unflushed: false }
     }
 
     fn poll<R, W>(
@@ -96,7 +105,7 @@ impl Direction {
         count: &AtomicU64,
     ) -> Poll<Result<(), Broken>>
     where
-        R: AsyncRead + Unpin,
+        R: AsyncBufRead + Unpin,
         W: AsyncWrite + Unpin,
     {
         loop {
@@ -105,63 +114,93 @@ impl Direction {
                 Phase::ShuttingDown => {
                     ready!(Pin::new(&mut *writer).poll_shutdown(cx)).map_err(Broken::Write)?;
                     self.phase = Phase::Done;
-                    self.buffer = Vec::new();
                 }
                 Phase::Copying => {
-                    if self.written == self.filled {
-                        match self.poll_fill(cx, reader) {
-                            Poll::Ready(more) => {
-                                if !more.map_err(Broken::Read)? {
-                                    self.phase = Phase::ShuttingDown;
-                                    continue;
-                                }
-                            }
-                            Poll::Pending => {
-                                if self.unflushed {
-                                    ready!(Pin::new(&mut *writer).poll_flush(cx)).map_err(Broken::Write)?;
-                                    self.unflushed = false;
-                                }
-                                return Poll::Pending;
-                            }
+                    let Poll::Ready(there) = Pin::new(&mut *reader).poll_fill_buf(cx) else {
+                        if self.unflushed {
+                            ready!(Pin::new(&mut *writer).poll_flush(cx)).map_err(Broken::Write)?;
+                            self.unflushed = false;
                         }
+                        return Poll::Pending;
+                    };
+                    let there = there.map_err(Broken::Read)?;
+                    if there.is_empty() {
+                        self.phase = Phase::ShuttingDown;
+                        continue;
                     }
-                    ready!(self.poll_drain(cx, writer, count)).map_err(Broken::Write)?;
+                    let taken = ready!(Pin::new(&mut *writer).poll_write(cx, there)).map_err(Broken::Write)?;
+                    if taken == 0 {
+                        return Poll::Ready(Err(Broken::Write(io::ErrorKind::WriteZero.into())));
+                    }
+                    Pin::new(&mut *reader).consume(taken);
+                    self.unflushed = true;
+                    count.fetch_add(u64::try_from(taken).unwrap_or(u64::MAX), Ordering::Relaxed);
                 }
             }
         }
     }
+}
 
-    /// Reads once; false at the end of what there is to read.
-    fn poll_fill<R: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, reader: &mut R) -> Poll<io::Result<bool>> {
-        if self.buffer.is_empty() {
-            self.buffer.resize(BUFFER_START, 0);
-        } else if self.filled == self.buffer.len() && self.filled < BUFFER_MAX {
-            self.buffer.resize(self.filled.saturating_mul(2).min(BUFFER_MAX), 0);
+/// Reads into memory that it takes when it reads, and gives back when there is nothing to read.
+#[derive(Debug)]
+struct OnDemand<'a, T> {
+    io: &'a mut T,
+    buffer: BytesMut,
+    /// How much is read at once.
+    size: usize,
+}
+
+impl<'a, T> OnDemand<'a, T> {
+    fn new(io: &'a mut T) -> Self {
+        Self { io, buffer: BytesMut::new(), size: BUFFER_START }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncBufRead for OnDemand<'_, T> {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let this = self.get_mut();
+        if this.buffer.is_empty() {
+            // What was read before is used again, unless more is wanted now.
+            this.buffer.clear();
+            this.buffer.reserve(this.size);
+            match poll_read_buf(Pin::new(&mut *this.io), cx, &mut this.buffer) {
+                Poll::Ready(Ok(count)) if count >= this.size => {
+                    this.size = this.size.saturating_mul(2).min(BUFFER_MAX);
+                }
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    this.buffer = BytesMut::new();
+                    return Poll::Pending;
+                }
+            }
         }
-        let mut space = ReadBuf::new(&mut self.buffer);
-        ready!(Pin::new(reader).poll_read(cx, &mut space))?;
-        self.filled = space.filled().len();
-        self.written = 0;
-        Poll::Ready(Ok(self.filled > 0))
+        Poll::Ready(Ok(&this.buffer))
     }
 
-    /// Writes all that was read.
-    fn poll_drain<W: AsyncWrite + Unpin>(
-        &mut self,
-        cx: &mut Context<'_>,
-        writer: &mut W,
-        count: &AtomicU64,
-    ) -> Poll<io::Result<()>> {
-        while let Some(rest) = self.buffer.get(self.written..self.filled).filter(|rest| !rest.is_empty()) {
-            let taken = ready!(Pin::new(&mut *writer).poll_write(cx, rest))?;
-            if taken == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.written = self.written.saturating_add(taken);
-            self.unflushed = true;
-            count.fetch_add(u64::try_from(taken).unwrap_or(u64::MAX), Ordering::Relaxed);
-        }
-        Poll::Ready(Ok(()))
+    fn consume(self: Pin<&mut Self>, count: usize) {
+        let this = self.get_mut();
+        this.buffer.advance(count.min(this.buffer.len()));
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for OnDemand<'_, T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.get_mut().io).poll_read(cx, buf)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for OnDemand<'_, T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.get_mut().io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.get_mut().io).poll_shutdown(cx)
     }
 }
 
@@ -176,7 +215,8 @@ mod tests {
     async fn each_direction_is_half_closed_by_itself() {
         let (mut visitor, mut edge) = duplex(64);
         let (mut service, mut origin) = duplex(64);
-        let relay = tokio::spawn(async move { relay(&mut edge, &mut service, &Carried::default()).await });
+        let relay =
+            tokio::spawn(async move { relay(&mut OnDemand::new(&mut edge), &mut service, &Carried::default()).await });
         visitor.write_all(b"question").await.unwrap();
         visitor.shutdown().await.unwrap();
         let mut asked = Vec::new();
@@ -197,7 +237,7 @@ mod tests {
         let (mut service, origin) = duplex(1024);
         let relay = tokio::spawn(async move {
             let carried = Carried::default();
-            relay(&mut edge, &mut service, &carried).await.map(|()| carried.to_service.into_inner())
+            relay(&mut OnDemand::new(&mut edge), &mut service, &carried).await.map(|()| carried.to_service.into_inner())
         });
         let writer = tokio::spawn(async move {
             visitor.write_all(&vec![7; 1024 * 1024]).await.unwrap();
@@ -221,11 +261,11 @@ mod tests {
     async fn a_side_that_breaks_is_named() {
         let mut broken = a_reset_side();
         let (mut service, _origin) = duplex(64);
-        let error = relay(&mut broken, &mut service, &Carried::default()).await.unwrap_err();
+        let error = relay(&mut OnDemand::new(&mut broken), &mut service, &Carried::default()).await.unwrap_err();
         assert!(matches!(error, RelayError::Edge(_)));
         let (mut edge, _visitor) = duplex(64);
         let mut broken = a_reset_side();
-        let error = relay(&mut edge, &mut broken, &Carried::default()).await.unwrap_err();
+        let error = relay(&mut OnDemand::new(&mut edge), &mut broken, &Carried::default()).await.unwrap_err();
         assert!(matches!(error, RelayError::Service(_)));
     }
 
@@ -261,7 +301,7 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(async {
                 let (visitor, mut edge) = duplex(pipe);
-                let (mut service, origin) = duplex(pipe);
+                let (mut near, (mut service, origin)) = (OnDemand::new(&mut edge), duplex(pipe));
                 let carried = Carried::default();
                 let both = async |end: tokio::io::DuplexStream, send: &[u8]| {
                     let (mut read, mut write) = tokio::io::split(end);
@@ -273,7 +313,7 @@ mod tests {
                     got
                 };
                 let (relayed, at_visitor, at_origin) =
-                    tokio::join!(relay(&mut edge, &mut service, &carried), both(visitor, &up), both(origin, &down));
+                    tokio::join!(relay(&mut near, &mut service, &carried), both(visitor, &up), both(origin, &down));
                 relayed.unwrap();
                 assert!(at_visitor == down && at_origin == up);
                 assert_eq!(carried.to_service.into_inner(), up.len() as u64);

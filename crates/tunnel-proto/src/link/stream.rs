@@ -9,15 +9,16 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf},
     sync::OwnedSemaphorePermit,
     task::coop,
 };
 
-use super::{Handle, Shared, raw::Raw};
+use super::{Handle, Shared};
 use crate::{
     frame::{FrameError, HEADER_LEN, Header},
     message::{Message, StreamRefused},
+    mux,
     version::{Place, Version},
 };
 
@@ -29,7 +30,7 @@ use crate::{
 /// peer's clean end; a stream that was cut in any other way fails with [`io::ErrorKind::ConnectionReset`]. Dropping a
 /// stream before both directions have ended resets it. `flush` returns at once; nothing is held back.
 pub struct Stream {
-    raw: Raw,
+    raw: mux::Stream,
     answer: Answer,
     version: Version,
     // After `raw`: the place is free once the stream is.
@@ -44,15 +45,31 @@ enum Answer {
 }
 
 impl Stream {
-    pub(super) fn opened(raw: Raw, permit: OwnedSemaphorePermit, handle: Arc<Handle>, version: Version) -> Self {
+    pub(super) fn opened(
+        raw: mux::Stream,
+        permit: OwnedSemaphorePermit,
+        handle: Arc<Handle>,
+        version: Version,
+    ) -> Self {
         Self::new(raw, Answer::Waiting(Vec::new()), permit, handle, version)
     }
 
-    pub(super) fn accepted_here(raw: Raw, permit: OwnedSemaphorePermit, handle: Arc<Handle>, version: Version) -> Self {
+    pub(super) fn accepted_here(
+        raw: mux::Stream,
+        permit: OwnedSemaphorePermit,
+        handle: Arc<Handle>,
+        version: Version,
+    ) -> Self {
         Self::new(raw, Answer::Accepted(Vec::new()), permit, handle, version)
     }
 
-    fn new(raw: Raw, answer: Answer, permit: OwnedSemaphorePermit, handle: Arc<Handle>, version: Version) -> Self {
+    fn new(
+        raw: mux::Stream,
+        answer: Answer,
+        permit: OwnedSemaphorePermit,
+        handle: Arc<Handle>,
+        version: Version,
+    ) -> Self {
         let seat = Seat { permit: Some(permit), shared: handle.shared.clone() };
         Self { raw, answer, version, _seat: seat, _handle: handle }
     }
@@ -145,6 +162,25 @@ impl AsyncRead for Stream {
             turn.made_progress();
         }
         read
+    }
+}
+
+impl AsyncBufRead for Stream {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let this = self.get_mut();
+        if !matches!(this.answer, Answer::Accepted(_)) {
+            ready!(this.poll_answer(cx))?;
+        }
+        let turn = ready!(coop::poll_proceed(cx));
+        let filled = Pin::new(&mut this.raw).poll_fill_buf(cx);
+        if filled.is_ready() {
+            turn.made_progress();
+        }
+        filled
+    }
+
+    fn consume(mut self: Pin<&mut Self>, count: usize) {
+        Pin::new(&mut self.raw).consume(count);
     }
 }
 

@@ -1,7 +1,13 @@
 //! Peers that send without end what costs them nothing (T6). The clock stands still while they do, so that every budget is
 //! that of one second.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use tokio::io::AsyncWriteExt;
 use tunnel_proto::link::{LinkEnd, Settings};
@@ -11,16 +17,20 @@ use crate::{
     open,
 };
 
-/// How a link ends on which `piece` of each number is sent, one after the other.
-async fn flooded(count: u32, piece: impl Fn(u32) -> Vec<u8> + Send + 'static) -> LinkEnd {
+/// How a link ends on which `piece` of each number is sent, one after the other, and how many bytes that took.
+async fn flooded(count: u32, piece: impl Fn(u32) -> Vec<u8> + Send + 'static) -> (LinkEnd, usize) {
     let (mut welcomed, far) = victim(Settings::default()).await;
     let (reader, mut writer) = tokio::io::split(far);
     drain(reader);
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = sent.clone();
     let flood = tokio::spawn(async move {
         for n in 0..count {
-            if writer.write_all(&piece(n)).await.is_err() {
+            let piece = piece(n);
+            if writer.write_all(&piece).await.is_err() {
                 return;
             }
+            counted.fetch_add(piece.len(), Relaxed);
         }
         // Nothing more, and not gone either.
         std::future::pending::<()>().await;
@@ -29,14 +39,14 @@ async fn flooded(count: u32, piece: impl Fn(u32) -> Vec<u8> + Send + 'static) ->
     let incoming = async { while welcomed.incoming.next().await.is_some() {} };
     let (end, ()) = tokio::join!(ends(&link), incoming);
     flood.abort();
-    end
+    (end, sent.load(Relaxed))
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_flood_ends_its_link() {
     let opening = frame(&open(0).into());
     let (with_end, with_reset) = (opening.clone(), opening);
-    let floods: [(&str, LinkEnd); 7] = [
+    let floods: [(&str, (LinkEnd, usize)); 7] = [
         ("window updates of nothing", flooded(60_000, |_| mux(1, 0, 1, 0)).await),
         ("data for a stream that there is not", flooded(60_000, |_| data(99, 0, &[7; 100])).await),
         ("window updates for it", flooded(60_000, |_| mux(1, 0, 99, 1)).await),
@@ -48,8 +58,14 @@ async fn each_flood_ends_its_link() {
         ),
         ("pings", flooded(1_000, |n| mux(2, SYN, 0, n)).await),
     ];
-    for (flood, end) in floods {
+    for (flood, (end, sent)) in floods {
+        println!(
+            "{flood}: {} KiB in a second end the link, and with it a handshake's worth of the flooder's work",
+            sent / 1024
+        );
         assert!(matches!(end, LinkEnd::Protocol(_)), "{end:?} after {flood}");
+        // What the flooder could have had read for nothing, at most, before it had to begin anew.
+        assert!(sent <= 4 * 1024 * 1024, "{sent} bytes of {flood}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! What one thing says about another: whether that other exists, and whether the place is free.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use tunnel_policy::Selector;
 use tunnel_proto::{HostPattern, Name};
@@ -47,19 +47,22 @@ pub(super) fn hosts(file: &File, ground: &Ground<'_>, problems: &mut Vec<Problem
     problems.append(&mut twice);
 }
 
+/// The names that there are of one kind.
+type Known<'a> = BTreeSet<&'a Name>;
+
 /// Refuses names of what does not exist: in the file where they stand, and in what the file does not mention when
 /// pruning took away what it needs.
 pub(super) fn names(file: &File, after: &Declared, ground: &Ground<'_>, problems: &mut Vec<Problem>) {
     let Ok(complete) = ground.built_in.complete(after.clone()) else { return };
-    let groups: Vec<&Name> = complete.groups.iter().map(|group| &group.name).collect();
-    let policies: Vec<&Name> = complete.policies.iter().map(|policy| &policy.name).collect();
-    let tokens: Vec<&Name> = complete.service_tokens.iter().map(|token| &token.name).collect();
-    let methods: Vec<&Name> = complete.login_methods.iter().map(|method| &method.name).collect();
-    let email_lists: Vec<&Name> = complete.email_lists.iter().map(|list| &list.name).collect();
-    let ip_lists: Vec<&Name> = complete.ip_lists.iter().map(|list| &list.name).collect();
+    let groups: Known<'_> = complete.groups.iter().map(|group| &group.name).collect();
+    let policies: Known<'_> = complete.policies.iter().map(|policy| &policy.name).collect();
+    let tokens: Known<'_> = complete.service_tokens.iter().map(|token| &token.name).collect();
+    let methods: Known<'_> = complete.login_methods.iter().map(|method| &method.name).collect();
+    let email_lists: Known<'_> = complete.email_lists.iter().map(|list| &list.name).collect();
+    let ip_lists: Known<'_> = complete.ip_lists.iter().map(|list| &list.name).collect();
     let mut no_country = Vec::new();
-    let mut check = |kind: &str, known: &[&Name], name: &Name, at: Place| {
-        if !known.contains(&name) {
+    let mut check = |kind: &str, known: &Known<'_>, name: &Name, at: Place| {
+        if !known.contains(name) {
             let suggestion = suggestion(name.as_str(), known.iter().map(|name| name.as_str()));
             problems.push(Problem::at(at, format!("there is no {kind} `{name}`{suggestion}")));
         }
@@ -90,10 +93,10 @@ pub(super) fn names(file: &File, after: &Declared, ground: &Ground<'_>, problems
 
 /// Whatever names a login method that does not exist. Groups and policies that are missing are found when the
 /// configuration is checked as a whole.
-fn orphans(complete: &Declared, methods: &[&Name]) -> Vec<Problem> {
+fn orphans(complete: &Declared, methods: &Known<'_>) -> Vec<Problem> {
     let missing = |kind: &str, name: &Name, method: &Name| {
         let text = format!("{kind} `{name}` refers to login method `{method}`, which would not exist any more");
-        (!methods.contains(&method)).then(|| Problem::new(None, text))
+        (!methods.contains(method)).then(|| Problem::new(None, text))
     };
     let groups = complete.groups.iter().map(|group| ("group", &group.name, &group.rules));
     let policies = complete.policies.iter().map(|policy| ("policy", &policy.name, &policy.rules));

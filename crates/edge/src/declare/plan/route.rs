@@ -1,8 +1,8 @@
 //! Which tunnel serves which hostname, by the tunnels of a file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use tunnel_proto::{HostPattern, TunnelId};
+use tunnel_proto::{HostPattern, Name, TunnelId};
 
 use super::super::{
     fields::At,
@@ -31,15 +31,18 @@ pub(super) fn lay(items: &[Item<TunnelText>], after: &mut Declared, problems: &m
             wanted.insert(&host.value, (item, host));
         }
     }
-    let id = |item: &Item<TunnelText>| after.tunnel_named(&item.name.value).map(|tunnel| tunnel.id);
-    let listed: HashMap<TunnelId, &Vec<At<HostPattern>>> =
-        items.iter().filter_map(|item| Some((id(item)?, item.body.hostnames.as_ref()?))).collect();
-    let exists = |tunnel: TunnelId| after.tunnel(tunnel).is_some();
+    let ids: HashMap<&Name, TunnelId> = after.tunnels.iter().map(|tunnel| (&tunnel.name, tunnel.id)).collect();
+    let names: HashMap<TunnelId, &Name> = after.tunnels.iter().map(|tunnel| (tunnel.id, &tunnel.name)).collect();
+    let id = |item: &Item<TunnelText>| ids.get(&item.name.value).copied();
+    let hosts =
+        |list: &Vec<At<HostPattern>>| -> HashSet<HostPattern> { list.iter().map(|host| host.value.clone()).collect() };
+    let listed: HashMap<TunnelId, HashSet<HostPattern>> =
+        items.iter().filter_map(|item| Some((id(item)?, hosts(item.body.hostnames.as_ref()?)))).collect();
     let mut routes: Vec<RouteRecord> = Vec::new();
     for route in &after.routes {
         let keeps = match listed.get(&route.tunnel) {
-            Some(list) => list.iter().any(|host| host.value == route.hostname),
-            None => exists(route.tunnel),
+            Some(list) => list.contains(&route.hostname),
+            None => names.contains_key(&route.tunnel),
         };
         if !keeps {
             continue;
@@ -48,7 +51,7 @@ pub(super) fn lay(items: &[Item<TunnelText>], after: &mut Declared, problems: &m
             && id(item) != Some(route.tunnel)
             && !listed.contains_key(&route.tunnel)
         {
-            let name = after.tunnel(route.tunnel).map_or_else(|| route.tunnel.to_string(), |t| t.name.to_string());
+            let name = names.get(&route.tunnel).map_or_else(|| route.tunnel.to_string(), ToString::to_string);
             let text = format!(
                 "`{}` is routed to tunnel `{name}`, which this file does not list; to move it, list `{name}` with the \
                  hostnames that it keeps (`hostnames: []` for none)",
@@ -59,15 +62,15 @@ pub(super) fn lay(items: &[Item<TunnelText>], after: &mut Declared, problems: &m
         }
         routes.push(route.clone());
     }
+    let mut routed: HashSet<HostPattern> = routes.iter().map(|route| route.hostname.clone()).collect();
     for item in items {
         let Some(tunnel) = id(item) else { continue };
         for host in item.body.hostnames.iter().flatten() {
-            if !routes.iter().any(|route| route.hostname == host.value) {
+            if routed.insert(host.value.clone()) {
                 routes.push(RouteRecord { hostname: host.value.clone(), tunnel });
             }
         }
     }
-    let tunnels = &after.tunnels;
-    after.promises.retain(|promise| tunnels.iter().any(|tunnel| tunnel.id == promise.from));
+    after.promises.retain(|promise| names.contains_key(&promise.from));
     after.routes = routes;
 }

@@ -97,8 +97,7 @@ impl Decided {
         if let DecidedCaller::Person { attributes, .. } = &mut self.caller
             && attributes.groups.iter().map(String::len).sum::<usize>() > GROUPS_KEPT
         {
-            let named = policies.provider_groups();
-            attributes.groups.retain(|group| named.contains(group.as_str()));
+            attributes.groups.retain(|group| policies.names_provider_group(group));
         }
         self
     }

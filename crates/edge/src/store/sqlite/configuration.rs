@@ -9,7 +9,10 @@ use crate::store::{Declared, StoreError};
 
 pub(super) async fn declared(pool: &SqlitePool) -> Result<(Revision, Declared), StoreError> {
     let row = sqlx::query("SELECT revision, document FROM declared WHERE id = 1").fetch_one(pool).await?;
-    Ok((revision(row.try_get("revision")?)?, json_of(&row, "document")?))
+    let revision = revision(row.try_get("revision")?)?;
+    // Of thousands of applications that takes a while: not where everybody is served.
+    let declared = tokio::task::spawn_blocking(move || json_of(&row, "document")).await;
+    Ok((revision, declared.map_err(|error| corrupt("document", error))??))
 }
 
 pub(super) async fn replace(
