@@ -23,6 +23,7 @@
 
 pub mod bulk;
 pub mod gauge;
+pub mod pieces;
 pub mod plan;
 pub mod reach;
 pub mod role;

@@ -1,6 +1,6 @@
 //! The whole way of a browser's request: a real edge with somebody logged in, a real connector, a web server.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use hyper::{Method, StatusCode, Version};
@@ -52,8 +52,8 @@ pub struct Site {
     pub web: Web,
     connector: Option<Connector>,
     edge: Option<Edge>,
-    edge_runtime: Runtime,
-    _connector_runtime: Runtime,
+    edge_runtime: Arc<Runtime>,
+    _connector_runtime: Arc<Runtime>,
     _data: tempfile::TempDir,
 }
 
@@ -66,14 +66,27 @@ impl Site {
     /// # Errors
     /// A part does not start, or who should not be admitted is.
     pub fn start() -> Result<Self> {
-        let (edge_runtime, connector_runtime) = (Role::Edge.runtime()?, Role::Connector.runtime()?);
+        Self::on(|role| Ok(Arc::new(role.runtime()?)))
+    }
+
+    /// The same on one thread, which is whoever's that waits on the runtime: what is done there is everything that is done.
+    ///
+    /// # Errors
+    /// A part does not start, or who should not be admitted is.
+    pub fn on_one_thread() -> Result<(Self, Arc<Runtime>)> {
+        let one = Arc::new(Role::Visitor.runtime()?);
+        Ok((Self::on(|_| Ok(one.clone()))?, one))
+    }
+
+    fn on(runtime: impl Fn(Role) -> Result<Arc<Runtime>>) -> Result<Self> {
+        let (edge_runtime, connector_runtime) = (runtime(Role::Edge)?, runtime(Role::Connector)?);
         let data = tempfile::Builder::new().prefix("tunnel-bench-").tempdir()?;
         let mut config = Config::quick_start(data.path().to_owned(), vec!["admin@example.test".parse()?]);
         config.listen = vec![([127, 0, 0, 1], 0).into()];
         config.http_listen = Vec::new();
         // Codes go nowhere: nobody types one here.
         let edge = edge_runtime.block_on(Edge::start(config, Clock::System, Screen::new(std::io::sink())))?;
-        let web = Web::start()?;
+        let web = Web::start(runtime(Role::Origin)?)?;
         let credentials = edge_runtime.block_on(enrol(&edge))?;
         let address = EdgeAddress::parse(&edge.state().issuer, None)?;
         let service = Service::Http(web.address.to_string().parse()?);
@@ -93,8 +106,16 @@ impl Site {
             _connector_runtime: connector_runtime,
             _data: data,
         };
-        Role::Visitor.runtime()?.block_on(site.check(&outsider))?;
+        runtime(Role::Visitor)?.block_on(site.check(&outsider))?;
         Ok(site)
+    }
+
+    /// What the edge shares.
+    ///
+    /// # Panics
+    /// Never: there is an edge until this is dropped.
+    pub fn state(&self) -> &Arc<State> {
+        self.edge.as_ref().map(Edge::state).unwrap()
     }
 
     async fn check(&self, outsider: &str) -> Result<()> {

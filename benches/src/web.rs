@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -18,8 +19,6 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, runtime::Runtime};
-
-use crate::role::Role;
 
 /// What a body is made of.
 const CHUNK: usize = 64 * 1024;
@@ -78,7 +77,7 @@ pub async fn length(mut body: Incoming) -> Result<u64> {
 pub struct Web {
     /// Where it listens.
     pub address: SocketAddr,
-    _runtime: Runtime,
+    _runtime: Arc<Runtime>,
 }
 
 impl Web {
@@ -86,8 +85,7 @@ impl Web {
     ///
     /// # Errors
     /// It cannot listen.
-    pub fn start() -> Result<Self> {
-        let runtime = Role::Origin.runtime()?;
+    pub fn start(runtime: Arc<Runtime>) -> Result<Self> {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
         let address = listener.local_addr()?;
         runtime.spawn(async move {

@@ -1,4 +1,5 @@
-//! Promises about the source itself: which crate knows which, what is pure, where platform code sits, which words are used.
+//! Promises about the source itself: which crate knows which, what is pure, where platform code sits, which words are used,
+//! and what its hot pieces cost.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
@@ -6,6 +7,7 @@ mod tidy {
     mod crates;
     mod docs;
     mod examples;
+    mod instructions;
     mod limits;
     mod package;
     mod programs;

@@ -5,6 +5,8 @@ mod acme;
 mod assertions;
 pub mod audit;
 pub mod backup;
+#[doc(hidden)]
+pub mod benching;
 pub mod certificates;
 mod certs;
 mod change;

@@ -1,0 +1,18 @@
+//! The hot pieces, one by one.
+
+use std::cell::LazyCell;
+
+use criterion::Criterion;
+use tunnel_benches::pieces::{self, NAMES};
+
+pub(crate) fn all(criterion: &mut Criterion) {
+    // Made when the first bench runs: listing them, as test runners do, starts nothing.
+    let mut pieces = LazyCell::new(|| pieces::all().unwrap());
+    let mut group = criterion.benchmark_group("piece");
+    for (at, name) in NAMES.into_iter().enumerate() {
+        group.bench_function(name, |bencher| {
+            let piece = &mut pieces[at];
+            bencher.iter(|| piece.run());
+        });
+    }
+}

@@ -1,0 +1,20 @@
+//! Runs every piece so often, and twice as often once more, for whoever counts instructions meanwhile; says which, and how often.
+//!
+//! `pieces` alone runs all of them, `pieces NAME…` those.
+
+use tunnel_benches::pieces;
+
+fn main() -> anyhow::Result<()> {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    for mut piece in pieces::all()? {
+        if !wanted.is_empty() && !wanted.iter().any(|name| name == piece.name) {
+            continue;
+        }
+        // What is made at the first time only, and what is taken from the last one.
+        (0..3).for_each(|_| piece.run());
+        piece.counted(piece.times);
+        piece.counted(piece.times * 2);
+        println!("{}\t{}", piece.name, piece.times);
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! What the hot pieces of the path cost, in instructions, held against a table: a change that makes one dearer says so itself.
+//!
+//! Instructions are counted, not time: how many there are does not depend on what else the machine does. It depends on the
+//! compiler, so that the table says which one made it; with another one, or on another processor's architecture, the figures are
+//! printed and held against nothing.
+
+use std::{collections::BTreeMap, fmt::Write as _, fs, process::Command};
+
+use serde::Deserialize;
+use tunnel_tests::process::program;
+
+use crate::root;
+
+/// What a piece may cost more than the table says, and from how much less on the table should be written anew, in per cent.
+const ROOM: u64 = 5;
+/// The function in which pieces run, as callgrind names it.
+const COUNTED: &str = "tunnel_benches::pieces::Piece::counted";
+/// Where the table is.
+const TABLE: &str = "benches/instructions.toml";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    /// What `rustc --version` says.
+    rustc: String,
+    /// Of which processors they are.
+    architecture: String,
+    /// Instructions of each piece, run once.
+    pieces: BTreeMap<String, u64>,
+}
+
+/// Counts the instructions of every piece, run once: of `2n` runs those of `n` runs are taken away, and what is once only with
+/// them.
+fn count() -> Vec<(String, u64)> {
+    let dir = tempfile::tempdir().unwrap();
+    let mut counting = Command::new("valgrind");
+    counting.args(["--tool=callgrind", "--quiet", "--vgdb=no", "--fair-sched=no"]);
+    counting.arg(format!("--callgrind-out-file={}", dir.path().join("counts").display()));
+    counting.args([format!("--toggle-collect={COUNTED}"), format!("--dump-after={COUNTED}")]);
+    let output = counting.arg(program("pieces").unwrap()).output().expect("valgrind is installed (tests/run)");
+    let (said, problems) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}{problems}");
+    let mut dumps = (1..).map_while(|number| fs::read_to_string(dir.path().join(format!("counts.{number}"))).ok());
+    let mut next = || {
+        let dump = dumps.next().unwrap_or_else(|| panic!("callgrind wrote too little, after {said}{problems}"));
+        let totals = dump.lines().find_map(|line| line.strip_prefix("totals: ")).expect("a dump has a sum");
+        totals.trim().parse::<u64>().unwrap()
+    };
+    let pieces = said.lines().map(|line| {
+        let (name, times) = line.split_once('\t').expect("a piece and how often");
+        let (once, twice) = (next(), next());
+        assert!(once > 0 && twice > once, "{name}: {once} and {twice} instructions");
+        (name.to_owned(), (twice - once) / times.parse::<u64>().unwrap())
+    });
+    pieces.collect()
+}
+
+#[test]
+fn no_hot_piece_takes_more_instructions_than_the_table_allows() {
+    let table: Table = toml::from_str(&fs::read_to_string(root().join(TABLE)).unwrap()).unwrap();
+    let compiler = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())).arg("--version").output();
+    let compiler = String::from_utf8(compiler.unwrap().stdout).unwrap();
+    let is_comparable = compiler.trim() == table.rustc && std::env::consts::ARCH == table.architecture;
+    let counted = count();
+    let (mut shown, mut lower, mut dearer) = (String::new(), Vec::new(), Vec::new());
+    for (name, count) in &counted {
+        let allowed = table.pieces.get(name).map(|listed| listed + listed * ROOM / 100);
+        let limit = allowed.map_or_else(|| "not listed".to_owned(), |allowed| format!("{allowed} allowed"));
+        writeln!(shown, "{name}: {count} instructions, {limit}").unwrap();
+        match table.pieces.get(name) {
+            Some(listed) if *count > listed + listed * ROOM / 100 => dearer.push(&**name),
+            Some(listed) if *count < listed - listed * ROOM / 100 => lower.push(&**name),
+            Some(_) => {}
+            None => dearer.push(&**name),
+        }
+    }
+    println!("{shown}");
+    let written: String = counted.iter().map(|(name, count)| format!("{name:?} = {count}\n")).collect();
+    if !is_comparable {
+        println!(
+            "{TABLE} is of {} on {}: nothing is held against it. This is:\n{written}",
+            table.rustc, table.architecture
+        );
+        return;
+    }
+    if !lower.is_empty() {
+        println!("These cost less by now, so that {TABLE} can be lowered: {}", lower.join(", "));
+    }
+    let gone: Vec<_> =
+        table.pieces.keys().filter(|name| !counted.iter().any(|(counted, _)| counted == *name)).collect();
+    assert!(gone.is_empty(), "{TABLE} lists what is no piece any more: {gone:?}");
+    let advice = "If that is meant, write it into the table and say why in the commit";
+    assert!(dearer.is_empty(), "more than {TABLE} allows, or not in it: {dearer:?}\n{shown}\n{advice}:\n{written}");
+}
