@@ -52,8 +52,8 @@ pub struct Limits {
     pub takes_streams: bool,
     /// Streams of both sides at a time. One more is reset.
     pub streams: usize,
-    /// What unread bytes may cost, in bytes. Windows may grow by half of it together, and by [`WINDOW_POT`] at most, beyond
-    /// the [`WINDOW_START`] of each.
+    /// What unread bytes may cost, in bytes. Windows may grow by half of it together, less one [`WINDOW_START`], and by
+    /// [`WINDOW_POT`] at most.
     pub memory: usize,
     /// Whether nothing is known of the peer: it may then send a hundredth of what costs it nothing.
     pub stranger: bool,

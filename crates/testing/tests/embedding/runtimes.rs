@@ -74,7 +74,7 @@ async fn an_edge_and_a_connector_deal_their_links_out_to_the_runtimes_that_they_
     assert_eq!(homes.len(), LINKS);
     assert_eq!(homes.iter().copied().collect::<HashSet<_>>(), of(&near), "{homes:?}");
 
-    let client = edge.client("ann@example.com").build().unwrap();
+    let client = edge.client("bob@example.com").build().unwrap();
     let mut streams = Vec::new();
     for _ in 0..8 {
         let mut stream = client.tcp(&edge.host("seen.localhost")).connect().await.unwrap();

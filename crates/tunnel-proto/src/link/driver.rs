@@ -195,7 +195,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     fn close(&mut self, cx: &mut Context<'_>) -> Poll<LinkEnd> {
         let Some((end, patience)) = &mut self.closing else { return Poll::Pending };
-        if self.pipe.poll_close(cx, &self.shared).is_ready() || patience.as_mut().poll(cx).is_ready() {
+        let over = Instant::now() >= patience.deadline() || patience.as_mut().poll(cx).is_ready();
+        if over || self.pipe.poll_close(cx, &self.shared).is_ready() {
             return Poll::Ready(end.clone());
         }
         Poll::Pending

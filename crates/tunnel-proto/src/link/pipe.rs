@@ -39,9 +39,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Pipe<T> {
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<()> {
         loop {
             ready!(self.poll_write(cx, shared));
+            // What TLS has not got rid of would stand in front of whatever is urgent.
+            ready!(self.poll_flush(cx, shared));
             if !shared.mux.with(|engine| engine.poll_output(&mut self.batch, cx)) {
                 self.batch.shrink();
-                return self.poll_flush(cx, shared);
+                return Poll::Ready(());
             }
             let mut pulse = shared.pulse();
             pulse.note_said();
@@ -94,7 +96,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Pipe<T> {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => self.give_up(shared, error.kind()),
                 Poll::Pending => {
-                    shared.pulse().queued.get_or_insert_with(Instant::now);
+                    let mut pulse = shared.pulse();
+                    pulse.queued.get_or_insert_with(Instant::now);
+                    pulse.untaken.get_or_insert_with(Instant::now);
                     return Poll::Pending;
                 }
             }
@@ -104,7 +108,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Pipe<T> {
         if pulse.queued.is_some() && self.broken.is_none() {
             pulse.note_moved(Instant::now());
         }
-        pulse.queued = None;
+        (pulse.queued, pulse.untaken) = (None, None);
         Poll::Ready(())
     }
 

@@ -104,7 +104,10 @@ impl Stream {
             if missing > 0 {
                 let mut chunk = [0; 256];
                 let mut buf = ReadBuf::new(chunk.get_mut(..missing.min(256)).unwrap_or_default());
+                // A peer that sends frames to be skipped without end gets no more of the thread than one that sends payload.
+                let turn = ready!(coop::poll_proceed(cx));
                 ready!(Pin::new(&mut self.raw).poll_read(cx, &mut buf))?;
+                turn.made_progress();
                 if buf.filled().is_empty() {
                     let text = "the stream ended before it was answered";
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, text)));

@@ -6,8 +6,8 @@ use bytes::{Buf, BytesMut};
 
 /// The smallest allocation.
 const CHUNK_MIN: usize = 128;
-/// The largest: as much as is read from the socket at once, so that it can be written on at once, too.
-const CHUNK_MAX: usize = 64 * 1024;
+/// The largest: two frames, which are written on at once. What a reader has in hands is one of these, and counted nowhere.
+const CHUNK_MAX: usize = 32 * 1024;
 /// What keeping an allocation costs beside its bytes.
 const CHUNK_COST: usize = 64;
 

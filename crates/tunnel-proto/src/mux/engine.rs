@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{
     Broken, End, Limits, Mode,
     chunks::Chunks,
-    output::{Batch, Output, Sender, Turn},
+    output::{BULK_MAX, Batch, FRAME_PAYLOAD, Output, Sender, Turn},
     tolerance::Tolerance,
     window::{RoundTrip, WINDOW_START, Window},
     wire::{Header, Kind, Place, flags},
@@ -154,8 +154,7 @@ impl Engine {
     /// # Errors
     /// The stream or the connection was cut.
     pub fn poll_read(&mut self, id: u32, cx: &mut Context<'_>) -> Poll<Result<Option<BytesMut>, Broken>> {
-        // Half of the budget is for what windows grow by: the rest is for those that they begin with.
-        let room = (self.limits.memory / 2).min(WINDOW_POT).saturating_sub(self.grown);
+        let room = self.pot().saturating_sub(self.grown);
         let Some(stream) = self.streams.get_mut(&id) else { return Poll::Ready(Err(Broken::Reset)) };
         let before = stream.unread.cost();
         let Some(piece) = stream.unread.pop() else {
@@ -236,16 +235,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether a stream was cut.
-    pub fn is_broken(&self, id: u32) -> bool {
-        self.over || self.streams.get(&id).is_none_or(|stream| stream.broken)
-    }
-
     /// Lets go of a stream. Unless both directions have ended, the peer learns of a reset.
     pub fn release(&mut self, id: u32) {
         let Some(stream) = self.streams.remove(&id) else { return };
         self.held = self.held.saturating_sub(stream.unread.cost());
         self.grown = self.grown.saturating_sub(stream.window.grown());
+        if stream.sender.turn != Turn::None {
+            // Somebody else may send in its place.
+            self.wake_driver();
+        }
         let ended = stream.fin_sent && stream.fin_received;
         if !(ended || stream.broken || self.over) && stream.is_announced() {
             let flags = stream.greeting | flags::RST;
@@ -333,6 +331,7 @@ impl Engine {
             self.wakes.extend(stream.writer.take_if(|_| stream.credit > 0 && stream.sender.turn != Turn::Waiting));
         }
         if header.has(flags::RST) {
+            // If it waited to send, whoever looks for output now calls on the next.
             stream.broken = true;
             self.wakes.extend(stream.reader.take());
             self.wakes.extend(stream.writer.take());
@@ -398,13 +397,20 @@ impl Engine {
         Ok(())
     }
 
+    /// What windows may grow by: with what the largest began with, half of the budget, so that no stream is reset for having a
+    /// large one.
+    fn pot(&self) -> usize {
+        (self.limits.memory / 2).saturating_sub(WINDOW_START).min(WINDOW_POT)
+    }
+
     /// Gives back what windows of idle streams have grown by, so that others may grow.
     fn sweep(&mut self, now: Instant) {
         if now.saturating_duration_since(self.swept) < SWEEP_EVERY {
             return;
         }
         self.swept = now;
-        for stream in self.streams.values_mut().filter(|stream| stream.window.is_idle(now)) {
+        for stream in self.streams.values_mut().filter(|stream| stream.window.is_idle(now) && stream.unread.is_empty())
+        {
             self.grown = self.grown.saturating_sub(stream.window.grown());
             stream.window.reset();
         }
@@ -448,18 +454,32 @@ impl Engine {
     /// Takes what is to be sent into `batch`, which is empty. If there is nothing, the task is woken when there is, or when a
     /// stream waits to be accepted.
     pub fn poll_output(&mut self, batch: &mut Batch, cx: &mut Context<'_>) -> bool {
-        if !self.output.take(batch) {
+        let any = self.output.take(batch);
+        self.call_on();
+        if !any {
             keep(&mut self.driver, cx);
-            return false;
-        }
-        for _ in 0..super::output::BULK_MAX / super::FRAME_PAYLOAD {
-            let Some(id) = self.output.next() else { break };
-            if let Some(stream) = self.streams.get_mut(&id) {
-                stream.sender.turn = Turn::Come;
-                self.wakes.extend(stream.writer.take());
+            if self.output.has_line() {
+                // Should those who were called on not want to send any more, the next are.
+                cx.waker().wake_by_ref();
             }
         }
-        true
+        any
+    }
+
+    /// Lets as many of those who wait in the line send as there is room for. Who cannot send any more, or for want of credit, takes
+    /// nobody's place: it asks again when it can.
+    fn call_on(&mut self) {
+        let mut called = 0;
+        while called < BULK_MAX / FRAME_PAYLOAD {
+            let Some(id) = self.output.next() else { return };
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            let can = stream.credit > 0 && !stream.broken && !stream.fin_sent && stream.writer.is_some();
+            stream.sender.turn = if can { Turn::Come } else { Turn::None };
+            if can || stream.broken {
+                self.wakes.extend(stream.writer.take());
+            }
+            called += usize::from(can);
+        }
     }
 
     fn wake_driver(&mut self) {

@@ -45,7 +45,8 @@ impl Batch {
 
     /// Gives memory back, after all was written and nothing more is to come for now.
     pub fn shrink(&mut self) {
-        if self.is_empty() && self.urgent.capacity().saturating_add(self.bulk.capacity()) > 0 {
+        // A buffer that was written to its end says that it has no capacity, and holds its memory all the same.
+        if self.is_empty() {
             *self = Self::default();
         }
     }
@@ -111,6 +112,11 @@ impl Output {
     /// The next in the line, of as many as there is room for.
     pub(super) fn next(&mut self) -> Option<u32> {
         self.line.pop_front()
+    }
+
+    /// Whether somebody waits.
+    pub(super) fn has_line(&self) -> bool {
+        !self.line.is_empty()
     }
 
     pub(super) fn forget_line(&mut self) {

@@ -1,8 +1,8 @@
 //! How much a peer may send on a stream before some of it was read: somewhat more than bandwidth times the shortest round trip.
 //!
 //! What arrives is counted for a round trip at a time. Where that is nearly the whole window, the window may be what holds the
-//! peer back, and doubles; where it is much less, the window shrinks towards it, since what is more would only stand in a queue
-//! on the way, with whatever else goes there behind it. The round trip is the shortest of late: the one under load has those
+//! peer back, and doubles; where it was much less for several round trips, the window shrinks towards the most of them, since what
+//! is more would only stand in a queue on the way, with whatever else goes there behind it. The round trip is the shortest of late: the one under load has those
 //! queues in it.
 
 use std::time::Duration;
@@ -20,6 +20,9 @@ const WINDOW_MIN: usize = 64 * 1024;
 const ROUND_TRIP_MIN: Duration = Duration::from_millis(1);
 /// From which round trip on the way is a distance.
 const FAR: Duration = Duration::from_millis(5);
+/// Round trips of which the best one counts before a window shrinks: a connection that has just begun, or has lost something, is
+/// slow for a while.
+const ROUND_TRIPS: u8 = 8;
 /// A stream on which nothing comes for so long needs no more than it began with.
 pub(super) const IDLE: Duration = Duration::from_secs(10);
 /// How long the shortest round trip counts, half of it at least: then the path may be another one.
@@ -36,6 +39,9 @@ pub(super) struct Window {
     count: Option<(Instant, usize)>,
     /// When payload last came.
     last: Option<Instant>,
+    /// The most that arrived in a round trip since the window last changed, and in how many it did not fill it.
+    best: usize,
+    unfilled: u8,
 }
 
 /// What follows from something having been read.
@@ -50,7 +56,7 @@ pub(super) struct Given {
 
 impl Window {
     pub(super) const fn new() -> Self {
-        Self { size: WINDOW_START, credit: WINDOW_START, count: None, last: None }
+        Self { size: WINDOW_START, credit: WINDOW_START, count: None, last: None, best: 0, unfilled: 0 }
     }
 
     /// What it has grown by.
@@ -116,17 +122,20 @@ impl Window {
             return;
         }
         self.count = Some((now, 0));
-        let arrived = count as f64 * round_trip.as_secs_f64() / taken.as_secs_f64();
-        let filled = arrived / self.size as f64;
-        if filled >= 0.75 {
+        // Truncation is of a part of a byte.
+        let arrived = (count as f64 * round_trip.as_secs_f64() / taken.as_secs_f64()) as usize;
+        self.best = self.best.max(arrived);
+        self.unfilled = self.unfilled.saturating_add(1);
+        if arrived >= self.size / 4 * 3 {
             let most = self.size.max(WINDOW_START).saturating_add(room).min(WINDOW_MAX);
             self.size = (self.size * 2).min(most).max(self.size);
-        } else if filled < 0.6 {
+        } else if self.unfilled < ROUND_TRIPS {
+            return;
+        } else if self.best < self.size / 5 * 3 {
             let least = if round_trip < FAR { WINDOW_START } else { WINDOW_MIN };
-            // Truncation is of a part of a byte.
-            let fitting = (arrived / 0.7) as usize;
-            self.size = fitting.max(self.size - self.size / 4).max(least).min(self.size);
+            self.size = (self.best / 7 * 10).max(least).min(self.size);
         }
+        (self.best, self.unfilled) = (0, 0);
     }
 }
 
@@ -196,6 +205,18 @@ mod tests {
             assert!(carried > rate / 100 * 97, "{carried} of {rate} in a second, by a window of {size}");
             let path = rate / 20;
             assert!(size <= path * 2, "{size} for a path that holds {path}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_has_just_begun_does_not_lose_its_window() {
+        let (mut window, start) = (Window::new(), Instant::now());
+        // As TCP begins: twice as much in each round trip.
+        for turn in 0..6_u32 {
+            let now = start + RTT * turn;
+            assert!(window.spend(8 * 1024 << turn, now, Some(RTT)));
+            window.read(0, now, Some(RTT), usize::MAX);
+            assert!(window.size >= WINDOW_START, "{} in round trip {turn}", window.size);
         }
     }
 

@@ -12,7 +12,7 @@ use rustls::{
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::{
-    records::{HEADER, Keys, Records},
+    records::{Keys, RECORD_HEADER, Records},
     stream::TlsStream,
 };
 
@@ -194,12 +194,12 @@ fn complain<S: Side>(side: &mut S, mut received: &mut [u8], outgoing: &mut Vec<u
 
 /// Where the first record ends that is not offered yet, if it has come. What cannot be a record is offered as it is.
 fn next(received: &[u8], offered: usize) -> Option<usize> {
-    let &[_, major, _, high, low] = received.get(offered..)?.first_chunk::<HEADER>()?;
+    let &[_, major, _, high, low] = received.get(offered..)?.first_chunk::<RECORD_HEADER>()?;
     let length = usize::from(u16::from_be_bytes([high, low]));
     if major != 3 || length > RUSTLS_MAX {
         return Some(received.len());
     }
-    let end = offered.saturating_add(HEADER).saturating_add(length);
+    let end = offered.saturating_add(RECORD_HEADER).saturating_add(length);
     (end <= received.len()).then_some(end)
 }
 

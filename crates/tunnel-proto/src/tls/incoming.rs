@@ -6,7 +6,7 @@ use rustls::Error;
 
 use super::{
     pool,
-    records::{self, HEADER, Opened, RECORD_MAX, Records},
+    records::{self, Opened, RECORD_HEADER, RECORD_MAX, Records},
 };
 
 /// A read of this many bytes is one of many: more will follow, and the buffer stays. As much as a record carries.
@@ -45,11 +45,11 @@ impl Incoming {
     /// have been read.
     pub(super) fn open(&mut self, records: &mut Records) -> Result<Option<Opened>, Error> {
         let Some(raw) = self.buffer.get_mut(self.raw.clone()) else { return Ok(None) };
-        let Some(header) = raw.first_chunk::<HEADER>() else { return Ok(None) };
+        let Some(header) = raw.first_chunk::<RECORD_HEADER>() else { return Ok(None) };
         let length = records::length(*header)?;
         let Some(record) = raw.get_mut(..length) else { return Ok(None) };
         let opened = records.open(record)?;
-        let start = self.raw.start.saturating_add(HEADER);
+        let start = self.raw.start.saturating_add(RECORD_HEADER);
         if let Opened::Data(length) = opened {
             self.plain = start..start.saturating_add(length);
         }

@@ -15,15 +15,17 @@ use rustls::{
 use super::outgoing::Outgoing;
 
 /// Bytes before the sealed part of a record.
-pub(super) const HEADER: usize = 5;
+pub(super) const RECORD_HEADER: usize = 5;
 /// Bytes that a record carries at most (RFC 8446 §5.1).
 pub(super) const PAYLOAD_MAX: usize = 16 * 1024;
 /// Bytes of a whole record at most (RFC 8446 §5.2).
-pub(super) const RECORD_MAX: usize = HEADER + PAYLOAD_MAX + 256;
+pub(super) const RECORD_MAX: usize = RECORD_HEADER + PAYLOAD_MAX + 256;
 /// Bytes of a handshake message after the handshake: the longest is a ticket, and ours has a few hundred.
 const MESSAGE_MAX: usize = 16 * 1024;
 /// New keys that a peer may use without sending anything by them, as in rustls: each costs us more than it.
 const KEY_UPDATES_MAX: u8 = 32;
+/// Records without anything in them that may come between two with something, as in rustls: each costs us more than the peer.
+const EMPTIES_MAX: u8 = 32;
 /// Alerts that mean nothing, as in rustls.
 const WARNINGS_MAX: u8 = 4;
 /// The message that announces new keys, and asks for none in return (RFC 8446 §4.6.3).
@@ -50,6 +52,7 @@ pub(super) struct Records {
     /// The peer wants us to use new keys.
     update_asked: bool,
     updates_left: u8,
+    empties_left: u8,
     warnings_left: u8,
 }
 
@@ -106,6 +109,7 @@ impl Records {
             message: Vec::new(),
             update_asked: false,
             updates_left: KEY_UPDATES_MAX,
+            empties_left: EMPTIES_MAX,
             warnings_left: WARNINGS_MAX,
         })
     }
@@ -142,15 +146,19 @@ impl Records {
 
     /// Opens a whole record, of which [`length`] told the length, where it lies.
     pub(super) fn open(&mut self, record: &mut [u8]) -> Result<Opened, Error> {
-        let (_, sealed) = record.split_at_mut_checked(HEADER).ok_or(InvalidMessage::MessageTooShort)?;
+        let (_, sealed) = record.split_at_mut_checked(RECORD_HEADER).ok_or(InvalidMessage::MessageTooShort)?;
         let message = self.opening.open(sealed)?;
         if message.typ != ContentType::Handshake && !self.message.is_empty() {
             return Err(InvalidMessage::UnexpectedMessage("something between the parts of a message").into());
         }
         match message.typ {
-            ContentType::ApplicationData if message.payload.is_empty() => Ok(Opened::Nothing),
+            ContentType::ApplicationData if message.payload.is_empty() => {
+                let left = self.empties_left.checked_sub(1);
+                self.empties_left = left.ok_or(PeerMisbehaved::TooManyEmptyFragments)?;
+                Ok(Opened::Nothing)
+            }
             ContentType::ApplicationData => {
-                self.updates_left = KEY_UPDATES_MAX;
+                (self.updates_left, self.empties_left) = (KEY_UPDATES_MAX, EMPTIES_MAX);
                 // In TLS 1.3 nothing is before the payload, and all that follows it was cut off.
                 Ok(Opened::Data(message.payload.len()))
             }
@@ -224,13 +232,13 @@ impl Records {
 }
 
 /// How long the record with this header is, header included; an error if it is none that may come here.
-pub(super) fn length(header: [u8; HEADER]) -> Result<usize, Error> {
+pub(super) fn length(header: [u8; RECORD_HEADER]) -> Result<usize, Error> {
     // The version that a record says it has is to be ignored (RFC 8446 §5.1).
     let [kind, _, _, high, low] = header;
     if ContentType::from(kind) != ContentType::ApplicationData {
         return Err(InvalidMessage::UnexpectedMessage("a record that is not sealed").into());
     }
-    let length = HEADER.saturating_add(usize::from(u16::from_be_bytes([high, low])));
+    let length = RECORD_HEADER.saturating_add(usize::from(u16::from_be_bytes([high, low])));
     if length > RECORD_MAX { Err(Error::PeerSentOversizedRecord) } else { Ok(length) }
 }
 

@@ -163,9 +163,8 @@ impl World {
             let before = (self.total(), self.wires.iter().map(Vec::len).sum::<usize>());
             for side in [0, 1] {
                 self.step(&Step::Send(side));
-                self.step(&Step::Accept(1 - side));
                 self.step(&Step::Arrive(1 - side, usize::MAX, 1));
-                self.step(&Step::Accept(1 - side));
+                (0..200).for_each(|_| self.step(&Step::Accept(1 - side)));
                 for id in self.held[1 - side].clone() {
                     (0..20).for_each(|_| self.read(1 - side, id));
                 }

@@ -1,8 +1,14 @@
 //! Turns: who sends much shares, who sends little does not wait.
 
-use std::task::{Context, Poll, Waker};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
 
-use tunnel_proto::mux::{Batch, Engine, FRAME_PAYLOAD, HEADER, Header, Mode};
+use tunnel_proto::mux::{Batch, Engine, FRAME_PAYLOAD, HEADER, Header, Kind, Mode, Mux, flags};
 
 use crate::LIMITS;
 
@@ -40,7 +46,7 @@ fn greedy_streams_share_alike_and_a_key_goes_with_the_next_batch() {
         }
         // The other end reads everything.
         for id in &greedy {
-            let update = Header { kind: tunnel_proto::mux::Kind::WindowUpdate, flags: 0, stream: *id, len: 64 * 1024 };
+            let update = Header { kind: Kind::WindowUpdate, flags: 0, stream: *id, len: 64 * 1024 };
             engine.receive(&update.bytes(), tokio::time::Instant::now()).unwrap();
         }
     }
@@ -48,6 +54,62 @@ fn greedy_streams_share_alike_and_a_key_goes_with_the_next_batch() {
     assert_eq!(sent.len(), 8);
     assert!(*most <= least + 6 * FRAME_PAYLOAD, "{sent:?}");
     drop(batch);
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+/// Who waits in the line behind others that are gone, by a reset of the peer, by our own hand, or without a word.
+#[test]
+fn whoever_waits_behind_those_that_are_gone_comes_first() {
+    for gone in ["reset", "dropped", "silent"] {
+        let now = tokio::time::Instant::now();
+        let mux = Mux::new(Mode::Client, LIMITS);
+        let (driver, writer) = (Arc::<Count>::default(), Arc::<Count>::default());
+        let (driving, writing) = (Waker::from(driver.clone()), Waker::from(writer.clone()));
+        let mut silent = Context::from_waker(Waker::noop());
+        let waiting: Vec<u32> = (0..50).map(|_| mux.with(Engine::open).unwrap()).collect();
+        // Each has opened, and sent as much as the socket takes for now.
+        for id in &waiting {
+            assert!(mux.poll_write(*id, &[7; 100], &mut silent).is_ready());
+        }
+        let mut batch = Batch::default();
+        assert!(mux.with(|engine| engine.poll_output(&mut batch, &mut silent)));
+        let first = mux.with(Engine::open).unwrap();
+        while mux.poll_write(first, &[7; 64 * 1024], &mut silent).is_ready() {}
+        let (last, others) = waiting.split_last().unwrap();
+        for id in others {
+            assert!(mux.poll_write(*id, &[7; 50_000], &mut silent).is_pending());
+        }
+        assert!(mux.poll_write(*last, &[7; 50_000], &mut Context::from_waker(&writing)).is_pending());
+        for id in others {
+            match gone {
+                "reset" => {
+                    let reset = Header { kind: Kind::Data, flags: flags::RST, stream: *id, len: 0 };
+                    mux.with(|engine| engine.receive(&reset.bytes(), now)).unwrap();
+                }
+                "dropped" => mux.with(|engine| engine.release(*id)),
+                _ => {}
+            }
+        }
+        // As the driver does: again whenever it is woken.
+        for _ in 0..50 {
+            let before = driver.0.load(Relaxed);
+            let mut batch = Batch::default();
+            let any = mux.with(|engine| engine.poll_output(&mut batch, &mut Context::from_waker(&driving)));
+            if !any && driver.0.load(Relaxed) == before {
+                break;
+            }
+        }
+        assert!(writer.0.load(Relaxed) > 0, "nobody called on the one behind those that are {gone}");
+    }
 }
 
 /// What the peer does not take of answers is bounded, however much it asks.
@@ -58,7 +120,7 @@ fn whoever_takes_no_answers_is_not_read_for_ever() {
     let mut asked = 0;
     while !engine.is_stuffed() {
         // A stream too many each time: it is answered by a reset.
-        let opening = Header { kind: tunnel_proto::mux::Kind::Data, flags: 1, stream: 1 + 2 * asked, len: 0 };
+        let opening = Header { kind: Kind::Data, flags: 1, stream: 1 + 2 * asked, len: 0 };
         engine.receive(&opening.bytes(), now + std::time::Duration::from_millis(u64::from(asked))).unwrap();
         asked += 1;
         assert!(asked < 100_000);
