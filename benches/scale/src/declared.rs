@@ -133,11 +133,11 @@ async fn one_more(edge: &Edge, count: usize, visitor: &mut Visitor, host: &str) 
 
 /// Every other hostname falls under a wildcard of its own.
 fn hostname(number: usize) -> String {
-    if number % 2 == 0 { format!("h{number}.{ZONE}") } else { format!("x.h{number}.{ZONE}") }
+    if number.is_multiple_of(2) { format!("h{number}.{ZONE}") } else { format!("x.h{number}.{ZONE}") }
 }
 
 fn pattern(number: usize) -> String {
-    if number % 2 == 0 { format!("h{number}.{ZONE}") } else { format!("\"*.h{number}.{ZONE}\"") }
+    if number.is_multiple_of(2) { format!("h{number}.{ZONE}") } else { format!("\"*.h{number}.{ZONE}\"") }
 }
 
 /// Applications from one number to another, each with what it needs.

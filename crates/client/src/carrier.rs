@@ -4,24 +4,26 @@ mod websocket;
 
 use std::{
     collections::HashMap,
+    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use http::Method;
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::{ClientConfig, client::Resumption, pki_types::ServerName};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::TlsConnector;
 use tunnel_proto::{
     dial::{AskError, EdgeAddress, SocketTarget, Trust, dial_edge, exchange_within},
     enrol::ENROL_BODY_MAX,
     identity::ALPN_ACCESS,
     link::{self, ConnectError, Connected, Settings},
     message::Hello,
+    tls,
 };
 
 use crate::{error::Error, header::ExtraHeader, proxy::Proxy};
@@ -30,6 +32,8 @@ use crate::{error::Error, header::ExtraHeader, proxy::Proxy};
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 /// Time for one question over HTTPS, connecting included.
 const ASK_LIMIT: Duration = Duration::from_secs(30);
+/// Edges of which it is kept how to resume a session.
+const SESSIONS_MAX: usize = 32;
 /// What the ways are called.
 const NATIVE: &str = "tls";
 const WEBSOCKET: &str = "websocket";
@@ -59,12 +63,10 @@ pub(crate) struct Carrier {
 
 impl Carrier {
     pub(crate) fn new(trust: &Trust, proxy: Option<Proxy>, headers: Vec<ExtraHeader>) -> Result<Self, Error> {
-        let config = |alpn: &[u8]| {
-            let mut config = trust.client_config()?;
-            config.alpn_protocols = vec![alpn.to_vec()];
-            Ok::<_, Error>(Arc::new(config))
-        };
-        Ok(Self { http: config(ALPN_HTTP)?, native: config(ALPN_ACCESS)?, proxy, headers, spoilt: Mutex::default() })
+        let mut http = trust.client_config()?;
+        http.alpn_protocols = vec![ALPN_HTTP.to_vec()];
+        let native = Arc::new(native(trust)?);
+        Ok(Self { http: Arc::new(http), native, proxy, headers, spoilt: Mutex::default() })
     }
 
     /// One question over HTTPS and its JSON answer.
@@ -140,8 +142,10 @@ impl Carrier {
     }
 
     async fn native(&self, edge: &EdgeAddress, hello: Hello) -> Result<Connected, Trouble> {
-        let tls = self.tls(edge, &self.native).await?;
-        if tls.get_ref().1.alpn_protocol() != Some(ALPN_ACCESS) {
+        let config = self.native.clone();
+        let tls = self.secure(edge, |name, io| tls::connect(config, name, io)).await?;
+        tracing::debug!(resumed = tls.agreed().resumed, "secure");
+        if tls.agreed().alpn.as_deref() != Some(ALPN_ACCESS) {
             let reason = "it does not take links of access clients".to_owned();
             return Err(Trouble::Spoilt(Error::Protocol { at: edge.to_string(), reason }));
         }
@@ -149,19 +153,27 @@ impl Carrier {
     }
 
     async fn websocket(&self, edge: &EdgeAddress, hello: Hello) -> Result<Connected, Trouble> {
-        let tls = self.tls(edge, &self.http).await?;
+        let config = TlsConnector::from(self.http.clone());
+        let tls = self.secure(edge, |name, io| config.connect(name, io)).await?;
         let opened = timeout(CONNECT_LIMIT, websocket::open(edge, tls, &self.headers)).await;
         let socket = opened.map_err(|_| Trouble::Spoilt(Error::Late { at: edge.to_string() }))?;
         greet(edge, socket.map_err(Trouble::Spoilt)?, hello).await
     }
 
-    async fn tls(&self, edge: &EdgeAddress, config: &Arc<ClientConfig>) -> Result<TlsStream<BoxIo>, Trouble> {
+    /// Connects, and has `shake` do the handshake of TLS.
+    async fn secure<T, F>(
+        &self,
+        edge: &EdgeAddress,
+        shake: impl FnOnce(ServerName<'static>, BoxIo) -> F,
+    ) -> Result<T, Trouble>
+    where
+        F: Future<Output = io::Result<T>>,
+    {
         let secure = async {
             let io = self.tcp(edge.target()).await.map_err(Trouble::Final)?;
             let name = ServerName::try_from(edge.name().as_str().to_owned());
             let name = name.map_err(|error| Trouble::Final(Error::internal(error)))?;
-            let tls = TlsConnector::from(config.clone()).connect(name, io).await;
-            tls.map_err(|error| match Error::handshake(&edge.to_string(), &error) {
+            shake(name, io).await.map_err(|error| match Error::handshake(&edge.to_string(), &error) {
                 untrusted @ (Error::Untrusted { .. } | Error::Clock { .. }) => Trouble::Final(untrusted),
                 other => Trouble::Spoilt(other),
             })
@@ -178,6 +190,18 @@ impl Carrier {
             }
         }
     }
+}
+
+/// The TLS of links: the next one to the same edge resumes what this process knows of an earlier one.
+fn native(trust: &Trust) -> Result<ClientConfig, Error> {
+    let mut config = trust.client_config()?;
+    config.alpn_protocols = vec![ALPN_ACCESS.to_vec()];
+    config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
+    // What is sent before the handshake is over could be sent again by anybody.
+    config.enable_early_data = false;
+    // Records are sealed by `tunnel_proto::tls`.
+    config.enable_secret_extraction = true;
+    Ok(config)
 }
 
 /// Why a way did not work: whether another one may.

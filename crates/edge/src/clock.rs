@@ -157,7 +157,7 @@ mod tests {
     fn every_leap_forward_is_noticed_once_also_a_small_one_that_is_made_again_and_again_and_time_that_passes_is_none() {
         let (began, leaps) = (Instant::now(), Leaps::default());
         let at = |millis: u64, wall: u64| leaps.noticed(UnixTime(wall), began + Duration::from_millis(millis));
-        assert!((0..4000).all(|tick| !at(tick * 250, 10_000 + (tick * 250 + 999) / 1000)));
+        assert!((0..4000).all(|tick| !at(tick * 250, 10_000 + (tick * 250).div_ceil(1000))));
         assert!(at(1_000_000, 11_060) && !at(1_000_250, 11_060), "forward");
         assert!(!at(1_000_500, 9_000) && !at(1_000_750, 9_000), "back");
         assert!((1..100).all(|second| !at(1_000_750 + second * 1_000, 9_000)), "it stands still");

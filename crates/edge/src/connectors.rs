@@ -7,12 +7,12 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use futures::FutureExt;
 use tokio::{net::TcpStream, runtime::Handle, time::Instant};
-use tokio_rustls::server::TlsStream;
 use tunnel_proto::{
     LinkId, OperatorId, TunnelId,
     identity::{CertRole, PeerIdentity, peer_identity, speaks_link},
     link::{self, Control, Greeting, Settings, Welcomed},
     message::{DrainReason, Limits, LinkRefusal, Message},
+    tls::TlsStream,
 };
 
 use crate::{
@@ -25,18 +25,17 @@ use crate::{
 
 /// Whether a link whose TLS handshake is done is an operator's.
 pub(crate) fn is_operators(state: &State, tls: &TlsStream<TcpStream>) -> bool {
-    let certificate = tls.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let certificate = tls.agreed().certificates.first();
     let peer = certificate.and_then(|certificate| peer_identity(&state.config.zone, certificate).ok());
     peer.is_some_and(|peer| matches!(peer.role, CertRole::Operator(_)))
 }
 
 /// Takes a link whose TLS handshake is done, and serves it until it ends. It is entering until it has said who it is.
 pub(crate) async fn serve(state: Arc<State>, tls: TlsStream<TcpStream>, source: IpAddr, entering: Entering) {
-    let (_, session) = tls.get_ref();
-    if !speaks_link(session.alpn_protocol()) {
+    if !speaks_link(tls.agreed().alpn.as_deref()) {
         return;
     }
-    let certificate = session.peer_certificates().and_then(<[_]>::first);
+    let certificate = tls.agreed().certificates.first();
     let peer = certificate.map(|certificate| peer_identity(&state.config.zone, certificate));
     let peer = match peer {
         Some(Ok(peer)) => peer,

@@ -27,14 +27,13 @@ use tokio::{
     sync::Semaphore,
     time::timeout,
 };
-use tokio_rustls::server::TlsStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tunnel_proto::identity::{ALPN_ACCESS, ALPN_LINK};
+use tunnel_proto::{identity::ALPN_ACCESS, link::keep_unsent_short, tls::TlsStream};
 
 use self::{
     cores::{Cores, Home},
     descriptors::{Shares, Spare},
-    handshake::{Failed, handshake},
+    handshake::{Failed, Secure, handshake},
     notice::Notice,
     shelf::{Shelf, Taken},
     sources::{Counted, Sources},
@@ -276,43 +275,54 @@ impl Connections {
                 self.http(socket, false, Door { https: false, peer, port }, place).await;
             }
             Takes::Links(links) => {
-                if let Some(tls) = entering.tried(Box::pin(handshake(socket, None, links))).await {
+                if let Some(Secure::Link(tls)) = entering.tried(Box::pin(handshake(socket, None, links))).await {
                     drop(visitor);
                     Box::pin(self.link(tls, peer, entering)).await;
                 }
             }
             Takes::Everything { visitors, links, access, challenges } => {
                 let shaking = Box::pin(handshake(socket, Some((visitors, access, challenges)), links));
-                let Some(tls) = entering.tried(shaking).await else { return };
-                let speaks = tls.get_ref().1.alpn_protocol();
-                // The authority has seen what it wanted to (RFC 8737 §3).
-                if speaks == Some(ALPN_CHALLENGE) {
-                    return;
+                match entering.tried(shaking).await {
+                    None => {}
+                    Some(Secure::Link(tls)) if tls.agreed().alpn.as_deref() == Some(ALPN_ACCESS) => {
+                        self.access(tls, peer, entering).await;
+                    }
+                    Some(Secure::Link(tls)) => {
+                        drop(visitor);
+                        Box::pin(self.link(tls, peer, entering)).await;
+                    }
+                    Some(Secure::Public(tls)) => {
+                        let speaks = tls.get_ref().1.alpn_protocol();
+                        // The authority has seen what it wanted to (RFC 8737 §3).
+                        if speaks == Some(ALPN_CHALLENGE) {
+                            return;
+                        }
+                        let h2 = speaks == Some(b"h2");
+                        let Some(place) = self.place(entering) else { return };
+                        self.http(*tls, h2, Door { https: true, peer, port }, place).await;
+                    }
                 }
-                if speaks == Some(ALPN_LINK) {
-                    drop(visitor);
-                    return Box::pin(self.link(tls, peer, entering)).await;
-                }
-                let access = speaks == Some(ALPN_ACCESS);
-                let h2 = speaks == Some(b"h2");
-                let Some(place) = self.place(entering) else { return };
-                if access {
-                    let serving = Box::pin(clients::serve(self.state, tls, peer, self.stopping, Some(place.clone())));
-                    return tokio::select! {
-                        () = serving => {}
-                        () = place.lost() => tracing::debug!(%peer, "an access client's link lost its place"),
-                    };
-                }
-                self.http(tls, h2, Door { https: true, peer, port }, place).await;
             }
         }
     }
 
+    /// A link of an access client.
+    async fn access(self, tls: Box<TlsStream<TcpStream>>, peer: IpAddr, entering: Entering) {
+        let Some(place) = self.place(entering) else { return };
+        keep_unsent_short(tls.io());
+        let serving = Box::pin(clients::serve(self.state, *tls, peer, self.stopping, Some(place.clone())));
+        tokio::select! {
+            () = serving => {}
+            () = place.lost() => tracing::debug!(%peer, "an access client's link lost its place"),
+        }
+    }
+
     /// A link of a connector or an operator.
-    async fn link(self, tls: TlsStream<TcpStream>, peer: IpAddr, entering: Entering) {
+    async fn link(self, tls: Box<TlsStream<TcpStream>>, peer: IpAddr, entering: Entering) {
+        keep_unsent_short(tls.io());
         let places = self.link_places(connectors::is_operators(&self.state, &tls)).clone();
         let Ok(_place) = places.try_acquire_owned() else { return NO_ROOM.note() };
-        connectors::serve(self.state, tls, peer, entering).await;
+        connectors::serve(self.state, *tls, peer, entering).await;
     }
 
     /// The places of links: those of operators, or those of connectors.

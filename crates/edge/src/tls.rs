@@ -15,8 +15,9 @@ use arc_swap::ArcSwap;
 use moka::sync::Cache;
 use rustls::{
     ServerConfig,
+    crypto::aws_lc_rs::Ticketer,
     pki_types::{self, CertificateDer},
-    server::{ClientHello, ResolvesServerCert},
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
     sign::CertifiedKey,
     time_provider::TimeProvider,
 };
@@ -41,6 +42,8 @@ const STRANGERS_MAX: u32 = 100;
 const PACE: Duration = Duration::from_secs(1);
 /// How many of those are kept, apart from the others.
 const STRANGERS_READY_MAX: u64 = 1024;
+/// Tickets that an access client gets with a link: one for the next, and one for another at the same time.
+const ACCESS_TICKETS: usize = 2;
 
 /// How far ahead of now one may have been made.
 const AHEAD: Duration = Duration::from_secs(60);
@@ -78,14 +81,20 @@ impl TimeProvider for OurTime {
     }
 }
 
-/// The configuration for links of access clients: TLS 1.3, the certificates that browsers get, and no early data.
+/// The configuration for links of access clients: TLS 1.3, the certificates that browsers get, and no early data. Sessions are
+/// resumed by tickets, of which nothing is kept here: such a link is nobody's until a credential is presented on it.
 pub(crate) fn for_access(certificates: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_no_client_auth()
         .with_cert_resolver(certificates);
     config.alpn_protocols = vec![ALPN_ACCESS.to_vec()];
+    config.ticketer = Ticketer::new()?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = ACCESS_TICKETS;
     config.max_early_data_size = 0;
+    // Records are sealed by `tunnel_proto::tls`.
+    config.enable_secret_extraction = true;
     Ok(config)
 }
 
@@ -302,11 +311,14 @@ mod tests {
     use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
     use rustls::{
-        ClientConfig, ClientConnection, RootCertStore, ServerConnection, pki_types::ServerName, server::Acceptor,
+        ClientConfig, ClientConnection, NamedGroup, RootCertStore, ServerConnection, client::Resumption,
+        pki_types::ServerName, server::Acceptor, version::TLS13,
     };
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tunnel_proto::{
         TunnelId,
         identity::{CertRole, KeyAndCsr, link_client_config},
+        tls::{accept, connect},
     };
 
     use super::*;
@@ -480,6 +492,58 @@ mod tests {
         assert_eq!(shake(), Ok(()));
         clock.advance(issued.expires.since(now) + Duration::from_secs(1));
         assert!(matches!(shake(), Err(rustls::Error::InvalidCertificate(_))));
+    }
+
+    /// One link after the other between two such ends; for each of both ends, whether it was resumed.
+    async fn links(client: ClientConfig, server: ServerConfig) -> Vec<(bool, bool)> {
+        let (client, server) = (Arc::new(client), Arc::new(server));
+        let mut resumed = Vec::new();
+        for _ in 0..4 {
+            let (near, far) = tokio::io::duplex(64 * 1024);
+            let name = ServerName::try_from("access.example.com").unwrap();
+            let ends = tokio::try_join!(connect(client.clone(), name, near), accept(server.clone(), far));
+            let (mut client, mut server) = ends.unwrap();
+            // Tickets come before what is said next.
+            server.write_all(b"hello").await.unwrap();
+            client.read_exact(&mut [0; 5]).await.unwrap();
+            assert_eq!(client.agreed().group, Some(NamedGroup::X25519MLKEM768), "keys are new ones every time");
+            resumed.push((client.agreed().resumed, server.agreed().resumed));
+        }
+        resumed
+    }
+
+    // R23
+    #[tokio::test]
+    async fn links_of_access_clients_are_resumed_by_tickets_and_those_of_connectors_never() {
+        let host = Hostname::parse("access.example.com").unwrap();
+        let now = Clock::System.now();
+        let ca = Ca::generate(&Hostname::parse("example.com").unwrap(), now).unwrap();
+        let fixed = Arc::new(Fixed::new(&ca, &host, now).unwrap());
+
+        let mut roots = RootCertStore::empty();
+        roots.add(ca.certificate_der().clone()).unwrap();
+        let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]).unwrap();
+        let mut client = builder.with_root_certificates(roots).with_no_client_auth();
+        client.alpn_protocols = vec![ALPN_ACCESS.to_vec()];
+        client.enable_secret_extraction = true;
+        let server = for_access(fixed.clone()).unwrap();
+        assert!(server.ticketer.enabled() && !server.session_storage.can_cache(), "nothing is kept at the edge");
+        let resumed = links(client.clone(), server).await;
+        assert_eq!(resumed, [(false, false), (true, true), (true, true), (true, true)]);
+        // What one edge gave is nothing to another.
+        let one = for_access(fixed.clone()).unwrap();
+        assert_eq!(links(client, one).await.first(), Some(&(false, false)));
+
+        let request = KeyAndCsr::generate().unwrap();
+        let issued = ca.issue(&request.csr_pem, CertRole::Connector(TunnelId::from_random([1; 16])), now).unwrap();
+        let mut client = link_client_config(ca.certificate_pem(), &issued.certificate_pem, &request.key_pem).unwrap();
+        assert_eq!(
+            links(client.clone(), for_links(&ca, fixed.clone(), Clock::System).unwrap()).await,
+            [(false, false); 4]
+        );
+        // Nor one that would like to.
+        client.resumption = Resumption::in_memory_sessions(8);
+        assert_eq!(links(client, for_links(&ca, fixed, Clock::System).unwrap()).await, [(false, false); 4]);
     }
 
     // R23

@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use rustls::pki_types::ServerName;
 use tokio::{net::TcpStream, time::timeout};
-use tokio_rustls::{TlsConnector, client::TlsStream};
 use tunnel_proto::{
     dial::{EdgeAddress, dial_edge},
     identity::speaks_link,
     link::{self, Connected, Settings},
     message::Hello,
+    tls::{self, TlsStream},
 };
 
 use crate::{
@@ -32,9 +32,8 @@ async fn secure(edge: &EdgeAddress, credentials: &Credentials) -> Result<TlsStre
     let name = ServerName::try_from(edge.name().as_str().to_owned())
         .map_err(|error| Error::Internal { reason: error.to_string() })?;
     let tcp = dial_edge(edge.target()).await.map_err(|error| Error::dial(edge, error))?;
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
-    let stream = stream.map_err(|error| Error::handshake(edge, &error))?;
-    if !speaks_link(stream.get_ref().1.alpn_protocol()) {
+    let stream = tls::connect(Arc::new(config), name, tcp).await.map_err(|error| Error::handshake(edge, &error))?;
+    if !speaks_link(stream.agreed().alpn.as_deref()) {
         return Err(Error::NotAnEdge { edge: edge.to_string(), reason: "it does not speak `tunnel/1`".to_owned() });
     }
     Ok(stream)

@@ -39,6 +39,7 @@ mod incoming;
 mod liveness;
 mod pipe;
 mod relay;
+mod socket;
 mod stream;
 
 use std::{
@@ -63,6 +64,7 @@ pub use handshake::{AcceptError, ConnectError, Connected, Greeting, Welcomed, ac
 pub use incoming::{Incoming, Pending};
 pub use liveness::Liveness;
 pub use relay::{Carried, RelayError, join, relay};
+pub use socket::{UNSENT_MAX, keep_unsent_short};
 pub use stream::{OpenError, Stream};
 
 pub use crate::mux::FRAME_PAYLOAD;

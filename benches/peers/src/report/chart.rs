@@ -83,10 +83,10 @@ impl Chart {
         }
         for (at, name) in self.series.iter().enumerate() {
             let x = LEFT + 125.0 * at as f64;
-            let _ = write!(
+            let _ = writeln!(
                 svg,
                 "<rect class=\"ours\" fill-opacity=\"{}\" x=\"{x}\" y=\"38\" width=\"10\" height=\"10\"/>\
-                 <text class=\"small\" x=\"{}\" y=\"47\">{}</text>\n",
+                 <text class=\"small\" x=\"{}\" y=\"47\">{}</text>",
                 opacity(at),
                 x + 15.0,
                 escape(name)

@@ -88,7 +88,8 @@ impl System {
         let program = bin.join("edge");
         let configured = config.clone();
         self.run("edge", &program, |command| command.args(["run", "--loglevel", "warn", "--config"]).arg(configured))?;
-        self.until("the edge listens", async |_| Ok(drop(std::net::TcpStream::connect(at)?))).await?;
+        self.until("the edge listens", async |_| std::net::TcpStream::connect(at).map(drop).map_err(Into::into))
+            .await?;
         let admin = |arguments: &[&str]| {
             let mut command = Command::new(&program);
             command.args(arguments).arg("--config").arg(&config);

@@ -80,7 +80,7 @@ impl System {
         let config = self.write("sshd_config", &config)?;
         let (sshd, ssh) = (tools.find("sshd")?, tools.find("ssh")?);
         self.run("sshd", &sshd, |command| command.args(["-D", "-e", "-f"]).arg(config))?;
-        self.until("sshd listens", async |_| Ok(drop(std::net::TcpStream::connect(at)?))).await?;
+        self.until("sshd listens", async |_| std::net::TcpStream::connect(at).map(drop).map_err(Into::into)).await?;
         let user = finish({
             let mut id = Command::new("id");
             id.arg("-un");

@@ -74,7 +74,10 @@ impl System {
             command.arg("-e").arg(place.join("error.log")).arg("-c").arg(file)
         })?;
         self.services.push(origin);
-        self.until("the web server listens", async |_| Ok(drop(std::net::TcpStream::connect(address)?))).await?;
+        self.until("the web server listens", async |_| {
+            std::net::TcpStream::connect(address).map(drop).map_err(Into::into)
+        })
+        .await?;
         Ok(address)
     }
 

@@ -37,6 +37,22 @@ async fn where_only_https_gets_through_a_websocket_carries_the_link() {
 }
 
 #[tokio::test]
+async fn the_next_link_to_an_edge_resumes_the_session_of_the_one_before() {
+    let edge = Edge::start().await;
+    let client = || edge.client().auth(Auth::service_token("robot", "s3cret")).build().unwrap();
+    let (first, host) = (client(), edge.host("db.localhost"));
+    for links in 1..=3 {
+        assert_eq!(timeout(PATIENCE, echo(&first, &host, "x")).await.unwrap().unwrap(), "x!");
+        let up = edge.state.links.lock().unwrap();
+        assert_eq!(up.len(), links);
+        up[links - 1].0.close();
+    }
+    // Nothing of it is on a disk, or anybody else's.
+    assert_eq!(timeout(PATIENCE, echo(&client(), &host, "x")).await.unwrap().unwrap(), "x!");
+    assert_eq!(*edge.state.resumed.lock().unwrap(), [false, true, true, false]);
+}
+
+#[tokio::test]
 async fn header_fields_for_what_is_in_between_go_with_the_websocket_and_nowhere_else() {
     let edge = Edge::start().await;
     edge.state.no_native.store(true, SeqCst);

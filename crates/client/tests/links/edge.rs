@@ -18,7 +18,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use rustls::{
-    ServerConfig,
+    HandshakeKind, ServerConfig,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
@@ -63,6 +63,8 @@ pub(crate) struct State {
     /// Whether links are refused in the handshake, as by something that speaks only HTTPS.
     pub(crate) no_native: AtomicBool,
     pub(crate) links: Mutex<Vec<(Link, ControlSender)>>,
+    /// Whether the native links resumed an earlier session.
+    pub(crate) resumed: Mutex<Vec<bool>>,
     pub(crate) grants: Mutex<Vec<GrantId>>,
     /// Challenge, redirect address, host and code of the logins in browsers.
     codes: Mutex<Vec<(String, String, String, String)>>,
@@ -123,6 +125,7 @@ impl Edge {
             presented: AtomicUsize::new(0),
             no_native: AtomicBool::new(false),
             links: Mutex::default(),
+            resumed: Mutex::default(),
             grants: Mutex::default(),
             codes: Mutex::default(),
             copied: Mutex::new("db.localhost".to_owned()),
@@ -219,6 +222,8 @@ impl State {
     async fn serve(self: Arc<Self>, acceptor: TlsAcceptor, tcp: TcpStream) {
         let Ok(tls) = acceptor.accept(tcp).await else { return };
         if tls.get_ref().1.alpn_protocol() == Some(ALPN_ACCESS) {
+            let resumed = tls.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+            self.resumed.lock().unwrap().push(resumed);
             return self.link(tls).await;
         }
         let service = service_fn(|request: Request<Incoming>| {

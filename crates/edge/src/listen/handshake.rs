@@ -4,10 +4,11 @@ use std::{io, sync::Arc, time::Duration};
 
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
-use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::{StartHandshake, server};
 use tunnel_proto::{
     Hostname,
     identity::{ALPN_ACCESS, ALPN_LINK},
+    tls::{Arrival, TlsStream},
 };
 
 use super::Challenges;
@@ -27,6 +28,14 @@ pub(super) enum Failed {
     Ours,
 }
 
+/// A connection whose handshake is over.
+pub(super) enum Secure {
+    /// A link of a connector, an operator or an access client.
+    Link(Box<TlsStream<TcpStream>>),
+    /// A visitor's, or an authority's.
+    Public(Box<server::TlsStream<TcpStream>>),
+}
+
 /// The configurations for who is not a link of a connector: visitors, access clients, authorities.
 pub(super) type Public = (Arc<ServerConfig>, Arc<ServerConfig>, Option<Challenges>);
 
@@ -37,25 +46,25 @@ pub(super) async fn handshake(
     socket: TcpStream,
     public: Option<Public>,
     links: Arc<ServerConfig>,
-) -> Result<tokio_rustls::server::TlsStream<TcpStream>, Failed> {
+) -> Result<Secure, Failed> {
     crate::faults::at("handshake");
     let mut failed = Failed::Theirs;
     let shake = async {
-        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await?;
-        let (config, early) = {
-            let hello = start.client_hello();
+        let arrival = Arrival::read(socket).await?;
+        let (config, is_link, early) = {
+            let hello = arrival.client_hello();
             let offers = |name: &[u8]| hello.alpn().is_some_and(|mut offered| offered.any(|one| one == name));
             let only = |name: &[u8]| hello.alpn().is_some_and(|mut offered| offered.all(|one| one == name));
             match public {
-                _ if offers(ALPN_LINK) => (links, None),
-                Some((_, access, challenges)) if offers(ALPN_ACCESS) => (access, challenges),
-                Some((.., Some(challenges))) if only(ALPN_CHALLENGE) => (challenges.tls, None),
-                Some((visitors, _, challenges)) => (visitors, challenges),
+                _ if offers(ALPN_LINK) => (links, true, None),
+                Some((_, access, challenges)) if offers(ALPN_ACCESS) => (access, true, challenges),
+                Some((.., Some(challenges))) if only(ALPN_CHALLENGE) => (challenges.tls, false, None),
+                Some((visitors, _, challenges)) => (visitors, false, challenges),
                 None => return Err(io::Error::other("not a link")),
             }
         };
         if let Some(Challenges { acme, .. }) = early {
-            let host = start.client_hello().server_name().and_then(|name| Hostname::parse(name).ok());
+            let host = arrival.client_hello().server_name().and_then(|name| Hostname::parse(name).ok());
             if let Some(host) = host {
                 acme.ready(&host).await;
                 if acme.lacks(&host) {
@@ -63,7 +72,12 @@ pub(super) async fn handshake(
                 }
             }
         }
-        start.into_stream(config).await
+        if is_link {
+            return arrival.accept(config).await.map(|tls| Secure::Link(Box::new(tls)));
+        }
+        let (accepted, socket) = arrival.into_parts();
+        let start = StartHandshake::from_parts(accepted, socket);
+        start.into_stream(config).await.map(|tls| Secure::Public(Box::new(tls)))
     };
     let shaken = tokio::time::timeout(HANDSHAKE_TIME, shake).await;
     match shaken {

@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::{Shortage, SocketTarget, platform};
+use crate::link::keep_unsent_short;
 
 /// How long one address is tried alone before the next one joins (RFC 8305 §5).
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
@@ -29,9 +30,12 @@ pub async fn dial(target: &SocketTarget) -> Result<TcpStream, DialError> {
     dial_with(target, Segments::Usual).await
 }
 
-/// [`dial`] for an edge: across the internet, segments are kept so small that every path carries them.
+/// [`dial`] for an edge: across the internet, segments are kept so small that every path carries them, and little stands in
+/// front of what is urgent ([`keep_unsent_short`]).
 pub async fn dial_edge(target: &SocketTarget) -> Result<TcpStream, DialError> {
-    dial_with(target, Segments::Small).await
+    let stream = dial_with(target, Segments::Small).await?;
+    keep_unsent_short(&stream);
+    Ok(stream)
 }
 
 async fn dial_with(target: &SocketTarget, segments: Segments) -> Result<TcpStream, DialError> {

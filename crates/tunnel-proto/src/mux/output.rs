@@ -191,8 +191,11 @@ fn frame(queue: &mut BytesMut, stream: u32, flags: u16, payload: &[u8]) {
 mod tests {
     use super::*;
 
-    /// The streams of the frames in a queue, with how much each carries.
-    fn frames(mut queue: &[u8]) -> Vec<(u32, usize)> {
+    /// The streams of frames, with how much each carries.
+    type Frames = Vec<(u32, usize)>;
+
+    /// The frames in a queue.
+    fn frames(mut queue: &[u8]) -> Frames {
         let mut all = Vec::new();
         while let Some((header, rest)) = queue.split_first_chunk::<HEADER>() {
             let header = Header::parse(*header).unwrap();
@@ -202,7 +205,7 @@ mod tests {
         all
     }
 
-    fn taken(output: &mut Output) -> (Vec<(u32, usize)>, Vec<(u32, usize)>) {
+    fn taken(output: &mut Output) -> (Frames, Frames) {
         let mut batch = Batch::default();
         output.take(&mut batch);
         (frames(&batch.urgent), frames(&batch.bulk))

@@ -4,7 +4,6 @@ use std::{
     future::poll_fn,
     io::ErrorKind,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -308,6 +307,6 @@ async fn pings_are_answered_for_minutes() {
             near.read_exact(&mut [0; 5000]).await.unwrap();
             tokio::time::sleep(Duration::from_secs(3)).await;
         }
-        drop(Arc::new((near, far)));
+        drop((near, far));
     }
 }

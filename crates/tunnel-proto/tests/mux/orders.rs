@@ -45,15 +45,17 @@ impl Wake for Flag {
     }
 }
 
+type Work = Pin<Box<dyn Future<Output = ()>>>;
+
 struct Task {
-    work: Pin<Box<dyn Future<Output = ()>>>,
+    work: Work,
     woken: Arc<Flag>,
     /// The drivers of connections: they need not end.
     forever: bool,
 }
 
 /// Runs woken tasks in an order of chance until all others than those that need not end are done.
-fn run(dice: &Dice, works: Vec<(Pin<Box<dyn Future<Output = ()>>>, bool)>) {
+fn run(dice: &Dice, works: Vec<(Work, bool)>) {
     let flag = || Arc::new(Flag(AtomicBool::new(true)));
     let mut tasks: Vec<Task> = works.into_iter().map(|(work, forever)| Task { work, woken: flag(), forever }).collect();
     while tasks.iter().any(|task| !task.forever) {
@@ -151,7 +153,7 @@ impl AsyncWrite for End {
     }
 }
 
-fn driver(mux: &Arc<Mux>, mut io: End) -> Pin<Box<dyn Future<Output = ()>>> {
+fn driver(mux: &Arc<Mux>, mut io: End) -> Work {
     let mux = mux.clone();
     let (mut batch, mut input) = (Batch::default(), vec![0; 64 * 1024]);
     Box::pin(std::future::poll_fn(move |cx| turn(&mux, &mut io, &mut batch, &mut input, cx).map(drop)))
@@ -171,8 +173,7 @@ fn work(seed: u64) {
     let dice = Dice::new(seed);
     let (near, far) = (Mux::new(Mode::Client, LIMITS), Mux::new(Mode::Server, LIMITS));
     let (near_io, far_io) = End::pair(&dice);
-    let mut works: Vec<(Pin<Box<dyn Future<Output = ()>>>, bool)> =
-        vec![(driver(&near, near_io), true), (driver(&far, far_io), true)];
+    let mut works: Vec<(Work, bool)> = vec![(driver(&near, near_io), true), (driver(&far, far_io), true)];
     for at in 0..12_u8 {
         let (near, far) = (near.clone(), far.clone());
         let len = 1 + dice.below(120_000);
