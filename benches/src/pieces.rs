@@ -26,7 +26,7 @@ use tunnel_policy::{
 };
 use tunnel_proto::{
     AppId, Hostname, Identity, InstanceId, LinkId, PersonId, Revision, RuleId, UnixTime,
-    link::{self, Settings},
+    link::{self, Connected, Settings, Welcomed},
     message::{Accepted, Hello, Limits, Message, Open, Role},
     version::Version as LinkVersion,
 };
@@ -62,7 +62,7 @@ impl Piece {
 }
 
 /// What they are called, in their order.
-pub const NAMES: [&str; 16] = [
+pub const NAMES: [&str; 17] = [
     "frame: Open written",
     "frame: Open read",
     "frame: Accepted written",
@@ -78,6 +78,7 @@ pub const NAMES: [&str; 16] = [
     "visitor's fields kept",
     "head of the answer",
     "stream of a link, both ends",
+    "64 KiB on a link, both ends",
     "request, all roles",
 ];
 
@@ -93,12 +94,13 @@ pub fn all() -> Result<Vec<Piece>> {
     pieces.extend(assertions()?);
     pieces.extend(heads(&site)?);
     pieces.push(stream(&runtime)?);
+    pieces.push(bulk(&runtime)?);
     pieces.push(request(&site, &runtime)?);
     ensure!(pieces.iter().map(|piece| piece.name).eq(NAMES), "not the pieces that are listed");
     Ok(pieces)
 }
 
-/// What every stream begins with. The multiplexer's own frames are below these: its pieces belong here, too.
+/// What every stream begins with. What is below these is the multiplexer's, and costs what [`stream`] and [`bulk`] do.
 fn frames() -> Result<Vec<Piece>> {
     let open = Message::Open(Open::new(Revision(3), RuleId(1), [192, 0, 2, 7].into(), [5; 16]));
     let accepted = Message::Accepted(Accepted::default());
@@ -278,18 +280,28 @@ impl Stage {
     }
 }
 
-/// A stream of a link that is up: opened, accepted, a byte there and back, ended; both ends.
-fn stream(runtime: &Arc<Runtime>) -> Result<Piece> {
+/// The two ends of a link that is up, with nothing between them but memory.
+fn link(runtime: &Runtime) -> Result<(Welcomed, Connected)> {
     let (near, far) = tokio::io::duplex(64 * 1024);
-    let (edge, mut connector) = runtime.block_on(async {
+    runtime.block_on(async {
         let accepting = async {
             let greeting = link::accept(near, Role::Connector, Settings::for_edge()).await?;
             anyhow::Ok(greeting.welcome(LinkId::from_random([7; 16]), Limits::default(), Vec::new()).await?)
         };
         let hello = Hello::new(Role::Connector, "bench", InstanceId::from_random([3; 16]));
         let (edge, connector) = tokio::join!(accepting, link::connect(far, hello, Settings::default()));
-        anyhow::Ok((edge?, connector?))
-    })?;
+        Ok((edge?, connector?))
+    })
+}
+
+/// What a stream is opened for.
+fn opening() -> Open {
+    Open::new(Revision(1), RuleId(0), [192, 0, 2, 7].into(), [5; 16])
+}
+
+/// A stream: opened, accepted, a byte there and back, ended.
+fn stream(runtime: &Arc<Runtime>) -> Result<Piece> {
+    let (edge, mut connector) = link(runtime)?;
     let runtime = runtime.clone();
     Ok(Piece::new("stream of a link, both ends", 50, move || {
         let serving = async {
@@ -300,8 +312,7 @@ fn stream(runtime: &Arc<Runtime>) -> Result<Piece> {
             assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
         };
         let asking = async {
-            let mut stream =
-                edge.link.open(Open::new(Revision(1), RuleId(0), [192, 0, 2, 7].into(), [5; 16])).await.unwrap();
+            let mut stream = edge.link.open(opening()).await.unwrap();
             stream.write_u8(7).await.unwrap();
             stream.accepted().await.unwrap();
             assert_eq!(stream.read_u8().await.unwrap(), 7);
@@ -309,6 +320,32 @@ fn stream(runtime: &Arc<Runtime>) -> Result<Piece> {
             assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
         };
         runtime.block_on(async { tokio::join!(serving, asking) });
+    }))
+}
+
+/// Bytes on a stream that stays open, from the service's end to the edge's.
+fn bulk(runtime: &Arc<Runtime>) -> Result<Piece> {
+    let (edge, mut connector) = link(runtime)?;
+    let runtime = runtime.clone();
+    let (mut from, mut to) = runtime.block_on(async {
+        let (opened, pending) = tokio::join!(edge.link.open(opening()), connector.incoming.next());
+        let (mut to, from) = (opened?, pending.context("a stream")?.accept().await?);
+        to.accepted().await?;
+        anyhow::Ok((from, to))
+    })?;
+    let (sent, mut received) = (vec![b'x'; 64 * 1024], vec![0; 64 * 1024]);
+    Ok(Piece::new("64 KiB on a link, both ends", 50, move || {
+        let _up = (&edge, &connector);
+        let carrying = async {
+            let sending = async {
+                from.write_all(&sent).await?;
+                from.flush().await
+            };
+            tokio::join!(sending, to.read_exact(&mut received))
+        };
+        let (sending, receiving) = runtime.block_on(carrying);
+        sending.unwrap();
+        receiving.unwrap();
     }))
 }
 

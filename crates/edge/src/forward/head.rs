@@ -4,49 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::{request::normal, session::cookie::is_ours};
 
-/// Fields that concern one connection only (RFC 9110 §7.6.1), and what frames a body. Never forwarded; framing is set anew.
-const HOP_BY_HOP: [&str; 12] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-authentication-info",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "content-length",
-    "upgrade",
-    "http2-settings",
-];
-
-/// Names by which an origin might take a visitor's word for who or where somebody is, or for another path than the one
-/// that was judged: ours, those of the product that this one replaces, and those that only proxies tell. In normal form; a
-/// visitor's are removed in every spelling. What applications call fields of their own (`X-Access-Token`, `X-User`) is not
-/// among them. docs/what-passes.md lists them all.
-const RESERVED: [&str; 20] = [
-    "access-jwt-assertion",
-    "access-user-email",
-    "forwarded",
-    "remote-user",
-    "remote-email",
-    "remote-groups",
-    "remote-name",
-    "x-authenticated-user",
-    "x-webauth-user",
-    "x-real-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-forwarded",
-    "x-original-host",
-    "x-original-url",
-    "x-original-uri",
-    "x-rewrite-url",
-    "x-ms-client-principal",
-    "true-client-ip",
-    "cf-connecting-ip",
-];
-/// And every name that begins like this.
+/// What begins like this is kept from an origin as well; see [`is_reserved`].
 const RESERVED_PREFIXES: [&str; 14] = [
     "access-user-",
     "cf-access-",
@@ -64,15 +22,55 @@ const RESERVED_PREFIXES: [&str; 14] = [
     "ssl-client-",
 ];
 
-/// Whether a visitor's header of this name, in normal form, is kept from the origin: in whichever spelling a server might read
-/// as ours.
+/// Whether a visitor's field of this name, in normal form, is kept from the origin, which might take the visitor's word by it for
+/// who or where somebody is, or for another path than the one that was judged: ours, those of the product that this one
+/// replaces, and those that only proxies tell. They are removed in every spelling that comes to the same normal form. What applications call fields of their own (`X-Access-Token`, `X-User`) is not
+/// among them. docs/what-passes.md lists them all.
 pub(super) fn is_reserved(normal: &str) -> bool {
-    RESERVED.contains(&normal) || RESERVED_PREFIXES.iter().any(|prefix| normal.starts_with(prefix))
+    let is_listed = matches!(
+        normal,
+        "access-jwt-assertion"
+            | "access-user-email"
+            | "forwarded"
+            | "remote-user"
+            | "remote-email"
+            | "remote-groups"
+            | "remote-name"
+            | "x-authenticated-user"
+            | "x-webauth-user"
+            | "x-real-ip"
+            | "x-client-ip"
+            | "x-cluster-client-ip"
+            | "x-forwarded"
+            | "x-original-host"
+            | "x-original-url"
+            | "x-original-uri"
+            | "x-rewrite-url"
+            | "x-ms-client-principal"
+            | "true-client-ip"
+            | "cf-connecting-ip"
+    );
+    is_listed || RESERVED_PREFIXES.iter().any(|prefix| normal.starts_with(prefix))
 }
 
-/// Whether a field of this name, in normal form, concerns one connection only.
+/// Whether a field of this name, in normal form, concerns one connection only (RFC 9110 §7.6.1), or frames a body. Never forwarded;
+/// framing is set anew.
 pub(super) fn is_hop_by_hop(normal: &str) -> bool {
-    HOP_BY_HOP.contains(&normal)
+    matches!(
+        normal,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-authentication-info"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "content-length"
+            | "upgrade"
+            | "http2-settings"
+    )
 }
 
 /// The fields that the other side's `Connection` lists.
@@ -132,7 +130,7 @@ pub(crate) fn response(headers: HeaderMap) -> HeaderMap {
     let is_dropped = |name: &HeaderName, value: &HeaderValue| {
         let plain = name.as_str();
         let length = *name == header::CONTENT_LENGTH;
-        let of_this_hop = HOP_BY_HOP.contains(&plain) || listed.iter().any(|other| other == plain);
+        let of_this_hop = is_hop_by_hop(plain) || listed.iter().any(|other| other == plain);
         (of_this_hop && !length) || *name == header::ALT_SVC || (*name == header::SET_COOKIE && sets_ours(value))
     };
     let mut out = if headers.iter().any(|(name, value)| is_dropped(name, value)) {

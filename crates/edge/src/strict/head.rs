@@ -39,11 +39,20 @@ impl Search {
     /// Where the head ends that `bytes` begin with; `None` while it is not all there. The bytes of the call before come
     /// again, with more behind them.
     pub(super) fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
-        for byte in bytes.iter().skip(self.at) {
-            self.at = self.at.saturating_add(1);
+        loop {
+            if !self.cr {
+                // Nearly all of a head: bytes of which each is like the one before it.
+                let rest = bytes.get(self.at..).unwrap_or_default();
+                let plain = rest.iter().position(|byte| !is_plain(*byte)).unwrap_or(rest.len());
+                self.at = self.at.saturating_add(plain);
+                self.line = self.line.saturating_add(plain);
+            }
+            let next = bytes.get(self.at);
+            self.at = self.at.saturating_add(usize::from(next.is_some()));
             if self.at > HEAD_MAX {
                 return Err(if self.lines == 0 { Malformed::TargetTooLong } else { Malformed::HeadTooLarge });
             }
+            let Some(byte) = next else { return Ok(None) };
             match byte {
                 b'\n' if self.cr => {
                     // An empty line ends a head, but for one before it (RFC 9112 §2.2).
@@ -54,11 +63,9 @@ impl Search {
                 }
                 _ if self.cr => return Err(Malformed::Syntax),
                 b'\r' => self.cr = true,
-                b'\t' | b' '..=b'~' | 0x80.. => self.line = self.line.saturating_add(1),
                 _ => return Err(Malformed::Syntax),
             }
         }
-        Ok(None)
     }
 }
 
@@ -172,8 +179,7 @@ const ASKER_MAX: usize = 1024;
 pub(super) fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = line.iter().position(|b| *b == b':')?;
     let (name, value) = (line.get(..colon)?, line.get(colon..)?.strip_prefix(b":")?);
-    let is_plain = value.iter().all(|b| matches!(b, b'\t' | b' '..=b'~' | 0x80..));
-    (is_token(name) && is_plain).then_some((name, value.trim_ascii()))
+    (is_token(name) && value.iter().all(|byte| is_plain(*byte))).then_some((name, value.trim_ascii()))
 }
 
 /// Whether something is a token (RFC 9110 §5.6.2).
@@ -182,8 +188,17 @@ pub(super) fn is_token(text: &[u8]) -> bool {
 }
 
 /// Whether a byte may stand in a token.
-pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+pub(super) const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        )
+}
+
+/// Whether a byte may stand in a line: whatever is no control character, but for the tab.
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
 
 /// Whether some server takes a name for `framing`: in any case, and with anything for its `-`.
