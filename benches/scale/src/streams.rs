@@ -77,8 +77,8 @@ impl Site {
     /// Waits until a stream can be opened.
     async fn wait(&self) -> Result<()> {
         let begun = Instant::now();
-        let link = self.link().await?;
-        while let Err(error) = open(&link).await {
+        // A grant from before the hostname was routed ends with that, so that each try has its own.
+        while let Err(error) = async { open(&self.link().await?).await }.await {
             let log = || std::fs::read_to_string(self.edge.dir().join("connector.log")).unwrap_or_default();
             ensure!(begun.elapsed() < PATIENCE, "the connector does not come up: {error:#}\n{}", log());
             sleep(Duration::from_millis(100)).await;
