@@ -57,7 +57,7 @@ pub(crate) async fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
     // What everything needs once, whatever there is.
     holder.hold(0).await?;
     Visitor::come(edge.address, &tls, &token).await?;
-    let (at_edge, beside) = (edge.memory()?, meter::memory(holder.process.pid())?);
+    let (at_edge, at_holder) = (edge.memory()?, meter::memory(holder.process.pid())?);
     let mut up = 0;
     for &links in sizes {
         let (begun, before) = (Instant::now(), meter::cpu(edge.pid())?);
@@ -66,16 +66,18 @@ pub(crate) async fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
         say(format!("connectors: {links} links are up after {:.1} s", begun.elapsed().as_secs_f64()));
         tokio::time::sleep(Duration::from_millis(500)).await;
         let kib = |now: u64, before: u64| now.saturating_sub(before) as f64 / 1024.0 / links as f64;
-        let memory = (kib(edge.memory()?, at_edge), kib(meter::memory(holder.process.pid())?, beside));
+        let memory = (kib(edge.memory()?, at_edge), kib(meter::memory(holder.process.pid())?, at_holder));
         let resting = meter::at_rest(edge.pid(), rest).await?;
         let up_now: Vec<_> = papers.iter().take(links).flat_map(|paper| paper.hostnames.clone()).collect();
         let hosts = spread(&up_now, HOSTS);
         let mut visitor = Visitor::come(edge.address, &tls, &token).await?;
         // Streams are there, and everything is looked up.
         visitor.ask_all(hosts.iter()).await?;
-        let before = meter::cpu(edge.pid())?;
+        let (asked, before) = (Instant::now(), meter::cpu(edge.pid())?);
         let times = visitor.ask_all(hosts.iter().cycle().take(requests)).await?;
-        let used = meter::cpu(edge.pid())?.saturating_sub(before);
+        // What the links cost meanwhile is told apart.
+        let beside = asked.elapsed().mul_f64(resting / 100.0);
+        let used = meter::cpu(edge.pid())?.saturating_sub(before).saturating_sub(beside);
         let applied = edge.apply(&one_more(links)).await?;
         part.row(
             links,

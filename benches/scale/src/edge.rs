@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     process::{Child, Command},
     time::{sleep, timeout},
@@ -159,6 +160,16 @@ impl Edge {
     }
 }
 
+/// Whether somebody answers there: it listens before it is ready. What is said is no handshake, which gets an alert or an end.
+async fn serves(address: SocketAddr) -> bool {
+    let Ok(mut socket) = TcpStream::connect(address).await else { return false };
+    let said = async {
+        socket.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
+        socket.read_u8().await
+    };
+    timeout(PATIENCE, said).await.is_ok()
+}
+
 async fn run(program: &Path, dir: &Path, address: SocketAddr) -> Result<(Program, Duration)> {
     let begun = Instant::now();
     let log = std::fs::File::options().create(true).append(true).open(dir.join("edge.log"))?;
@@ -166,7 +177,7 @@ async fn run(program: &Path, dir: &Path, address: SocketAddr) -> Result<(Program
     command.arg("run").arg("--config").arg(dir.join("edge.toml"));
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     let mut process = Program::start(command)?;
-    while TcpStream::connect(address).await.is_err() {
+    while !serves(address).await {
         if let Err(error) = process.check() {
             let log = std::fs::read_to_string(dir.join("edge.log")).unwrap_or_default();
             return Err(error.context(log));

@@ -61,7 +61,7 @@ impl Site {
         let service = echo().await?;
         let mut command = Command::new(plan.program("connector")?);
         command.args(["--hostname", &host(), "--url", &format!("tcp://{service}")]);
-        command.args(["--connections", &connections.to_string()]);
+        command.args(["--connections", &connections.to_string(), "--edge", &edge.address.to_string()]);
         command.arg("--data-dir").arg(edge.dir().join("edge")).arg("--config-dir").arg(edge.dir().join("connector"));
         let log = std::fs::File::create(edge.dir().join("connector.log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -77,9 +77,10 @@ impl Site {
     /// Waits until a stream can be opened.
     async fn wait(&self) -> Result<()> {
         let begun = Instant::now();
-        let link = self.link().await?;
-        while let Err(error) = open(&link).await {
-            ensure!(begun.elapsed() < PATIENCE, "the connector does not come up: {error:#}");
+        // A grant from before the hostname was routed ends with that, so that each try has its own.
+        while let Err(error) = async { open(&self.link().await?).await }.await {
+            let log = || std::fs::read_to_string(self.edge.dir().join("connector.log")).unwrap_or_default();
+            ensure!(begun.elapsed() < PATIENCE, "the connector does not come up: {error:#}\n{}", log());
             sleep(Duration::from_millis(100)).await;
         }
         Ok(())
