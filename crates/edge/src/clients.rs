@@ -149,7 +149,7 @@ impl Client {
         let (mut leaving, mut handed, mut used) = (false, false, Instant::now());
         let mut next = self.next_look(handed);
         loop {
-            let mut looks = true;
+            let (mut looks, mut looked) = (true, false);
             let said: Vec<Message> = tokio::select! {
                 message = control.next() => match message {
                     Some(Message::Present(present)) => match self.present(&present) {
@@ -183,6 +183,7 @@ impl Client {
                 }
                 _ = changed.changed() => self.review(),
                 () = sleep_until(next) => {
+                    looked = true;
                     let most = if self.begun { IDLE_MAX } else { BEGIN_MAX };
                     if self.grants.is_empty() && self.since.elapsed() > most {
                         return;
@@ -207,9 +208,11 @@ impl Client {
                 () = self.link.idle(), if leaving => return,
                 _ = self.link.closed() => return,
             };
-            // What only opens or ends a stream leaves the grants as they are.
-            if looks {
+            // What only opens or ends a stream leaves the grants as they are. Nothing that the peer says puts a look off.
+            if looked {
                 next = self.next_look(handed);
+            } else if looks {
+                next = next.min(self.next_look(handed));
             }
             // Whoever does not listen must not hold up what ends grants.
             for message in said {

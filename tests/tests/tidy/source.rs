@@ -52,7 +52,7 @@ fn tasks_that_last_are_kept() {
         ("crates/edge/src/edge.rs", "task::keep(\"sweep\""),
         ("crates/edge/src/edge.rs", "task::keep(\"revoked\""),
         ("crates/edge/src/edge.rs", "task::keep(\"follow\""),
-        ("crates/edge/src/edge.rs", "task::keep(\"accept\""),
+        ("crates/edge/src/edge/doors.rs", "task::keep_on(&runtime, \"accept\""),
         ("crates/edge/src/audit.rs", "task::keep(\"audit\""),
         ("crates/edge/src/mail.rs", "task::keep(\"mail\""),
         ("crates/edge/src/mail/queue.rs", "task::contain(\"mail\""),

@@ -46,8 +46,11 @@ const SHUT_FIRST: Duration = Duration::from_secs(10);
 const SHUT_MOST: Duration = Duration::from_secs(5 * 60);
 /// After this time without another, a network's penalties are forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(15 * 60);
-/// Networks that are remembered at a time. Those that have connections are never more than there are connections.
+/// Networks that are remembered at a time, at least.
 const NETWORKS_MAX: usize = 65_536;
+/// Where there are more places: networks for each of them. A visitor by IPv6 is in two, and links and handshakes are in some as well,
+/// so that those that have connections are never more than are remembered.
+const NETWORKS_PER_PLACE: usize = 4;
 
 static TOO_FAST: Notice = Notice::new("a network opens connections faster than it may");
 static TOO_MANY: Notice = Notice::new("a network has as many connections as it may");
@@ -197,23 +200,26 @@ struct Table {
     sources: HashMap<Network, Source>,
     /// Visitors' connections that one network may have at a time, and what no network may have more of, a wide one neither.
     connections: (usize, usize),
+    /// How many networks are remembered at a time.
+    remembered: usize,
 }
 
 impl Table {
     /// One network may have so many of all `places`, and no more than half of them.
     fn new(connections: usize, places: usize) -> Self {
         let most = (places / 2).max(1);
-        Self { sources: HashMap::new(), connections: (connections, most) }
+        let remembered = NETWORKS_MAX.max(places.saturating_mul(NETWORKS_PER_PLACE));
+        Self { sources: HashMap::new(), connections: (connections, most), remembered }
     }
 
     fn source(&mut self, network: Network, now: Instant) -> &mut Source {
-        if self.sources.len() >= NETWORKS_MAX && !self.sources.contains_key(&network) {
+        if self.sources.len() >= self.remembered && !self.sources.contains_key(&network) {
             self.sources.retain(|_, source| !source.is_at_rest(now));
             // Where somebody was admitted a while ago is easier forgotten than who is to be watched.
-            if self.sources.len() > NETWORKS_MAX / 4 * 3 {
+            if self.sources.len() > self.remembered / 4 * 3 {
                 self.sources.retain(|_, source| !source.is_blameless(now));
             }
-            if self.sources.len() > NETWORKS_MAX / 4 * 3 {
+            if self.sources.len() > self.remembered / 4 * 3 {
                 // More networks than can be remembered: what they did before is forgotten, not that they are here.
                 self.sources.retain(|_, source| source.is_here());
             }
