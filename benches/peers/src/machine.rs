@@ -30,7 +30,7 @@ pub(crate) fn machine() -> Machine {
         ),
         cores: std::thread::available_parallelism().map_or(0, usize::from),
         memory_gib: kib / 1024.0 / 1024.0,
-        kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+        kernel: read("/proc/sys/kernel/osrelease").trim().split('-').next().unwrap_or_default().to_owned(),
         system: after(&read("/etc/os-release"), "PRETTY_NAME", '='),
         load: read("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()).unwrap_or_default(),
     }

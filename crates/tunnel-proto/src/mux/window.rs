@@ -214,7 +214,7 @@ mod tests {
         // As TCP begins: twice as much in each round trip.
         for turn in 0..6_u32 {
             let now = start + RTT * turn;
-            assert!(window.spend(8 * 1024 << turn, now, Some(RTT)));
+            assert!(window.spend((8 * 1024) << turn, now, Some(RTT)));
             window.read(0, now, Some(RTT), usize::MAX);
             assert!(window.size >= WINDOW_START, "{} in round trip {turn}", window.size);
         }
