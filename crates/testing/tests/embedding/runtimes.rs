@@ -19,10 +19,10 @@ use tunnel_proto::{
 };
 use tunnel_testing::Edge;
 
-/// What a visitor and a program of ann's reach by every role in this runtime.
+/// What a visitor, and a program of somebody else, reach by every role in this runtime. A mailbox gets one code at a time.
 async fn every_role(edge: &Edge) {
     edge.admit("www.localhost", &["ann@example.com"]).await.unwrap();
-    edge.admit("db.localhost", &["ann@example.com"]).await.unwrap();
+    edge.admit("db.localhost", &["ben@example.com"]).await.unwrap();
     let origin = edge.origin().connect().await.unwrap();
     let _www = origin.http("www.localhost").serve(Router::new().route("/", get(async || "hello"))).await.unwrap();
     let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -32,7 +32,7 @@ async fn every_role(edge: &Edge) {
     let answer = ann.get(&edge.url("www.localhost", "/")).await.unwrap();
     assert_eq!((answer.status().as_u16(), &answer.body()[..]), (200, &b"hello"[..]));
 
-    let client = edge.client("ann@example.com").build().unwrap();
+    let client = edge.client("ben@example.com").build().unwrap();
     let mut stream = client.tcp(&edge.host("db.localhost")).connect().await.unwrap();
     let (mut accepted, _) = service.accept().await.unwrap();
     stream.write_all(b"ping").await.unwrap();
@@ -74,7 +74,7 @@ async fn an_edge_and_a_connector_deal_their_links_out_to_the_runtimes_that_they_
     assert_eq!(homes.len(), LINKS);
     assert_eq!(homes.iter().copied().collect::<HashSet<_>>(), of(&near), "{homes:?}");
 
-    let client = edge.client("bob@example.com").build().unwrap();
+    let client = edge.client("cid@example.com").build().unwrap();
     let mut streams = Vec::new();
     for _ in 0..8 {
         let mut stream = client.tcp(&edge.host("seen.localhost")).connect().await.unwrap();
