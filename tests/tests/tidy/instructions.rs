@@ -1,8 +1,8 @@
 //! What the hot pieces of the path cost, in instructions, held against a table: a change that makes one dearer says so itself.
 //!
 //! Instructions are counted, not time: how many there are does not depend on what else the machine does. It depends on the
-//! compiler, so that the table says which one made it; with another one, or on another processor's architecture, the figures are
-//! printed and held against nothing.
+//! compiler, so that the table says which one made it and how; with another one, or on another processor's architecture, the figures
+//! are printed and held against nothing.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, process::Command};
 
@@ -25,6 +25,8 @@ struct Table {
     rustc: String,
     /// Of which processors they are.
     architecture: String,
+    /// Whether the compiler worked incrementally, which cuts a program into other parts, within which it is optimised.
+    incremental: bool,
     /// Instructions of each piece, run once.
     pieces: BTreeMap<String, u64>,
 }
@@ -60,7 +62,10 @@ fn no_hot_piece_takes_more_instructions_than_the_table_allows() {
     let table: Table = toml::from_str(&fs::read_to_string(root().join(TABLE)).unwrap()).unwrap();
     let compiler = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())).arg("--version").output();
     let compiler = String::from_utf8(compiler.unwrap().stdout).unwrap();
-    let is_comparable = compiler.trim() == table.rustc && std::env::consts::ARCH == table.architecture;
+    let incremental = std::env::var("CARGO_INCREMENTAL").map_or(true, |set| set != "0");
+    let is_comparable = compiler.trim() == table.rustc
+        && std::env::consts::ARCH == table.architecture
+        && incremental == table.incremental;
     let counted = count();
     let (mut shown, mut lower, mut dearer) = (String::new(), Vec::new(), Vec::new());
     for (name, count) in &counted {

@@ -17,7 +17,7 @@ use super::Shared;
 use crate::mux::Batch;
 
 /// The most read at once: four full TLS records.
-const READ_MAX: usize = 64 * 1024;
+const READ_AT_ONCE: usize = 64 * 1024;
 
 pub(super) struct Pipe<T> {
     io: T,
@@ -121,7 +121,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Pipe<T> {
     /// Reads once; how much. What was read is to be taken with [`Pipe::read`] before the next time.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<io::Result<usize>> {
         self.input.clear();
-        self.input.reserve(READ_MAX);
+        self.input.reserve(READ_AT_ONCE);
         let result = poll_read_buf(Pin::new(&mut self.io), cx, &mut self.input);
         match &result {
             Poll::Ready(Ok(1..)) => shared.pulse().note_received(Instant::now()),
