@@ -79,6 +79,12 @@ impl Pulse {
         self.moved = None;
     }
 
+    /// Notes that our own bytes wait for the socket.
+    pub(super) fn note_waiting(&mut self, now: Instant) {
+        self.queued.get_or_insert(now);
+        self.untaken.get_or_insert(now);
+    }
+
     /// Notes that the socket took some of what may have had to wait for it. Where that was for more than a moment, it is a sign of
     /// the path: only what has arrived makes room there. Shorter waits are those of a busy machine.
     pub(super) fn note_moved(&mut self, now: Instant) {

@@ -77,9 +77,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Pipe<T> {
                 Poll::Ready(Ok(0)) => self.give_up(shared, io::ErrorKind::WriteZero),
                 Poll::Ready(Err(error)) => self.give_up(shared, error.kind()),
                 Poll::Pending => {
-                    let mut pulse = shared.pulse();
-                    pulse.queued.get_or_insert_with(Instant::now);
-                    pulse.untaken.get_or_insert_with(Instant::now);
+                    shared.pulse().note_waiting(Instant::now());
                     return Poll::Pending;
                 }
             }
@@ -96,9 +94,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Pipe<T> {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => self.give_up(shared, error.kind()),
                 Poll::Pending => {
-                    let mut pulse = shared.pulse();
-                    pulse.queued.get_or_insert_with(Instant::now);
-                    pulse.untaken.get_or_insert_with(Instant::now);
+                    shared.pulse().note_waiting(Instant::now());
                     return Poll::Pending;
                 }
             }

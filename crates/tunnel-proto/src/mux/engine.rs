@@ -451,8 +451,7 @@ impl Engine {
         }
     }
 
-    /// Takes what is to be sent into `batch`, which is empty. If there is nothing, the task is woken when there is, or when a
-    /// stream waits to be accepted.
+    /// Takes what is to be sent into `batch`, which is empty. If there is nothing, the task is woken when there is.
     pub fn poll_output(&mut self, batch: &mut Batch, cx: &mut Context<'_>) -> bool {
         let any = self.output.take(batch);
         self.call_on();
