@@ -45,7 +45,9 @@ mod armed {
         let mut lines: Vec<&str> = text.lines().collect();
         let Some(at) = lines.iter().position(|line| *line == site) else { return false };
         lines.remove(at);
-        fs::write(file, lines.join("\n")).is_ok()
+        // In one step: whoever looks meanwhile must not find it empty, which says that all have struck.
+        let next = file.with_extension("next");
+        fs::write(&next, lines.join("\n")).and_then(|()| fs::rename(&next, file)).is_ok()
     }
 }
 
