@@ -1,18 +1,47 @@
 //! How the socket below a link is set.
 
+use std::io;
+
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
 /// What the system may hold of what was not sent yet, in bytes. All that stands there is in front of whatever is urgent; a link
 /// fills it again as soon as half of it has gone.
 pub const UNSENT_MAX: u32 = 64 * 1024;
+/// The rules for how fast a link sends, where the system has them. Others take each packet that is lost for a sign that the path
+/// is full, also where it only is a bad one; and as all streams of a link share its pace, all of them together would get what one
+/// connection does. These go by what arrives, and leave queues on the way short.
+const CONGESTION_CONTROL: &str = "bbr";
 
-/// Has the system hold little of what a link sends, so that the link decides for as long as it can what goes first. Only Linux
-/// and Android can.
-pub fn keep_unsent_short(tcp: &TcpStream) {
-    #[cfg(any(target_os = "android", target_os = "linux"))]
-    if let Err(error) = socket2::SockRef::from(tcp).set_tcp_notsent_lowat(UNSENT_MAX) {
+/// Sets the socket below a link, as far as the system can: it holds little of what the link sends, so that the link decides for
+/// as long as it can what goes first, and it does not slow down for every packet that is lost. Both are of Linux and Android.
+pub fn prepare_socket(tcp: &TcpStream) {
+    let socket = SockRef::from(tcp);
+    if let Err(error) = keep_unsent_short(&socket) {
         tracing::debug!(%error, "the system holds as much as it likes of what a link sends");
     }
-    #[cfg(not(any(target_os = "android", target_os = "linux")))]
-    let _ = tcp;
+    // Whether it is there, and for whom, is up to whoever runs the machine.
+    if let Err(error) = control_congestion(&socket) {
+        tracing::debug!(%error, "the system does not give a link {CONGESTION_CONTROL}");
+    }
+}
+
+#[cfg(any(target_os = "android", target_os = "linux"))]
+fn keep_unsent_short(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_notsent_lowat(UNSENT_MAX)
+}
+
+#[cfg(target_os = "linux")]
+fn control_congestion(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_congestion(CONGESTION_CONTROL.as_bytes())
+}
+
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+fn keep_unsent_short(_: &SockRef<'_>) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn control_congestion(_: &SockRef<'_>) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
