@@ -10,28 +10,60 @@ use std::{
     net::SocketAddr,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
 use anyhow::{Context, Result, bail};
 use rustls::{
+    ServerConfig,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::Handle,
+};
 use tunnel_proto::{
     Hostname, LinkId, Revision, RuleId, TunnelId, UnixTime,
+    cores::{self, Cores},
     identity::{Ca, CertRole, KeyAndCsr, link_server_config, peer_identity},
-    link::{self, Carried, Link, Settings, relay},
+    link::{self, Carried, Link, Settings, prepare_socket, relay},
     message::{Limits, Message, Open, TableAccepted},
+    tls,
 };
 
 const ZONE: &str = "bench.localhost";
 
-/// The links that are up, each with the revision of its connector's table.
-type Links = Mutex<Vec<(Link, Revision)>>;
+/// A link that is up.
+#[derive(Clone)]
+struct Up {
+    link: Link,
+    /// Of its connector's table.
+    revision: Revision,
+    /// The core that it lives on.
+    core: usize,
+}
+
+/// The links that are up.
+#[derive(Default)]
+struct Links(Mutex<Vec<Up>>);
+
+impl Links {
+    fn all(&self) -> MutexGuard<'_, Vec<Up>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One for a connection of a core: in turn one of those that live there, or of all.
+    fn next(&self, core: usize, turn: usize) -> Option<Up> {
+        let all = self.all();
+        let mut here = all.iter().filter(|up| up.core == core).peekable();
+        match here.peek() {
+            Some(_) => here.clone().nth(turn % here.count()).cloned(),
+            None => all.get(turn % all.len().max(1)).cloned(),
+        }
+    }
+}
 
 #[derive(Debug)]
 struct One(Arc<CertifiedKey>);
@@ -42,8 +74,8 @@ impl ResolvesServerCert for One {
     }
 }
 
-// As the programs have it.
-#[tokio::main]
+// A runtime for each core, as the programs have it.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [listen, at, config_dir] = &arguments[..] else { bail!("usage: door LISTEN LINKS CONFIG-DIR") };
@@ -52,20 +84,31 @@ async fn main() -> Result<()> {
     let now = UnixTime(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs());
     let ca = Ca::generate(&zone, now)?;
     let certificate = ca.server_certificate(&[format!("access.{ZONE}").parse()?], now)?;
-    let tls = TlsAcceptor::from(Arc::new(link_server_config(&ca, Arc::new(One(Arc::new(certificate))))?));
-    let links: Arc<Links> = Arc::default();
-    let (link_listener, listener) = (TcpListener::bind(at).await?, TcpListener::bind(listen).await?);
+    let tls = Arc::new(link_server_config(&ca, Arc::new(One(Arc::new(certificate))))?);
+    let links = Arc::new(Links::default());
+    let (link_listener, listener) = (TcpListener::bind(at).await?, std::net::TcpListener::bind(listen)?);
+    listener.set_nonblocking(true)?;
     enrol(&ca, &zone, now, at, Path::new(config_dir))?;
+    let cores = Cores::start("core", cores::usual())?;
+    for (core, runtime) in cores.handles().iter().enumerate() {
+        let (listener, links) = (listener.try_clone()?, links.clone());
+        runtime.spawn(async move {
+            if let Err(error) = accept(listener, core, &links).await {
+                eprintln!("core {core}: {error:#}");
+            }
+        });
+    }
     println!("ready");
-    tokio::spawn(accept_links(link_listener, tls, zone, links.clone()));
+    accept_links(link_listener, tls, zone, links, cores.handles()).await
+}
+
+/// Takes connections on one core, and carries them.
+async fn accept(listener: std::net::TcpListener, core: usize, links: &Links) -> Result<()> {
+    let listener = TcpListener::from_std(listener)?;
     for turn in 0_usize.. {
         let (socket, _) = listener.accept().await?;
-        let next = {
-            let links = links.lock().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
-            links.get(turn % links.len().max(1)).cloned()
-        };
-        if let Some((link, revision)) = next {
-            tokio::spawn(carry(socket, link, revision));
+        if let Some(up) = links.next(core, turn) {
+            tokio::spawn(carry(socket, up));
         }
     }
     Ok(())
@@ -92,40 +135,59 @@ fn enrol(ca: &Ca, zone: &Hostname, now: UnixTime, at: SocketAddr, config_dir: &P
     Ok(())
 }
 
-async fn accept_links(listener: TcpListener, tls: TlsAcceptor, zone: Hostname, links: Arc<Links>) {
-    while let Ok((socket, _)) = listener.accept().await {
+/// Takes links, and gives each to the next core.
+async fn accept_links(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    zone: Hostname,
+    links: Arc<Links>,
+    cores: &[Handle],
+) -> Result<()> {
+    for (core, runtime) in cores.iter().enumerate().cycle() {
+        let socket = listener.accept().await?.0.into_std()?;
         let (tls, zone, links) = (tls.clone(), zone.clone(), links.clone());
-        tokio::spawn(async move {
-            if let Err(error) = serve_link(socket, tls, zone, &links).await {
+        runtime.spawn(async move {
+            if let Err(error) = serve_link(socket, tls, zone, &links, core).await {
                 eprintln!("a link: {error:#}");
             }
         });
     }
+    bail!("there is no core")
 }
 
 /// One link, from its greeting to its end.
-async fn serve_link(socket: TcpStream, tls: TlsAcceptor, zone: Hostname, links: &Links) -> Result<()> {
+async fn serve_link(
+    socket: std::net::TcpStream,
+    tls: Arc<ServerConfig>,
+    zone: Hostname,
+    links: &Links,
+    core: usize,
+) -> Result<()> {
+    let socket = TcpStream::from_std(socket)?;
     socket.set_nodelay(true)?;
-    let tls = tls.accept(socket).await?;
-    let certificates = tls.get_ref().1.peer_certificates().context("a certificate")?;
-    let peer = peer_identity(&zone, certificates.first().context("a certificate")?)?;
+    let tls = tls::accept(tls, socket).await?;
+    prepare_socket(tls.io());
+    let peer = peer_identity(&zone, tls.agreed().certificates.first().context("a certificate")?)?;
     let greeting = link::accept(tls, peer.role.role(), Settings::for_edge()).await?;
-    let count = links.lock().map_or(0, |links| links.len());
-    let id = LinkId::from_random([u8::try_from(count)?; 16]);
+    let id = LinkId::from_random([u8::try_from(links.all().len())?; 16]);
     let mut welcomed = greeting.welcome(id, Limits::default(), Vec::new()).await?;
     let Some(Message::Table(table)) = welcomed.control.next().await else { bail!("no table") };
     let revision = table.revision;
     welcomed.control.send(TableAccepted { revision }).await?;
-    links.lock().map_err(|_| anyhow::anyhow!("a thread panicked"))?.push((welcomed.link.clone(), revision));
-    println!("link {}", count + 1);
+    let count = {
+        let mut all = links.all();
+        all.push(Up { link: welcomed.link.clone(), revision, core });
+        all.len()
+    };
+    println!("link {count}");
     // Answers pings for as long as there is a link.
     while welcomed.control.next().await.is_some() {}
     Ok(())
 }
 
-async fn carry(mut socket: TcpStream, link: Link, revision: Revision) -> Result<()> {
+async fn carry(mut socket: TcpStream, up: Up) -> Result<()> {
     socket.set_nodelay(true)?;
-    let mut stream = link.open(Open::new(revision, RuleId(0), [127, 0, 0, 1].into(), [5; 16])).await?;
+    let mut stream = up.link.open(Open::new(up.revision, RuleId(0), [127, 0, 0, 1].into(), [5; 16])).await?;
     stream.accepted().await?;
     Ok(relay(&mut stream, &mut socket, &Carried::default()).await?)
 }
