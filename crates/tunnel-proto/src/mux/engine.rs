@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use super::{
@@ -33,7 +34,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Engine {
     limits: Limits,
-    streams: HashMap<u32, Stream>,
+    /// By their numbers. A peer that chose them so that they collide would only have its own few streams be slow.
+    streams: HashMap<u32, Stream, RandomState>,
     next: u32,
     /// Streams that the peer opened and nobody has taken yet.
     opened: VecDeque<u32>,
@@ -107,7 +109,7 @@ impl Engine {
     /// A new connection.
     pub fn new(mode: Mode, limits: Limits, now: Instant) -> Self {
         Self {
-            streams: HashMap::new(),
+            streams: HashMap::default(),
             next: match mode {
                 Mode::Client => 1,
                 Mode::Server => 2,

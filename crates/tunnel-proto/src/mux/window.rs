@@ -13,11 +13,14 @@ use tokio::time::Instant;
 pub const WINDOW_START: usize = 256 * 1024;
 /// The most that the window of one stream grows to: 16 MiB is 640 Mbit/s over 200 ms.
 pub const WINDOW_MAX: usize = 16 * 1024 * 1024;
-/// The least that it shrinks to over a distance. On a short way, where the round trip is hardly more than what scheduling takes,
-/// it is [`WINDOW_START`].
+/// The least that it shrinks to over a distance.
 const WINDOW_MIN: usize = 64 * 1024;
-/// A round trip counts as this long at least: what is shorter is on this machine, where scheduling decides.
-const ROUND_TRIP_MIN: Duration = Duration::from_millis(1);
+/// The least that it shrinks to on a short way, where scheduling takes longer than the round trip.
+const WINDOW_MIN_NEAR: usize = 128 * 1024;
+/// A round trip counts as this long at least: what is shorter is on this machine, where scheduling decides. Whatever a window has
+/// beyond its need stands in front of everybody else's: with a millisecond here, an echo beside a download takes twice as long,
+/// and the download gets no more.
+const ROUND_TRIP_MIN: Duration = Duration::from_micros(300);
 /// From which round trip on the way is a distance.
 const FAR: Duration = Duration::from_millis(5);
 /// Round trips of which the best one counts before a window shrinks: a connection that has just begun, or has lost something, is
@@ -132,7 +135,7 @@ impl Window {
         } else if self.unfilled < ROUND_TRIPS {
             return;
         } else if self.best < self.size / 5 * 3 {
-            let least = if round_trip < FAR { WINDOW_START } else { WINDOW_MIN };
+            let least = if round_trip < FAR { WINDOW_MIN_NEAR } else { WINDOW_MIN };
             self.size = (self.best / 7 * 10).max(least).min(self.size);
         }
         (self.best, self.unfilled) = (0, 0);
