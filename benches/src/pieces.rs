@@ -285,11 +285,12 @@ fn link(runtime: &Runtime) -> Result<(Welcomed, Connected)> {
     let (near, far) = tokio::io::duplex(64 * 1024);
     runtime.block_on(async {
         let accepting = async {
-            let greeting = link::accept(near, Role::Connector, Settings::for_edge()).await?;
+            let greeting = link::accept(tokio::io::BufReader::new(near), Role::Connector, Settings::for_edge()).await?;
             anyhow::Ok(greeting.welcome(LinkId::from_random([7; 16]), Limits::default(), Vec::new()).await?)
         };
         let hello = Hello::new(Role::Connector, "bench", InstanceId::from_random([3; 16]));
-        let (edge, connector) = tokio::join!(accepting, link::connect(far, hello, Settings::default()));
+        let (edge, connector) =
+            tokio::join!(accepting, link::connect(tokio::io::BufReader::new(far), hello, Settings::default()));
         Ok((edge?, connector?))
     })
 }

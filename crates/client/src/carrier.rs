@@ -13,7 +13,7 @@ use http::Method;
 use rustls::{ClientConfig, client::Resumption, pki_types::ServerName};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncBufRead, AsyncRead, AsyncWrite},
     time::timeout,
 };
 use tokio_rustls::TlsConnector;
@@ -212,7 +212,7 @@ enum Trouble {
     Spoilt(Error),
 }
 
-async fn greet(edge: &EdgeAddress, io: impl Io + 'static, hello: Hello) -> Result<Connected, Trouble> {
+async fn greet(edge: &EdgeAddress, io: impl AsyncBufRead + Io + 'static, hello: Hello) -> Result<Connected, Trouble> {
     let at = edge.to_string();
     link::connect(io, hello, Settings::for_edge()).await.map_err(|error| match error {
         ConnectError::Refused(refuse) => {

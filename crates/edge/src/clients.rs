@@ -14,7 +14,7 @@ use std::{
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncBufRead, AsyncWrite},
     task::JoinSet,
     time::{Instant, sleep, sleep_until, timeout},
 };
@@ -73,7 +73,7 @@ pub(crate) async fn serve<T>(
     stopping: CancellationToken,
     place: Option<Arc<Place>>,
 ) where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncBufRead + AsyncWrite + Unpin + Send + 'static,
 {
     crate::faults::at("access client");
     let settings = Settings { memory: STRANGER_MEMORY, stranger: true, ..Settings::default() };

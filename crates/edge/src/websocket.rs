@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::{SinkExt, StreamExt, TryStreamExt, future::ready};
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncBufRead, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::oneshot,
     time::{MissedTickBehavior, interval},
 };
@@ -117,7 +117,7 @@ async fn lost_by(place: Option<&Place>) {
 }
 
 /// The payloads of binary messages as a byte stream, in both directions. Where one message ends means nothing.
-fn bytes_of<S>(socket: WebSocketStream<S>) -> impl AsyncRead + AsyncWrite + Unpin + Send + 'static
+fn bytes_of<S>(socket: WebSocketStream<S>) -> impl AsyncBufRead + AsyncWrite + Unpin + Send + 'static
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

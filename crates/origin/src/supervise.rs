@@ -271,14 +271,15 @@ mod tests {
     async fn edge_for(life: Duration, hello: Hello) -> Result<Connected, Error> {
         let (near, far) = tokio::io::duplex(64 * 1024);
         tokio::spawn(async move {
-            let greeting = link::accept(far, Role::Connector, Settings::for_edge()).await.unwrap();
+            let greeting =
+                link::accept(tokio::io::BufReader::new(far), Role::Connector, Settings::for_edge()).await.unwrap();
             let mut edge = greeting.welcome(LinkId::from_random([3; 16]), Limits::default(), vec![]).await.unwrap();
             let Some(Message::Table(table)) = edge.control.next().await else { return };
             edge.control.send(TableAccepted { revision: table.revision }).await.unwrap();
             sleep(life).await;
             edge.link.close();
         });
-        link::connect(near, hello, Settings::default()).await.map_err(|_| unreachable())
+        link::connect(tokio::io::BufReader::new(near), hello, Settings::default()).await.map_err(|_| unreachable())
     }
 
     /// Runs until the attempt with the number `last`, which is refused for good, and returns the gaps between attempts.

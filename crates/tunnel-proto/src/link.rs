@@ -2,21 +2,22 @@
 //!
 //! A program that connects calls [`connect`], an edge calls [`accept`]; both get a [`Link`] to open streams on, an
 //! [`Incoming`] for those that the peer opens, and a [`Control`] for everything else that is said. Any byte stream will do
-//! below: TLS over TCP in earnest, a pipe in memory in tests.
+//! below: TLS over TCP in earnest ([`crate::tls`]), a pipe in memory in tests. It is read where it keeps what has come, so that one that
+//! keeps nothing goes into a [`tokio::io::BufReader`].
 //!
 //! ```
 //! use tunnel_proto::{InstanceId, LinkId, Revision, RuleId, link, message::{Hello, Open, Role}};
-//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let (near, far) = tokio::io::duplex(64 * 1024);
 //! let edge = tokio::spawn(async move {
-//!     let greeting = link::accept(far, Role::Connector, link::Settings::for_edge()).await?;
+//!     let greeting = link::accept(BufReader::new(far), Role::Connector, link::Settings::for_edge()).await?;
 //!     greeting.welcome(LinkId::from_random([7; 16]), Default::default(), vec![]).await
 //! });
 //! let hello = Hello::new(Role::Connector, "example 1.0", InstanceId::from_random([1; 16]));
-//! let mut connector = link::connect(near, hello, link::Settings::default()).await?;
+//! let mut connector = link::connect(BufReader::new(near), hello, link::Settings::default()).await?;
 //! let edge = edge.await??;
 //!
 //! let open = Open::new(Revision(1), RuleId(0), [192, 0, 2, 1].into(), [0; 16]);

@@ -46,10 +46,10 @@ where
     U: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let accepting = async {
-        let greeting = link::accept(near, Role::Connector, edge).await.unwrap();
+        let greeting = link::accept(tokio::io::BufReader::new(near), Role::Connector, edge).await.unwrap();
         greeting.welcome(LinkId::from_random([7; 16]), Limits::default(), vec![]).await.unwrap()
     };
-    let (edge, connector) = tokio::join!(accepting, link::connect(far, hello(), connector));
+    let (edge, connector) = tokio::join!(accepting, link::connect(tokio::io::BufReader::new(far), hello(), connector));
     (edge, connector.unwrap())
 }
 

@@ -52,7 +52,7 @@ async fn accepts(said: Vec<u8>, choice: u8) {
     let role = ROLES[usize::from(choice >> 2) % ROLES.len()];
     let (near, far) = tokio::io::duplex(PIPE);
     let peer = tokio::spawn(says(far, said));
-    if let Ok(greeting) = link::accept(near, role, settings()).await {
+    if let Ok(greeting) = link::accept(tokio::io::BufReader::new(near), role, settings()).await {
         assert_eq!(greeting.hello().role, role, "a greeting of another role was taken");
         assert!(greeting.hello().versions.contains(&greeting.version().0), "a version that was not offered");
         assert!(SUPPORTED.contains(&greeting.version()));
@@ -71,7 +71,8 @@ async fn connects(said: Vec<u8>) {
     let peer = tokio::spawn(says(far, said));
     let hello = Hello::new(Role::Connector, "fuzz 1.0", InstanceId::from_random([1; 16]));
     let offered = hello.versions.clone();
-    match link::connect(near, hello, Settings { accepts_streams: true, ..settings() }).await {
+    match link::connect(tokio::io::BufReader::new(near), hello, Settings { accepts_streams: true, ..settings() }).await
+    {
         Ok(mut connected) => {
             assert!(offered.contains(&connected.welcome.version), "a version that was not offered");
             let (control, incoming) = (&mut connected.control, &mut connected.incoming);

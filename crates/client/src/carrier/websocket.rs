@@ -8,7 +8,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use futures::{Sink, Stream};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
     tungstenite::{self, ClientRequestBuilder, Message, client::IntoClientRequest, protocol::WebSocketConfig},
@@ -49,12 +49,13 @@ pub(super) struct Bytestream<T> {
     rest: Bytes,
 }
 
-impl<T: Io> AsyncRead for Bytestream<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        while self.rest.is_empty() {
-            match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
-                None | Some(Ok(Message::Close(_))) => return Poll::Ready(Ok(())),
-                Some(Ok(Message::Binary(bytes))) => self.rest = bytes,
+impl<T: Io> AsyncBufRead for Bytestream<T> {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let this = self.get_mut();
+        while this.rest.is_empty() {
+            match ready!(Pin::new(&mut this.socket).poll_next(cx)) {
+                None | Some(Ok(Message::Close(_))) => break,
+                Some(Ok(Message::Binary(bytes))) => this.rest = bytes,
                 Some(Ok(Message::Text(_))) => {
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "text in the place of a link")));
                 }
@@ -62,9 +63,21 @@ impl<T: Io> AsyncRead for Bytestream<T> {
                 Some(Err(error)) => return Poll::Ready(Err(broken(error))),
             }
         }
-        let count = self.rest.len().min(buf.remaining());
-        buf.put_slice(self.rest.get(..count).unwrap_or_default());
-        self.rest.advance(count);
+        Poll::Ready(Ok(&this.rest))
+    }
+
+    fn consume(self: Pin<&mut Self>, count: usize) {
+        let this = self.get_mut();
+        this.rest.advance(count.min(this.rest.len()));
+    }
+}
+
+impl<T: Io> AsyncRead for Bytestream<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let there = ready!(self.as_mut().poll_fill_buf(cx))?;
+        let count = there.len().min(buf.remaining());
+        buf.put_slice(there.get(..count).unwrap_or_default());
+        self.consume(count);
         Poll::Ready(Ok(()))
     }
 }
@@ -177,7 +190,8 @@ mod tests {
         let (near, far) = tokio::join!(open(&edge, near, &[]), accept(far));
         let hello = Hello::new(Role::Access, "test", InstanceId::from_random([1; 16]));
         let accepting = async {
-            let greeting = link::accept(far, Role::Access, Settings::default()).await.unwrap();
+            let greeting =
+                link::accept(tokio::io::BufReader::new(far), Role::Access, Settings::default()).await.unwrap();
             greeting.welcome(LinkId::from_random([2; 16]), Default::default(), vec![]).await.unwrap()
         };
         let (client, mut edge) = tokio::join!(link::connect(near.unwrap(), hello, Settings::for_edge()), accepting);

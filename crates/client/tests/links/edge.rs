@@ -332,7 +332,9 @@ impl State {
     }
 
     async fn link(self: Arc<Self>, io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static) {
-        let Ok(greeting) = link::accept(io, Role::Access, Settings::default()).await else { return };
+        let Ok(greeting) = link::accept(tokio::io::BufReader::new(io), Role::Access, Settings::default()).await else {
+            return;
+        };
         let id = LinkId::from_random(tunnel_proto::dial::random().unwrap());
         let mut link = greeting.welcome(id, Limits::default(), vec![]).await.unwrap();
         self.links.lock().unwrap().push((link.link.clone(), link.control.sender()));

@@ -316,11 +316,12 @@ mod tests {
         async fn new(number: u8, answer: Answer) -> Self {
             let (near, far) = tokio::io::duplex(64 * 1024);
             let edge = tokio::spawn(async move {
-                let greeting = link::accept(far, Role::Connector, Settings::for_edge()).await.unwrap();
+                let greeting =
+                    link::accept(tokio::io::BufReader::new(far), Role::Connector, Settings::for_edge()).await.unwrap();
                 greeting.welcome(LinkId::from_random([number; 16]), Limits::default(), vec![]).await.unwrap()
             });
             let hello = Hello::new(Role::Connector, "test", InstanceId::from_random([number; 16]));
-            let connector = link::connect(near, hello, Settings::default()).await.unwrap();
+            let connector = link::connect(tokio::io::BufReader::new(near), hello, Settings::default()).await.unwrap();
             let Welcomed { link, incoming, control, hello } = edge.await.unwrap();
             let (answer, tries) = (Arc::new(Mutex::new(answer)), Arc::<AtomicUsize>::default());
             let (answers, counted) = (answer.clone(), tries.clone());

@@ -112,7 +112,8 @@ async fn requests_and_answers_fit_through_a_link() {
     let asks = Link::new(&office, &operator);
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let edge = async {
-        let greeting = link::accept(ours, Role::Operator, Settings::for_edge()).await.unwrap();
+        let greeting =
+            link::accept(tokio::io::BufReader::new(ours), Role::Operator, Settings::for_edge()).await.unwrap();
         let id = LinkId::from_bytes([1; 16]);
         let mut welcomed = greeting.welcome(id, Limits::default(), Vec::new()).await.unwrap();
         while let Some(message) = welcomed.control.next().await {
@@ -122,7 +123,7 @@ async fn requests_and_answers_fit_through_a_link() {
     };
     let machine = async {
         let hello = Hello::new(Role::Operator, "test", InstanceId::from_bytes([2; 16]));
-        let mut link = link::connect(theirs, hello, Settings::default()).await.unwrap();
+        let mut link = link::connect(tokio::io::BufReader::new(theirs), hello, Settings::default()).await.unwrap();
         link.control.send(create("nas", &["www.example.com"])).await.unwrap();
         let Some(Message::TunnelCreated(made)) = link.control.next().await else { panic!() };
         assert_eq!(made.hostnames, patterns(&["www.example.com"]));

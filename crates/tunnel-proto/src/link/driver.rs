@@ -5,11 +5,11 @@ use std::{
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncBufRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, mpsc, oneshot},
     time::{Instant, Sleep, sleep_until},
 };
@@ -20,8 +20,11 @@ use crate::{
     mux,
 };
 
-/// Reads in one turn, before others of the same thread have theirs.
-const READS_PER_TURN: usize = 16;
+/// How often we send and then receive in one turn, before others of the same thread have theirs.
+const ROUNDS_PER_TURN: usize = 16;
+/// Pieces that are received before it is looked for what to send again. A piece is what the connection below hands over at a
+/// time: a record of TLS, of 16 KiB at most.
+const PIECES_PER_ROUND: usize = 4;
 
 /// A stream that the peer opened, with its place under the limit.
 pub(super) type Opened = (mux::Stream, OwnedSemaphorePermit);
@@ -36,7 +39,7 @@ pub(super) struct Driver<T> {
     closing: Option<(LinkEnd, Pin<Box<Sleep>>)>,
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
+impl<T: AsyncBufRead + AsyncWrite + Unpin> Driver<T> {
     pub(super) fn new(
         io: T,
         shared: Arc<Shared>,
@@ -49,24 +52,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// One turn: everything that can be done now. Returns the reason when the link is over.
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<LinkEnd> {
-        for _ in 0..READS_PER_TURN {
+        for _ in 0..ROUNDS_PER_TURN {
             // Whether or not all could leave: what comes in may be what the peer waits for.
             let sent = self.pipe.poll_send(cx, &self.shared);
             // But not from one that only asks, and takes no answers.
             if sent.is_pending() && self.shared.mux.with(|engine| engine.is_stuffed()) {
                 return Poll::Pending;
             }
-            match self.pipe.poll_fill(cx, &self.shared) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(self.ended()),
-                Poll::Ready(Ok(_)) => {
-                    if let Err(end) = self.receive(cx) {
-                        return Poll::Ready(end);
+            for piece in 0..PIECES_PER_ROUND {
+                match self.receive(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(end)) => return Poll::Ready(end),
+                    Poll::Pending if piece == 0 => {
+                        self.note_unfinished();
+                        return Poll::Pending;
                     }
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(LinkEnd::Lost(error.to_string())),
-                Poll::Pending => {
-                    self.note_unfinished();
-                    return Poll::Pending;
+                    // What came may have left something to be sent.
+                    Poll::Pending => break,
                 }
             }
         }
@@ -83,14 +85,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         }
     }
 
-    fn receive(&mut self, cx: &mut Context<'_>) -> Result<(), LinkEnd> {
-        let bytes = self.pipe.read();
-        let (payload, frames) = self.shared.mux.with(|engine| {
-            let payload = engine.receive(bytes, Instant::now())?;
-            Ok::<_, LinkEnd>((payload, engine.frames()))
-        })?;
+    /// Receives a piece.
+    fn receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
+        let bytes = match ready!(self.pipe.poll_fill(cx)) {
+            Ok([]) => return Poll::Ready(Err(self.ended())),
+            Ok(bytes) => bytes,
+            Err(error) => return Poll::Ready(Err(LinkEnd::Lost(error.to_string()))),
+        };
+        let (now, count) = (Instant::now(), bytes.len());
+        let received = self.shared.mux.with(|engine| Ok((engine.receive(bytes, now)?, engine.frames())));
+        self.pipe.consume(count);
+        let (payload, frames) = match received {
+            Ok(received) => received,
+            Err(end) => return Poll::Ready(Err(end)),
+        };
         {
             let mut pulse = self.shared.pulse();
+            pulse.note_received(now);
             pulse.frames = frames;
             if payload {
                 pulse.note_payload();
@@ -99,7 +110,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         while let Some(stream) = self.shared.mux.accept() {
             self.inbound(stream, cx);
         }
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 
     /// Notes since when a frame lacks its end.
@@ -203,7 +214,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Future for Driver<T> {
+impl<T: AsyncBufRead + AsyncWrite + Unpin> Future for Driver<T> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

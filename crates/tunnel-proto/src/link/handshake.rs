@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    io::{AsyncBufRead, AsyncWrite, AsyncWriteExt},
     sync::{mpsc, oneshot},
     time::timeout,
 };
@@ -40,7 +40,7 @@ pub struct Connected {
 /// what this returns and of its streams is dropped, it closes.
 pub async fn connect<T>(io: T, hello: Hello, settings: Settings) -> Result<Connected, ConnectError>
 where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncBufRead + AsyncWrite + Unpin + Send + 'static,
 {
     let greeting = Message::from(hello.clone()).encode().map_err(ConnectError::Greeting)?;
     let parts = Parts::start(io, Mode::Client, settings);
@@ -98,7 +98,7 @@ pub enum ConnectError {
 /// version or one that cannot be understood. Takes at most [`Settings::handshake_deadline`].
 pub async fn accept<T>(io: T, role: Role, settings: Settings) -> Result<Greeting, AcceptError>
 where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncBufRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut parts = Parts::start(io, Mode::Server, settings);
     let shared = parts.handle.shared.clone();
@@ -245,7 +245,7 @@ struct Parts {
 impl Parts {
     fn start<T>(io: T, mode: Mode, settings: Settings) -> Self
     where
-        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        T: AsyncBufRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (opened, received) = mpsc::channel(settings.streams.max(1));
         let (control, outgoing) = mpsc::channel(OUTGOING_MAX);

@@ -6,33 +6,28 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, BytesMut};
+use bytes::Buf;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncBufRead, AsyncWrite},
     time::Instant,
 };
-use tokio_util::io::poll_read_buf;
 
 use super::Shared;
 use crate::mux::Batch;
-
-/// The most read at once: four full TLS records.
-const READ_AT_ONCE: usize = 64 * 1024;
 
 pub(super) struct Pipe<T> {
     io: T,
     batch: Batch,
     /// Whether something was written and not flushed.
     unflushed: bool,
-    input: BytesMut,
     /// The socket takes nothing any more. What the peer sent before it went is read all the same.
     pub(super) broken: Option<io::ErrorKind>,
     shut: bool,
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Pipe<T> {
+impl<T: AsyncBufRead + AsyncWrite + Unpin> Pipe<T> {
     pub(super) fn new(io: T) -> Self {
-        Self { io, batch: Batch::default(), unflushed: false, input: BytesMut::new(), broken: None, shut: false }
+        Self { io, batch: Batch::default(), unflushed: false, broken: None, shut: false }
     }
 
     /// Writes what there is to write, until there is nothing more; done as well when the socket is broken.
@@ -114,23 +109,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Pipe<T> {
         self.broken.get_or_insert(error);
     }
 
-    /// Reads once; how much. What was read is to be taken with [`Pipe::read`] before the next time.
-    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<io::Result<usize>> {
-        self.input.clear();
-        self.input.reserve(READ_AT_ONCE);
-        let result = poll_read_buf(Pin::new(&mut self.io), cx, &mut self.input);
-        match &result {
-            Poll::Ready(Ok(1..)) => shared.pulse().note_received(Instant::now()),
-            Poll::Ready(_) => {}
-            // Somebody who waits needs no room for what may come.
-            Poll::Pending => self.input = BytesMut::new(),
-        }
-        result
+    /// What has come, where it lies; nothing at the end. It is to be [consumed](Pipe::consume) before the next time.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        Pin::new(&mut self.io).poll_fill_buf(cx)
     }
 
-    /// What was read last.
-    pub(super) fn read(&self) -> &[u8] {
-        &self.input
+    /// So many bytes of what had come were taken.
+    pub(super) fn consume(&mut self, bytes: usize) {
+        Pin::new(&mut self.io).consume(bytes);
     }
 
     /// Writes what there is, ends our direction, and waits until the peer has gone too, or the caller's patience ends: a socket
@@ -143,7 +129,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Pipe<T> {
             }
             self.shut = true;
         }
-        while matches!(ready!(self.poll_fill(cx, shared)), Ok(1..)) {}
+        while let Ok(bytes @ [_, ..]) = ready!(self.poll_fill(cx)) {
+            let count = bytes.len();
+            self.consume(count);
+        }
         Poll::Ready(())
     }
 }

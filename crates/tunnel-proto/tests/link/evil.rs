@@ -56,7 +56,7 @@ pub(crate) fn payload(mut bytes: &[u8], stream: u32) -> Vec<u8> {
 pub(crate) async fn victim(settings: Settings) -> (Welcomed, DuplexStream) {
     let (near, mut far) = tokio::io::duplex(1 << 20);
     far.write_all(&data(1, SYN, &frame(&hello().into()))).await.unwrap();
-    let greeting = link::accept(near, Role::Connector, settings).await.unwrap();
+    let greeting = link::accept(tokio::io::BufReader::new(near), Role::Connector, settings).await.unwrap();
     let welcomed = greeting.welcome(LinkId::from_random([7; 16]), Limits::default(), vec![]).await.unwrap();
     (welcomed, far)
 }
@@ -335,7 +335,8 @@ async fn a_panic_below_stays_in_the_links_task() {
             Poll::Ready(Ok(()))
         }
     }
-    let error = link::accept(Panics, Role::Connector, Settings::default()).await.unwrap_err();
+    let error =
+        link::accept(tokio::io::BufReader::new(Panics), Role::Connector, Settings::default()).await.unwrap_err();
     assert_eq!(error, link::AcceptError::Lost(LinkEnd::Aborted));
 }
 
@@ -369,7 +370,7 @@ proptest! {
                 tokio::io::copy(&mut far, &mut tokio::io::sink()).await.ok();
             };
             let honest = async {
-                match link::accept(near, Role::Connector, Settings::default()).await {
+                match link::accept(tokio::io::BufReader::new(near), Role::Connector, Settings::default()).await {
                     Ok(greeting) => {
                         let welcomed = greeting.welcome(LinkId::from_bytes([0; 16]), Limits::default(), vec![]).await;
                         if let Ok(mut welcomed) = welcomed {

@@ -13,9 +13,9 @@ async fn meet(
     certificate: Role,
 ) -> (Result<link::Greeting, AcceptError>, Result<link::Connected, ConnectError>) {
     let (near, far) = tokio::io::duplex(4096);
-    tokio::join!(link::accept(near, certificate, Settings::for_edge()), async {
+    tokio::join!(link::accept(tokio::io::BufReader::new(near), certificate, Settings::for_edge()), async {
         // An honest end drops its side when it is refused; the accepting side must not wait for that.
-        link::connect(far, hello, Settings::default()).await
+        link::connect(tokio::io::BufReader::new(far), hello, Settings::default()).await
     })
 }
 
@@ -55,11 +55,13 @@ async fn a_role_that_is_not_the_certificates_is_refused() {
 async fn the_edge_can_refuse_after_the_greeting() {
     let (near, far) = tokio::io::duplex(4096);
     let edge = async {
-        let greeting = link::accept(near, Role::Connector, Settings::for_edge()).await.unwrap();
+        let greeting =
+            link::accept(tokio::io::BufReader::new(near), Role::Connector, Settings::for_edge()).await.unwrap();
         assert_eq!(greeting.version(), Version::V1);
         greeting.refuse(LinkRefusal::Draining, "the edge shuts down", true).await;
     };
-    let (_, connector) = tokio::join!(edge, link::connect(far, hello(), Settings::default()));
+    let (_, connector) =
+        tokio::join!(edge, link::connect(tokio::io::BufReader::new(far), hello(), Settings::default()));
     match connector.unwrap_err() {
         ConnectError::Refused(refuse) => assert_eq!((refuse.code, refuse.retryable), (LinkRefusal::Draining, true)),
         other => panic!("{other:?}"),
@@ -69,9 +71,15 @@ async fn the_edge_can_refuse_after_the_greeting() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_says_nothing_is_dropped_after_ten_seconds() {
     let (near, _far) = tokio::io::duplex(4096);
-    assert_eq!(link::accept(near, Role::Connector, Settings::for_edge()).await.unwrap_err(), AcceptError::Late);
+    assert_eq!(
+        link::accept(tokio::io::BufReader::new(near), Role::Connector, Settings::for_edge()).await.unwrap_err(),
+        AcceptError::Late
+    );
     let (_near, far) = tokio::io::duplex(4096);
-    assert_eq!(link::connect(far, hello(), Settings::default()).await.unwrap_err(), ConnectError::Late);
+    assert_eq!(
+        link::connect(tokio::io::BufReader::new(far), hello(), Settings::default()).await.unwrap_err(),
+        ConnectError::Late
+    );
 }
 
 // T5
@@ -85,7 +93,8 @@ async fn a_greeting_that_is_none_is_refused() {
     ] {
         let (near, mut far) = tokio::io::duplex(4096);
         far.write_all(&evil::data(1, evil::SYN, &first)).await.unwrap();
-        let error = link::accept(near, Role::Connector, Settings::for_edge()).await.unwrap_err();
+        let error =
+            link::accept(tokio::io::BufReader::new(near), Role::Connector, Settings::for_edge()).await.unwrap_err();
         assert!(matches!(error, AcceptError::Greeting(_)), "{error:?}");
         let mut answer = Vec::new();
         far.read_to_end(&mut answer).await.unwrap();
