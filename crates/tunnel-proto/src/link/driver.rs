@@ -22,9 +22,11 @@ use crate::{
 
 /// How often we send and then receive in one turn, before others of the same thread have theirs.
 const ROUNDS_PER_TURN: usize = 16;
-/// Pieces that are received before it is looked for what to send again. A piece is what the connection below hands over at a
-/// time: a record of TLS, of 16 KiB at most.
+/// Pieces that are received before it is looked for what to send again.
 const PIECES_PER_ROUND: usize = 4;
+/// A piece is what the connection below hands over at a time, a record of TLS; of what has more in one, a WebSocket, so much.
+/// Others wait for the multiplexer meanwhile.
+const PIECE_MAX: usize = 16 * 1024;
 
 /// A stream that the peer opened, with its place under the limit.
 pub(super) type Opened = (mux::Stream, OwnedSemaphorePermit);
@@ -89,7 +91,7 @@ impl<T: AsyncBufRead + AsyncWrite + Unpin> Driver<T> {
     fn receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
         let bytes = match ready!(self.pipe.poll_fill(cx)) {
             Ok([]) => return Poll::Ready(Err(self.ended())),
-            Ok(bytes) => bytes,
+            Ok(bytes) => bytes.get(..PIECE_MAX).unwrap_or(bytes),
             Err(error) => return Poll::Ready(Err(LinkEnd::Lost(error.to_string()))),
         };
         let (now, count) = (Instant::now(), bytes.len());

@@ -1,6 +1,9 @@
 //! How the socket below a link is set.
 
-use std::io;
+use std::{
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
@@ -14,15 +17,21 @@ pub const UNSENT_MAX: u32 = 64 * 1024;
 const CONGESTION_CONTROL: &str = "bbr";
 
 /// Sets the socket below a link, as far as the system can: it holds little of what the link sends, so that the link decides for
-/// as long as it can what goes first, and it does not slow down for every packet that is lost. Both are of Linux and Android.
+/// as long as it can what goes first, and it does not slow down for every packet that is lost. The first is of Linux and
+/// Android, the other of Linux.
 pub fn prepare_socket(tcp: &TcpStream) {
+    /// It was refused once: asking has the system look for it each time, which takes long.
+    static REFUSED: AtomicBool = AtomicBool::new(false);
     let socket = SockRef::from(tcp);
     if let Err(error) = keep_unsent_short(&socket) {
         tracing::debug!(%error, "the system holds as much as it likes of what a link sends");
     }
     // Whether it is there, and for whom, is up to whoever runs the machine.
-    if let Err(error) = control_congestion(&socket) {
-        tracing::debug!(%error, "the system does not give a link {CONGESTION_CONTROL}");
+    if !REFUSED.load(Ordering::Relaxed)
+        && let Err(error) = control_congestion(&socket)
+    {
+        REFUSED.store(true, Ordering::Relaxed);
+        tracing::debug!(%error, "the system does not give links {CONGESTION_CONTROL}");
     }
 }
 

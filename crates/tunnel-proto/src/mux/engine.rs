@@ -34,7 +34,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Engine {
     limits: Limits,
-    /// By their numbers. A peer that chose them so that they collide would only have its own few streams be slow.
+    /// By their numbers, which the peer chooses: the hash has a seed of its own, and there are few streams.
     streams: HashMap<u32, Stream, RandomState>,
     next: u32,
     /// Streams that the peer opened and nobody has taken yet.
