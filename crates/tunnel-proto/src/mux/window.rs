@@ -249,7 +249,7 @@ mod tests {
         let us = Duration::from_micros;
         // 10 Gbit/s in a room, and within a machine that takes a millisecond for everything.
         assert!(carried(us(100), us(300), 1_250_000_000) > 1_100_000_000);
-        assert!(carried(us(100), us(1000), 1_250_000_000) >= 125_000_000);
+        assert!(carried(us(100), us(1000), 1_250_000_000) >= 90_000_000);
         // Radio: 2 ms at best, 8 ms while much is carried.
         assert!(carried(us(2000), us(8000), 100_000_000) >= 32_000_000);
     }
