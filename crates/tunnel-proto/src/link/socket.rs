@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 pub const UNSENT_MAX: u32 = 64 * 1024;
 /// The rules for how fast a link sends, where the system has them. Others take each packet that is lost for a sign that the path
 /// is full, also where it only is a bad one; and as all streams of a link share its pace, all of them together would get what one
-/// connection does. These go by what arrives, and leave queues on the way short.
+/// connection does. These go by what arrives, and leave long queues on the way short; those of a few milliseconds they overrun.
 const CONGESTION_CONTROL: &str = "bbr";
 
 /// Sets the socket below a link, as far as the system can: it holds little of what the link sends, so that the link decides for
@@ -30,7 +30,12 @@ pub fn prepare_socket(tcp: &TcpStream) {
     if !REFUSED.load(Ordering::Relaxed)
         && let Err(error) = control_congestion(&socket)
     {
-        REFUSED.store(true, Ordering::Relaxed);
+        // Whatever else is wrong is wrong with this socket alone.
+        let lasts = matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported
+        );
+        REFUSED.store(lasts, Ordering::Relaxed);
         tracing::debug!(%error, "the system does not give links {CONGESTION_CONTROL}");
     }
 }
