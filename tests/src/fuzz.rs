@@ -1,8 +1,8 @@
 //! What is fuzzed: for each target a plain function that takes any bytes and panics when a property does not hold.
 //!
 //! `fuzz/` hands them to libFuzzer. [`replay`] runs them on stable over the committed corpus and over a fixed number of
-//! mutations of it, which is a part of the suite. No function looks at the clock, and chance makes no more than the key
-//! that tokens are signed with, so that an input which fails once fails always.
+//! mutations of it, which is a part of the suite. No function looks at the clock, and chance makes no more than keys
+//! (those that tokens are signed with, and those of TLS), so that an input which fails once fails always.
 
 mod bastion;
 mod config;
@@ -16,6 +16,7 @@ mod ingress;
 mod mutate;
 mod mux;
 mod paths;
+mod records;
 mod reference;
 mod replay;
 mod return_url;
@@ -39,6 +40,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "frames", run: frames::run, mutations: 20_000 },
     Target { name: "mux", run: mux::run, mutations: 20_000 },
     Target { name: "handshake", run: handshake::run, mutations: 3_000 },
+    Target { name: "records", run: records::run, mutations: 1_500 },
     Target { name: "config", run: config::run, mutations: 3_000 },
     Target { name: "hosts", run: hosts::run, mutations: 20_000 },
     Target { name: "paths", run: paths::run, mutations: 3_000 },

@@ -44,6 +44,12 @@ fn a_link_begins_with_an_honest_peer_or_not_at_all() {
     holds("handshake");
 }
 
+// T6
+#[test]
+fn whatever_comes_by_tls_means_the_same_to_ours_as_to_rustls() {
+    holds("records");
+}
+
 #[test]
 fn files_are_refused_by_place_or_mean_what_they_say() {
     holds("config");
