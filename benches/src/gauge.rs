@@ -63,8 +63,18 @@ pub async fn times(iterations: u64, mut once: impl AsyncFnMut() -> Result<()>) -
 
 /// The memory that this process has resident now, in bytes; 0 where the system does not say (elsewhere than on Linux).
 pub fn resident() -> u64 {
+    of_status("VmRSS:")
+}
+
+/// The most that it ever had resident, the same.
+pub fn most_resident() -> u64 {
+    of_status("VmHWM:")
+}
+
+/// A line of `/proc/self/status` that is in KiB, in bytes.
+fn of_status(field: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     line.and_then(|line| line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()).unwrap_or_default() * 1024
 }
 

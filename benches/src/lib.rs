@@ -13,6 +13,8 @@
 //!
 //! Criterion judges the times; a [`Gauge`] keeps them as well and makes the table at the end. Nothing here fails for being
 //! slow. Run as a test (`cargo test --benches`), everything is done once.
+//!
+//! Apart from these, [`attack`] holds what floods of a link cost their senders against what they cost the link.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,6 +23,7 @@
     reason = "a harness reports by panicking; nothing here is shipped"
 )]
 
+pub mod attack;
 pub mod bulk;
 pub mod gauge;
 pub mod pieces;

@@ -296,7 +296,7 @@ fn link(runtime: &Runtime) -> Result<(Welcomed, Connected)> {
 }
 
 /// What a stream is opened for.
-fn opening() -> Open {
+pub(crate) fn opening() -> Open {
     Open::new(Revision(1), RuleId(0), [192, 0, 2, 7].into(), [5; 16])
 }
 

@@ -17,10 +17,11 @@ use crate::{
 };
 
 /// Sections that are not measured here, as people wrote them.
-const WRITTEN: [&str; 3] = [
+const WRITTEN: [&str; 4] = [
     include_str!("report/where-the-time-goes.md"),
     include_str!("report/over-distance.md"),
     include_str!("report/as-work-grows.md"),
+    include_str!("report/what-an-attack-costs.md"),
 ];
 const METHOD: &str = include_str!("report/method.md");
 const NOT_ESTABLISHED: &str = include_str!("report/not-established.md");
