@@ -304,7 +304,12 @@ fn complaint(of: &Error) -> Option<AlertDescription> {
         Error::DecryptError => Some(Alert::BadRecordMac),
         Error::PeerSentOversizedRecord => Some(Alert::RecordOverflow),
         Error::InvalidMessage(InvalidMessage::InvalidKeyUpdate) => Some(Alert::IllegalParameter),
-        Error::InvalidMessage(InvalidMessage::UnexpectedMessage(_) | InvalidMessage::InvalidContentType)
+        // A handshake record without anything in it is one that may not come (RFC 8446 §5.1).
+        Error::InvalidMessage(
+            InvalidMessage::UnexpectedMessage(_)
+            | InvalidMessage::InvalidContentType
+            | InvalidMessage::InvalidEmptyPayload,
+        )
         | Error::PeerMisbehaved(_) => Some(Alert::UnexpectedMessage),
         Error::InvalidMessage(_) => Some(Alert::DecodeError),
         _ => Some(Alert::InternalError),
