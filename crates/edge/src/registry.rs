@@ -33,6 +33,12 @@ const PATHS_MAX: usize = 128;
 /// A link that lives in another runtime than whoever asks is taken instead of one that lives in the same only if this one carries
 /// more than twice as many streams and so many more: each of its reads and writes wakes another thread.
 const NEARER: usize = 8;
+/// From which round trip on streams to one connector go by one of its links as long as that carries fewer than
+/// [`TOGETHER_MAX`]. Over a distance, several connections that each try how much there is room for fill the queues on the way, for
+/// each other as well; one alone leaves them short, uses the path as well, and gives each of its streams the same.
+const FAR: Duration = Duration::from_millis(5);
+/// See [`FAR`].
+const TOGETHER_MAX: usize = 256;
 /// How long after its start an edge waits for a connector that somebody asks for: those of the process before it are on their
 /// way.
 const ARRIVAL_TIME: Duration = Duration::from_secs(10);
@@ -180,11 +186,11 @@ impl Registry {
     }
 
     /// The links of `tunnel` that serve `host` and `path` now, the least busy first, and of those that are about as busy the ones
-    /// that live in the caller's runtime. Announcements narrow, they never
+    /// that live in the caller's runtime; of a connector that is far, all but one come last. Announcements narrow, they never
     /// widen: the caller gets the tunnel from an administrator's route.
     pub fn candidates(&self, tunnel: TunnelId, host: &Hostname, path: &str) -> Vec<Candidate> {
         let links = self.links_now().of(tunnel).to_vec();
-        let mut found: Vec<Candidate> = links
+        let found: Vec<Candidate> = links
             .into_iter()
             .filter(|uplink| !uplink.link.is_draining())
             .filter_map(|uplink| {
@@ -194,10 +200,12 @@ impl Registry {
             })
             .collect();
         let here = Handle::try_current().ok().map(|here| here.id());
-        least_busy_first(&mut found, |Candidate { uplink, .. }| {
-            weight(uplink.link.streams(), here.is_none_or(|here| here == uplink.home))
-        });
-        found
+        let look = |Candidate { uplink, .. }: &Candidate| Look {
+            streams: uplink.link.streams(),
+            is_near: here.is_none_or(|here| here == uplink.home),
+            far: uplink.link.rtt().is_some_and(|rtt| rtt >= FAR).then_some(uplink.instance),
+        };
+        in_order(found, look)
     }
 
     /// From now on for a while, connectors are waited for, but not those of tunnels that are `absent`.
@@ -310,15 +318,40 @@ impl Drop for Registered {
     }
 }
 
-/// How busy a link counts as that carries so many streams.
-const fn weight(streams: usize, is_near: bool) -> usize {
-    if is_near { streams } else { streams.saturating_mul(2).saturating_add(NEARER) }
+/// What the choice between links goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Look {
+    streams: usize,
+    /// It lives in the runtime of whoever asks.
+    is_near: bool,
+    /// Whose it is, if that connector is far.
+    far: Option<InstanceId>,
 }
 
-/// Sorts by how busy each is when it is looked at, once: that changes meanwhile, and a sort that looks twice may find no order
-/// and panic.
-fn least_busy_first<T>(found: &mut [T], busy: impl Fn(&T) -> usize) {
-    found.sort_by_cached_key(busy);
+impl Look {
+    /// How busy it counts as.
+    const fn weight(self) -> usize {
+        if self.is_near { self.streams } else { self.streams.saturating_mul(2).saturating_add(NEARER) }
+    }
+
+    /// Whether it is another link of its connector that streams go by. `at` is its place among `all`.
+    fn stands_by(self, at: usize, all: &[Self]) -> bool {
+        let goes_before = |(place, other): (usize, &Self)| {
+            let is_first = other.streams > self.streams || (other.streams == self.streams && place < at);
+            other.far == self.far && other.streams < TOGETHER_MAX && (self.streams >= TOGETHER_MAX || is_first)
+        };
+        self.far.is_some() && all.iter().enumerate().any(goes_before)
+    }
+}
+
+/// Sorts links: those that stand by come last, and else the least busy come first. Each is looked at once: what it carries changes
+/// meanwhile, and a sort that looks twice may find no order and panic.
+fn in_order<T>(found: Vec<T>, look: impl Fn(&T) -> Look) -> Vec<T> {
+    let looks: Vec<Look> = found.iter().map(look).collect();
+    let rank = |(at, look): (usize, &Look)| (look.stands_by(at, &looks), look.weight());
+    let mut ranked: Vec<_> = looks.iter().enumerate().map(rank).zip(found).collect();
+    ranked.sort_by_key(|(rank, _)| *rank);
+    ranked.into_iter().map(|(_, found)| found).collect()
 }
 
 #[cfg(test)]
@@ -349,9 +382,7 @@ mod tests {
     #[test]
     fn a_link_of_another_core_is_taken_only_where_those_of_the_own_are_far_busier() {
         let first = |links: &[(usize, bool)]| {
-            let mut links = links.to_vec();
-            least_busy_first(&mut links, |(streams, is_near)| weight(*streams, *is_near));
-            links[0]
+            in_order(links.to_vec(), |&(streams, is_near)| Look { streams, is_near, far: None })[0]
         };
         assert_eq!(first(&[(0, false), (8, true)]), (0, false), "equally heavy ones stay in their order");
         assert_eq!(first(&[(0, false), (7, true)]), (7, true));
@@ -401,13 +432,29 @@ mod tests {
             (next >> 60) as usize
         };
         for count in 0..200 {
-            let mut links: Vec<usize> = (0..count).collect();
-            least_busy_first(&mut links, busy);
+            let look = |link: &usize| Look { streams: busy(link), is_near: true, far: None };
+            let mut links = in_order((0..count).collect(), look);
             links.sort_unstable();
             assert!(links.into_iter().eq(0..count));
         }
-        let mut links = [3, 1, 2];
-        least_busy_first(&mut links, |link| *link);
-        assert_eq!(links, [1, 2, 3]);
+        assert_eq!(in_order(vec![3, 1, 2], |link| Look { streams: *link, is_near: true, far: None }), [1, 2, 3]);
+    }
+
+    #[test]
+    fn streams_to_a_connector_that_is_far_go_by_one_of_its_links() {
+        // Streams, and of which connector that is far.
+        let order = |links: &[(usize, u8)]| {
+            let look = |&(streams, far): &(usize, u8)| {
+                let far = (far > 0).then(|| InstanceId::from_random([far; 16]));
+                Look { streams, is_near: true, far }
+            };
+            in_order(links.to_vec(), look)
+        };
+        assert_eq!(order(&[(0, 1), (7, 1), (0, 1)]), [(7, 1), (0, 1), (0, 1)]);
+        assert_eq!(order(&[(0, 1), (0, 1)])[0], (0, 1), "the first of them is the one, and stays it");
+        assert_eq!(order(&[(7, 1), (9, 2), (0, 1), (0, 2)]), [(7, 1), (9, 2), (0, 1), (0, 2)], "connectors share");
+        assert_eq!(order(&[(7, 1), (0, 0), (0, 1)]), [(0, 0), (7, 1), (0, 1)], "one that is near is none of them");
+        assert_eq!(order(&[(0, 1), (256, 1), (0, 1)]), [(0, 1), (0, 1), (256, 1)], "it is full");
+        assert_eq!(order(&[(300, 1), (256, 1)]), [(256, 1), (300, 1)], "all are");
     }
 }
