@@ -7,8 +7,10 @@ use http::{Request, StatusCode, header};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tunnel_proto::dial::{SocketTarget, dial_edge};
+use tunnel_proto::{
+    dial::{SocketTarget, dial_edge},
+    link::LinkSocket,
+};
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -61,7 +63,7 @@ impl Proxy {
         }
     }
 
-    async fn ask(&self, tcp: TcpStream, target: &SocketTarget) -> hyper::Result<(StatusCode, Option<BoxIo>)> {
+    async fn ask(&self, tcp: LinkSocket, target: &SocketTarget) -> hyper::Result<(StatusCode, Option<BoxIo>)> {
         let (mut sender, connection) = http1::handshake(TokioIo::new(tcp)).await?;
         // Ends with the connection, which the caller holds.
         tokio::spawn(connection.with_upgrades());

@@ -6,11 +6,11 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use futures::FutureExt;
-use tokio::{net::TcpStream, runtime::Handle, time::Instant};
+use tokio::{runtime::Handle, time::Instant};
 use tunnel_proto::{
     LinkId, OperatorId, TunnelId,
     identity::{CertRole, PeerIdentity, peer_identity, speaks_link},
-    link::{self, Control, Greeting, Settings, Welcomed},
+    link::{self, Control, Greeting, LinkSocket, Settings, Welcomed},
     message::{DrainReason, Limits, LinkRefusal, Message},
     tls::TlsStream,
 };
@@ -24,14 +24,14 @@ use crate::{
 };
 
 /// Whether a link whose TLS handshake is done is an operator's.
-pub(crate) fn is_operators(state: &State, tls: &TlsStream<TcpStream>) -> bool {
+pub(crate) fn is_operators(state: &State, tls: &TlsStream<LinkSocket>) -> bool {
     let certificate = tls.agreed().certificates.first();
     let peer = certificate.and_then(|certificate| peer_identity(&state.config.zone, certificate).ok());
     peer.is_some_and(|peer| matches!(peer.role, CertRole::Operator(_)))
 }
 
 /// Takes a link whose TLS handshake is done, and serves it until it ends. It is entering until it has said who it is.
-pub(crate) async fn serve(state: Arc<State>, tls: TlsStream<TcpStream>, source: IpAddr, entering: Entering) {
+pub(crate) async fn serve(state: Arc<State>, tls: TlsStream<LinkSocket>, source: IpAddr, entering: Entering) {
     if !speaks_link(tls.agreed().alpn.as_deref()) {
         return;
     }
@@ -110,6 +110,8 @@ async fn connector(
         return link.close();
     }
     let _counted = origin.link();
+    // How far it is decides by which of its links streams go.
+    link.ask();
     tracing::info!(tunnel = %name, link = %id, %source, agent = hello.agent, "a connector's link is up");
     if registered.was_first() {
         audit(state, AuditEvent::TunnelUp, &name, source);

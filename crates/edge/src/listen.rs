@@ -28,7 +28,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tunnel_proto::{identity::ALPN_ACCESS, link::prepare_socket, tls::TlsStream};
+use tunnel_proto::{identity::ALPN_ACCESS, link::LinkSocket, tls::TlsStream};
 
 use self::{
     cores::{Cores, Home},
@@ -309,8 +309,8 @@ impl Connections {
     /// A link of an access client.
     async fn access(self, tls: Box<TlsStream<TcpStream>>, peer: IpAddr, entering: Entering) {
         let Some(place) = self.place(entering) else { return };
-        prepare_socket(tls.io());
-        let serving = Box::pin(clients::serve(self.state, *tls, peer, self.stopping, Some(place.clone())));
+        let tls = tls.map_io(LinkSocket::new);
+        let serving = Box::pin(clients::serve(self.state, tls, peer, self.stopping, Some(place.clone())));
         tokio::select! {
             () = serving => {}
             () = place.lost() => tracing::debug!(%peer, "an access client's link lost its place"),
@@ -319,10 +319,10 @@ impl Connections {
 
     /// A link of a connector or an operator.
     async fn link(self, tls: Box<TlsStream<TcpStream>>, peer: IpAddr, entering: Entering) {
-        prepare_socket(tls.io());
+        let tls = tls.map_io(LinkSocket::new);
         let places = self.link_places(connectors::is_operators(&self.state, &tls)).clone();
         let Ok(_place) = places.try_acquire_owned() else { return NO_ROOM.note() };
-        connectors::serve(self.state, *tls, peer, entering).await;
+        connectors::serve(self.state, tls, peer, entering).await;
     }
 
     /// The places of links: those of operators, or those of connectors.

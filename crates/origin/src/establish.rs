@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use rustls::pki_types::ServerName;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 use tunnel_proto::{
     dial::{EdgeAddress, dial_edge},
     identity::speaks_link,
-    link::{self, Connected, Settings},
+    link::{self, Connected, LinkSocket, Settings},
     message::Hello,
     tls::{self, TlsStream},
 };
@@ -27,7 +27,7 @@ pub(crate) async fn establish(edge: &EdgeAddress, credentials: &Credentials, hel
     link::connect(stream, hello, Settings::default()).await.map_err(|error| Error::greeting(edge, error))
 }
 
-async fn secure(edge: &EdgeAddress, credentials: &Credentials) -> Result<TlsStream<TcpStream>, Error> {
+async fn secure(edge: &EdgeAddress, credentials: &Credentials) -> Result<TlsStream<LinkSocket>, Error> {
     let config = credentials.client_config().map_err(CredentialsError::from)?;
     let name = ServerName::try_from(edge.name().as_str().to_owned())
         .map_err(|error| Error::Internal { reason: error.to_string() })?;

@@ -65,7 +65,7 @@ pub use handshake::{AcceptError, ConnectError, Connected, Greeting, Welcomed, ac
 pub use incoming::{Incoming, Pending};
 pub use liveness::Liveness;
 pub use relay::{Carried, RelayError, join, relay};
-pub use socket::{UNSENT_MAX, prepare_socket};
+pub use socket::{LinkSocket, UNSENT_MAX, UNSENT_MIN, UNSENT_START};
 pub use stream::{OpenError, Stream};
 
 pub use crate::mux::FRAME_PAYLOAD;

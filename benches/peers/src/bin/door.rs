@@ -28,7 +28,7 @@ use tunnel_proto::{
     Hostname, LinkId, Revision, RuleId, TunnelId, UnixTime,
     cores::{self, Cores},
     identity::{Ca, CertRole, KeyAndCsr, link_server_config, peer_identity},
-    link::{self, Carried, Link, Settings, prepare_socket, relay},
+    link::{self, Carried, Link, LinkSocket, Settings, relay},
     message::{Limits, Message, Open, TableAccepted},
     tls,
 };
@@ -166,7 +166,7 @@ async fn serve_link(
     let socket = TcpStream::from_std(socket)?;
     socket.set_nodelay(true)?;
     let tls = tls::accept(tls, socket).await?;
-    prepare_socket(tls.io());
+    let tls = tls.map_io(LinkSocket::new);
     let peer = peer_identity(&zone, tls.agreed().certificates.first().context("a certificate")?)?;
     let greeting = link::accept(tls, peer.role.role(), Settings::for_edge()).await?;
     let id = LinkId::from_random([u8::try_from(links.all().len())?; 16]);

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{Shortage, SocketTarget, platform};
-use crate::link::prepare_socket;
+use crate::link::LinkSocket;
 
 /// How long one address is tried alone before the next one joins (RFC 8305 §5).
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
@@ -31,11 +31,9 @@ pub async fn dial(target: &SocketTarget) -> Result<TcpStream, DialError> {
 }
 
 /// [`dial`] for an edge: across the internet, segments are kept so small that every path carries them, and little stands in
-/// front of what is urgent ([`prepare_socket`]).
-pub async fn dial_edge(target: &SocketTarget) -> Result<TcpStream, DialError> {
-    let stream = dial_with(target, Segments::Small).await?;
-    prepare_socket(&stream);
-    Ok(stream)
+/// front of what is urgent ([`LinkSocket`]).
+pub async fn dial_edge(target: &SocketTarget) -> Result<LinkSocket, DialError> {
+    dial_with(target, Segments::Small).await.map(LinkSocket::new)
 }
 
 async fn dial_with(target: &SocketTarget, segments: Segments) -> Result<TcpStream, DialError> {

@@ -51,6 +51,12 @@ impl<IO> TlsStream<IO> {
         &self.agreed
     }
 
+    /// The same connection through something else, which what it went through has become.
+    pub fn map_io<T>(self, change: impl FnOnce(IO) -> T) -> TlsStream<T> {
+        let Self { io, records, incoming, outgoing, agreed, ended, closing, failure } = self;
+        TlsStream { io: change(io), records, incoming, outgoing, agreed, ended, closing, failure }
+    }
+
     /// What this goes through. Reading from it or writing to it breaks the connection.
     pub const fn io(&self) -> &IO {
         &self.io
