@@ -10,7 +10,7 @@ use tokio::{runtime::Handle, time::Instant};
 use tunnel_proto::{
     LinkId, OperatorId, TunnelId,
     identity::{CertRole, PeerIdentity, peer_identity, speaks_link},
-    link::{self, Control, Greeting, LinkSocket, Settings, Welcomed},
+    link::{self, Control, FEATURE_PACED, Greeting, LinkSocket, Settings, Welcomed},
     message::{DrainReason, Limits, LinkRefusal, Message},
     tls::TlsStream,
 };
@@ -43,6 +43,7 @@ pub(crate) async fn serve(state: Arc<State>, tls: TlsStream<LinkSocket>, source:
         None => return,
     };
     let origin = entering.origin();
+    let paced = tls.io().is_paced();
     let greeting = match entering.or_lost(link::accept(tls, peer.role.role(), Settings::for_edge())).await {
         Some(Ok(greeting)) => greeting,
         Some(Err(error)) => {
@@ -60,7 +61,7 @@ pub(crate) async fn serve(state: Arc<State>, tls: TlsStream<LinkSocket>, source:
         return greeting.refuse(LinkRefusal::Revoked, "the certificate was revoked", false).await;
     }
     match peer.role {
-        CertRole::Connector(tunnel) => connector(&state, greeting, peer, tunnel, (source, origin)).await,
+        CertRole::Connector(tunnel) => connector(&state, greeting, peer, tunnel, (source, origin, paced)).await,
         CertRole::Operator(operator) => operator_link(&state, greeting, peer, operator, source).await,
         CertRole::Edge(_) => {
             greeting.refuse(LinkRefusal::RoleMismatch, "links between edges are not served yet", false).await;
@@ -73,7 +74,7 @@ async fn connector(
     greeting: Greeting,
     peer: PeerIdentity,
     tunnel: TunnelId,
-    (source, origin): (IpAddr, Origin),
+    (source, origin, paced): (IpAddr, Origin, bool),
 ) {
     crate::faults::at("connector");
     let snapshot = state.snapshot.load_full();
@@ -99,6 +100,7 @@ async fn connector(
         source,
         since: state.now(),
         home: Handle::current().id(),
+        paced: paced && hello.features.iter().any(|feature| feature == FEATURE_PACED),
         table: ArcSwap::from_pointee(Rules::default()),
     });
     let Some(registered) = state.registry.register(uplink.clone()) else {

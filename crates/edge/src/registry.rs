@@ -16,7 +16,7 @@ use tokio::{
 };
 use tunnel_proto::{
     HostMap, Hostname, InstanceId, LinkId, Revision, RuleId, TunnelId, UnixTime,
-    link::Link,
+    link::{FAR, Link},
     message::{HttpOptions, RULES_MAX, ServiceKind, Table, TableRefusal, TableRefused},
 };
 
@@ -33,11 +33,10 @@ const PATHS_MAX: usize = 128;
 /// A link that lives in another runtime than whoever asks is taken instead of one that lives in the same only if this one carries
 /// more than twice as many streams and so many more: each of its reads and writes wakes another thread.
 const NEARER: usize = 8;
-/// From which round trip on streams to one connector go by one of its links as long as that carries fewer than
-/// [`TOGETHER_MAX`]. Over a distance, several connections that each try how much there is room for fill the queues on the way, for
-/// each other as well; one alone leaves them short, uses the path as well, and gives each of its streams the same.
-const FAR: Duration = Duration::from_millis(5);
-/// See [`FAR`].
+/// Streams to one connector that is [`FAR`] go by one of its links as long as that carries fewer than so many. Over a distance,
+/// several connections that each try how much there is room for fill the queues on the way, for each other as well; one alone
+/// leaves them short, uses the path as well, and gives each of its streams the same. That is so where what is sent goes by what
+/// arrives; else several get more where packets are lost.
 const TOGETHER_MAX: usize = 256;
 /// How long after its start an edge waits for a connector that somebody asks for: those of the process before it are on their
 /// way.
@@ -86,6 +85,8 @@ pub struct Uplink {
     pub since: UnixTime,
     /// The runtime that it lives in.
     pub home: runtime::Id,
+    /// Whether both sides send by what arrives, and not by what is lost.
+    pub paced: bool,
     /// What it announced last.
     pub table: ArcSwap<Rules>,
 }
@@ -186,7 +187,8 @@ impl Registry {
     }
 
     /// The links of `tunnel` that serve `host` and `path` now, the least busy first, and of those that are about as busy the ones
-    /// that live in the caller's runtime; of a connector that is far, all but one come last. Announcements narrow, they never
+    /// that live in the caller's runtime; of a connector that is far, all but one come later, and last those whose peer does not
+    /// answer just now. Announcements narrow, they never
     /// widen: the caller gets the tunnel from an administrator's route.
     pub fn candidates(&self, tunnel: TunnelId, host: &Hostname, path: &str) -> Vec<Candidate> {
         let links = self.links_now().of(tunnel).to_vec();
@@ -203,7 +205,9 @@ impl Registry {
         let look = |Candidate { uplink, .. }: &Candidate| Look {
             streams: uplink.link.streams(),
             is_near: here.is_none_or(|here| here == uplink.home),
-            far: uplink.link.rtt().is_some_and(|rtt| rtt >= FAR).then_some(uplink.instance),
+            is_doubtful: uplink.link.is_doubtful(),
+            connector: uplink.instance,
+            round_trip: if uplink.paced { uplink.link.shortest_round_trip() } else { None },
         };
         in_order(found, look)
     }
@@ -319,36 +323,86 @@ impl Drop for Registered {
 }
 
 /// What the choice between links goes by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 struct Look {
     streams: usize,
     /// It lives in the runtime of whoever asks.
     is_near: bool,
-    /// Whose it is, if that connector is far.
-    far: Option<InstanceId>,
+    is_doubtful: bool,
+    /// Whose it is.
+    connector: InstanceId,
+    /// How far that is, where all that both sides send goes by what arrives.
+    round_trip: Option<Duration>,
 }
 
-impl Look {
-    /// How busy it counts as.
-    const fn weight(self) -> usize {
-        if self.is_near { self.streams } else { self.streams.saturating_mul(2).saturating_add(NEARER) }
+/// In which order links are tried, and of those alike how busy each counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// It is used.
+    Serves(usize),
+    /// Another one of its connector is used.
+    StandsBy(usize),
+    /// Its peer does not answer just now.
+    Doubtful(usize),
+}
+
+/// What the links of a connector are like together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Together {
+    links: usize,
+    streams: usize,
+    round_trip: Option<Duration>,
+    /// The one with most streams of those that take another, and where it is.
+    leads: Option<(usize, usize)>,
+}
+
+impl Together {
+    fn add(&mut self, at: usize, link: &Look) {
+        self.links = self.links.saturating_add(1);
+        self.streams = self.streams.saturating_add(link.streams);
+        self.round_trip = self.round_trip.into_iter().chain(link.round_trip).min();
+        let may_lead = !link.is_doubtful && link.streams < TOGETHER_MAX;
+        if may_lead && self.leads.is_none_or(|(streams, _)| link.streams > streams) {
+            self.leads = Some((link.streams, at));
+        }
     }
 
-    /// Whether it is another link of its connector that streams go by. `at` is its place among `all`.
-    fn stands_by(self, at: usize, all: &[Self]) -> bool {
-        let goes_before = |(place, other): (usize, &Self)| {
-            let is_first = other.streams > self.streams || (other.streams == self.streams && place < at);
-            other.far == self.far && other.streams < TOGETHER_MAX && (self.streams >= TOGETHER_MAX || is_first)
-        };
-        self.far.is_some() && all.iter().enumerate().any(goes_before)
+    /// Which of a far connector's links streams go by, if any.
+    fn leader(&self) -> Option<usize> {
+        self.leads.filter(|_| self.round_trip.is_some_and(|trip| trip >= FAR)).map(|(_, at)| at)
     }
 }
 
-/// Sorts links: those that stand by come last, and else the least busy come first. Each is looked at once: what it carries changes
-/// meanwhile, and a sort that looks twice may find no order and panic.
+/// Sorts links by their ranks. Each is looked at once: what it carries changes meanwhile, and a sort that looks twice may find no
+/// order and panic.
 fn in_order<T>(found: Vec<T>, look: impl Fn(&T) -> Look) -> Vec<T> {
     let looks: Vec<Look> = found.iter().map(look).collect();
-    let rank = |(at, look): (usize, &Look)| (look.stands_by(at, &looks), look.weight());
+    // Of few: a tunnel has at most `LINKS_PER_TUNNEL` links.
+    let mut connectors: Vec<(InstanceId, Together)> = Vec::new();
+    for (at, link) in looks.iter().enumerate() {
+        match connectors.iter_mut().find(|(id, _)| *id == link.connector) {
+            Some((_, together)) => together.add(at, link),
+            None => {
+                let mut together = Together::default();
+                together.add(at, link);
+                connectors.push((link.connector, together));
+            }
+        }
+    }
+    let rank = |(at, link): (usize, &Look)| {
+        let together =
+            connectors.iter().find(|(id, _)| *id == link.connector).map_or_else(Together::default, |(_, of)| *of);
+        let weight = if link.is_near { link.streams } else { link.streams.saturating_mul(2).saturating_add(NEARER) };
+        match together.leader() {
+            _ if link.is_doubtful => Rank::Doubtful(weight),
+            // It stands for all of them, beside connectors each of whose links stands for itself.
+            Some(leads) if leads == at => {
+                Rank::Serves(together.streams.checked_div(together.links).unwrap_or_default())
+            }
+            Some(_) => Rank::StandsBy(weight),
+            None => Rank::Serves(weight),
+        }
+    };
     let mut ranked: Vec<_> = looks.iter().enumerate().map(rank).zip(found).collect();
     ranked.sort_by_key(|(rank, _)| *rank);
     ranked.into_iter().map(|(_, found)| found).collect()
@@ -382,7 +436,7 @@ mod tests {
     #[test]
     fn a_link_of_another_core_is_taken_only_where_those_of_the_own_are_far_busier() {
         let first = |links: &[(usize, bool)]| {
-            in_order(links.to_vec(), |&(streams, is_near)| Look { streams, is_near, far: None })[0]
+            in_order(links.to_vec(), |&(streams, is_near)| Look { is_near, ..look(streams) })[0]
         };
         assert_eq!(first(&[(0, false), (8, true)]), (0, false), "equally heavy ones stay in their order");
         assert_eq!(first(&[(0, false), (7, true)]), (7, true));
@@ -432,29 +486,60 @@ mod tests {
             (next >> 60) as usize
         };
         for count in 0..200 {
-            let look = |link: &usize| Look { streams: busy(link), is_near: true, far: None };
-            let mut links = in_order((0..count).collect(), look);
+            let mut links = in_order((0..count).collect(), |link| look(busy(link)));
             links.sort_unstable();
             assert!(links.into_iter().eq(0..count));
         }
-        assert_eq!(in_order(vec![3, 1, 2], |link| Look { streams: *link, is_near: true, far: None }), [1, 2, 3]);
+        assert_eq!(in_order(vec![3, 1, 2], |link| look(*link)), [1, 2, 3]);
+    }
+
+    /// Streams, and of which connector: those from 10 on are far.
+    fn order(links: &[(usize, u8)]) -> Vec<(usize, u8)> {
+        in_order(links.to_vec(), |&(streams, connector)| of(connector, look(streams)))
     }
 
     #[test]
     fn streams_to_a_connector_that_is_far_go_by_one_of_its_links() {
-        // Streams, and of which connector that is far.
-        let order = |links: &[(usize, u8)]| {
-            let look = |&(streams, far): &(usize, u8)| {
-                let far = (far > 0).then(|| InstanceId::from_random([far; 16]));
-                Look { streams, is_near: true, far }
-            };
-            in_order(links.to_vec(), look)
-        };
-        assert_eq!(order(&[(0, 1), (7, 1), (0, 1)]), [(7, 1), (0, 1), (0, 1)]);
-        assert_eq!(order(&[(0, 1), (0, 1)])[0], (0, 1), "the first of them is the one, and stays it");
-        assert_eq!(order(&[(7, 1), (9, 2), (0, 1), (0, 2)]), [(7, 1), (9, 2), (0, 1), (0, 2)], "connectors share");
-        assert_eq!(order(&[(7, 1), (0, 0), (0, 1)]), [(0, 0), (7, 1), (0, 1)], "one that is near is none of them");
-        assert_eq!(order(&[(0, 1), (256, 1), (0, 1)]), [(0, 1), (0, 1), (256, 1)], "it is full");
-        assert_eq!(order(&[(300, 1), (256, 1)]), [(256, 1), (300, 1)], "all are");
+        assert_eq!(order(&[(0, 11), (7, 11), (0, 11)]), [(7, 11), (0, 11), (0, 11)]);
+        assert_eq!(order(&[(0, 1), (7, 1), (0, 1)]), [(0, 1), (0, 1), (7, 1)], "near, all of them are used");
+        let alike = in_order(vec!["first", "second"], |_| of(11, look(0)));
+        assert_eq!(alike, ["first", "second"], "the first of them is the one, and stays it");
+        assert_eq!(order(&[(0, 11), (256, 11), (0, 11)]), [(0, 11), (0, 11), (256, 11)], "it is full");
+        assert_eq!(order(&[(300, 11), (256, 11)]), [(256, 11), (300, 11)], "all are");
+    }
+
+    #[test]
+    fn connectors_have_equal_shares_wherever_they_are() {
+        let links = [(9, 11), (0, 11), (0, 11), (2, 1), (2, 1), (2, 1)];
+        assert_eq!(order(&links)[0], (2, 1), "three each, and two");
+        let links = [(5, 11), (0, 11), (0, 11), (2, 1), (2, 1), (2, 1)];
+        assert_eq!(order(&links)[0], (5, 11), "one and two thirds, and two");
+        assert_eq!(order(&[(7, 11), (9, 12), (0, 11), (0, 12)]), [(7, 11), (9, 12), (0, 11), (0, 12)]);
+        // One link of them was measured while much was going on.
+        let far = Look { round_trip: Some(FAR * 2), ..of(1, look(3)) };
+        assert_eq!(in_order(vec![Look { streams: 4, ..far }, of(1, look(3))], |link| *link)[0].streams, 3);
+    }
+
+    // F4
+    #[test]
+    fn a_link_whose_peer_does_not_answer_comes_last_and_leads_no_more() {
+        for connector in [1, 11] {
+            let doubtful = Look { is_doubtful: true, ..of(connector, look(9)) };
+            let all = vec![doubtful, of(connector, look(20)), of(connector, look(10))];
+            let streams = |link: Look| link.streams;
+            let order: Vec<usize> = in_order(all, |link| *link).into_iter().map(streams).collect();
+            assert_eq!(order, if connector == 1 { [10, 20, 9] } else { [20, 10, 9] });
+        }
+    }
+
+    /// A link of a connector that is not known to be far.
+    fn look(streams: usize) -> Look {
+        let connector = InstanceId::from_random([0; 16]);
+        Look { streams, is_near: true, is_doubtful: false, connector, round_trip: None }
+    }
+
+    fn of(connector: u8, link: Look) -> Look {
+        let round_trip = if connector > 10 { FAR } else { FAR / 2 };
+        Look { connector: InstanceId::from_random([connector; 16]), round_trip: Some(round_trip), ..link }
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use tunnel_proto::{
     dial::{EdgeAddress, dial_edge},
     identity::speaks_link,
-    link::{self, Connected, LinkSocket, Settings},
+    link::{self, Connected, FEATURE_PACED, LinkSocket, Settings},
     message::Hello,
     tls::{self, TlsStream},
 };
@@ -21,9 +21,16 @@ use crate::{
 pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 
 /// Brings up a link to `edge`.
-pub(crate) async fn establish(edge: &EdgeAddress, credentials: &Credentials, hello: Hello) -> Result<Connected, Error> {
+pub(crate) async fn establish(
+    edge: &EdgeAddress,
+    credentials: &Credentials,
+    mut hello: Hello,
+) -> Result<Connected, Error> {
     let secure = timeout(CONNECT_LIMIT, secure(edge, credentials)).await;
     let stream = secure.map_err(|_| Error::Late { edge: edge.to_string(), limit: CONNECT_LIMIT })??;
+    if stream.io().is_paced() {
+        hello.features.push(FEATURE_PACED.to_owned());
+    }
     link::connect(stream, hello, Settings::default()).await.map_err(|error| Error::greeting(edge, error))
 }
 

@@ -65,10 +65,10 @@ pub use handshake::{AcceptError, ConnectError, Connected, Greeting, Welcomed, ac
 pub use incoming::{Incoming, Pending};
 pub use liveness::Liveness;
 pub use relay::{Carried, RelayError, join, relay};
-pub use socket::{LinkSocket, UNSENT_MAX, UNSENT_MIN, UNSENT_START};
+pub use socket::{FEATURE_PACED, LinkSocket, UNSENT_MAX, UNSENT_MIN, UNSENT_START};
 pub use stream::{OpenError, Stream};
 
-pub use crate::mux::FRAME_PAYLOAD;
+pub use crate::mux::{FAR, FRAME_PAYLOAD};
 use crate::{
     LinkId,
     message::{Drain, DrainReason, Message, Opening, Ping, Pong},
@@ -213,6 +213,22 @@ impl Link {
         }
     }
 
+    /// The shortest round trip of late, with as little of queues in it as may be. `None` until the first.
+    pub fn shortest_round_trip(&self) -> Option<Duration> {
+        match self.shared().shortest_micros.load(Relaxed) {
+            u64::MAX => self.rtt(),
+            micros => Some(Duration::from_micros(micros)),
+        }
+    }
+
+    /// Whether the peer has left something unanswered, or untaken, for longer than it should need. It may still be there:
+    /// [`Settings::liveness`] says when the link is given up.
+    pub fn is_doubtful(&self) -> bool {
+        // A sign of life may come a moment late.
+        let patience = (MOMENT + self.rtt().unwrap_or_default()) * 2;
+        self.shared().pulse().silent_since().is_some_and(|since| since.elapsed() >= patience)
+    }
+
     /// Whether either side has asked for no new streams.
     pub fn is_draining(&self) -> bool {
         self.shared().draining.borrow().any().is_some()
@@ -308,8 +324,8 @@ impl Link {
         self.shared().doubted.notified().await;
     }
 
-    /// Asks the peer for a sign of life now, unless a question waits for its answer already, because another link to it is in
-    /// doubt.
+    /// Asks the peer for a sign of life now, unless a question waits for its answer already: because another link to it is in
+    /// doubt, or to know how far it is.
     pub fn ask(&self) {
         let (shared, now) = (self.shared(), Instant::now());
         if shared.pulse().begin_asking_for_another(now) {
@@ -416,6 +432,8 @@ struct Shared {
     greeted: OnceLock<(LinkId, Roles)>,
     opened: AtomicU64,
     rtt_micros: AtomicU64,
+    /// What the multiplexer knows of it.
+    shortest_micros: AtomicU64,
     questions: Mutex<Questions>,
     draining: watch::Sender<Draining>,
     idle: Notify,
@@ -467,6 +485,7 @@ impl Shared {
             greeted: OnceLock::new(),
             opened: AtomicU64::new(0),
             rtt_micros: AtomicU64::new(u64::MAX),
+            shortest_micros: AtomicU64::new(u64::MAX),
             questions: Mutex::default(),
             draining: watch::Sender::default(),
             idle: Notify::new(),

@@ -33,7 +33,7 @@ use tokio::time::Instant;
 pub use engine::{Engine, WINDOW_POT};
 pub use output::{BULK_MAX, Batch, FRAME_PAYLOAD};
 pub use stream::Stream;
-pub use window::{WINDOW_MAX, WINDOW_START};
+pub use window::{FAR, WINDOW_MAX, WINDOW_START};
 pub use wire::{HEADER, Header, Kind, flags};
 
 /// Which side of the connection this is.

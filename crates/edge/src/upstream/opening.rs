@@ -366,6 +366,7 @@ mod tests {
                 source: [192, 0, 2, 1].into(),
                 since: UnixTime(0),
                 home: tokio::runtime::Handle::current().id(),
+                paced: false,
                 table: ArcSwap::from_pointee(rules),
             };
             let candidate = Candidate { uplink: Arc::new(uplink), revision: Revision(1), rule };

@@ -4,7 +4,7 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
 };
 
@@ -95,12 +95,19 @@ impl<T: AsyncBufRead + AsyncWrite + Unpin> Driver<T> {
             Err(error) => return Poll::Ready(Err(LinkEnd::Lost(error.to_string()))),
         };
         let (now, count) = (Instant::now(), bytes.len());
-        let received = self.shared.mux.with(|engine| Ok((engine.receive(bytes, now)?, engine.frames())));
+        let received = self.shared.mux.with(|engine| {
+            let payload = engine.receive(bytes, now)?;
+            Ok((payload, engine.frames(), engine.shortest_round_trip()))
+        });
         self.pipe.consume(count);
-        let (payload, frames) = match received {
+        let (payload, frames, shortest) = match received {
             Ok(received) => received,
             Err(end) => return Poll::Ready(Err(end)),
         };
+        if let Some(shortest) = shortest {
+            let micros = u64::try_from(shortest.as_micros()).unwrap_or(u64::MAX);
+            self.shared.shortest_micros.store(micros, Ordering::Relaxed);
+        }
         {
             let mut pulse = self.shared.pulse();
             pulse.note_received(now);

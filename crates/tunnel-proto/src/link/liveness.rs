@@ -100,6 +100,11 @@ impl Pulse {
         }
     }
 
+    /// Since when something was sent that nothing came after, or the socket has taken nothing.
+    pub(super) fn silent_since(&self) -> Option<Instant> {
+        self.unanswered.into_iter().chain(self.untaken).min()
+    }
+
     /// Notes that something is on its way to the peer, whatever it is.
     pub(super) fn note_said(&mut self) {
         self.owed = None;

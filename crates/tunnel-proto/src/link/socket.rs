@@ -18,15 +18,20 @@ use tokio::{
 /// What the system may hold of what was not sent yet, in bytes, before it is known how fast it leaves. All that stands there is in
 /// front of whatever is urgent; a link fills it again as soon as half of it has gone.
 pub const UNSENT_START: u32 = 64 * 1024;
-/// From then on it is what leaves in so long: a link whose turn comes later than that leaves the path unused, and what the rules
-/// below make of the pauses is worth less than they do without.
-const UNSENT_TIME: Duration = Duration::from_millis(4);
-/// The least and the most that it is, in bytes: a record of TLS, and what any path needs on which that is more than a moment.
+/// From then on it is what leaves in so long. Once half of it has gone the link is told; if its turn then comes later than the other
+/// half has gone, the path is unused for a while, and what the rules below make of such pauses is less than the path has.
+const UNSENT_TIME: Duration = Duration::from_millis(6);
+/// The least that it is, in bytes: a record of TLS.
 pub const UNSENT_MIN: u32 = 16 * 1024;
-/// See [`UNSENT_MIN`].
-pub const UNSENT_MAX: u32 = 128 * 1024;
-/// How long it is counted what leaves, at least.
+/// The most that it is, in bytes: 6 ms of 130 Mbit/s. Faster paths are short, or need no more.
+pub const UNSENT_MAX: u32 = 96 * 1024;
+/// How long what leaves is counted, at least; and what took longer had pauses in it, which say nothing of the path.
 const COUNT_TIME: Duration = Duration::from_millis(50);
+/// See [`COUNT_TIME`].
+const COUNT_TIME_MAX: Duration = Duration::from_secs(4);
+/// What a link's [`Hello`](crate::message::Hello) has among its features where it is sent by a connection that
+/// [goes by what arrives](LinkSocket::is_paced).
+pub const FEATURE_PACED: &str = "paced";
 /// The rules for how fast a link sends, where the system has them. Others take each packet that is lost for a sign that the path
 /// is full, also where it only is a bad one; and as all streams of a link share its pace, all of them together would get what one
 /// connection does. These go by what arrives, and leave long queues on the way short; those of a few milliseconds they overrun.
@@ -38,6 +43,7 @@ const CONGESTION_CONTROL: &str = "bbr";
 #[derive(Debug)]
 pub struct LinkSocket {
     tcp: TcpStream,
+    paced: bool,
     /// What the system may hold unsent now; nothing where it does not let itself be told.
     unsent: Option<u32>,
     leaving: Leaving,
@@ -46,7 +52,7 @@ pub struct LinkSocket {
 impl LinkSocket {
     /// Sets a connection for a link.
     pub fn new(tcp: TcpStream) -> Self {
-        control_congestion_if_it_may_be(&tcp);
+        let paced = control_congestion_if_it_may_be(&tcp);
         let unsent = match keep_unsent_short(&tcp, UNSENT_START) {
             Ok(()) => Some(UNSENT_START),
             Err(error) => {
@@ -54,7 +60,7 @@ impl LinkSocket {
                 None
             }
         };
-        Self { tcp, unsent, leaving: Leaving::new(Instant::now()) }
+        Self { tcp, paced, unsent, leaving: Leaving::new(Instant::now()) }
     }
 
     /// The connection.
@@ -62,10 +68,17 @@ impl LinkSocket {
         &self.tcp
     }
 
+    /// Whether what is sent goes by what arrives (BBR), and not by what is lost.
+    pub const fn is_paced(&self) -> bool {
+        self.paced
+    }
+
     /// The system has taken so many bytes.
     fn note(&mut self, taken: &Poll<io::Result<usize>>) {
         let (Poll::Ready(Ok(bytes)), Some(unsent)) = (taken, self.unsent) else { return };
-        let Some(wanted) = self.leaving.note(*bytes, Instant::now) else { return };
+        let Some(leaves) = self.leaving.note(*bytes, Instant::now) else { return };
+        // More at once, less bit by bit: a count may have a pause in it.
+        let wanted = leaves.max(unsent.saturating_sub(UNSENT_MIN));
         if wanted != unsent {
             // What it did before it does again, or the connection is over.
             self.unsent = keep_unsent_short(&self.tcp, wanted).is_ok().then_some(wanted);
@@ -99,19 +112,23 @@ impl Leaving {
         }
         let leave = self.bytes as f64 * UNSENT_TIME.as_secs_f64() / taken.as_secs_f64();
         *self = Self::new(now);
+        if taken > COUNT_TIME_MAX {
+            return None;
+        }
         // In whole steps, so that it changes seldom. A float that is too large becomes the largest number.
         Some((leave as u32).clamp(1, UNSENT_MAX).next_multiple_of(UNSENT_MIN))
     }
 }
 
-/// Has the system send by [`CONGESTION_CONTROL`], unless it has none of that for us.
-fn control_congestion_if_it_may_be(tcp: &TcpStream) {
+/// Has the system send by [`CONGESTION_CONTROL`], unless it has none of that for us; whether it does.
+fn control_congestion_if_it_may_be(tcp: &TcpStream) -> bool {
     /// It was refused once: asking has the system look for it each time, which takes long.
     static REFUSED: AtomicBool = AtomicBool::new(false);
     // Whether it is there, and for whom, is up to whoever runs the machine.
-    if !REFUSED.load(Ordering::Relaxed)
-        && let Err(error) = control_congestion(tcp)
-    {
+    if REFUSED.load(Ordering::Relaxed) {
+        return false;
+    }
+    if let Err(error) = control_congestion(tcp) {
         // Whatever else is wrong is wrong with this socket alone.
         let lasts = matches!(
             error.kind(),
@@ -119,7 +136,9 @@ fn control_congestion_if_it_may_be(tcp: &TcpStream) {
         );
         REFUSED.store(lasts, Ordering::Relaxed);
         tracing::debug!(%error, "the system does not give links {CONGESTION_CONTROL}");
+        return false;
     }
+    true
 }
 
 #[cfg(any(target_os = "android", target_os = "linux"))]
@@ -201,7 +220,7 @@ mod tests {
     fn the_system_holds_what_leaves_in_a_moment() {
         assert_eq!(after(10), None, "of who types nobody looks at the clock");
         // 10 Mbit/s, 80, 200, and what a room has.
-        assert_eq!([1_250, 10_000, 25_000, 1_000_000].map(after), [16, 48, 112, 128].map(|kib| Some(kib * 1024)));
+        assert_eq!([1_250, 10_000, 25_000, 1_000_000].map(after), [16, 64, 96, 96].map(|kib| Some(kib * 1024)));
     }
 
     #[test]
@@ -211,8 +230,8 @@ mod tests {
         assert_eq!(leaving.note(1 << 20, || start + COUNT_TIME / 2), None);
         assert_eq!(leaving.note(1, || start + COUNT_TIME), Some(UNSENT_MAX));
         assert_eq!(leaving.note(1, || unreachable!("too little")), None);
-        // After a pause it is as if it were slow, until the next time.
-        assert_eq!(leaving.note(1 << 16, || start + Duration::from_secs(60)), Some(UNSENT_MIN));
+        assert_eq!(leaving.note(1 << 16, || start + Duration::from_secs(60)), None, "there was a pause");
+        assert_eq!(leaving.note(1 << 16, || start + Duration::from_secs(61)), Some(UNSENT_MIN));
     }
 
     #[cfg(target_os = "linux")]
@@ -224,14 +243,15 @@ mod tests {
         let held = |far: &LinkSocket| SockRef::from(far.tcp()).tcp_notsent_lowat().unwrap();
         assert_eq!(held(&far), UNSENT_START);
         let reading = tokio::spawn(async move { tokio::io::copy(&mut near, &mut tokio::io::sink()).await });
-        tokio::time::sleep(COUNT_TIME * 20).await;
-        far.write_all(&[7; UNSENT_MIN as usize]).await.unwrap();
-        assert_eq!(held(&far), UNSENT_MIN);
-        let begun = Instant::now();
-        while held(&far) != UNSENT_MAX {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{} after a while", held(&far));
-            far.write_all(&[7; 1 << 20]).await.unwrap();
+        // Each as if it had taken a second, and then as if a moment.
+        for fewer in 1..=4 {
+            far.leaving.since = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+            far.write_all(&[7; UNSENT_MIN as usize]).await.unwrap();
+            assert_eq!(held(&far), UNSENT_START.saturating_sub(fewer * UNSENT_MIN).max(UNSENT_MIN));
         }
+        far.leaving = Leaving { since: Instant::now().checked_sub(COUNT_TIME).unwrap(), bytes: 1 << 30 };
+        far.write_all(&[7; 1]).await.unwrap();
+        assert_eq!(held(&far), UNSENT_MAX);
         far.shutdown().await.unwrap();
         assert_eq!(far.read(&mut [0]).await.unwrap(), 0);
         reading.await.unwrap().unwrap();

@@ -437,6 +437,11 @@ impl Engine {
         Ok(())
     }
 
+    /// The shortest round trip of late, once it is known.
+    pub const fn shortest_round_trip(&self) -> Option<Duration> {
+        self.round_trip.shortest()
+    }
+
     /// Says that nothing more will be said.
     pub fn go_away(&mut self) {
         self.output.say_last(Header { kind: Kind::GoAway, flags: 0, stream: 0, len: 0 });

@@ -25,14 +25,16 @@ const ROUND_TRIP_MIN: Duration = Duration::from_micros(300);
 /// Up to which round trip the way is within a machine or a room.
 const NEAR: Duration = Duration::from_millis(1);
 /// From which round trip on the way is a distance.
-const FAR: Duration = Duration::from_millis(5);
-/// What of a window may arrive in the shortest round trip before it grows, and before it stays: of a hundred. A round trip under
-/// load is longer by the queues on the way and by a quarter of the window, which is read before the peer hears of it. Over a
-/// distance a peer that is held back brings half of its window in the shortest one; within a machine, queues are what there is.
-const FULL: [usize; 2] = [75, 50];
-const ENOUGH: [usize; 2] = [60, 40];
-/// To which multiple of what arrives it shrinks, of a hundred.
-const SPARE: [usize; 2] = [140, 200];
+pub const FAR: Duration = Duration::from_millis(5);
+/// How much of a window has to arrive in the shortest round trip for it to grow, and to stay as it is, in hundredths: near and over a
+/// distance. A round trip under load is longer, by the queues on the way and by a quarter of the window, which is read before the peer
+/// hears of it; so over a distance a peer that the window holds back brings little more than three fifths of it. Near, queues are
+/// all that there is.
+const FULL: [usize; 2] = [75, 60];
+/// See [`FULL`].
+const ENOUGH: [usize; 2] = [60, 50];
+/// How much it is after it shrank, in hundredths of what arrives: enough for it not to be full at once.
+const SPARE: [usize; 2] = [140, 180];
 /// A peer that says nothing for two round trips, and for this long, pauses.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 /// Round trips of which the best one counts before a window shrinks: a connection that has just begun, or has lost something, is
@@ -226,15 +228,26 @@ mod tests {
             let (carried, size) = filled(rate, usize::MAX, &mut Window::new(), 20);
             assert!(carried > rate / 100 * 97, "{carried} of {rate} in a second, by a window of {size}");
             let path = rate / 20;
-            assert!(size <= path * 4, "{size} for a path that holds {path}");
+            assert!(size <= path * 2, "{size} for a path that holds {path}");
         }
     }
 
     #[test]
-    fn a_window_grows_also_where_half_of_a_round_trip_is_spent_in_queues() {
-        // 200 Mbit/s over 200 ms, answered after 290 ms. With less than 4 MiB under way the path is not full.
-        let (trip, slow) = (Duration::from_millis(200), Duration::from_millis(290));
+    fn a_window_grows_also_where_a_fifth_of_a_round_trip_is_spent_in_queues() {
+        // 200 Mbit/s over 200 ms.
+        let (trip, slow) = (Duration::from_millis(200), Duration::from_millis(240));
         assert!(carried(trip, slow, 25_000_000) > 24_000_000);
+    }
+
+    #[test]
+    fn a_window_that_fits_stays_as_it_is() {
+        for rate in [2 << 20, 5 << 20, 25 << 20, 100 << 20] {
+            let mut window = Window::new();
+            filled(rate, usize::MAX, &mut window, 20);
+            let fits = window.size;
+            filled(rate, usize::MAX, &mut window, 20);
+            assert_eq!(window.size, fits, "at {rate} bytes a second");
+        }
     }
 
     /// What one stream carries a second where the shortest round trip is `trip`, but what is sent is answered after `slow`

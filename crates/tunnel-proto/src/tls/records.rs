@@ -170,7 +170,12 @@ impl Records {
     }
 
     fn alerted(&mut self, alert: &[u8]) -> Result<Opened, Error> {
-        let &[_, description] = alert else { return Err(InvalidMessage::MessageTooShort.into()) };
+        let &[_, description] = alert else {
+            let empty = alert.is_empty();
+            return Err(
+                if empty { InvalidMessage::InvalidEmptyPayload } else { InvalidMessage::MessageTooShort }.into()
+            );
+        };
         // The level says nothing in TLS 1.3 (RFC 8446 §6).
         match AlertDescription::from(description) {
             AlertDescription::CloseNotify => Ok(Opened::Closed),
@@ -304,7 +309,7 @@ fn complaint(of: &Error) -> Option<AlertDescription> {
         Error::DecryptError => Some(Alert::BadRecordMac),
         Error::PeerSentOversizedRecord => Some(Alert::RecordOverflow),
         Error::InvalidMessage(InvalidMessage::InvalidKeyUpdate) => Some(Alert::IllegalParameter),
-        // A handshake record without anything in it is one that may not come (RFC 8446 §5.1).
+        // Of handshakes and alerts, a record without anything in it may not come (RFC 8446 §5.4).
         Error::InvalidMessage(
             InvalidMessage::UnexpectedMessage(_)
             | InvalidMessage::InvalidContentType

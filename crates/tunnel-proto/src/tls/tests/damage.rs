@@ -110,6 +110,23 @@ async fn sealed(records: &[(u8, Vec<u8>)]) -> Result<Vec<u8>, io::Error> {
     Ok(got)
 }
 
+// RFC 8446 §5.4
+#[tokio::test]
+async fn a_peer_is_told_that_handshakes_and_alerts_without_anything_in_them_may_not_come() {
+    for kind in [21, 22] {
+        let (mut client, mut server) = ours(64 * 1024).await;
+        let record = client.parts().0.seal_any(kind, b"");
+        client.io_for_tests().write_all(&record).await.unwrap();
+        assert_eq!(tls(&failure(&mut server).await), Some(&Error::InvalidMessage(InvalidMessage::InvalidEmptyPayload)));
+        let told = failure(&mut client).await;
+        assert_eq!(
+            tls(&told),
+            Some(&Error::AlertReceived(AlertDescription::UnexpectedMessage)),
+            "a record of type {kind}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn sealed_messages_that_mean_nothing_here_are_refused() {
     let (data, alert, handshake) = (23, 21, 22);
