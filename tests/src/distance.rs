@@ -2,6 +2,7 @@
 //! them is a [`Leg`] each, made by a thread that moves packets (`tests/distance`).
 
 use std::{
+    cmp::Reverse,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -15,6 +16,7 @@ use crate::{
     Connector, Edge, EdgeConfig, Lab, Netns, PATIENCE, Process,
     access::{Home, listening},
     bulk::Bulk,
+    process::finish,
 };
 
 /// The edge's address.
@@ -101,7 +103,7 @@ pub struct Faraway {
     pub edge: Edge,
     legs: [Distance; 2],
     _machines: [Netns; 1],
-    _office: Lab,
+    office: Lab,
 }
 
 impl Faraway {
@@ -155,7 +157,7 @@ impl Faraway {
         let client = client(lab, &edge, &token).await?;
         let (tunnel, direct) =
             (SocketAddr::from(([127, 0, 0, 1], PORT)), SocketAddr::new(OFFICE.parse()?, service.port()));
-        Ok(Self { service, tunnel, direct, client, connector, edge, legs, _machines: [server], _office: office })
+        Ok(Self { service, tunnel, direct, client, connector, edge, legs, _machines: [server], office })
     }
 
     /// Ends all of it, so that the lab can have another one, with the same data.
@@ -172,6 +174,20 @@ impl Faraway {
     pub fn passed(&self) -> [Passed; 4] {
         let [[from_home, to_home], [from_office, to_office]] = self.legs.each_ref().map(Distance::passed);
         [from_home, to_home, from_office, to_office]
+    }
+
+    /// What the connector has sent to the edge on each of its connections so far, in bytes, most first.
+    ///
+    /// # Errors
+    /// `ss` failed.
+    pub async fn sent_by_the_office(&self) -> Result<Vec<u64>> {
+        let mut ask = self.office.command("ss");
+        ask.args(["-Htinp", "state", "established", "dst", &format!("{EDGE}:443")]);
+        let said = finish(ask).await?.ok()?;
+        let sent = said.split_whitespace().filter_map(|word| word.strip_prefix("bytes_sent:")?.parse().ok());
+        let mut sent: Vec<u64> = sent.collect();
+        sent.sort_by_key(|bytes| Reverse(*bytes));
+        Ok(sent)
     }
 
     /// Waits until what was under way has arrived or was given up: hardly anything passes any more.

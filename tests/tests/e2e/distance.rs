@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use tunnel_tests::{
     Faraway, Lab, Leg, Load,
     bulk::{Rates, Towards, Waits, median, typing},
@@ -181,6 +181,29 @@ async fn speeds(
         }
     }
     Ok(())
+}
+
+/// What a service that is near sends goes by several links of its connector, and by one where that is far; but only where that one
+/// uses the path as well as several do, which the system has to have BBR for.
+#[test]
+fn streams_to_a_connector_that_is_far_go_by_one_of_its_links() {
+    run("together", async |lab| {
+        let known = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_congestion_control")?;
+        let has_bbr = known.split_whitespace().any(|name| name == "bbr");
+        for round_trip in [2 * MS, 20 * MS] {
+            let site = Faraway::open(&lab, &Net { round_trip, far: Far::Office, mbit: 100, ..NET }.plan(5)).await?;
+            let mut load = Load::start(&site.service, site.tunnel, Towards::Client, 8).await?;
+            load.rates(500 * MS, 500 * MS).await?;
+            let sent = site.sent_by_the_office().await?;
+            println!("{round_trip:?}, BBR: {has_bbr}: {sent:?} bytes");
+            let &[most, next, ..] = &sent[..] else { bail!("the connector has several links: {sent:?}") };
+            let together = next < most / 10;
+            ensure!(together == (has_bbr && round_trip > 5 * MS), "{round_trip:?}: {sent:?}");
+            drop(load);
+            site.close().await?;
+        }
+        Ok(())
+    });
 }
 
 /// The share of a direct connection that is asked for.

@@ -253,7 +253,7 @@ mod tests {
     /// What one stream carries a second where the shortest round trip is `trip`, but what is sent is answered after `slow`
     /// only, and the way takes `rate` bytes a second.
     fn carried(trip: Duration, slow: Duration, rate: usize) -> usize {
-        let step = trip.clamp(Duration::from_micros(100), Duration::from_millis(2)) / 2;
+        let step = if trip < FAR { Duration::from_micros(50) } else { Duration::from_millis(1) };
         let delay = (slow.as_micros() / step.as_micros()) as usize;
         let at_once = (rate as f64 * step.as_secs_f64()) as usize;
         let (mut window, start) = (Window::new(), Instant::now());
