@@ -208,6 +208,7 @@ pub const DESKTOP_COLOUR: &str = "#d2691e";
 /// # Errors
 /// It did not start.
 pub async fn vnc(lab: &Lab, display: u16, port: u16) -> Result<Process> {
+    unlock(display);
     let mut command = lab.command("Xvnc");
     command.arg(format!(":{display}")).args(["-geometry", "640x480", "-depth", "24", "-SecurityTypes", "None"]);
     command.args(["-localhost", "-rfbport", &port.to_string(), "-nolisten", "unix", "-listen", "tcp", "-ac"]);
@@ -217,6 +218,13 @@ pub async fn vnc(lab: &Lab, display: u16, port: u16) -> Result<Process> {
     paint.args(["-display", &format!("127.0.0.1:{display}"), "-solid", DESKTOP_COLOUR]);
     finish(paint).await?.ok()?;
     Ok(screen)
+}
+
+/// Forgets that an X server had this display, which each test has its own ones of: one that was killed leaves a file with its number
+/// behind, and once another process has that number the next server takes it for the old one.
+fn unlock(display: u16) {
+    // Mostly there is none.
+    let _ = fs::remove_file(format!("/tmp/.X{display}-lock"));
 }
 
 /// A desktop by RDP: xrdp before a VNC server.
@@ -276,6 +284,7 @@ pub fn freerdp(lab: &Lab, port: u16) -> Command {
 /// # Errors
 /// There is no desktop, or no picture of it.
 pub async fn picture(lab: &Lab, mut viewer: Command, display: u16, file: &str) -> Result<PathBuf> {
+    unlock(display);
     let mut command = lab.command("Xvfb");
     command.arg(format!(":{display}")).args([
         "-screen",
