@@ -192,14 +192,22 @@ fn streams_to_a_connector_that_is_far_go_by_one_of_its_links() {
         let has_bbr = known.split_whitespace().any(|name| name == "bbr");
         for round_trip in [2 * MS, 20 * MS] {
             let site = Faraway::open(&lab, &Net { round_trip, far: Far::Office, mbit: 100, ..NET }.plan(5)).await?;
-            let mut load = Load::start(&site.service, site.tunnel, Towards::Client, 8).await?;
-            load.rates(500 * MS, 500 * MS).await?;
-            let sent = site.sent_by_the_office().await?;
-            println!("{round_trip:?}, BBR: {has_bbr}: {sent:?} bytes");
-            let &[most, next, ..] = &sent[..] else { bail!("the connector has several links: {sent:?}") };
-            let together = next < most / 10;
-            ensure!(together == (has_bbr && round_trip > 5 * MS), "{round_trip:?}: {sent:?}");
-            drop(load);
+            let wanted = has_bbr && round_trip > 5 * MS;
+            // A machine that is busy takes a near one for far until it has once been answered in time.
+            for attempt in 1..=5 {
+                let mut load = Load::start(&site.service, site.tunnel, Towards::Client, 8).await?;
+                load.rates(500 * MS, 500 * MS).await?;
+                let sent = site.sent_by_the_office().await?;
+                println!("{round_trip:?}, BBR: {has_bbr}: {sent:?} bytes");
+                let &[most, next, ..] = &sent[..] else { bail!("the connector has several links: {sent:?}") };
+                let together = next < most / 10;
+                if together == wanted {
+                    break;
+                }
+                ensure!(!wanted && attempt < 5, "{round_trip:?}: {sent:?}");
+                drop(load);
+                site.quiet().await?;
+            }
             site.close().await?;
         }
         Ok(())
