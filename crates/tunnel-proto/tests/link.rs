@@ -13,6 +13,8 @@ mod greeting;
 mod life;
 #[path = "link/limits.rs"]
 mod limits;
+#[path = "link/pace.rs"]
+mod pace;
 #[path = "link/streams.rs"]
 mod streams;
 

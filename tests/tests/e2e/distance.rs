@@ -394,9 +394,12 @@ fn an_uplink_of_10_mbit_is_filled_and_an_echo_beside_that_waits_about_as_long_as
         let ways = [Towards::Client, Towards::Service];
         for &towards in if long() { &ways[..] } else { &ways[..1] } {
             let beside = echoes(&site, name, towards, 1, times).await?;
-            let worst = if long() { 0.5 } else { 0.1 };
-            let p99 = beside.direct.most / beside.tunnel.most;
-            report.at_least(worst, p99, &format!("direct p99 over the tunnel's, 1 {towards}"));
+            // Every ten seconds BBR looks for the shortest way, for 200 ms in which next to nothing goes: that is the worst of it.
+            let [half, worst] = if long() { [1.0, 0.3] } else { [0.3, 0.1] };
+            let ratio = beside.direct.half / beside.tunnel.half;
+            report.at_least(half, ratio, &format!("direct p50 over the tunnel's, 1 {towards}"));
+            let ratio = beside.direct.most / beside.tunnel.most;
+            report.at_least(worst, ratio, &format!("direct p99 over the tunnel's, 1 {towards}"));
             report.at_least(wanted(), beside.tunnel_mbit / beside.direct_mbit, &format!("share, 1 {towards}"));
         }
         report.honest(&site, name);

@@ -12,12 +12,13 @@ use tokio::{
     time::Instant,
 };
 
-use super::Shared;
+use super::{Shared, pace::Pace};
 use crate::mux::Batch;
 
 pub(super) struct Pipe<T> {
     io: T,
     batch: Batch,
+    pace: Pace,
     /// Whether something was written and not flushed.
     unflushed: bool,
     /// The socket takes nothing any more. What the peer sent before it went is read all the same.
@@ -27,7 +28,14 @@ pub(super) struct Pipe<T> {
 
 impl<T: AsyncBufRead + AsyncWrite + Unpin> Pipe<T> {
     pub(super) fn new(io: T) -> Self {
-        Self { io, batch: Batch::default(), unflushed: false, broken: None, shut: false }
+        Self {
+            io,
+            batch: Batch::default(),
+            pace: Pace::new(Instant::now()),
+            unflushed: false,
+            broken: None,
+            shut: false,
+        }
     }
 
     /// Writes what there is to write, until there is nothing more; done as well when the socket is broken.
@@ -60,10 +68,14 @@ impl<T: AsyncBufRead + AsyncWrite + Unpin> Pipe<T> {
             let pieces = if urgent.is_empty() { pieces.get(1..) } else { pieces.get(..) };
             match Pin::new(&mut self.io).poll_write_vectored(cx, pieces.unwrap_or_default()) {
                 Poll::Ready(Ok(count @ 1..)) => {
+                    let pace = self.pace.note(count, Instant::now);
                     let of_urgent = count.min(urgent.len());
                     urgent.advance(of_urgent);
                     bulk.advance((count - of_urgent).min(bulk.len()));
                     self.unflushed = true;
+                    if let Some(pace) = pace {
+                        shared.mux.with(|engine| engine.set_pace(pace));
+                    }
                     let mut pulse = shared.pulse();
                     if pulse.untaken.take().is_some() {
                         pulse.note_moved(Instant::now());

@@ -4,38 +4,39 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     sync::atomic::{AtomicBool, Ordering},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use socket2::SockRef;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
     time::Instant,
+};
+
+use super::{
+    pace::Pace,
+    platform::{CONGESTION_CONTROL, control_congestion, keep_unsent_short, write_apart},
 };
 
 /// What the system may hold of what was not sent yet, in bytes, before it is known how fast it leaves. All that stands there is in
 /// front of whatever is urgent; a link fills it again as soon as half of it has gone.
 pub const UNSENT_START: u32 = 64 * 1024;
 /// From then on it is what leaves in so long. Once half of it has gone the link is told; if its turn then comes later than the other
-/// half has gone, the path is unused for a while, and what the rules below make of such pauses is less than the path has.
+/// half has gone, the path is unused for a while, and what BBR makes of such pauses is less than the path has.
 const UNSENT_TIME: Duration = Duration::from_millis(6);
-/// The least that it is, in bytes: a record of TLS.
-pub const UNSENT_MIN: u32 = 16 * 1024;
-/// The most that it is, in bytes: 6 ms of 130 Mbit/s. Faster paths are short, or need no more.
-pub const UNSENT_MAX: u32 = 96 * 1024;
-/// How long what leaves is counted, at least; and what took longer had pauses in it, which say nothing of the path.
-const COUNT_TIME: Duration = Duration::from_millis(50);
-/// See [`COUNT_TIME`].
-const COUNT_TIME_MAX: Duration = Duration::from_secs(4);
+/// The least that it is, in bytes: 6 ms of 10 Mbit/s. Each time that BBR looks for the shortest way, next to nothing leaves for a
+/// while, and all that stands here is in front of whatever is urgent.
+pub const UNSENT_MIN: u32 = 8 * 1024;
+/// The most that it is, in bytes: 6 ms of 175 Mbit/s. Faster paths are short, or need no more.
+pub const UNSENT_MAX: u32 = 128 * 1024;
+/// It changes by whole steps, so that it changes seldom.
+const UNSENT_STEP: u32 = 4 * 1024;
+/// What the system adds to what it holds before it asks how much that is, at most.
+const ADDED_MAX: u32 = 64 * 1024;
 /// What a link's [`Hello`](crate::message::Hello) has among its features where it is sent by a connection that
 /// [goes by what arrives](LinkSocket::is_paced).
 pub const FEATURE_PACED: &str = "paced";
-/// The rules for how fast a link sends, where the system has them. Others take each packet that is lost for a sign that the path
-/// is full, also where it only is a bad one; and as all streams of a link share its pace, all of them together would get what one
-/// connection does. These go by what arrives, and leave long queues on the way short; those of a few milliseconds they overrun.
-const CONGESTION_CONTROL: &str = "bbr";
 
 /// A TCP connection below a link, set as far as the system can: it holds little of what the link sends, so that the link decides
 /// for as long as it can what goes first, and it does not slow down for every packet that is lost. The first is of Linux and
@@ -46,7 +47,9 @@ pub struct LinkSocket {
     paced: bool,
     /// What the system may hold unsent now; nothing where it does not let itself be told.
     unsent: Option<u32>,
-    leaving: Leaving,
+    /// What it has taken since it last took nothing more.
+    taken: u32,
+    pace: Pace,
 }
 
 impl LinkSocket {
@@ -60,7 +63,7 @@ impl LinkSocket {
                 None
             }
         };
-        Self { tcp, paced, unsent, leaving: Leaving::new(Instant::now()) }
+        Self { tcp, paced, unsent, taken: 0, pace: Pace::new(Instant::now()) }
     }
 
     /// The connection.
@@ -73,50 +76,32 @@ impl LinkSocket {
         self.paced
     }
 
-    /// The system has taken so many bytes.
-    fn note(&mut self, taken: &Poll<io::Result<usize>>) {
-        let (Poll::Ready(Ok(bytes)), Some(unsent)) = (taken, self.unsent) else { return };
-        let Some(leaves) = self.leaving.note(*bytes, Instant::now) else { return };
-        // More at once, less bit by bit: a count may have a pause in it.
-        let wanted = leaves.max(unsent.saturating_sub(UNSENT_MIN));
+    /// Whether the system should hold little, to the byte: it is given what leaves it in pieces.
+    fn is_slow(&self) -> bool {
+        self.unsent.is_some_and(|unsent| unsent < UNSENT_START)
+    }
+
+    /// What the system says to bytes that it is given.
+    fn note(&mut self, said: &Poll<io::Result<usize>>) {
+        let Some(unsent) = self.unsent else { return };
+        let Poll::Ready(taken) = said else {
+            // Who is told in time gives three quarters of what is held, and what the system adds; more, where all had left.
+            let in_time = if self.is_slow() { unsent / 8 * 7 } else { unsent.saturating_add(ADDED_MAX) };
+            if std::mem::take(&mut self.taken) > in_time {
+                self.pace.note_dry();
+            }
+            return;
+        };
+        let taken = *taken.as_ref().unwrap_or(&0);
+        self.taken = self.taken.saturating_add(u32::try_from(taken).unwrap_or(u32::MAX));
+        let Some(pace) = self.pace.note(taken, Instant::now) else { return };
+        // A float that is too large becomes the largest number.
+        let leaves = (pace * UNSENT_TIME.as_secs_f64()) as u32;
+        let wanted = leaves.clamp(UNSENT_MIN, UNSENT_MAX).next_multiple_of(UNSENT_STEP);
         if wanted != unsent {
             // What it did before it does again, or the connection is over.
             self.unsent = keep_unsent_short(&self.tcp, wanted).is_ok().then_some(wanted);
         }
-    }
-}
-
-/// How fast bytes leave.
-#[derive(Debug)]
-struct Leaving {
-    since: Instant,
-    bytes: usize,
-}
-
-impl Leaving {
-    const fn new(since: Instant) -> Self {
-        Self { since, bytes: 0 }
-    }
-
-    /// Some more do: what the system should hold of them, whenever that is counted anew.
-    fn note(&mut self, bytes: usize, now: impl FnOnce() -> Instant) -> Option<u32> {
-        self.bytes = self.bytes.saturating_add(bytes);
-        // Of whoever sends little, nobody need know when.
-        if self.bytes < UNSENT_MIN as usize {
-            return None;
-        }
-        let now = now();
-        let taken = now.saturating_duration_since(self.since);
-        if taken < COUNT_TIME {
-            return None;
-        }
-        let leave = self.bytes as f64 * UNSENT_TIME.as_secs_f64() / taken.as_secs_f64();
-        *self = Self::new(now);
-        if taken > COUNT_TIME_MAX {
-            return None;
-        }
-        // In whole steps, so that it changes seldom. A float that is too large becomes the largest number.
-        Some((leave as u32).clamp(1, UNSENT_MAX).next_multiple_of(UNSENT_MIN))
     }
 }
 
@@ -141,24 +126,15 @@ fn control_congestion_if_it_may_be(tcp: &TcpStream) -> bool {
     true
 }
 
-#[cfg(any(target_os = "android", target_os = "linux"))]
-fn keep_unsent_short(tcp: &TcpStream, bytes: u32) -> io::Result<()> {
-    SockRef::from(tcp).set_tcp_notsent_lowat(bytes)
-}
-
-#[cfg(target_os = "linux")]
-fn control_congestion(tcp: &TcpStream) -> io::Result<()> {
-    SockRef::from(tcp).set_tcp_congestion(CONGESTION_CONTROL.as_bytes())
-}
-
-#[cfg(not(any(target_os = "android", target_os = "linux")))]
-fn keep_unsent_short(_: &TcpStream, _: u32) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
-#[cfg(not(target_os = "linux"))]
-fn control_congestion(_: &TcpStream) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
+/// Writes bytes to which the system adds no others.
+fn poll_write_apart(tcp: &TcpStream, cx: &mut Context<'_>, bytes: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(tcp.poll_write_ready(cx))?;
+        match tcp.try_io(Interest::WRITABLE, || write_apart(tcp, bytes)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            written => return Poll::Ready(written),
+        }
+    }
 }
 
 impl AsyncRead for LinkSocket {
@@ -169,10 +145,7 @@ impl AsyncRead for LinkSocket {
 
 impl AsyncWrite for LinkSocket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let taken = Pin::new(&mut this.tcp).poll_write(cx, bytes);
-        this.note(&taken);
-        taken
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -181,7 +154,13 @@ impl AsyncWrite for LinkSocket {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let taken = Pin::new(&mut this.tcp).poll_write_vectored(cx, bufs);
+        let bytes = bufs.iter().map(|buf| buf.len()).sum::<usize>();
+        // What is small goes with what follows: for a packet of its own it is too little.
+        let taken = if this.is_slow() && bytes >= UNSENT_STEP as usize {
+            poll_write_apart(&this.tcp, cx, bufs)
+        } else {
+            Pin::new(&mut this.tcp).poll_write_vectored(cx, bufs)
+        };
         this.note(&taken);
         taken
     }
@@ -208,52 +187,98 @@ mod tests {
 
     use super::*;
 
-    /// What the system should hold after a second in which so many bytes left each millisecond.
-    fn after(bytes: usize) -> Option<u32> {
-        let start = Instant::now();
-        let mut leaving = Leaving::new(start);
-        let at = |ms| start + Duration::from_millis(1) * ms;
-        (1..=1000).filter_map(|ms| leaving.note(bytes, || at(ms))).last()
+    /// A connection, the other side of which reads nothing while it is kept.
+    async fn connection() -> (LinkSocket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (near, far) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        (LinkSocket::new(near.unwrap()), far.unwrap().0)
     }
 
-    #[test]
-    fn the_system_holds_what_leaves_in_a_moment() {
-        assert_eq!(after(10), None, "of who types nobody looks at the clock");
-        // 10 Mbit/s, 80, 200, and what a room has.
-        assert_eq!([1_250, 10_000, 25_000, 1_000_000].map(after), [16, 64, 96, 96].map(|kib| Some(kib * 1024)));
+    #[cfg(target_os = "linux")]
+    #[tokio::test(start_paused = true)]
+    async fn a_socket_holds_less_where_little_leaves_and_more_again_where_much_does() {
+        let (mut near, _far) = connection().await;
+        let held = |near: &LinkSocket| socket2::SockRef::from(near.tcp()).tcp_notsent_lowat().unwrap();
+        assert_eq!(held(&near), UNSENT_START);
+        near.note(&Poll::Pending);
+        let mut second = async |bytes: usize| {
+            // Each time that half of what is held, or so, has left.
+            for _ in 0..bytes / 4096 {
+                tokio::time::advance(Duration::from_secs(4096) / u32::try_from(bytes).unwrap()).await;
+                near.note(&Poll::Ready(Ok(4096)));
+                near.note(&Poll::Pending);
+            }
+            held(&near)
+        };
+        // 10, 40, 80 and 800 Mbit/s, and 10 again.
+        let mut seconds = Vec::new();
+        for bytes in [1_250_000, 5_000_000, 10_000_000, 100_000_000, 1_250_000] {
+            seconds.push(second(bytes).await / 1024);
+        }
+        assert_eq!(seconds, [8, 32, 60, 128, 8]);
     }
 
-    #[test]
-    fn it_is_counted_anew_after_a_while_only() {
-        let start = Instant::now();
-        let mut leaving = Leaving::new(start);
-        assert_eq!(leaving.note(1 << 20, || start + COUNT_TIME / 2), None);
-        assert_eq!(leaving.note(1, || start + COUNT_TIME), Some(UNSENT_MAX));
-        assert_eq!(leaving.note(1, || unreachable!("too little")), None);
-        assert_eq!(leaving.note(1 << 16, || start + Duration::from_secs(60)), None, "there was a pause");
-        assert_eq!(leaving.note(1 << 16, || start + Duration::from_secs(61)), Some(UNSENT_MIN));
+    #[cfg(target_os = "linux")]
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_too_late_to_give_more_has_more_held() {
+        let (mut near, _far) = connection().await;
+        let mut turns = async |held: u32| {
+            for _ in 0..100 {
+                near.note(&Poll::Pending);
+                tokio::time::advance(Duration::from_millis(10)).await;
+                near.note(&Poll::Ready(Ok((near.unsent.unwrap() / 8 * held) as usize)));
+            }
+            near.unsent.unwrap()
+        };
+        // Half of what is held at a time, and all of it: the path may take more than ever comes.
+        assert_eq!(turns(4).await, UNSENT_MIN);
+        assert!(turns(8).await >= UNSENT_START / 2);
+    }
+
+    /// What the system holds unsent where the peer reads nothing and what is given comes in small pieces.
+    #[cfg(target_os = "linux")]
+    async fn unsent(apart: bool) -> usize {
+        let (mut near, _far) = connection().await;
+        // The same for both.
+        keep_unsent_short(near.tcp(), UNSENT_MIN).unwrap();
+        let piece = [7; UNSENT_STEP as usize];
+        let write = async {
+            loop {
+                if apart {
+                    let bytes = [IoSlice::new(&piece)];
+                    std::future::poll_fn(|cx| poll_write_apart(near.tcp(), cx, &bytes)).await.unwrap();
+                } else {
+                    near.tcp.write_all(&piece).await.unwrap();
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_millis(500), write).await.unwrap_err();
+        // All that was sent was acknowledged: the rest of the queue was not sent.
+        let port = near.tcp().local_addr().unwrap().port();
+        let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+        let fields = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let ours = fields.into_iter().find(|fields| fields[1].ends_with(&format!(":{port:04X}"))).unwrap();
+        usize::from_str_radix(ours[4].split_once(':').unwrap().0, 16).unwrap()
     }
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn a_socket_holds_less_once_little_leaves_and_more_again_when_much_does() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut far = LinkSocket::new(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
-        let (mut near, _) = listener.accept().await.unwrap();
-        let held = |far: &LinkSocket| SockRef::from(far.tcp()).tcp_notsent_lowat().unwrap();
-        assert_eq!(held(&far), UNSENT_START);
-        let reading = tokio::spawn(async move { tokio::io::copy(&mut near, &mut tokio::io::sink()).await });
-        // Each as if it had taken a second, and then as if a moment.
-        for fewer in 1..=4 {
-            far.leaving.since = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
-            far.write_all(&[7; UNSENT_MIN as usize]).await.unwrap();
-            assert_eq!(held(&far), UNSENT_START.saturating_sub(fewer * UNSENT_MIN).max(UNSENT_MIN));
-        }
-        far.leaving = Leaving { since: Instant::now().checked_sub(COUNT_TIME).unwrap(), bytes: 1 << 30 };
-        far.write_all(&[7; 1]).await.unwrap();
-        assert_eq!(held(&far), UNSENT_MAX);
-        far.shutdown().await.unwrap();
-        assert_eq!(far.read(&mut [0]).await.unwrap(), 0);
-        reading.await.unwrap().unwrap();
+    async fn where_little_leaves_the_system_adds_nothing_to_what_it_holds() {
+        let (slow, fast) = tokio::join!(unsent(true), unsent(false));
+        let max = (UNSENT_MIN + UNSENT_STEP) as usize;
+        assert!((1..=max).contains(&slow) && fast > max, "{slow} where little leaves, {fast} elsewhere");
+    }
+
+    #[tokio::test]
+    async fn a_socket_carries_bytes_both_ways_until_either_side_ends() {
+        let (mut near, mut far) = connection().await;
+        near.write_all(b"there").await.unwrap();
+        near.shutdown().await.unwrap();
+        let mut said = Vec::new();
+        far.read_to_end(&mut said).await.unwrap();
+        far.write_all(b"and back").await.unwrap();
+        drop(far);
+        near.read_to_end(&mut said).await.unwrap();
+        assert_eq!(said, b"thereand back");
     }
 }

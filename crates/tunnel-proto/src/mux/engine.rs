@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{
     Broken, End, Limits, Mode,
     chunks::Chunks,
-    output::{BULK_MAX, Batch, FRAME_PAYLOAD, Output, Sender, Turn},
+    output::{Batch, Output, Sender, Turn},
     tolerance::Tolerance,
     window::{RoundTrip, WINDOW_START, Window},
     wire::{Header, Kind, Place, flags},
@@ -437,6 +437,11 @@ impl Engine {
         Ok(())
     }
 
+    /// So many bytes leave in a second, where enough is sent: what stands in front of whatever is urgent goes by that.
+    pub fn set_pace(&mut self, bytes: f64) {
+        self.output.set_pace(bytes);
+    }
+
     /// The shortest round trip of late, once it is known.
     pub const fn shortest_round_trip(&self) -> Option<Duration> {
         self.round_trip.shortest()
@@ -476,7 +481,7 @@ impl Engine {
     /// nobody's place: it asks again when it can.
     fn call_on(&mut self) {
         let mut called = 0;
-        while called < BULK_MAX / FRAME_PAYLOAD {
+        while called < self.output.bulk_frames() {
             let Some(id) = self.output.next() else { return };
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             let can = stream.credit > 0 && !stream.broken && !stream.fin_sent && stream.writer.is_some();

@@ -5,8 +5,11 @@
 //! and whatever a stream sends that has sent next to nothing since the last time; so a keystroke does not wait behind the
 //! download of somebody else. `bulk` has everything else, and room for so little that what stands in it is soon gone; who finds
 //! no room waits in a line. Of one stream nothing overtakes anything: while some of it is in `bulk`, all of it goes there.
+//!
+//! How much that is goes by how fast it leaves: four frames, which are written at once, and fewer and smaller ones where those take
+//! so long that whatever is urgent would have to wait for them.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::BytesMut;
 
@@ -15,14 +18,23 @@ use super::{
     wire::{HEADER, Header, Kind},
 };
 
-/// The payload of a frame: with its header, exactly one TLS record.
+/// The most that a frame of ours carries: with its header, exactly one TLS record.
 pub const FRAME_PAYLOAD: usize = 16 * 1024 - HEADER;
-/// What may stand in the queue of bulk: four frames, which are written at once.
+/// What may stand in the queue of bulk: four frames, which are written at once; less where those take long to leave.
 pub const BULK_MAX: usize = 64 * 1024;
-/// How much a stream may send ahead of bulk, each time that the queues are emptied.
+/// The least that may: a frame, which is smaller then.
+const BULK_MIN: usize = 4 * 1024;
+/// What a frame of bulk takes there.
+const BULK_FRAME: usize = FRAME_PAYLOAD + HEADER;
+/// What stands in the queue of bulk should leave in so long: a quarter of what the system holds of it, which so can tell whether all
+/// of that had left ([`LinkSocket`](crate::link::LinkSocket)).
+const BULK_TIME: Duration = Duration::from_micros(1500);
+/// How much a stream may send ahead of bulk, each time that the queues are emptied: so much at most, and a part of what may stand
+/// in the queue of bulk. In the urgent queue there may be as much payload as in that one: whoever finds more there waits with bulk,
+/// which has half of what leaves therefore, however many send little.
 const SPARSE_MAX: usize = 4 * 1024;
-/// What may stand in the urgent queue of payload: whoever finds more there waits with bulk.
-const URGENT_MAX: usize = 64 * 1024;
+/// See [`SPARSE_MAX`].
+const SPARSE_PART: usize = 8;
 /// What may stand there in all before nothing more is read: whoever takes no answers gets none.
 const URGENT_HARD: usize = 256 * 1024;
 
@@ -76,10 +88,12 @@ pub(super) enum Turn {
 }
 
 /// The queues.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Output {
     urgent: BytesMut,
     bulk: BytesMut,
+    /// What may stand in `bulk`: from [`BULK_MIN`] to [`BULK_MAX`].
+    bulk_max: usize,
     payload: bool,
     /// How often they were emptied.
     round: u64,
@@ -87,7 +101,32 @@ pub(super) struct Output {
     line: VecDeque<u32>,
 }
 
+impl Default for Output {
+    fn default() -> Self {
+        let (urgent, bulk, line) = (BytesMut::new(), BytesMut::new(), VecDeque::new());
+        Self { urgent, bulk, bulk_max: BULK_MAX, payload: false, round: 0, line }
+    }
+}
+
 impl Output {
+    /// Has as much stand in the queue of bulk as fits so many bytes a second that leave.
+    pub(super) fn set_pace(&mut self, bytes: f64) {
+        // A float that is too large becomes the largest number.
+        let leaves = ((bytes * BULK_TIME.as_secs_f64()) as usize).clamp(BULK_MIN, BULK_MAX);
+        // Beyond one, whole frames only: there would always be room for a part of one, and that is given whole.
+        self.bulk_max = if leaves < BULK_FRAME { leaves } else { leaves / BULK_FRAME * BULK_FRAME };
+    }
+
+    /// What a frame of bulk takes.
+    fn bulk_frame(&self) -> usize {
+        self.bulk_max.min(BULK_FRAME)
+    }
+
+    /// How many frames of bulk go at once.
+    pub(super) fn bulk_frames(&self) -> usize {
+        self.bulk_max / self.bulk_frame()
+    }
+
     /// Empties the queues into `batch`, which is empty; whether there was anything.
     pub(super) fn take(&mut self, batch: &mut Batch) -> bool {
         if self.is_empty() {
@@ -150,14 +189,15 @@ impl Output {
             (sender.round, sender.sent, sender.in_bulk) = (self.round, 0, false);
         }
         let sent = sender.sent.saturating_add(payload.len());
-        if !sender.in_bulk && sent <= SPARSE_MAX && self.urgent.len() < URGENT_MAX {
+        let sparse = SPARSE_MAX.min(self.bulk_max / SPARSE_PART);
+        if !sender.in_bulk && sent <= sparse && self.urgent.len() < self.bulk_max {
             sender.sent = sent;
             self.payload |= id != CONTROL_STREAM;
             frame(&mut self.urgent, id, flags, payload);
             return payload.len();
         }
-        let may = sender.turn == Turn::Come || (self.line.is_empty() && self.bulk.len() < BULK_MAX);
-        if !may {
+        let can = sender.turn == Turn::Come || (self.line.is_empty() && self.bulk.len() < self.bulk_max);
+        if !can {
             if sender.turn == Turn::None {
                 sender.turn = Turn::Waiting;
                 self.line.push_back(id);
@@ -168,15 +208,16 @@ impl Output {
         sender.in_bulk = true;
         self.payload |= id != CONTROL_STREAM;
         // Alone, it may fill the queue; where others wait, a frame is a turn.
+        let frame_max = self.bulk_frame();
         let frames = match self.line.is_empty() {
-            true => (BULK_MAX.saturating_sub(self.bulk.len()) / (FRAME_PAYLOAD + HEADER)).max(1),
+            true => (self.bulk_max.saturating_sub(self.bulk.len()) / frame_max).max(1),
             false => 1,
         };
         if self.bulk.capacity() == 0 {
             self.bulk.reserve(payload.len().saturating_add(frames * HEADER).min(BULK_MAX));
         }
         let mut taken = 0;
-        for piece in payload.chunks(FRAME_PAYLOAD).take(frames) {
+        for piece in payload.chunks(frame_max - HEADER).take(frames) {
             frame(&mut self.bulk, id, if taken == 0 { flags } else { 0 }, piece);
             taken += piece.len();
         }
@@ -266,11 +307,70 @@ mod tests {
     }
 
     #[test]
+    fn where_frames_take_long_to_leave_there_is_one_at_a_time_and_a_small_one() {
+        let (mut output, mut download, mut shell) = (Output::default(), Sender::default(), Sender::default());
+        // 10 Mbit/s.
+        output.set_pace(1.25e6);
+        assert_eq!(output.send(&mut download, 1, 0, &[0; 100_000]), BULK_MIN - HEADER);
+        assert_eq!(output.send(&mut download, 1, 0, &[0; 100_000]), 0, "it waits");
+        assert_eq!(output.send(&mut shell, 3, 0, b"key"), 3);
+        // 120 Mbit/s: more than a frame leaves in the time, and not two.
+        output.set_pace(15e6);
+        taken(&mut output);
+        assert_eq!((output.next(), output.bulk_frames()), (Some(1), 1));
+        download.turn = Turn::Come;
+        assert_eq!(output.send(&mut download, 1, 0, &[0; 100_000]), FRAME_PAYLOAD);
+        assert_eq!(output.send(&mut download, 1, 0, &[0; 100_000]), 0, "it waits");
+        output.set_pace(1e9);
+        taken(&mut output);
+        assert_eq!((output.next(), output.bulk_frames()), (Some(1), 4));
+    }
+
+    /// What one stream that sends a lot gets of all that leaves in a while, beside 16 that have four kibibytes whenever there is
+    /// room for them, and the most that is urgent in front of what comes after it.
+    fn share_of_bulk(pace: f64) -> (f64, usize) {
+        let mut output = Output::default();
+        output.set_pace(pace);
+        let mut senders: Vec<_> = (0..17).map(|_| Sender::default()).collect();
+        let (mut of_one, mut all, mut urgent) = (0, 0, 0);
+        for _ in 0..1000 {
+            for (id, sender) in (0..).zip(&mut senders) {
+                if sender.turn != Turn::Waiting {
+                    output.send(sender, id, 0, if id == 0 { &[0; 100_000] } else { &[0; 4096] });
+                }
+            }
+            let mut batch = Batch::default();
+            output.take(&mut batch);
+            urgent = urgent.max(batch.urgent.len());
+            for (stream, bytes) in frames(&batch.urgent).into_iter().chain(frames(&batch.bulk)) {
+                all += bytes;
+                of_one += if stream == 0 { bytes } else { 0 };
+            }
+            for _ in 0..output.bulk_frames() {
+                if let Some(id) = output.next() {
+                    senders[id as usize].turn = Turn::Come;
+                }
+            }
+        }
+        (f64::from(of_one as u32) / f64::from(all as u32), urgent)
+    }
+
+    #[test]
+    fn where_little_leaves_whoever_sends_little_leaves_some_for_those_who_send_much() {
+        // Each has his turn: a seventeenth or more.
+        for pace in [3e5, 1.25e6, 2e7, 1e9] {
+            let (share, urgent) = share_of_bulk(pace);
+            assert!(share > 0.05, "{share} of {pace}");
+            assert!(pace > 2e6 || urgent <= 2 * BULK_MIN, "{urgent} at {pace}");
+        }
+    }
+
+    #[test]
     fn payload_fills_the_urgent_queue_only_so_far() {
         let mut output = Output::default();
         let mut senders: Vec<_> = (0..1000).map(|_| Sender::default()).collect();
         let sent: usize = senders.iter_mut().map(|sender| output.send(sender, 1, 0, &[0; 1024])).sum();
-        assert!(output.urgent.len() < URGENT_MAX + 2048 && output.bulk.len() < BULK_MAX + 2048, "{sent}");
+        assert!(output.urgent.len() < BULK_MAX + 2048 && output.bulk.len() < BULK_MAX + 2048, "{sent}");
         assert!(!output.is_stuffed() && !output.line.is_empty());
     }
 }

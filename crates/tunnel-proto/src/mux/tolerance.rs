@@ -20,7 +20,8 @@ const SMALL_FRAME: usize = 32;
 /// Streams that a peer may open in a second.
 const OPENINGS_PER_SECOND: u32 = 20_000;
 /// Frames for streams that there are not (any more) a peer may send in a second. When we reset every stream at once, what was
-/// on its way fills all windows: 256 KiB for each of 1,024 streams and what they have grown by, in frames of 16 KiB.
+/// on its way fills all windows: 256 KiB for each of 1,024 streams and what they have grown by, in frames of 16 KiB. Ours
+/// are smaller where little leaves, which then takes more than a second.
 const STRAY_FRAMES_PER_SECOND: u32 = 25_000;
 /// Which part of all these a peer may send of whom nothing is known: it has nothing to say yet but who it is.
 const OF_STRANGERS: u32 = 100;
