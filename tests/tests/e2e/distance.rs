@@ -394,8 +394,8 @@ fn an_uplink_of_10_mbit_is_filled_and_an_echo_beside_that_waits_about_as_long_as
         let ways = [Towards::Client, Towards::Service];
         for &towards in if long() { &ways[..] } else { &ways[..1] } {
             let beside = echoes(&site, name, towards, 1, times).await?;
-            // Every ten seconds BBR looks for the shortest way, for 200 ms in which next to nothing goes: that is the worst of it.
-            let [half, worst] = if long() { [1.0, 0.3] } else { [0.3, 0.1] };
+            // Of the worst BBR's look at the shortest way is a part: every ten seconds, for 200 ms in which next to nothing goes.
+            let [half, worst] = if long() { [1.0, 0.5] } else { [0.3, 0.1] };
             let ratio = beside.direct.half / beside.tunnel.half;
             report.at_least(half, ratio, &format!("direct p50 over the tunnel's, 1 {towards}"));
             let ratio = beside.direct.most / beside.tunnel.most;
