@@ -309,7 +309,10 @@ fn a_body_is_as_long_as_was_said_and_trailers_change_nothing() {
         h2.send(HEADERS, END | END_OF_FIELDS, stream, PATH).await?;
         let outcome = h2.outcome(stream).await?;
         ensure!(matches!(outcome.status(), 0 | 200 | 400), "{outcome:?}");
-        ensure!(stage.www.heads().iter().all(|head| head.target() == "/c"), "{:?}", stage.www.heads());
+        let mut heads = stage.www.heads();
+        // As above: one of those that were cut may arrive by now only.
+        heads.retain(|head| !head.target().starts_with("/c?"));
+        ensure!(heads.iter().all(|head| head.target() == "/c"), "{heads:?}");
         Ok(())
     });
 }
