@@ -82,19 +82,19 @@ pub const NAMES: [&str; 17] = [
     "request, all roles",
 ];
 
-/// All of them.
+/// All of them; those of a link run on `links`, a runtime of one thread.
 ///
 /// # Errors
 /// A part of the path does not start.
-pub fn all() -> Result<Vec<Piece>> {
+pub fn all(links: Runtime) -> Result<Vec<Piece>> {
     let (site, runtime) = Site::on_one_thread()?;
-    let site = Rc::new(site);
+    let (site, links) = (Rc::new(site), Arc::new(links));
     let mut pieces = frames()?;
     pieces.extend([decision("policy decision", 1)?, decision("policy decision, 1000 applications", 1000)?]);
     pieces.extend(assertions()?);
     pieces.extend(heads(&site)?);
-    pieces.push(stream(&runtime)?);
-    pieces.push(bulk(&runtime)?);
+    pieces.push(stream(&links)?);
+    pieces.push(bulk(&links)?);
     pieces.push(request(&site, &runtime)?);
     ensure!(pieces.iter().map(|piece| piece.name).eq(NAMES), "not the pieces that are listed");
     Ok(pieces)

@@ -55,7 +55,7 @@ fn count() -> Vec<(String, u64)> {
     counting.args(["--tool=callgrind", "--quiet", "--vgdb=no", "--fair-sched=no"]);
     counting.arg(format!("--callgrind-out-file={}", dir.path().join("counts").display()));
     counting.args([format!("--toggle-collect={COUNTED}"), format!("--dump-after={COUNTED}")]);
-    let output = counting.arg(program("pieces").unwrap()).output().expect("valgrind is installed (tests/run)");
+    let output = counting.arg(program("examples/pieces").unwrap()).output().expect("valgrind is installed (tests/run)");
     let (said, problems) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}{problems}");
     let mut dumps = (1..).map_while(|number| fs::read_to_string(dir.path().join(format!("counts.{number}"))).ok());
