@@ -31,14 +31,14 @@ use hyper_util::{
 use reqwest::{ClientBuilder, Proxy};
 use subtle::ConstantTimeEq;
 use tokio::{
-    io::{AsyncBufRead, AsyncWrite, AsyncWriteExt, BufReader},
+    io::{AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
     task::JoinSet,
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 use tower::Service;
-use tunnel_proto::dial::{Carried, random, relay};
+use tunnel_proto::dial::{Carried, Side, random, relay};
 use url::Url;
 
 use crate::{client::Client, error::Error, event::Event, http::HttpConnector, platform};
@@ -220,10 +220,7 @@ fn known<'a>(mut error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
 }
 
 /// Carries bytes between what was opened and the program, once the latter has its answer.
-async fn carry<S: AsyncBufRead + AsyncWrite + Unpin>(
-    there: impl Future<Output = hyper::Result<S>>,
-    here: upgrade::OnUpgrade,
-) {
+async fn carry<S: Side>(there: impl Future<Output = hyper::Result<S>>, here: upgrade::OnUpgrade) {
     let cut = |error: &dyn std::fmt::Display| tracing::debug!(%error, "a connection through the proxy was cut");
     let here = match here.await {
         Ok(here) => here,

@@ -12,7 +12,7 @@ use tokio::{
     io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf},
     time::timeout,
 };
-use tunnel_proto::{GrantId, Hostname, link, message::CutReason};
+use tunnel_proto::{GrantId, Hostname, dial::Side, link, message::CutReason};
 
 use crate::{error::Error, grants::LiveLink};
 
@@ -101,6 +101,12 @@ impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         read.map_err(|error| self.explain(error))
+    }
+}
+
+impl Side for Stream {
+    fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
+        self.stream.poll_cut(cx)
     }
 }
 

@@ -13,7 +13,7 @@ mod platform;
 mod shortage;
 mod trust;
 
-pub use crate::link::{Carried, RelayError, relay};
+pub use crate::link::{Carried, RelayError, Side, relay};
 pub use address::{AddressError, EDGE_PORT, EdgeAddress, SocketTarget};
 pub use backoff::{Backoff, FIRST_RETRY_JITTER, RETRY_BASE, RETRY_CAP};
 pub use connect::{DialError, dial, dial_edge};

@@ -66,7 +66,7 @@ pub use control::{Control, ControlError, ControlSender};
 pub use handshake::{AcceptError, ConnectError, Connected, Greeting, Welcomed, accept, connect};
 pub use incoming::{Incoming, Pending};
 pub use liveness::Liveness;
-pub use relay::{Carried, RelayError, join, relay};
+pub use relay::{Carried, RelayError, Side, join, relay};
 pub use socket::{FEATURE_PACED, LinkSocket, UNSENT_MAX, UNSENT_MIN, UNSENT_START};
 pub use stream::{OpenError, Stream};
 

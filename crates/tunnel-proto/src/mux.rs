@@ -118,6 +118,11 @@ impl Mux {
         self.with(|engine| engine.poll_read(id, cx))
     }
 
+    /// See [`Engine::poll_cut`].
+    pub fn poll_cut(&self, id: u32, cx: &Context<'_>) -> Poll<()> {
+        self.with(|engine| engine.poll_cut(id, cx))
+    }
+
     /// See [`Engine::poll_write`].
     pub fn poll_write(&self, id: u32, payload: &[u8], cx: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
         self.with(|engine| engine.poll_write(id, payload, cx))

@@ -15,6 +15,8 @@ mod life;
 mod limits;
 #[path = "link/pace.rs"]
 mod pace;
+#[path = "link/relays.rs"]
+mod relays;
 #[path = "link/streams.rs"]
 mod streams;
 

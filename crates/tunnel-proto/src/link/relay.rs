@@ -6,16 +6,22 @@ use std::{
     pin::Pin,
     sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncBufRead, AsyncRead, AsyncWrite, BufReader, ReadBuf},
+    time::{Sleep, sleep},
+};
 use tokio_util::io::poll_read_buf;
 
 /// What is read at once begins this small, since most connections are short or idle.
 const BUFFER_START: usize = 8 * 1024;
 /// A buffer that is filled by one read doubles, up to this: four frames of a link, each exactly one TLS record.
 const BUFFER_MAX: usize = 4 * crate::link::FRAME_PAYLOAD;
+/// What came before a side was cut is for the other one; if that takes nothing of it for so long, it gets no more.
+const LINGER: Duration = Duration::from_secs(30);
 
 /// Bytes carried so far, in both directions.
 #[derive(Debug, Default)]
@@ -37,6 +43,19 @@ pub enum RelayError {
     Service(#[source] io::Error),
 }
 
+/// What bytes are carried between: it is read from where its bytes lie, and written to.
+pub trait Side: AsyncBufRead + AsyncWrite + Unpin {
+    /// Waits, while nothing of it is read, until it is known that it will not end in order. Where that shows in reading only, for
+    /// ever.
+    fn poll_cut(&self, cx: &Context<'_>) -> Poll<()>;
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Side for BufReader<T> {
+    fn poll_cut(&self, _: &Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
 /// Carries bytes until both directions have ended in order, each half-closed by itself; or until one side breaks,
 /// upon which the caller must break the other, since an orderly end would make a cut body look whole.
 ///
@@ -44,7 +63,7 @@ pub enum RelayError {
 /// link is written from where it lies; for what the service says there is memory only while there is some of it.
 pub async fn relay<E, S>(edge: &mut E, service: &mut S, carried: &Carried) -> Result<(), RelayError>
 where
-    E: AsyncBufRead + AsyncWrite + Unpin,
+    E: Side,
     S: AsyncRead + AsyncWrite + Unpin,
 {
     join(edge, &mut OnDemand::new(service), carried).await
@@ -53,8 +72,8 @@ where
 /// The same between two streams of links.
 pub async fn join<E, S>(edge: &mut E, service: &mut S, carried: &Carried) -> Result<(), RelayError>
 where
-    E: AsyncBufRead + AsyncWrite + Unpin,
-    S: AsyncBufRead + AsyncWrite + Unpin,
+    E: Side,
+    S: Side,
 {
     let mut inward = Direction::new();
     let mut outward = Direction::new();
@@ -67,6 +86,12 @@ where
             Broken::Read(error) => RelayError::Service(error),
             Broken::Write(error) => RelayError::Edge(error),
         })?;
+        if inward.is_stuck(cx, edge) {
+            return Poll::Ready(Err(RelayError::Edge(io::ErrorKind::ConnectionReset.into())));
+        }
+        if outward.is_stuck(cx, service) {
+            return Poll::Ready(Err(RelayError::Service(io::ErrorKind::ConnectionReset.into())));
+        }
         ready!(to_service);
         ready!(from_service);
         Poll::Ready(Ok(()))
@@ -83,6 +108,10 @@ enum Broken {
 struct Direction {
     phase: Phase,
     unflushed: bool,
+    /// The writer took nothing of what there is.
+    full: bool,
+    /// How long the writer may take nothing, once the reader was cut.
+    linger: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -94,7 +123,15 @@ enum Phase {
 
 impl Direction {
     const fn new() -> Self {
-        Self { phase: Phase::Copying, unflushed: false }
+        Self { phase: Phase::Copying, unflushed: false, full: false, linger: None }
+    }
+
+    /// Whether what the reader said before it was cut has not moved for too long.
+    fn is_stuck(&mut self, cx: &mut Context<'_>, reader: &impl Side) -> bool {
+        if !self.full || reader.poll_cut(cx).is_pending() {
+            return false;
+        }
+        self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER))).as_mut().poll(cx).is_ready()
     }
 
     fn poll<R, W>(
@@ -128,7 +165,10 @@ impl Direction {
                         self.phase = Phase::ShuttingDown;
                         continue;
                     }
-                    let taken = ready!(Pin::new(&mut *writer).poll_write(cx, there)).map_err(Broken::Write)?;
+                    let written = Pin::new(&mut *writer).poll_write(cx, there);
+                    self.full = written.is_pending();
+                    let taken = ready!(written).map_err(Broken::Write)?;
+                    self.linger = None;
                     if taken == 0 {
                         return Poll::Ready(Err(Broken::Write(io::ErrorKind::WriteZero.into())));
                     }
@@ -153,6 +193,12 @@ struct OnDemand<'a, T> {
 impl<'a, T> OnDemand<'a, T> {
     fn new(io: &'a mut T) -> Self {
         Self { io, buffer: BytesMut::new(), size: BUFFER_START }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Side for OnDemand<'_, T> {
+    fn poll_cut(&self, _: &Context<'_>) -> Poll<()> {
+        Poll::Pending
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::{
     task::coop,
 };
 
-use super::{Handle, Shared};
+use super::{Handle, Shared, relay::Side};
 use crate::{
     frame::{FrameError, HEADER_LEN, Header},
     message::{Message, StreamRefused},
@@ -184,6 +184,12 @@ impl AsyncBufRead for Stream {
 
     fn consume(mut self: Pin<&mut Self>, count: usize) {
         Pin::new(&mut self.raw).consume(count);
+    }
+}
+
+impl Side for Stream {
+    fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
+        self.raw.poll_cut(cx)
     }
 }
 

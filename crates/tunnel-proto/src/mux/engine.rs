@@ -75,6 +75,8 @@ struct Stream {
     /// It was reset by the peer, or by us for what it held.
     broken: bool,
     reader: Option<Waker>,
+    /// Who reads nothing now and wants to know of a cut all the same.
+    watcher: Option<Waker>,
     credit: u32,
     sender: Sender,
     fin_sent: bool,
@@ -91,6 +93,7 @@ impl Stream {
             fin_received: false,
             broken: false,
             reader: None,
+            watcher: None,
             // Below 2^32.
             credit: WINDOW_START as u32,
             sender: Sender::default(),
@@ -102,6 +105,11 @@ impl Stream {
 
     fn is_announced(&self) -> bool {
         self.greeting & flags::SYN == 0
+    }
+
+    /// Whoever waits for it, now that it was cut.
+    fn waiting(&mut self) -> impl Iterator<Item = Waker> {
+        [self.reader.take(), self.watcher.take(), self.writer.take()].into_iter().flatten()
     }
 }
 
@@ -188,6 +196,18 @@ impl Engine {
             }
         }
         Poll::Ready(Ok(Some(piece)))
+    }
+
+    /// Waits until a stream is cut, without reading it: its end will not be a clean one, whatever is there still to be read.
+    pub fn poll_cut(&mut self, id: u32, cx: &Context<'_>) -> Poll<()> {
+        match self.streams.get_mut(&id) {
+            Some(stream) if stream.fin_received => Poll::Pending,
+            Some(stream) if !(stream.broken || self.over) => {
+                keep(&mut stream.watcher, cx);
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
     }
 
     /// Sends some of `payload` on a stream; how much.
@@ -335,8 +355,7 @@ impl Engine {
         if header.has(flags::RST) {
             // If it waited to send, whoever looks for output now calls on the next.
             stream.broken = true;
-            self.wakes.extend(stream.reader.take());
-            self.wakes.extend(stream.writer.take());
+            self.wakes.extend(stream.waiting());
         } else if header.has(flags::FIN) {
             (self.frame.stream, self.frame.ends) = (header.stream, true);
         }
@@ -390,8 +409,7 @@ impl Engine {
             self.held = self.held.saturating_sub(stream.unread.cost());
             stream.unread.clear();
             stream.broken = true;
-            self.wakes.extend(stream.reader.take());
-            self.wakes.extend(stream.writer.take());
+            self.wakes.extend(stream.waiting());
             let flags = stream.greeting | flags::RST;
             self.output.say_after(&stream.sender, Header { kind: Kind::Data, flags, stream: id, len: 0 });
             self.wake_driver();
@@ -458,8 +476,7 @@ impl Engine {
         self.opened.clear();
         self.output.forget_line();
         for stream in self.streams.values_mut() {
-            self.wakes.extend(stream.reader.take());
-            self.wakes.extend(stream.writer.take());
+            self.wakes.extend(stream.waiting());
         }
     }
 

@@ -34,6 +34,11 @@ impl Stream {
     pub const fn id(&self) -> u32 {
         self.id
     }
+
+    /// Waits, without reading, until it is cut: what can be read then ends with [`io::ErrorKind::ConnectionReset`].
+    pub fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
+        self.mux.poll_cut(self.id, cx)
+    }
 }
 
 impl Drop for Stream {
