@@ -21,7 +21,7 @@ use tokio::{
 };
 use tunnel_proto::{
     Destination,
-    dial::{Carried, RelayError, relay},
+    dial::{Carried, RelayError, relay, reset_on_drop},
     faults,
 };
 
@@ -203,8 +203,9 @@ impl Port {
         turn: oneshot::Sender<Infallible>,
     ) {
         faults::at("local connection");
+        // Whatever ends this before it has ended in order, an orderly end would look like a service that has no more to say.
+        reset_on_drop(&tcp, true);
         if let Err(reason) = self.check(&tcp) {
-            tcp.set_zero_linger().ok();
             tracing::warn!(host = %self.host, reason, "a local connection was refused");
             return;
         }
@@ -216,30 +217,24 @@ impl Port {
         }
         let opened = tokio::select! {
             opened = self.client.open(&self.host, self.destination.as_ref()) => opened,
-            // Whoever came went away while we were logging in. To whoever did not, it must not look like a service that has
-            // nothing to say.
+            // Whoever came went away while we were logging in.
             () = gone(&tcp) => {
-                tcp.set_zero_linger().ok();
                 tracing::debug!(host = %self.host, "a program closed its side before its connection was through");
                 return;
             }
         };
         let mut stream = match opened {
             Ok(stream) => stream,
-            Err(error) => {
-                // An orderly end would look like a service that has nothing to say.
-                tcp.set_zero_linger().ok();
-                return self.failed(&error);
-            }
+            Err(error) => return self.failed(&error),
         };
         drop(turn);
         self.counters.connected.fetch_add(1, Ordering::Relaxed);
         let ended = relay(&mut stream, &mut tcp, &self.counters.carried).await;
         if let Err(RelayError::Edge(error)) = ended {
-            // The far side was cut: the program here must not take it for an orderly end.
-            tcp.set_zero_linger().ok();
             drop(tcp);
             self.failed(&stream.inquest().why_cut(&error).await);
+        } else {
+            reset_on_drop(&tcp, false);
         }
     }
 

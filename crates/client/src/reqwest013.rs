@@ -38,7 +38,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tower::Service;
-use tunnel_proto::dial::{Carried, Side, random, relay};
+use tunnel_proto::dial::{Carried, RelayError, Side, random, relay, reset_on_drop};
 use url::Url;
 
 use crate::{client::Client, error::Error, event::Event, http::HttpConnector, platform};
@@ -229,16 +229,21 @@ async fn carry<S: Side>(there: impl Future<Output = hyper::Result<S>>, here: upg
     // Nothing else is served here.
     let Ok(Parts { io, read_buf, .. }) = here.downcast::<TokioIo<TcpStream>>() else { return };
     let mut tcp = io.into_inner();
+    // The program must not take what was cut for an orderly end.
+    reset_on_drop(&tcp, true);
     let carried = async {
         let mut there = there.await?;
         there.write_all(&read_buf).await?;
-        relay(&mut there, &mut tcp, &Carried::default()).await?;
+        match relay(&mut there, &mut tcp, &Carried::default()).await {
+            // All that was said there is the program's.
+            Err(RelayError::Left) => {}
+            ended => ended?,
+        }
         Ok::<_, Box<dyn StdError + Send + Sync>>(())
     };
-    if let Err(error) = carried.await {
-        // The program must not take it for an orderly end.
-        tcp.set_zero_linger().ok();
-        cut(&error);
+    match carried.await {
+        Ok(()) => reset_on_drop(&tcp, false),
+        Err(error) => cut(&error),
     }
 }
 

@@ -105,6 +105,8 @@ impl AsyncRead for Stream {
 }
 
 impl Side for Stream {
+    const END_IS_SURE: bool = true;
+
     fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
         self.stream.poll_cut(cx)
     }

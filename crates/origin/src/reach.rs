@@ -6,7 +6,7 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 use tunnel_proto::{
-    dial::{DialError, RelayError, Shortage, UnixStream, connect_unix, dial, relay},
+    dial::{DialError, RelayError, Shortage, UnixStream, connect_unix, dial, relay, reset_on_drop},
     link::Stream,
     message::StreamRefusal,
 };
@@ -147,13 +147,15 @@ impl Connection {
     pub(crate) async fn carry(self, mut stream: Stream, opening: Opening, meters: &Meters) -> io::Result<()> {
         let ended = match self {
             Self::Plain(mut socket) => {
+                ends_by_reset(&socket, true);
                 let ended = relay(&mut stream, &mut socket, &meters.carried).await;
-                break_also(&ended, &socket);
+                ends_by_reset(&socket, matches!(ended, Err(RelayError::Edge(_))));
                 ended
             }
             Self::Tls(mut tls) => {
+                ends_by_reset(tls.get_ref().0, true);
                 let ended = relay(&mut stream, tls.as_mut(), &meters.carried).await;
-                break_also(&ended, tls.get_ref().0);
+                ends_by_reset(tls.get_ref().0, matches!(ended, Err(RelayError::Edge(_))));
                 ended
             }
             Self::Handler(handler) => return handler.handle(stream, opening).await,
@@ -170,11 +172,11 @@ pub(crate) fn ended_unsaid(error: &io::Error) -> bool {
     matches!(relayed, Some(RelayError::Service(error)) if error.kind() == io::ErrorKind::UnexpectedEof)
 }
 
-/// When the visitor's side was cut, the service must not take it for an orderly end. A Unix socket has no reset; closing it is
-/// all that can be said.
-fn break_also(ended: &Result<(), RelayError>, socket: &Socket) {
-    if let (Err(RelayError::Edge(_)), Either::Left(tcp)) = (ended, socket) {
-        tcp.set_zero_linger().ok();
+/// When the visitor's side was cut, or we end before we know how it ended, the service must not take it for an orderly end. A Unix
+/// socket has no reset; closing it is all that can be said.
+fn ends_by_reset(socket: &Socket, resets: bool) {
+    if let Either::Left(tcp) = socket {
+        reset_on_drop(tcp, resets);
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! An [`EdgeAddress`] is where an edge is and who it must prove to be, [`Trust`] by whose word. [`JsonClient`] asks it
 //! questions over HTTPS, [`LocalEdge`] over the socket of an edge on this machine. [`dial()`] and [`dial_edge`] open
-//! connections, [`Shortage`] is what this machine may lack for one, [`relay()`] carries bytes between two of them, and
-//! [`Backoff`] says when to try again.
+//! connections, [`Shortage`] is what this machine may lack for one, [`relay()`] carries bytes between two of them,
+//! [`reset_on_drop`] has one end as what was cut, and [`Backoff`] says when to try again.
 
 mod address;
 mod backoff;
@@ -22,7 +22,9 @@ pub use platform::{UnixStream, connect_unix};
 pub use shortage::Shortage;
 pub use trust::{Pin, PinError, Trust, TrustError};
 
-use std::io;
+use std::{io, time::Duration};
+
+use tokio::net::TcpStream;
 
 use crate::identity::provider;
 
@@ -31,4 +33,12 @@ pub fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     provider().secure_random.fill(&mut bytes).map_err(|_| io::Error::other("the system has no random bytes"))?;
     Ok(bytes)
+}
+
+/// Has a connection end by a reset whenever it is dropped, also where the task or the program that carries it ends first; or no more so.
+/// Whoever is at its other end must take nothing for whole that was cut.
+pub fn reset_on_drop(tcp: &TcpStream, resets: bool) {
+    if let Err(error) = socket2::SockRef::from(tcp).set_linger(resets.then_some(Duration::ZERO)) {
+        tracing::debug!(%error, "how a connection ends is up to the system");
+    }
 }

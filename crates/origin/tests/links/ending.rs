@@ -264,11 +264,37 @@ async fn what_does_not_end_within_the_grace_period_is_cut() {
     let link = edge.link().await.link;
     let mut visitor = open(&link, 0).await;
     visitor.write_all(b"x").await.unwrap();
-    let (_origin, _) = service.accept().await.unwrap();
+    let (mut origin, _) = service.accept().await.unwrap();
     visitor.accepted().await.unwrap();
+    assert_eq!(origin.read_u8().await.unwrap(), b'x');
     connector.stop().await.unwrap();
-    // Cut, and nothing that looks like an orderly end.
-    assert!(visitor.read_u8().await.unwrap_err().kind() == io::ErrorKind::ConnectionReset);
+    // Cut, and nothing that looks like an orderly end: to neither side.
+    assert_eq!(visitor.read_u8().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(origin.read_u8().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn an_upload_whose_link_is_lost_does_not_look_whole_to_the_service() {
+    for taken in [true, false] {
+        let edge = Edge::start().await;
+        let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connector = edge.connector().service(www(), Service::Http(target(&service))).start().unwrap();
+        let link = edge.link().await.link;
+        let mut visitor = open(&link, 0).await;
+        visitor.write_all(b"x").await.unwrap();
+        let (mut origin, _) = service.accept().await.unwrap();
+        assert_eq!(origin.read_u8().await.unwrap(), b'x');
+        if !taken {
+            // More than there is room for between here and there.
+            let filling = async { while visitor.write_all(&[7; 65_536]).await.is_ok() {} };
+            tokio::time::timeout(Duration::from_secs(1), filling).await.unwrap_err();
+        }
+        link.close();
+        let mut upload = Vec::new();
+        let end = tokio::time::timeout(Duration::from_secs(10), origin.read_to_end(&mut upload)).await.unwrap();
+        assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        connector.stop().await.unwrap();
+    }
 }
 
 #[tokio::test]

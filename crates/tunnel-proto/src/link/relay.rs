@@ -20,8 +20,9 @@ use tokio_util::io::poll_read_buf;
 const BUFFER_START: usize = 8 * 1024;
 /// A buffer that is filled by one read doubles, up to this: four frames of a link, each exactly one TLS record.
 const BUFFER_MAX: usize = 4 * crate::link::FRAME_PAYLOAD;
-/// What came before a side was cut is for the other one; if that takes nothing of it for so long, it gets no more.
-const LINGER: Duration = Duration::from_secs(30);
+/// What a side said before it was cut is for the other one, for as long as that takes some of it now and then: as often as this.
+/// What a system has room for hides a slow reader, by some megabytes.
+const LINGER: Duration = Duration::from_secs(300);
 
 /// Bytes carried so far, in both directions.
 #[derive(Debug, Default)]
@@ -35,22 +36,31 @@ pub struct Carried {
 /// Which side broke a relay.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
-    /// The side of the edge.
+    /// The side of the edge, before it had said all that it was about to, or before it had it all delivered.
     #[error("the edge's side ended: {0}")]
     Edge(#[source] io::Error),
     /// The side of the service.
     #[error("the service's side ended: {0}")]
     Service(#[source] io::Error),
+    /// The side of the edge had said all, and went without waiting for the rest of the answer. To the service that is an orderly end.
+    #[error("the edge's side left before the service had ended")]
+    Left,
 }
 
 /// What bytes are carried between: it is read from where its bytes lie, and written to.
 pub trait Side: AsyncBufRead + AsyncWrite + Unpin {
-    /// Waits, while nothing of it is read, until it is known that it will not end in order. Where that shows in reading only, for
-    /// ever.
+    /// Whether its end is one in order also where it cannot be written to any more: whoever was reset may tell that to whoever writes, and
+    /// afterwards to whoever reads that it has ended.
+    const END_IS_SURE: bool;
+
+    /// Waits, while nothing of it is read, until it is known to be cut: nobody takes what is written to it. Where that shows in reading
+    /// and writing only, for ever.
     fn poll_cut(&self, cx: &Context<'_>) -> Poll<()>;
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Side for BufReader<T> {
+    const END_IS_SURE: bool = false;
+
     fn poll_cut(&self, _: &Context<'_>) -> Poll<()> {
         Poll::Pending
     }
@@ -59,8 +69,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Side for BufReader<T> {
 /// Carries bytes until both directions have ended in order, each half-closed by itself; or until one side breaks,
 /// upon which the caller must break the other, since an orderly end would make a cut body look whole.
 ///
-/// A direction reads only when all it read before was taken, so a slow side slows the other one down. What comes on a stream of a
-/// link is written from where it lies; for what the service says there is memory only while there is some of it.
+/// What a side that breaks has said before is carried to its end, as long as some of it moves. A direction reads only when all it
+/// read before was taken, so a slow side slows the other one down. What comes on a stream of a link is written from where it
+/// lies; for what the service says there is memory only while there is some of it.
 pub async fn relay<E, S>(edge: &mut E, service: &mut S, carried: &Carried) -> Result<(), RelayError>
 where
     E: Side,
@@ -78,30 +89,20 @@ where
     let mut inward = Direction::new();
     let mut outward = Direction::new();
     poll_fn(|cx| {
-        let to_service = inward.poll(cx, edge, service, &carried.to_service).map_err(|broken| match broken {
-            Broken::Read(error) => RelayError::Edge(error),
-            Broken::Write(error) => RelayError::Service(error),
-        })?;
-        let from_service = outward.poll(cx, service, edge, &carried.from_service).map_err(|broken| match broken {
-            Broken::Read(error) => RelayError::Service(error),
-            Broken::Write(error) => RelayError::Edge(error),
-        })?;
-        if inward.is_stuck(cx, edge) {
-            return Poll::Ready(Err(RelayError::Edge(io::ErrorKind::ConnectionReset.into())));
+        inward.poll(cx, edge, service, &outward.phase, &carried.to_service).map_err(RelayError::Edge)?;
+        outward.poll(cx, service, edge, &inward.phase, &carried.from_service).map_err(RelayError::Service)?;
+        if inward.is_done() && outward.is_done() {
+            return Poll::Ready(Ok(()));
         }
-        if outward.is_stuck(cx, service) {
-            return Poll::Ready(Err(RelayError::Service(io::ErrorKind::ConnectionReset.into())));
+        if let Poll::Ready((said_all, why)) = inward.poll_cut(cx, edge, &mut outward.phase) {
+            return Poll::Ready(Err(if said_all { RelayError::Left } else { RelayError::Edge(why) }));
         }
-        ready!(to_service);
-        ready!(from_service);
-        Poll::Ready(Ok(()))
+        if let Poll::Ready((_, why)) = outward.poll_cut(cx, service, &mut inward.phase) {
+            return Poll::Ready(Err(RelayError::Service(why)));
+        }
+        Poll::Pending
     })
     .await
-}
-
-enum Broken {
-    Read(io::Error),
-    Write(io::Error),
 }
 
 /// One direction: read, write what was read, flush when there is nothing to read, shut down at the end.
@@ -110,15 +111,16 @@ struct Direction {
     unflushed: bool,
     /// The writer took nothing of what there is.
     full: bool,
-    /// How long the writer may take nothing, once the reader was cut.
+    /// How long nothing may move, once the reader was cut.
     linger: Option<Pin<Box<Sleep>>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Copying,
     ShuttingDown,
     Done,
+    /// The writer takes nothing any more.
+    Failed(io::Error),
 }
 
 impl Direction {
@@ -126,34 +128,54 @@ impl Direction {
         Self { phase: Phase::Copying, unflushed: false, full: false, linger: None }
     }
 
-    /// Whether what the reader said before it was cut has not moved for too long.
-    fn is_stuck(&mut self, cx: &mut Context<'_>, reader: &impl Side) -> bool {
-        if !self.full || reader.poll_cut(cx).is_pending() {
-            return false;
-        }
-        self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER))).as_mut().poll(cx).is_ready()
+    const fn is_done(&self) -> bool {
+        matches!(self.phase, Phase::Done)
     }
 
+    /// Carries what there is. An error is the reader's; one of the writer ends this direction only, for what the writer has said
+    /// goes the other way, `back`.
     fn poll<R, W>(
         &mut self,
         cx: &mut Context<'_>,
         reader: &mut R,
         writer: &mut W,
+        back: &Phase,
+        count: &AtomicU64,
+    ) -> io::Result<()>
+    where
+        R: Side,
+        W: Side,
+    {
+        match self.poll_copy(cx, reader, writer, back, count) {
+            Poll::Ready(Err(Broken::Read(error))) => return Err(error),
+            Poll::Ready(Err(Broken::Write(error))) => self.phase = Phase::Failed(error),
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
+        Ok(())
+    }
+
+    fn poll_copy<R, W>(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut R,
+        writer: &mut W,
+        back: &Phase,
         count: &AtomicU64,
     ) -> Poll<Result<(), Broken>>
     where
-        R: AsyncBufRead + Unpin,
-        W: AsyncWrite + Unpin,
+        R: Side,
+        W: Side,
     {
         loop {
             match self.phase {
-                Phase::Done => return Poll::Ready(Ok(())),
+                Phase::Done | Phase::Failed(_) => return Poll::Ready(Ok(())),
                 Phase::ShuttingDown => {
                     ready!(Pin::new(&mut *writer).poll_shutdown(cx)).map_err(Broken::Write)?;
                     self.phase = Phase::Done;
                 }
                 Phase::Copying => {
                     let Poll::Ready(there) = Pin::new(&mut *reader).poll_fill_buf(cx) else {
+                        self.full = false;
                         if self.unflushed {
                             ready!(Pin::new(&mut *writer).poll_flush(cx)).map_err(Broken::Write)?;
                             self.unflushed = false;
@@ -162,6 +184,9 @@ impl Direction {
                     };
                     let there = there.map_err(Broken::Read)?;
                     if there.is_empty() {
+                        if !R::END_IS_SURE && matches!(back, Phase::Failed(_)) {
+                            return Poll::Ready(Err(Broken::Read(io::ErrorKind::ConnectionReset.into())));
+                        }
                         self.phase = Phase::ShuttingDown;
                         continue;
                     }
@@ -179,6 +204,29 @@ impl Direction {
             }
         }
     }
+
+    /// Waits until the reader was cut, and nothing of what it said is to be carried any more, or none of it moves: whether it had said
+    /// all, and all of it was delivered, and why it was cut. `back` is the direction towards it.
+    fn poll_cut<R: Side>(&mut self, cx: &mut Context<'_>, reader: &R, back: &mut Phase) -> Poll<(bool, io::Error)> {
+        // Whoever waits for the reader hears of it by reading.
+        let reads = matches!(self.phase, Phase::Copying) && !self.full;
+        if !matches!(back, Phase::Failed(_)) && (reads || reader.poll_cut(cx).is_pending()) {
+            return Poll::Pending;
+        }
+        if matches!(self.phase, Phase::Copying | Phase::ShuttingDown) {
+            ready!(self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER))).as_mut().poll(cx));
+        }
+        let why = match std::mem::replace(back, Phase::Done) {
+            Phase::Failed(error) => error,
+            _ => io::ErrorKind::ConnectionReset.into(),
+        };
+        Poll::Ready((self.is_done(), why))
+    }
+}
+
+enum Broken {
+    Read(io::Error),
+    Write(io::Error),
 }
 
 /// Reads into memory that it takes when it reads, and gives back when there is nothing to read.
@@ -197,6 +245,8 @@ impl<'a, T> OnDemand<'a, T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Side for OnDemand<'_, T> {
+    const END_IS_SURE: bool = false;
+
     fn poll_cut(&self, _: &Context<'_>) -> Poll<()> {
         Poll::Pending
     }

@@ -188,6 +188,8 @@ impl AsyncBufRead for Stream {
 }
 
 impl Side for Stream {
+    const END_IS_SURE: bool = true;
+
     fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
         self.raw.poll_cut(cx)
     }

@@ -198,10 +198,9 @@ impl Engine {
         Poll::Ready(Ok(Some(piece)))
     }
 
-    /// Waits until a stream is cut, without reading it: its end will not be a clean one, whatever is there still to be read.
+    /// Waits, without reading, until a stream is cut: nobody takes what is sent on it, and no more comes than has come.
     pub fn poll_cut(&mut self, id: u32, cx: &Context<'_>) -> Poll<()> {
         match self.streams.get_mut(&id) {
-            Some(stream) if stream.fin_received => Poll::Pending,
             Some(stream) if !(stream.broken || self.over) => {
                 keep(&mut stream.watcher, cx);
                 Poll::Pending

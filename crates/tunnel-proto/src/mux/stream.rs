@@ -35,7 +35,8 @@ impl Stream {
         self.id
     }
 
-    /// Waits, without reading, until it is cut: what can be read then ends with [`io::ErrorKind::ConnectionReset`].
+    /// Waits, without reading, until it is cut: nobody takes what is written to it. What came before can be read, and unless the
+    /// peer has ended its direction, ends with [`io::ErrorKind::ConnectionReset`].
     pub fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
         self.mux.poll_cut(self.id, cx)
     }

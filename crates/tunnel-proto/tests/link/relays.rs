@@ -1,24 +1,43 @@
-//! What a relay does with a stream that was cut while the other side takes nothing.
+//! What a relay does with what a side said before it was cut.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf},
     task::JoinHandle,
     time::{Instant, sleep},
 };
-use tunnel_proto::link::{Carried, RelayError, Stream, relay};
+use tunnel_proto::link::{Carried, RelayError, Stream, join, relay};
 
 use crate::{pair, stream};
 
-/// What is sent before the cut, in bytes: more than the service has room for.
+/// What is sent before the cut, in bytes: more than a service has room for.
 const SENT: usize = 8 * 1024;
+/// How much a slow service takes at a time.
+const PART: usize = 512;
 const SECOND: Duration = Duration::from_secs(1);
 
+type Relaying = JoinHandle<Result<(), RelayError>>;
+
 /// Carries between a stream and a service with room for a KiB.
-fn carry(mut stream: Stream) -> (DuplexStream, JoinHandle<Result<(), RelayError>>) {
+fn carry(mut stream: Stream) -> (DuplexStream, Relaying) {
     let (mut near, far) = tokio::io::duplex(1024);
     (far, tokio::spawn(async move { relay(&mut stream, &mut near, &Carried::default()).await }))
+}
+
+/// What comes when a part of it is taken every four minutes.
+async fn slowly(service: &mut DuplexStream) -> Vec<u8> {
+    let mut got = vec![0; SENT];
+    for part in got.chunks_mut(PART) {
+        sleep(240 * SECOND).await;
+        service.read_exact(part).await.unwrap();
+    }
+    got
 }
 
 #[track_caller]
@@ -27,16 +46,26 @@ fn assert_reset_by_the_edge(ended: Result<(), RelayError>) {
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 }
 
+/// Waits for the end of a relay, of which one side was cut just now and the other takes nothing.
+async fn after_a_while(relaying: Relaying) -> Result<(), RelayError> {
+    let began = Instant::now();
+    let ended = relaying.await.unwrap();
+    assert!((300..310).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    ended
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_service_that_takes_nothing_does_not_keep_what_was_cut() {
-    for link_is_over in [false, true] {
+    for (said_all, link_is_over) in [(false, false), (false, true), (true, false), (true, true)] {
         let (edge, mut connector) = pair().await;
         let (mut near, far) = stream(&edge, &mut connector).await;
         let (_service, relaying) = carry(far);
         near.write_all(&[7; SENT]).await.unwrap();
-        sleep(600 * SECOND).await;
+        if said_all {
+            near.shutdown().await.unwrap();
+        }
+        sleep(3600 * SECOND).await;
         assert!(!relaying.is_finished(), "nothing was cut");
-        let began = Instant::now();
         let kept = if link_is_over {
             edge.link.close();
             Some(near)
@@ -44,38 +73,107 @@ async fn a_service_that_takes_nothing_does_not_keep_what_was_cut() {
             drop(near);
             None
         };
-        assert_reset_by_the_edge(relaying.await.unwrap());
-        assert!((30..40).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+        assert_reset_by_the_edge(after_a_while(relaying).await);
         drop(kept);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_service_gets_all_that_came_before_a_cut() {
-    let (edge, mut connector) = pair().await;
-    let (mut near, far) = stream(&edge, &mut connector).await;
-    let (mut service, relaying) = carry(far);
-    near.write_all(&[7; SENT]).await.unwrap();
-    drop(near);
-    let mut got = [0; SENT];
-    for part in got.chunks_mut(512) {
-        sleep(20 * SECOND).await;
-        service.read_exact(part).await.unwrap();
+    for said_all in [false, true] {
+        let (edge, mut connector) = pair().await;
+        let (mut near, far) = stream(&edge, &mut connector).await;
+        let (mut service, relaying) = carry(far);
+        near.write_all(&[7; SENT]).await.unwrap();
+        if said_all {
+            near.shutdown().await.unwrap();
+        }
+        drop(near);
+        // What it says meanwhile is for nobody, and ends nothing.
+        service.write_all(b"acknowledged").await.unwrap();
+        assert_eq!(slowly(&mut service).await, [7; SENT]);
+        if said_all {
+            assert_eq!(service.read(&mut [0; 1]).await.unwrap(), 0, "its end, too");
+            let ended = relaying.await.unwrap();
+            assert!(matches!(ended, Err(RelayError::Left)), "{ended:?}");
+        } else {
+            assert_reset_by_the_edge(relaying.await.unwrap());
+        }
     }
-    assert_eq!(got, [7; SENT]);
-    assert_reset_by_the_edge(relaying.await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_may_take_nothing_for_long_where_all_was_said() {
+async fn a_silent_service_is_left_by_whoever_said_all_and_went() {
     let (edge, mut connector) = pair().await;
     let (mut near, far) = stream(&edge, &mut connector).await;
-    let (mut service, _relaying) = carry(far);
-    near.write_all(&[7; SENT]).await.unwrap();
+    let (mut service, relaying) = carry(far);
+    near.write_all(b"question").await.unwrap();
     near.shutdown().await.unwrap();
-    drop(near);
-    sleep(600 * SECOND).await;
     let mut got = Vec::new();
     service.read_to_end(&mut got).await.unwrap();
-    assert_eq!(got, [7; SENT]);
+    assert_eq!(got, b"question");
+    sleep(3600 * SECOND).await;
+    assert!(!relaying.is_finished(), "the answer may still come");
+    let began = Instant::now();
+    drop(near);
+    let ended = relaying.await.unwrap();
+    assert!(matches!(ended, Err(RelayError::Left)), "{ended:?}");
+    assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
+}
+
+/// Between two links, as at an edge: the service's stream is the one that is cut.
+#[tokio::test(start_paused = true)]
+async fn a_visitor_who_takes_nothing_does_not_keep_what_a_service_cut() {
+    let (first, mut at_edge) = pair().await;
+    let (second, mut connector) = pair().await;
+    let (mut visitor, mut inner) = stream(&first, &mut at_edge).await;
+    let (mut outer, mut service) = stream(&second, &mut connector).await;
+    let relaying = tokio::spawn(async move { join(&mut inner, &mut outer, &Carried::default()).await });
+    // As much as there is room for everywhere.
+    let filled = async { while service.write(&[7; SENT]).await.is_ok() {} };
+    tokio::time::timeout(60 * SECOND, filled).await.unwrap_err();
+    assert!(!relaying.is_finished(), "nothing was cut");
+    drop(service);
+    let ended = after_a_while(relaying).await;
+    assert!(matches!(ended, Err(RelayError::Service(_))), "{ended:?}");
+    // It had never read.
+    assert_eq!(visitor.read_u8().await.unwrap(), 7);
+}
+
+/// A connection that was reset: a writer is told, and a reader then finds what came before, and an end.
+struct Reset(&'static [u8]);
+
+impl AsyncRead for Reset {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        buf.put_slice(std::mem::take(&mut self.0));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Reset {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn an_answer_before_a_reset_arrives_and_does_not_look_whole() {
+    let (edge, mut connector) = pair().await;
+    let (mut near, mut far) = stream(&edge, &mut connector).await;
+    near.write_all(b"more than it reads").await.unwrap();
+    // There when the relay begins, so that it writes first.
+    far.read_u8().await.unwrap();
+    let ended = relay(&mut far, &mut Reset(b"too much"), &Carried::default()).await;
+    assert!(matches!(ended, Err(RelayError::Service(_))), "{ended:?}");
+    drop(far);
+    let mut got = Vec::new();
+    let end = near.read_to_end(&mut got).await;
+    assert_eq!(got, b"too much");
+    assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }

@@ -140,8 +140,11 @@ impl World {
     }
 
     fn read(&mut self, side: usize, id: u32) {
-        let read = self.engines[side].poll_read(id, &mut Context::from_waker(Waker::noop()));
+        let mut cx = Context::from_waker(Waker::noop());
+        let is_cut = self.engines[side].poll_cut(id, &cx).is_ready();
+        let read = self.engines[side].poll_read(id, &mut cx);
         let theirs = self.said[1 - side].entry(id).or_default();
+        assert!(!is_cut || theirs.dropped, "only who drops a stream cuts it");
         match read {
             Poll::Ready(Ok(Some(piece))) => {
                 assert!(!piece.is_empty());
@@ -203,6 +206,11 @@ proptest! {
                 let both = !ours.get(&id).is_some_and(|said| said.dropped) && world.held[1 - side].contains(&id);
                 if let (true, Some(theirs)) = (both, theirs.get(&id)) {
                     prop_assert_eq!(theirs.read, theirs.written, "all arrives on {}", id);
+                }
+                let all_said = [ours, theirs].iter().all(|said| said.get(&id).is_some_and(|said| said.finished));
+                if !all_said && theirs.get(&id).is_some_and(|said| said.dropped) {
+                    let cut = world.engines[side].poll_cut(id, &Context::from_waker(Waker::noop()));
+                    prop_assert!(cut.is_ready(), "{} was cut", id);
                 }
             }
             prop_assert_eq!(world.engines[side].held(), 0);
