@@ -70,10 +70,11 @@ fn said(program: &Path, flag: &str) -> String {
     let Ok(output) = Command::new(program).arg(flag).output() else { return "not there".into() };
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
-    let with_number = text.lines().find(|line| {
+    // A time of day looks like one.
+    let with_number = text.lines().filter(|line| !line.contains("Timestamp")).find(|line| {
         let version = line.split(|c: char| !c.is_ascii_digit() && c != '.').find(|word| word.contains('.'));
         version.is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit()))
     });
     let line = with_number.or(text.lines().next()).unwrap_or("unknown");
-    line.split(" [").next().unwrap_or(line).split(" - http").next().unwrap_or(line).trim().to_owned()
+    line.split(" [").next().unwrap_or(line).split(" - http").next().unwrap_or(line).split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -1,6 +1,7 @@
 //! Writes `docs/PERFORMANCE.md` and its charts from a run, and from nothing else but the sections that people wrote.
 
 mod chart;
+mod goals;
 mod table;
 
 use std::{fmt::Write as _, fs, path::Path};
@@ -61,6 +62,7 @@ pub(crate) fn make(run: &Run) -> Result<Report> {
     let mut pictures = Vec::new();
     head(&mut text, run)?;
     summary(&mut text, run)?;
+    goals::write(&mut text, run)?;
     writeln!(text, "{METHOD}")?;
     machine(&mut text, run)?;
     ways(&mut text, run)?;
