@@ -76,5 +76,13 @@ fn said(program: &Path, flag: &str) -> String {
         version.is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit()))
     });
     let line = with_number.or(text.lines().next()).unwrap_or("unknown");
-    line.split(" [").next().unwrap_or(line).split(" - http").next().unwrap_or(line).split_whitespace().collect::<Vec<_>>().join(" ")
+    line.split(" [")
+        .next()
+        .unwrap_or(line)
+        .split(" - http")
+        .next()
+        .unwrap_or(line)
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }

@@ -21,7 +21,7 @@ use tokio::{
 };
 use tunnel_proto::{
     Destination,
-    dial::{Carried, RelayError, relay, reset_on_drop},
+    dial::{Carried, RelayError, relay, reset_on_drop, reset_while_carried},
     faults,
 };
 
@@ -204,8 +204,9 @@ impl Port {
     ) {
         faults::at("local connection");
         // Whatever ends this before it has ended in order, an orderly end would look like a service that has no more to say.
-        reset_on_drop(&tcp, true);
+        reset_while_carried(&tcp);
         if let Err(reason) = self.check(&tcp) {
+            reset_on_drop(&tcp, true);
             tracing::warn!(host = %self.host, reason, "a local connection was refused");
             return;
         }
@@ -219,22 +220,30 @@ impl Port {
             opened = self.client.open(&self.host, self.destination.as_ref()) => opened,
             // Whoever came went away while we were logging in.
             () = gone(&tcp) => {
+                reset_on_drop(&tcp, true);
                 tracing::debug!(host = %self.host, "a program closed its side before its connection was through");
                 return;
             }
         };
         let mut stream = match opened {
             Ok(stream) => stream,
-            Err(error) => return self.failed(&error),
+            Err(error) => {
+                reset_on_drop(&tcp, true);
+                return self.failed(&error);
+            }
         };
         drop(turn);
         self.counters.connected.fetch_add(1, Ordering::Relaxed);
         let ended = relay(&mut stream, &mut tcp, &self.counters.carried).await;
-        if let Err(RelayError::Edge(error)) = ended {
-            drop(tcp);
+        // Also where the far side had ended before: what the program has still said is lost then.
+        let cut = match ended {
+            Err(RelayError::Edge(error) | RelayError::Left(error)) => Some(error),
+            Err(RelayError::Service(_)) | Ok(()) => None,
+        };
+        reset_on_drop(&tcp, cut.is_some());
+        drop(tcp);
+        if let Some(error) = cut {
             self.failed(&stream.inquest().why_cut(&error).await);
-        } else {
-            reset_on_drop(&tcp, false);
         }
     }
 

@@ -31,17 +31,17 @@ use hyper_util::{
 use reqwest::{ClientBuilder, Proxy};
 use subtle::ConstantTimeEq;
 use tokio::{
-    io::{AsyncWriteExt, BufReader},
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     task::JoinSet,
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 use tower::Service;
-use tunnel_proto::dial::{Carried, RelayError, Side, random, relay, reset_on_drop};
+use tunnel_proto::dial::{Carried, random, relay, reset_on_drop, reset_while_carried};
 use url::Url;
 
-use crate::{client::Client, error::Error, event::Event, http::HttpConnector, platform};
+use crate::{client::Client, error::Error, event::Event, http::HttpConnector, platform, stream::Stream};
 
 /// The user that the proxy is asked as.
 const USER: &str = "tunnel";
@@ -56,6 +56,7 @@ const IDLE_PER_HOST: usize = 8;
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 type Body = BoxBody<Bytes, hyper::Error>;
+type BoxError = Box<dyn StdError + Send + Sync>;
 /// What is carried once a connection is no longer one of HTTP.
 type Carrying = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -169,7 +170,7 @@ impl Door {
         if request.method() == Method::CONNECT {
             return Ok(match self.connector.clone().call(uri.clone()).await {
                 Ok(stream) => {
-                    set(Box::pin(carry(async { Ok(stream.into_inner()) }, here)));
+                    set(Box::pin(carry(async { Ok((stream.into_inner(), Bytes::new())) }, here)));
                     Response::new(empty())
                 }
                 Err(error) => self.failed(&uri, &error),
@@ -186,7 +187,12 @@ impl Door {
         response.headers_mut().remove(PROXY_STATUS);
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let there = upgrade::on(&mut response);
-            set(Box::pin(carry(async { Ok(BufReader::new(TokioIo::new(there.await?))) }, here)));
+            let there = async {
+                let there = there.await?.downcast::<TokioIo<Stream>>();
+                let Parts { io, read_buf, .. } = there.map_err(|_| "an upgrade of no connection of ours")?;
+                Ok((io.into_inner(), read_buf))
+            };
+            set(Box::pin(carry(there, here)));
         }
         Ok(response.map(BodyExt::boxed))
     }
@@ -219,8 +225,8 @@ fn known<'a>(mut error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
     }
 }
 
-/// Carries bytes between what was opened and the program, once the latter has its answer.
-async fn carry<S: Side>(there: impl Future<Output = hyper::Result<S>>, here: upgrade::OnUpgrade) {
+/// Carries bytes between what was opened, of which some has been read, and the program, once the latter has its answer.
+async fn carry(there: impl Future<Output = Result<(Stream, Bytes), BoxError>>, here: upgrade::OnUpgrade) {
     let cut = |error: &dyn std::fmt::Display| tracing::debug!(%error, "a connection through the proxy was cut");
     let here = match here.await {
         Ok(here) => here,
@@ -230,20 +236,17 @@ async fn carry<S: Side>(there: impl Future<Output = hyper::Result<S>>, here: upg
     let Ok(Parts { io, read_buf, .. }) = here.downcast::<TokioIo<TcpStream>>() else { return };
     let mut tcp = io.into_inner();
     // The program must not take what was cut for an orderly end.
-    reset_on_drop(&tcp, true);
+    reset_while_carried(&tcp);
     let carried = async {
-        let mut there = there.await?;
+        let (mut there, said) = there.await?;
+        tcp.write_all(&said).await?;
         there.write_all(&read_buf).await?;
-        match relay(&mut there, &mut tcp, &Carried::default()).await {
-            // All that was said there is the program's.
-            Err(RelayError::Left) => {}
-            ended => ended?,
-        }
-        Ok::<_, Box<dyn StdError + Send + Sync>>(())
+        Ok::<_, BoxError>(relay(&mut there, &mut tcp, &Carried::default()).await?)
     };
-    match carried.await {
-        Ok(()) => reset_on_drop(&tcp, false),
-        Err(error) => cut(&error),
+    let ended = carried.await;
+    reset_on_drop(&tcp, ended.is_err());
+    if let Err(error) = ended {
+        cut(&error);
     }
 }
 

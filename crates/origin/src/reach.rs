@@ -2,11 +2,18 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 use tunnel_proto::{
-    dial::{DialError, RelayError, Shortage, UnixStream, connect_unix, dial, relay, reset_on_drop},
+    dial::{
+        Carried, DialError, RelayError, Shortage, UnixStream, connect_unix, dial, relay, reset_on_drop,
+        reset_while_carried,
+    },
     link::Stream,
     message::StreamRefusal,
 };
@@ -145,19 +152,10 @@ impl Connection {
     /// Carries bytes until both directions have ended, or one side has broken. The end of a direction in TLS is its
     /// close_notify; a service that ends without one has broken.
     pub(crate) async fn carry(self, mut stream: Stream, opening: Opening, meters: &Meters) -> io::Result<()> {
+        let carried = &meters.carried;
         let ended = match self {
-            Self::Plain(mut socket) => {
-                ends_by_reset(&socket, true);
-                let ended = relay(&mut stream, &mut socket, &meters.carried).await;
-                ends_by_reset(&socket, matches!(ended, Err(RelayError::Edge(_))));
-                ended
-            }
-            Self::Tls(mut tls) => {
-                ends_by_reset(tls.get_ref().0, true);
-                let ended = relay(&mut stream, tls.as_mut(), &meters.carried).await;
-                ends_by_reset(tls.get_ref().0, matches!(ended, Err(RelayError::Edge(_))));
-                ended
-            }
+            Self::Plain(mut socket) => until_it_ends(&mut stream, &mut socket, |socket| socket, carried).await,
+            Self::Tls(mut tls) => until_it_ends(&mut stream, tls.as_mut(), |tls| tls.get_ref().0, carried).await,
             Self::Handler(handler) => return handler.handle(stream, opening).await,
         };
         // Dropping a stream that has not ended in both directions resets it.
@@ -165,19 +163,29 @@ impl Connection {
     }
 }
 
+/// What was cut, or goes on when we end, must be no orderly end to the service. A Unix socket has no reset; closing it is all that can be
+/// said.
+async fn until_it_ends<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut Stream,
+    service: &mut S,
+    socket: impl Fn(&S) -> &Socket,
+    carried: &Carried,
+) -> Result<(), RelayError> {
+    if let Either::Left(tcp) = socket(service) {
+        reset_while_carried(tcp);
+    }
+    let ended = relay(stream, service, carried).await;
+    if let Either::Left(tcp) = socket(service) {
+        reset_on_drop(tcp, matches!(ended, Err(RelayError::Edge(_))));
+    }
+    ended
+}
+
 /// Whether a service has ended a connection of TLS without saying so. What came before was carried; whether it was all that there
 /// is, nobody knows.
 pub(crate) fn ended_unsaid(error: &io::Error) -> bool {
     let relayed = error.get_ref().and_then(|inner| inner.downcast_ref::<RelayError>());
     matches!(relayed, Some(RelayError::Service(error)) if error.kind() == io::ErrorKind::UnexpectedEof)
-}
-
-/// When the visitor's side was cut, or we end before we know how it ended, the service must not take it for an orderly end. A Unix
-/// socket has no reset; closing it is all that can be said.
-fn ends_by_reset(socket: &Socket, resets: bool) {
-    if let Either::Left(tcp) = socket {
-        reset_on_drop(tcp, resets);
-    }
 }
 
 #[cfg(test)]

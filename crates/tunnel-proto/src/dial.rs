@@ -35,8 +35,16 @@ pub fn random<const N: usize>() -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// Has a connection end by a reset whenever it is dropped, also where the task or the program that carries it ends first; or no more so.
-/// Whoever is at its other end must take nothing for whole that was cut.
+/// Has a connection end by a reset also where the task or the program that carries it ends first, until
+/// [`reset_on_drop`] is told how it ended. Systems of Apple let nothing be set once both directions have ended, so that there only the
+/// latter counts.
+pub fn reset_while_carried(tcp: &TcpStream) {
+    if !cfg!(target_vendor = "apple") {
+        reset_on_drop(tcp, true);
+    }
+}
+
+/// Has a connection end by a reset when it is dropped, or in order: whoever is at its other end must take nothing for whole that was cut.
 pub fn reset_on_drop(tcp: &TcpStream, resets: bool) {
     if let Err(error) = socket2::SockRef::from(tcp).set_linger(resets.then_some(Duration::ZERO)) {
         tracing::debug!(%error, "how a connection ends is up to the system");

@@ -17,6 +17,8 @@ mod limits;
 mod pace;
 #[path = "link/relays.rs"]
 mod relays;
+#[path = "link/soak.rs"]
+mod soak;
 #[path = "link/streams.rs"]
 mod streams;
 

@@ -48,6 +48,24 @@ async fn the_first_connection_to_a_port_is_held_until_the_login_is_done() {
 }
 
 #[tokio::test]
+async fn a_connection_that_ends_with_its_port_does_not_look_whole() {
+    let edge = Edge::start().await;
+    let client = edge.client().auth(Auth::browser(edge.approving())).build().unwrap();
+    let forward = client.tcp(&edge.host("db.localhost")).forward("127.0.0.1:0").await.unwrap();
+    let mut tcp = TcpStream::connect(forward.local_addr()).await.unwrap();
+    tcp.write_all(b"one").await.unwrap();
+    let carried = async {
+        while forward.counters().sent() < 3 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, carried).await.unwrap();
+    drop(forward);
+    let end = timeout(PATIENCE, tcp.read_to_end(&mut Vec::new())).await.unwrap();
+    assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
 async fn a_program_that_gives_up_leaves_the_login_to_the_next_one() {
     let edge = Edge::start().await;
     let shown = Arc::new(AtomicUsize::new(0));

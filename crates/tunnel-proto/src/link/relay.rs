@@ -11,7 +11,7 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use tokio::{
-    io::{AsyncBufRead, AsyncRead, AsyncWrite, BufReader, ReadBuf},
+    io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf},
     time::{Sleep, sleep},
 };
 use tokio_util::io::poll_read_buf;
@@ -20,8 +20,8 @@ use tokio_util::io::poll_read_buf;
 const BUFFER_START: usize = 8 * 1024;
 /// A buffer that is filled by one read doubles, up to this: four frames of a link, each exactly one TLS record.
 const BUFFER_MAX: usize = 4 * crate::link::FRAME_PAYLOAD;
-/// What a side said before it was cut is for the other one, for as long as that takes some of it now and then: as often as this.
-/// What a system has room for hides a slow reader, by some megabytes.
+/// What a side said before it was cut is for the other one, for as long as it takes some of it from us now and then: as often as this.
+/// What the system still holds of it is lost with the reset that then follows.
 const LINGER: Duration = Duration::from_secs(300);
 
 /// Bytes carried so far, in both directions.
@@ -42,9 +42,10 @@ pub enum RelayError {
     /// The side of the service.
     #[error("the service's side ended: {0}")]
     Service(#[source] io::Error),
-    /// The side of the edge had said all, and went without waiting for the rest of the answer. To the service that is an orderly end.
-    #[error("the edge's side left before the service had ended")]
-    Left,
+    /// The side of the edge had said all, which was delivered, and was cut before the service had ended: to the service that is whoever
+    /// does not wait for an answer. What the service says from then on is lost.
+    #[error("the edge's side left before the service had ended: {0}")]
+    Left(#[source] io::Error),
 }
 
 /// What bytes are carried between: it is read from where its bytes lie, and written to.
@@ -56,14 +57,6 @@ pub trait Side: AsyncBufRead + AsyncWrite + Unpin {
     /// Waits, while nothing of it is read, until it is known to be cut: nobody takes what is written to it. Where that shows in reading
     /// and writing only, for ever.
     fn poll_cut(&self, cx: &Context<'_>) -> Poll<()>;
-}
-
-impl<T: AsyncRead + AsyncWrite + Unpin> Side for BufReader<T> {
-    const END_IS_SURE: bool = false;
-
-    fn poll_cut(&self, _: &Context<'_>) -> Poll<()> {
-        Poll::Pending
-    }
 }
 
 /// Carries bytes until both directions have ended in order, each half-closed by itself; or until one side breaks,
@@ -89,13 +82,13 @@ where
     let mut inward = Direction::new();
     let mut outward = Direction::new();
     poll_fn(|cx| {
-        inward.poll(cx, edge, service, &outward.phase, &carried.to_service).map_err(RelayError::Edge)?;
-        outward.poll(cx, service, edge, &inward.phase, &carried.from_service).map_err(RelayError::Service)?;
+        inward.poll(cx, edge, service, &mut outward.phase, &carried.to_service).map_err(RelayError::Edge)?;
+        outward.poll(cx, service, edge, &mut inward.phase, &carried.from_service).map_err(RelayError::Service)?;
         if inward.is_done() && outward.is_done() {
             return Poll::Ready(Ok(()));
         }
         if let Poll::Ready((said_all, why)) = inward.poll_cut(cx, edge, &mut outward.phase) {
-            return Poll::Ready(Err(if said_all { RelayError::Left } else { RelayError::Edge(why) }));
+            return Poll::Ready(Err(if said_all { RelayError::Left(why) } else { RelayError::Edge(why) }));
         }
         if let Poll::Ready((_, why)) = outward.poll_cut(cx, service, &mut inward.phase) {
             return Poll::Ready(Err(RelayError::Service(why)));
@@ -118,9 +111,21 @@ struct Direction {
 enum Phase {
     Copying,
     ShuttingDown,
+    /// The reader was cut. What came before is not all on its way.
+    Ending(io::Error),
     Done,
     /// The writer takes nothing any more.
     Failed(io::Error),
+}
+
+impl Phase {
+    /// Why the writer takes nothing any more.
+    fn failure(&mut self) -> Option<io::Error> {
+        match self {
+            Self::Failed(error) => Some(std::mem::replace(error, io::ErrorKind::ConnectionReset.into())),
+            _ => None,
+        }
+    }
 }
 
 impl Direction {
@@ -132,34 +137,36 @@ impl Direction {
         matches!(self.phase, Phase::Done)
     }
 
-    /// Carries what there is. An error is the reader's; one of the writer ends this direction only, for what the writer has said
-    /// goes the other way, `back`.
+    /// Carries what there is. An error is that of the reader; one of the writer ends this direction only, for what the writer has
+    /// said goes the other way, `back`. If that failed, the reader was known to be cut, and by which error.
     fn poll<R, W>(
         &mut self,
         cx: &mut Context<'_>,
         reader: &mut R,
         writer: &mut W,
-        back: &Phase,
+        back: &mut Phase,
         count: &AtomicU64,
     ) -> io::Result<()>
     where
         R: Side,
         W: Side,
     {
-        match self.poll_copy(cx, reader, writer, back, count) {
-            Poll::Ready(Err(Broken::Read(error))) => return Err(error),
+        let is_sure = R::END_IS_SURE || !matches!(back, Phase::Failed(_));
+        match self.poll_copy(cx, reader, writer, is_sure, count) {
+            Poll::Ready(Err(Broken::Read(error))) => return Err(back.failure().unwrap_or(error)),
             Poll::Ready(Err(Broken::Write(error))) => self.phase = Phase::Failed(error),
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
         Ok(())
     }
 
+    /// `is_sure` says whether the reader's end is one in order.
     fn poll_copy<R, W>(
         &mut self,
         cx: &mut Context<'_>,
         reader: &mut R,
         writer: &mut W,
-        back: &Phase,
+        is_sure: bool,
         count: &AtomicU64,
     ) -> Poll<Result<(), Broken>>
     where
@@ -167,11 +174,19 @@ impl Direction {
         W: Side,
     {
         loop {
-            match self.phase {
+            match &mut self.phase {
                 Phase::Done | Phase::Failed(_) => return Poll::Ready(Ok(())),
                 Phase::ShuttingDown => {
                     ready!(Pin::new(&mut *writer).poll_shutdown(cx)).map_err(Broken::Write)?;
                     self.phase = Phase::Done;
+                }
+                Phase::Ending(error) => {
+                    if self.unflushed {
+                        // Whether it can be or not, there is no more.
+                        let _ = ready!(Pin::new(&mut *writer).poll_flush(cx));
+                    }
+                    let error = std::mem::replace(error, io::ErrorKind::ConnectionReset.into());
+                    return Poll::Ready(Err(Broken::Read(error)));
                 }
                 Phase::Copying => {
                     let Poll::Ready(there) = Pin::new(&mut *reader).poll_fill_buf(cx) else {
@@ -182,14 +197,21 @@ impl Direction {
                         }
                         return Poll::Pending;
                     };
-                    let there = there.map_err(Broken::Read)?;
-                    if there.is_empty() {
-                        if !R::END_IS_SURE && matches!(back, Phase::Failed(_)) {
-                            return Poll::Ready(Err(Broken::Read(io::ErrorKind::ConnectionReset.into())));
+                    let there = match there {
+                        Ok([]) if is_sure => {
+                            self.phase = Phase::ShuttingDown;
+                            continue;
                         }
-                        self.phase = Phase::ShuttingDown;
-                        continue;
-                    }
+                        Ok([]) => {
+                            self.phase = Phase::Ending(io::ErrorKind::ConnectionReset.into());
+                            continue;
+                        }
+                        Ok(there) => there,
+                        Err(error) => {
+                            self.phase = Phase::Ending(error);
+                            continue;
+                        }
+                    };
                     let written = Pin::new(&mut *writer).poll_write(cx, there);
                     self.full = written.is_pending();
                     let taken = ready!(written).map_err(Broken::Write)?;
@@ -208,18 +230,16 @@ impl Direction {
     /// Waits until the reader was cut, and nothing of what it said is to be carried any more, or none of it moves: whether it had said
     /// all, and all of it was delivered, and why it was cut. `back` is the direction towards it.
     fn poll_cut<R: Side>(&mut self, cx: &mut Context<'_>, reader: &R, back: &mut Phase) -> Poll<(bool, io::Error)> {
+        let is_known = matches!(back, Phase::Failed(_)) || matches!(self.phase, Phase::Ending(_));
         // Whoever waits for the reader hears of it by reading.
         let reads = matches!(self.phase, Phase::Copying) && !self.full;
-        if !matches!(back, Phase::Failed(_)) && (reads || reader.poll_cut(cx).is_pending()) {
+        if !is_known && (reads || reader.poll_cut(cx).is_pending()) {
             return Poll::Pending;
         }
-        if matches!(self.phase, Phase::Copying | Phase::ShuttingDown) {
+        if matches!(self.phase, Phase::Copying | Phase::ShuttingDown | Phase::Ending(_)) {
             ready!(self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER))).as_mut().poll(cx));
         }
-        let why = match std::mem::replace(back, Phase::Done) {
-            Phase::Failed(error) => error,
-            _ => io::ErrorKind::ConnectionReset.into(),
-        };
+        let why = back.failure().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into());
         Poll::Ready((self.is_done(), why))
     }
 }

@@ -390,7 +390,8 @@ impl Engine {
         if self.frame.ends
             && let Some(stream) = self.streams.get_mut(&self.frame.stream)
         {
-            stream.fin_received = true;
+            // What was thrown away is no part of a whole.
+            stream.fin_received = !stream.broken;
             self.wakes.extend(stream.reader.take());
         }
         self.frame = Frame::default();
@@ -407,7 +408,7 @@ impl Engine {
             tracing::debug!(stream = id, bytes = stream.unread.len(), "reset the stream with most unread bytes");
             self.held = self.held.saturating_sub(stream.unread.cost());
             stream.unread.clear();
-            stream.broken = true;
+            (stream.broken, stream.fin_received) = (true, false);
             self.wakes.extend(stream.waiting());
             let flags = stream.greeting | flags::RST;
             self.output.say_after(&stream.sender, Header { kind: Kind::Data, flags, stream: id, len: 0 });

@@ -254,3 +254,34 @@ proptest! {
         }
     }
 }
+
+// T6
+#[test]
+fn what_was_thrown_away_does_not_look_whole() {
+    use tunnel_proto::mux::{Header, Kind};
+    const SYN: u16 = 1;
+    const FIN: u16 = 4;
+    let frame = |stream, flags, len: usize| {
+        let mut bytes = Header { kind: Kind::Data, flags, stream, len: len as u32 }.bytes().to_vec();
+        bytes.resize(bytes.len() + len, 7);
+        bytes
+    };
+    let mut cx = Context::from_waker(Waker::noop());
+    for ends_before in [true, false] {
+        let now = Instant::now();
+        let mut engine = Engine::new(Mode::Server, Limits { memory: 200_000, ..LIMITS }, now);
+        engine.receive(&frame(3, SYN, 60_000), now).unwrap();
+        if ends_before {
+            engine.receive(&frame(3, FIN, 0), now).unwrap();
+        }
+        // Others, with less each, until the largest has to go.
+        let mut others = (5..).step_by(2);
+        while engine.poll_cut(3, &cx).is_pending() {
+            engine.receive(&frame(others.next().unwrap(), SYN, 20_000), now).unwrap();
+        }
+        if !ends_before {
+            engine.receive(&frame(3, FIN, 0), now).unwrap();
+        }
+        assert!(matches!(engine.poll_read(3, &mut cx), Poll::Ready(Err(Broken::Reset))));
+    }
+}
