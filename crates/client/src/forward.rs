@@ -21,7 +21,7 @@ use tokio::{
 };
 use tunnel_proto::{
     Destination,
-    dial::{Carried, RelayError, relay, reset_on_drop, reset_while_carried},
+    dial::{AbortiveTcp, Carried, RelayError, relay},
     faults,
 };
 
@@ -198,19 +198,19 @@ impl Port {
     /// one has.
     async fn serve(
         self: Arc<Self>,
-        mut tcp: TcpStream,
+        tcp: TcpStream,
         before: Option<oneshot::Receiver<Infallible>>,
         turn: oneshot::Sender<Infallible>,
     ) {
         faults::at("local connection");
         // Whatever ends this before it has ended in order, an orderly end would look like a service that has no more to say.
-        reset_while_carried(&tcp);
-        if let Err(reason) = self.check(&tcp) {
-            reset_on_drop(&tcp, true);
+        let mut tcp = AbortiveTcp::new(tcp);
+        tcp.arm();
+        if let Err(reason) = self.check(tcp.tcp()) {
             tracing::warn!(host = %self.host, reason, "a local connection was refused");
             return;
         }
-        tcp.set_nodelay(true).ok();
+        tcp.tcp().set_nodelay(true).ok();
         self.counters.total.fetch_add(1, Ordering::Relaxed);
         let _open = Open::new(&self.counters);
         if let Some(before) = before {
@@ -219,30 +219,21 @@ impl Port {
         let opened = tokio::select! {
             opened = self.client.open(&self.host, self.destination.as_ref()) => opened,
             // Whoever came went away while we were logging in.
-            () = gone(&tcp) => {
-                reset_on_drop(&tcp, true);
+            () = gone(tcp.tcp()) => {
                 tracing::debug!(host = %self.host, "a program closed its side before its connection was through");
                 return;
             }
         };
         let mut stream = match opened {
             Ok(stream) => stream,
-            Err(error) => {
-                reset_on_drop(&tcp, true);
-                return self.failed(&error);
-            }
+            Err(error) => return self.failed(&error),
         };
         drop(turn);
         self.counters.connected.fetch_add(1, Ordering::Relaxed);
         let ended = relay(&mut stream, &mut tcp, &self.counters.carried).await;
-        // Also where the far side had ended before: what the program has still said is lost then.
-        let cut = match ended {
-            Err(RelayError::Edge(error) | RelayError::Left(error)) => Some(error),
-            Err(RelayError::Service(_)) | Ok(()) => None,
-        };
-        reset_on_drop(&tcp, cut.is_some());
         drop(tcp);
-        if let Some(error) = cut {
+        // Also where the far side had ended before: what the program has still said is lost then.
+        if let Err(RelayError::Edge(error) | RelayError::Left(error)) = ended {
             self.failed(&stream.inquest().why_cut(&error).await);
         }
     }

@@ -38,7 +38,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tower::Service;
-use tunnel_proto::dial::{Carried, random, relay, reset_on_drop, reset_while_carried};
+use tunnel_proto::dial::{AbortiveTcp, Carried, random, relay};
 use url::Url;
 
 use crate::{client::Client, error::Error, event::Event, http::HttpConnector, platform, stream::Stream};
@@ -234,18 +234,16 @@ async fn carry(there: impl Future<Output = Result<(Stream, Bytes), BoxError>>, h
     };
     // Nothing else is served here.
     let Ok(Parts { io, read_buf, .. }) = here.downcast::<TokioIo<TcpStream>>() else { return };
-    let mut tcp = io.into_inner();
+    let mut tcp = AbortiveTcp::new(io.into_inner());
     // The program must not take what was cut for an orderly end.
-    reset_while_carried(&tcp);
+    tcp.arm();
     let carried = async {
         let (mut there, said) = there.await?;
         tcp.write_all(&said).await?;
         there.write_all(&read_buf).await?;
         Ok::<_, BoxError>(relay(&mut there, &mut tcp, &Carried::default()).await?)
     };
-    let ended = carried.await;
-    reset_on_drop(&tcp, ended.is_err());
-    if let Err(error) = ended {
+    if let Err(error) = carried.await {
         cut(&error);
     }
 }

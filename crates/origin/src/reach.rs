@@ -2,18 +2,11 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 use tunnel_proto::{
-    dial::{
-        Carried, DialError, RelayError, Shortage, UnixStream, connect_unix, dial, relay, reset_on_drop,
-        reset_while_carried,
-    },
+    dial::{AbortiveTcp, DialError, RelayError, Shortage, UnixStream, connect_unix, dial, relay},
     link::Stream,
     message::StreamRefusal,
 };
@@ -52,11 +45,13 @@ impl Way {
     }
 }
 
-type Socket = Either<TcpStream, UnixStream>;
+type Socket = Either<AbortiveTcp, UnixStream>;
 
 async fn socket(service: &Service) -> Result<Socket, DialError> {
     match service {
-        Service::Http(target) | Service::Https(target) | Service::Tcp(target) => dial(target).await.map(Either::Left),
+        Service::Http(target) | Service::Https(target) | Service::Tcp(target) => {
+            dial(target).await.map(AbortiveTcp::new).map(Either::Left)
+        }
         Service::Unix(path) | Service::UnixTls(path) => {
             connect_unix(path).await.map(Either::Right).map_err(DialError::Connect)
         }
@@ -142,7 +137,7 @@ impl Connection {
     /// Whether a bastion's connection has stayed on this machine without leave.
     pub(crate) fn stays_here(&self, service: &Service) -> bool {
         let (Service::Bastion(allow), Self::Plain(Either::Left(tcp))) = (service, self) else { return false };
-        match (tcp.local_addr(), tcp.peer_addr()) {
+        match (tcp.tcp().local_addr(), tcp.tcp().peer_addr()) {
             (Ok(local), Ok(peer)) => bastion::stays_here(allow, local, peer),
             // Gone already.
             _ => true,
@@ -152,10 +147,15 @@ impl Connection {
     /// Carries bytes until both directions have ended, or one side has broken. The end of a direction in TLS is its
     /// close_notify; a service that ends without one has broken.
     pub(crate) async fn carry(self, mut stream: Stream, opening: Opening, meters: &Meters) -> io::Result<()> {
-        let carried = &meters.carried;
         let ended = match self {
-            Self::Plain(mut socket) => until_it_ends(&mut stream, &mut socket, |socket| socket, carried).await,
-            Self::Tls(mut tls) => until_it_ends(&mut stream, tls.as_mut(), |tls| tls.get_ref().0, carried).await,
+            Self::Plain(mut socket) => {
+                arm(&socket);
+                relay(&mut stream, &mut socket, &meters.carried).await
+            }
+            Self::Tls(mut tls) => {
+                arm(tls.get_ref().0);
+                relay(&mut stream, tls.as_mut(), &meters.carried).await
+            }
             Self::Handler(handler) => return handler.handle(stream, opening).await,
         };
         // Dropping a stream that has not ended in both directions resets it.
@@ -163,22 +163,12 @@ impl Connection {
     }
 }
 
-/// What was cut, or goes on when we end, must be no orderly end to the service. A Unix socket has no reset; closing it is all that can be
+/// What is cut, or goes on when we end, must be no orderly end to the service. A Unix socket has no reset; closing it is all that can be
 /// said.
-async fn until_it_ends<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: &mut Stream,
-    service: &mut S,
-    socket: impl Fn(&S) -> &Socket,
-    carried: &Carried,
-) -> Result<(), RelayError> {
-    if let Either::Left(tcp) = socket(service) {
-        reset_while_carried(tcp);
+fn arm(socket: &Socket) {
+    if let Either::Left(tcp) = socket {
+        tcp.arm();
     }
-    let ended = relay(stream, service, carried).await;
-    if let Either::Left(tcp) = socket(service) {
-        reset_on_drop(tcp, matches!(ended, Err(RelayError::Edge(_))));
-    }
-    ended
 }
 
 /// Whether a service has ended a connection of TLS without saying so. What came before was carried; whether it was all that there

@@ -3,8 +3,9 @@
 //! An [`EdgeAddress`] is where an edge is and who it must prove to be, [`Trust`] by whose word. [`JsonClient`] asks it
 //! questions over HTTPS, [`LocalEdge`] over the socket of an edge on this machine. [`dial()`] and [`dial_edge`] open
 //! connections, [`Shortage`] is what this machine may lack for one, [`relay()`] carries bytes between two of them,
-//! [`reset_on_drop`] has one end as what was cut, and [`Backoff`] says when to try again.
+//! [`AbortiveTcp`] is one that does not end in order by accident, and [`Backoff`] says when to try again.
 
+mod abortive;
 mod address;
 mod backoff;
 mod connect;
@@ -14,6 +15,7 @@ mod shortage;
 mod trust;
 
 pub use crate::link::{Carried, RelayError, Side, relay};
+pub use abortive::AbortiveTcp;
 pub use address::{AddressError, EDGE_PORT, EdgeAddress, SocketTarget};
 pub use backoff::{Backoff, FIRST_RETRY_JITTER, RETRY_BASE, RETRY_CAP};
 pub use connect::{DialError, dial, dial_edge};
@@ -22,9 +24,7 @@ pub use platform::{UnixStream, connect_unix};
 pub use shortage::Shortage;
 pub use trust::{Pin, PinError, Trust, TrustError};
 
-use std::{io, time::Duration};
-
-use tokio::net::TcpStream;
+use std::io;
 
 use crate::identity::provider;
 
@@ -33,20 +33,4 @@ pub fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     provider().secure_random.fill(&mut bytes).map_err(|_| io::Error::other("the system has no random bytes"))?;
     Ok(bytes)
-}
-
-/// Has a connection end by a reset also where the task or the program that carries it ends first, until
-/// [`reset_on_drop`] is told how it ended. Systems of Apple let nothing be set once both directions have ended, so that there only the
-/// latter counts.
-pub fn reset_while_carried(tcp: &TcpStream) {
-    if !cfg!(target_vendor = "apple") {
-        reset_on_drop(tcp, true);
-    }
-}
-
-/// Has a connection end by a reset when it is dropped, or in order: whoever is at its other end must take nothing for whole that was cut.
-pub fn reset_on_drop(tcp: &TcpStream, resets: bool) {
-    if let Err(error) = socket2::SockRef::from(tcp).set_linger(resets.then_some(Duration::ZERO)) {
-        tracing::debug!(%error, "how a connection ends is up to the system");
-    }
 }

@@ -21,7 +21,7 @@ const BUFFER_START: usize = 8 * 1024;
 /// A buffer that is filled by one read doubles, up to this: four frames of a link, each exactly one TLS record.
 const BUFFER_MAX: usize = 4 * crate::link::FRAME_PAYLOAD;
 /// What a side said before it was cut is for the other one, for as long as it takes some of it from us now and then: as often as this.
-/// What the system still holds of it is lost with the reset that then follows.
+/// What TLS or the system still holds of it does not count, and is lost with the reset that then follows.
 const LINGER: Duration = Duration::from_secs(300);
 
 /// Bytes carried so far, in both directions.
