@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, DuplexStream, ReadBuf},
     task::JoinHandle,
     time::{Instant, sleep},
 };
@@ -46,10 +46,15 @@ fn assert_reset_by_the_edge(ended: Result<(), RelayError>) {
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 }
 
-/// Waits for the end of a relay, of which one side was cut just now and the other takes nothing.
+/// How a relay ends, that has to.
+async fn end(relaying: Relaying) -> Result<(), RelayError> {
+    tokio::time::timeout(3600 * SECOND, relaying).await.expect("it goes on for ever").unwrap()
+}
+
+/// The same, where one side was cut just now and the other takes nothing.
 async fn after_a_while(relaying: Relaying) -> Result<(), RelayError> {
     let began = Instant::now();
-    let ended = relaying.await.unwrap();
+    let ended = end(relaying).await;
     assert!((300..310).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     ended
 }
@@ -94,10 +99,10 @@ async fn a_slow_service_gets_all_that_came_before_a_cut() {
         assert_eq!(slowly(&mut service).await, [7; SENT]);
         if said_all {
             assert_eq!(service.read(&mut [0; 1]).await.unwrap(), 0, "its end, too");
-            let ended = relaying.await.unwrap();
+            let ended = end(relaying).await;
             assert!(matches!(ended, Err(RelayError::Left(_))), "{ended:?}");
         } else {
-            assert_reset_by_the_edge(relaying.await.unwrap());
+            assert_reset_by_the_edge(end(relaying).await);
         }
     }
 }
@@ -116,9 +121,27 @@ async fn a_silent_service_is_left_by_whoever_said_all_and_went() {
     assert!(!relaying.is_finished(), "the answer may still come");
     let began = Instant::now();
     drop(near);
-    let ended = relaying.await.unwrap();
+    let ended = end(relaying).await;
     assert!(matches!(ended, Err(RelayError::Left(_))), "{ended:?}");
     assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
+}
+
+/// A service behind TLS is one that holds back what it was given.
+#[tokio::test(start_paused = true)]
+async fn what_a_service_holds_back_is_flushed_before_a_cut() {
+    let (edge, mut connector) = pair().await;
+    let (mut near, mut far) = stream(&edge, &mut connector).await;
+    near.write_all(&[7; SENT]).await.unwrap();
+    drop(near);
+    // All of it, and the cut, are there when the relay begins.
+    sleep(SECOND).await;
+    let (service, mut origin) = tokio::io::duplex(2 * SENT);
+    let mut service = BufWriter::with_capacity(2 * SENT, service);
+    assert_reset_by_the_edge(relay(&mut far, &mut service, &Carried::default()).await);
+    drop(service);
+    let mut got = Vec::new();
+    origin.read_to_end(&mut got).await.unwrap();
+    assert_eq!(got, [7; SENT]);
 }
 
 /// Between two links, as at an edge: the service's stream is the one that is cut.
