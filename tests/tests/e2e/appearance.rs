@@ -254,7 +254,8 @@ fn a_person_without_mouse_and_script_logs_in() {
         let next = format!("https://{LOGIN_HOST}/.access/login*challenge=*");
         browser.script(type_in, json!({"text": STAFF, "url": next})).await?;
         let code = stage.smtp.mail_to(STAFF, 1).await?.pin()?;
-        // The field for the code has the focus by itself.
+        // The field for the code has the focus by itself, as soon as the page is there to be seen.
+        browser.script("await page.locator('[name=code]:focus').waitFor()", json!({})).await?;
         browser.script(type_in, json!({"text": code, "url": format!("https://{WWW}/deep")})).await?;
         let complaints = browser.complaints().await?;
         assert!(!complaints.iter().any(|said| said.contains("Security Policy")), "{complaints:?}");
