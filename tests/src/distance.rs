@@ -23,16 +23,15 @@ use crate::{
 const EDGE: &str = "203.0.113.10";
 /// What the office has towards the edge; the connector's machine.
 const OFFICE: &str = "192.0.2.2";
-/// Where the access client listens at home.
-const PORT: u16 = 7001;
-/// The application.
-const DB: &str = "db.example.test";
+/// The applications, both of them the same service, and where an access client of its own listens at home for each.
+const APPLICATIONS: [(&str, u16); 2] = [("db.example.test", 7001), ("desk.example.test", 7002)];
 
 const ACCESS: &str = "\
 policies:
   - {name: machines, action: service_auth, include: [{service_token: robot}]}
 applications:
   - {name: db, hostnames: [db.example.test], policies: [machines]}
+  - {name: desk, hostnames: [desk.example.test], policies: [machines]}
 ";
 
 /// What buffers may grow to, so that it is the network that sets a limit and not the system: half of it is more than 200 Mbit/s ×
@@ -93,10 +92,12 @@ pub struct Faraway {
     pub service: Bulk,
     /// Where the access client listens.
     pub tunnel: SocketAddr,
+    /// Where that of the other application does.
+    pub other: SocketAddr,
     /// Where the service is reached without the tunnel.
     pub direct: SocketAddr,
-    /// The access client.
-    pub client: Process,
+    /// The access clients.
+    pub clients: [Process; 2],
     /// The connector.
     pub connector: Connector,
     /// The edge.
@@ -114,7 +115,7 @@ impl Faraway {
     pub async fn open(lab: &Lab, plan: &Plan) -> Result<Self> {
         let (server, office) = (Netns::new("edge")?, lab.beside(Netns::new("office")?));
         for net in [lab.net(), &server, office.net()] {
-            net.hosts(&[(EDGE, &format!("access.example.test {DB}"))])?;
+            net.hosts(&[(EDGE, &format!("access.example.test {} {}", APPLICATIONS[0].0, APPLICATIONS[1].0))])?;
             // What one connection has found out is not told to the next one, which may be the other one's turn.
             net.sysctl("net.ipv4.tcp_no_metrics_save=1")?;
             for setting in BUFFERS {
@@ -152,12 +153,17 @@ impl Faraway {
         edge.apply(ACCESS).await?;
         let service = Bulk::start(office.net())?;
         let mut command = Connector::command(&office)?;
-        command.args(["--hostname", DB, "--url", &format!("tcp://127.0.0.1:{}", service.port())]);
+        for (hostname, _) in APPLICATIONS {
+            command.args(["--hostname", hostname]);
+        }
+        command.args(["--url", &format!("tcp://127.0.0.1:{}", service.port())]);
         let connector = Connector::start("connector", command).await?;
-        let client = client(lab, &edge, &token).await?;
-        let (tunnel, direct) =
-            (SocketAddr::from(([127, 0, 0, 1], PORT)), SocketAddr::new(OFFICE.parse()?, service.port()));
-        Ok(Self { service, tunnel, direct, client, connector, edge, legs, _machines: [server], office })
+        let home = Home::new(lab, "robot", &edge.ca().await?)?;
+        let [db, desk] = APPLICATIONS;
+        let clients = [client(&home, db, &token).await?, client(&home, desk, &token).await?];
+        let [tunnel, other] = APPLICATIONS.map(|(_, port)| SocketAddr::from(([127, 0, 0, 1], port)));
+        let direct = SocketAddr::new(OFFICE.parse()?, service.port());
+        Ok(Self { service, tunnel, other, direct, clients, connector, edge, legs, _machines: [server], office })
     }
 
     /// Ends all of it, so that the lab can have another one, with the same data.
@@ -165,7 +171,9 @@ impl Faraway {
     /// # Errors
     /// The system refused.
     pub async fn close(self) -> Result<()> {
-        self.client.kill().await?;
+        for client in self.clients {
+            client.kill().await?;
+        }
         self.connector.process.kill().await?;
         self.edge.process.kill().await
     }
@@ -224,14 +232,13 @@ async fn token(lab: &Lab, edge: &Edge) -> Result<serde_json::Value> {
     Ok(serde_json::from_slice(&std::fs::read(file)?)?)
 }
 
-/// The access client at home, as a machine, once it listens.
-async fn client(lab: &Lab, edge: &Edge, token: &serde_json::Value) -> Result<Process> {
-    let home = Home::new(lab, "robot", &edge.ca().await?)?;
-    let mut command = home.command(&["tcp", "--hostname", DB, "--url", &format!("127.0.0.1:{PORT}")])?;
+/// An access client at home, as a machine, once it listens.
+async fn client(home: &Home, (hostname, port): (&str, u16), token: &serde_json::Value) -> Result<Process> {
+    let mut command = home.command(&["tcp", "--hostname", hostname, "--url", &format!("127.0.0.1:{port}")])?;
     for (name, field) in [("TUNNEL_SERVICE_TOKEN_ID", "id"), ("TUNNEL_SERVICE_TOKEN_SECRET", "secret")] {
         command.env(name, token[field].as_str().context("a token has an id and a secret")?);
     }
-    let mut client = Process::start("access", command)?;
-    listening(&mut client, PORT).await?;
+    let mut client = Process::start(&format!("access {hostname}"), command)?;
+    listening(&mut client, port).await?;
     Ok(client)
 }

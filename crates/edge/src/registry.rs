@@ -1,9 +1,13 @@
 //! Which links are up, and what they announced.
 
 use std::{
+    cmp::Reverse,
     collections::{HashMap, HashSet},
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -15,7 +19,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tunnel_proto::{
-    HostMap, Hostname, InstanceId, LinkId, Revision, RuleId, TunnelId, UnixTime,
+    HostMap, HostPattern, Hostname, InstanceId, LinkId, Revision, RuleId, TunnelId, UnixTime,
     link::{FAR, Link},
     message::{HttpOptions, RULES_MAX, ServiceKind, Table, TableRefusal, TableRefused},
 };
@@ -33,10 +37,11 @@ const PATHS_MAX: usize = 128;
 /// A link that lives in another runtime than whoever asks is taken instead of one that lives in the same only if this one carries
 /// more than twice as many streams and so many more: each of its reads and writes wakes another thread.
 const NEARER: usize = 8;
-/// Streams to one connector that is [`FAR`] go by one of its links as long as that carries fewer than so many. Over a distance,
-/// several connections that each try how much there is room for fill the queues on the way, for each other as well; one alone
-/// leaves them short, uses the path as well, and gives each of its streams the same. That is so where what is sent goes by what
-/// arrives; else several get more where packets are lost.
+/// Streams of one [group](CompiledRule::group) to a connector that is [`FAR`] go by one of its links as long as that carries fewer
+/// than so many. Over a distance, several connections that each try how much there is room for fill the queues on the way, for each other as well; one
+/// alone leaves them short, uses the path as well, and gives each of its streams the same. That is so where what is sent goes by
+/// what arrives; else several get more where packets are lost. Another group has another link, as far as there are: what somebody
+/// types does not wait behind what others copy.
 const TOGETHER_MAX: usize = 256;
 /// How long after its start an edge waits for a connector that somebody asks for: those of the process before it are on their
 /// way.
@@ -99,6 +104,8 @@ pub struct Rules {
     rules: Vec<Arc<CompiledRule>>,
     /// Their places, by hostname.
     hosts: HostMap<usize>,
+    /// The streams to web pages.
+    web: Group,
 }
 
 /// One announced rule.
@@ -110,19 +117,56 @@ pub struct CompiledRule {
     pub kind: ServiceKind,
     /// How to speak HTTP to it.
     pub http: HttpOptions,
+    /// The streams on this link that belong together: those of the rule, or those of all web pages, so that a page that is seldom
+    /// opened finds a link that is warm.
+    pub(crate) group: Group,
+    hostname: HostPattern,
     path: Option<Regex>,
 }
 
+/// How many streams of a link belong together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Group(Arc<AtomicUsize>);
+
+impl Group {
+    /// Counts one more, for as long as what is returned lives.
+    pub(crate) fn one_more(&self) -> impl Send + Sync + 'static {
+        struct One(Arc<AtomicUsize>);
+        impl Drop for One {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Relaxed);
+            }
+        }
+        self.0.fetch_add(1, Relaxed);
+        One(self.0.clone())
+    }
+
+    fn count(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+}
+
+impl CompiledRule {
+    /// Where it answers.
+    fn place(&self) -> (&HostPattern, Option<&str>) {
+        (&self.hostname, self.path.as_ref().map(Regex::as_str))
+    }
+
+    const fn is_web(&self) -> bool {
+        matches!(self.kind, ServiceKind::Http | ServiceKind::H2c)
+    }
+}
+
 impl Rules {
-    /// Checks a table that follows one with revision `before`.
-    pub fn compile(table: &Table, before: Revision) -> Result<Self, TableRefused> {
+    /// Checks a table that follows `before`.
+    pub fn compile(table: &Table, before: &Self) -> Result<Self, TableRefused> {
         let refuse = |rule: Option<RuleId>, code, text: &str| TableRefused {
             revision: table.revision,
             rule,
             code,
             text: text.to_owned(),
         };
-        if table.revision <= before {
+        if table.revision <= before.revision {
             return Err(refuse(None, TableRefusal::StaleRevision, "the revision has to grow"));
         }
         if table.rules.len() > RULES_MAX {
@@ -134,6 +178,11 @@ impl Rules {
         }
         let mut rules: Vec<Arc<CompiledRule>> = Vec::with_capacity(table.rules.len());
         let (mut hosts, mut ids) = (HostMap::default(), HashSet::new());
+        // Streams stay where they are when a table changes.
+        // Of several rules in one place the first answers.
+        let groups: HashMap<_, _> =
+            before.rules.iter().rev().filter(|rule| !rule.is_web()).map(|rule| (rule.place(), &rule.group)).collect();
+        let web = before.web.clone();
         for rule in &table.rules {
             if !ids.insert(rule.id) {
                 return Err(refuse(Some(rule.id), TableRefusal::DuplicateRule, "two rules with one id"));
@@ -147,9 +196,14 @@ impl Rules {
             let path = path
                 .map_err(|_| refuse(Some(rule.id), TableRefusal::BadPath, "not a regular expression, or too large"))?;
             hosts.insert(rule.hostname.clone(), rules.len());
-            rules.push(Arc::new(CompiledRule { id: rule.id, kind: rule.kind, http: rule.http.clone(), path }));
+            let (http, hostname) = (rule.http.clone(), rule.hostname.clone());
+            let mut rule = CompiledRule { id: rule.id, kind: rule.kind, http, group: web.clone(), hostname, path };
+            if !rule.is_web() {
+                rule.group = groups.get(&rule.place()).copied().cloned().unwrap_or_default();
+            }
+            rules.push(Arc::new(rule));
         }
-        Ok(Self { revision: table.revision, rules, hosts })
+        Ok(Self { revision: table.revision, rules, hosts, web })
     }
 
     /// The first rule that answers for `host` and `path`.
@@ -187,8 +241,8 @@ impl Registry {
     }
 
     /// The links of `tunnel` that serve `host` and `path` now, the least busy first, and of those that are about as busy the ones
-    /// that live in the caller's runtime; of a connector that is far, all but one come later, and last those whose peer does not
-    /// answer just now. Announcements narrow, they never
+    /// that live in the caller's runtime; of a connector that is far, all but the one of this group come later, and last those
+    /// whose peer does not answer just now. Announcements narrow, they never
     /// widen: the caller gets the tunnel from an administrator's route.
     pub fn candidates(&self, tunnel: TunnelId, host: &Hostname, path: &str) -> Vec<Candidate> {
         let links = self.links_now().of(tunnel).to_vec();
@@ -202,8 +256,9 @@ impl Registry {
             })
             .collect();
         let here = Handle::try_current().ok().map(|here| here.id());
-        let look = |Candidate { uplink, .. }: &Candidate| Look {
+        let look = |Candidate { uplink, rule, .. }: &Candidate| Look {
             streams: uplink.link.streams(),
+            alike: rule.group.count(),
             is_near: here.is_none_or(|here| here == uplink.home),
             is_doubtful: uplink.link.is_doubtful(),
             connector: uplink.instance,
@@ -326,6 +381,8 @@ impl Drop for Registered {
 #[derive(Clone, Copy, Debug)]
 struct Look {
     streams: usize,
+    /// How many of these are of the same group.
+    alike: usize,
     /// It lives in the runtime of whoever asks.
     is_near: bool,
     is_doubtful: bool,
@@ -346,14 +403,17 @@ enum Rank {
     Doubtful(usize),
 }
 
+/// Why a group should have a link: it carries no other, it carries most of this one, it carries least.
+type Claim = (bool, usize, Reverse<usize>);
+
 /// What the links of a connector are like together.
 #[derive(Clone, Copy, Debug, Default)]
 struct Together {
     links: usize,
     streams: usize,
     round_trip: Option<Duration>,
-    /// The one with most streams of those that take another, and where it is.
-    leads: Option<(usize, usize)>,
+    /// Of those that take another stream the one with the best claim, and where it is.
+    leads: Option<(Claim, usize)>,
 }
 
 impl Together {
@@ -362,12 +422,13 @@ impl Together {
         self.streams = self.streams.saturating_add(link.streams);
         self.round_trip = self.round_trip.into_iter().chain(link.round_trip).min();
         let may_lead = !link.is_doubtful && link.streams < TOGETHER_MAX;
-        if may_lead && self.leads.is_none_or(|(streams, _)| link.streams > streams) {
-            self.leads = Some((link.streams, at));
+        let claim = (link.alike >= link.streams, link.alike, Reverse(link.streams));
+        if may_lead && self.leads.is_none_or(|(best, _)| claim > best) {
+            self.leads = Some((claim, at));
         }
     }
 
-    /// Which of a far connector's links streams go by, if any.
+    /// Which of a far connector's links streams of this group go by, if any.
     fn leader(&self) -> Option<usize> {
         self.leads.filter(|_| self.round_trip.is_some_and(|trip| trip >= FAR)).map(|(_, at)| at)
     }
@@ -461,7 +522,7 @@ mod tests {
         for from in (0..all.len()).step_by(9) {
             let rules = all[from..all.len().min(from + 100)].to_vec();
             let table = Table { revision: Revision(1), rules: rules.clone() };
-            let compiled = Rules::compile(&table, Revision(0)).unwrap();
+            let compiled = Rules::compile(&table, &Rules::default()).unwrap();
             for host in ["www.a.test", "x.a.test", "a.test", "b.test", "x.y.test", "elsewhere"] {
                 let host = Hostname::parse(host).unwrap();
                 for path in ["/", "/1", "/12/x", "/28"] {
@@ -493,17 +554,74 @@ mod tests {
         assert_eq!(in_order(vec![3, 1, 2], |link| look(*link)), [1, 2, 3]);
     }
 
-    /// Streams, and of which connector: those from 10 on are far.
+    /// Streams, all of them of the same group, and of which connector: those from 10 on are far.
     fn order(links: &[(usize, u8)]) -> Vec<(usize, u8)> {
         in_order(links.to_vec(), |&(streams, connector)| of(connector, look(streams)))
+    }
+
+    /// The one of a far connector's links that comes first, by streams of this group and of others.
+    fn leads(links: &[(usize, usize)]) -> usize {
+        let look = |&at: &usize| {
+            let (alike, others) = links[at];
+            Look { alike, ..of(11, look(alike + others)) }
+        };
+        in_order((0..links.len()).collect(), look)[0]
+    }
+
+    #[test]
+    fn groups_have_a_link_each_as_far_as_a_connector_that_is_far_has_some() {
+        assert_eq!(leads(&[(0, 3), (0, 0), (0, 0)]), 1, "one that carries nothing");
+        assert_eq!(leads(&[(0, 3), (1, 0), (0, 0)]), 1, "and it stays that one");
+        assert_eq!(leads(&[(0, 3), (1, 0), (5, 0)]), 2, "or the one with more, if there are two");
+        assert_eq!(leads(&[(0, 3), (1, 9), (0, 0)]), 2, "those that met go apart");
+        assert_eq!(leads(&[(0, 3), (1, 9), (0, 1)]), 1, "where all are taken it stays with its own");
+        assert_eq!(leads(&[(0, 3), (0, 2), (0, 7)]), 1, "or comes to where least is carried");
+        assert_eq!(leads(&[(2, 254), (1, 0), (0, 0)]), 1, "the one it has takes no more");
+    }
+
+    #[test]
+    fn streams_are_counted_by_group_over_a_change_of_the_table() {
+        let rule = |id: u32, host: &str, path: Option<&str>, kind: ServiceKind| Rule {
+            id: RuleId(id),
+            hostname: host.parse().unwrap(),
+            path: path.map(str::to_owned),
+            kind,
+            http: HttpOptions::default(),
+        };
+        let compile = |revision, rules: Vec<Rule>, before: &Rules| {
+            Rules::compile(&Table { revision: Revision(revision), rules }, before).unwrap()
+        };
+        let counts = |rules: &Rules| rules.rules.iter().map(|rule| rule.group.count()).collect::<Vec<_>>();
+        let (tcp, http, h2c) = (ServiceKind::Tcp, ServiceKind::Http, ServiceKind::H2c);
+        let rules = vec![
+            rule(0, "a.test", None, tcp),
+            rule(1, "b.test", None, tcp),
+            rule(2, "www.test", None, http),
+            rule(3, "wiki.test", None, h2c),
+        ];
+        let first = compile(1, rules, &Rules::default());
+        let kept = [0, 1, 1, 2, 3, 3].map(|at: usize| first.rules[at].group.one_more());
+        assert_eq!(counts(&first), [1, 2, 3, 3], "web pages share one link");
+        // Their numbers change places; one is new, one is for another path.
+        let rules = vec![
+            rule(0, "new.test", None, tcp),
+            rule(1, "a.test", Some("^/x"), tcp),
+            rule(2, "b.test", None, tcp),
+            rule(3, "new-www.test", None, http),
+            rule(4, "wiki.test", None, tcp),
+        ];
+        let second = compile(2, rules, &first);
+        assert_eq!(counts(&second), [0, 0, 2, 3, 0]);
+        drop((first, kept));
+        assert_eq!(counts(&second), [0; 5]);
     }
 
     #[test]
     fn streams_to_a_connector_that_is_far_go_by_one_of_its_links() {
         assert_eq!(order(&[(0, 11), (7, 11), (0, 11)]), [(7, 11), (0, 11), (0, 11)]);
         assert_eq!(order(&[(0, 1), (7, 1), (0, 1)]), [(0, 1), (0, 1), (7, 1)], "near, all of them are used");
-        let alike = in_order(vec!["first", "second"], |_| of(11, look(0)));
-        assert_eq!(alike, ["first", "second"], "the first of them is the one, and stays it");
+        let idle = in_order(vec!["first", "second"], |_| of(11, look(0)));
+        assert_eq!(idle, ["first", "second"], "the first of them is the one, and stays it");
         assert_eq!(order(&[(0, 11), (256, 11), (0, 11)]), [(0, 11), (0, 11), (256, 11)], "it is full");
         assert_eq!(order(&[(300, 11), (256, 11)]), [(256, 11), (300, 11)], "all are");
     }
@@ -535,7 +653,7 @@ mod tests {
     /// A link of a connector that is not known to be far.
     fn look(streams: usize) -> Look {
         let connector = InstanceId::from_random([0; 16]);
-        Look { streams, is_near: true, is_doubtful: false, connector, round_trip: None }
+        Look { streams, alike: streams, is_near: true, is_doubtful: false, connector, round_trip: None }
     }
 
     fn of(connector: u8, link: Look) -> Look {

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
+use tokio::time::sleep;
 use tunnel_tests::{
     Faraway, Lab, Leg, Load,
     bulk::{Rates, Towards, Waits, median, typing},
@@ -15,13 +16,15 @@ use tunnel_tests::{
 };
 
 const MS: Duration = Duration::from_millis(1);
+/// After which the streams of one application have begun, and those of another one begin.
+const APART: Duration = Duration::from_millis(300);
 
 /// Which leg is the far one.
 #[derive(Clone, Copy, Debug)]
 enum Far {
     /// Both, by half.
     Both,
-    /// The one between home and the edge, which all streams pass in one link.
+    /// The one between home and the edge, which all streams of an access client pass in one link.
     Home,
     /// The one between the edge and the office.
     Office,
@@ -183,13 +186,18 @@ async fn speeds(
     Ok(())
 }
 
+/// Whether the system has the rules for sending by which a connector that is far has a link for each service.
+fn has_bbr() -> Result<bool> {
+    let known = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_congestion_control")?;
+    Ok(known.split_whitespace().any(|name| name == "bbr"))
+}
+
 /// What a service that is near sends goes by several links of its connector, and by one where that is far; but only where that one
 /// uses the path as well as several do, which the system has to have BBR for.
 #[test]
 fn streams_to_a_connector_that_is_far_go_by_one_of_its_links() {
     run("together", async |lab| {
-        let known = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_congestion_control")?;
-        let has_bbr = known.split_whitespace().any(|name| name == "bbr");
+        let has_bbr = has_bbr()?;
         for round_trip in [2 * MS, 20 * MS] {
             let site = Faraway::open(&lab, &Net { round_trip, far: Far::Office, mbit: 100, ..NET }.plan(5)).await?;
             let wanted = has_bbr && round_trip > 5 * MS;
@@ -272,7 +280,7 @@ fn where_one_packet_of_a_hundred_is_lost_the_tunnel_is_about_as_fast_as_direct_c
 }
 
 const ECHOES: &str = "| network | beside | idle, direct | idle, tunnel | direct Mbit/s, echo | tunnel Mbit/s, echo of the network, \
-     echo |";
+     of another application, of the same |";
 
 /// What half of the echoes take, and 99 of 100, in milliseconds.
 struct Percentiles {
@@ -300,7 +308,9 @@ struct Beside {
     direct_mbit: f64,
     /// Beside a load through the tunnel, without it: what the queues of the network are like.
     network: Percentiles,
-    /// Both through the tunnel.
+    /// Both through the tunnel, the echo by another application than the load.
+    other: Percentiles,
+    /// Both through the tunnel, by one application.
     tunnel: Percentiles,
     tunnel_mbit: f64,
 }
@@ -308,7 +318,7 @@ struct Beside {
 impl Beside {
     /// A direct load and one through the tunnel, so many times in turn.
     async fn measured(site: &Faraway, towards: Towards, streams: u32, times: Times) -> Result<Self> {
-        let [mut direct, mut network, mut tunnel] = [Vec::new(), Vec::new(), Vec::new()];
+        let [mut direct, mut network, mut other, mut tunnel] = [const { Vec::new() }; 4];
         let [mut direct_mbit, mut tunnel_mbit] = [Vec::new(), Vec::new()];
         let echo = |to| typing(to, times.warm, times.window);
         for _ in 0..times.rounds {
@@ -320,15 +330,21 @@ impl Beside {
             drop(load);
             site.quiet().await?;
             let mut load = Load::start(&site.service, site.tunnel, towards, streams).await?;
-            let (bare, through, rates) =
-                tokio::try_join!(echo(site.direct), echo(site.tunnel), load.rates(times.warm, times.window))?;
+            sleep(APART).await;
+            let (bare, beside, through, rates) = tokio::try_join!(
+                echo(site.direct),
+                echo(site.other),
+                echo(site.tunnel),
+                load.rates(times.warm, times.window)
+            )?;
             network.push(bare);
+            other.push(beside);
             tunnel.push(through);
             tunnel_mbit.push(rates.mbit());
         }
-        let [direct, network, tunnel] = [direct, network, tunnel].map(|waits| Percentiles::of(&waits));
+        let [direct, network, other, tunnel] = [direct, network, other, tunnel].map(|waits| Percentiles::of(&waits));
         let [direct_mbit, tunnel_mbit] = [direct_mbit, tunnel_mbit].map(median);
-        Ok(Self { direct, direct_mbit, network, tunnel, tunnel_mbit })
+        Ok(Self { direct, direct_mbit, network, other, tunnel, tunnel_mbit })
     }
 }
 
@@ -340,11 +356,11 @@ async fn echoes(site: &Faraway, name: &str, towards: Towards, streams: u32, time
         Percentiles::of(&[typing(site.tunnel, Duration::ZERO, idle).await?]),
     ];
     let all = Beside::measured(site, towards, streams, times).await?;
-    let Beside { direct, direct_mbit, network, tunnel, tunnel_mbit } = &all;
+    let Beside { direct, direct_mbit, network, other, tunnel, tunnel_mbit } = &all;
     let [idle_direct, idle_tunnel] = by_itself;
     println!(
         "| {name} | {streams} {towards} | {idle_direct} | {idle_tunnel} | {direct_mbit:.1}, {direct} | \
-         {tunnel_mbit:.1}, {network}, {tunnel} |"
+         {tunnel_mbit:.1}, {network}, {other}, {tunnel} |"
     );
     Ok(all)
 }
@@ -361,15 +377,20 @@ fn an_echo_beside_eight_bulk_streams_takes_hardly_longer_than_the_network_does()
             let net = Net { far, queue: queue * MS, mbit: if long() { 200 } else { 50 }, ..NET };
             let name = net.name();
             let site = Faraway::open(&lab, &net.plan(3)).await?;
-            let Beside { direct, network, tunnel, .. } = echoes(&site, &name, Towards::Client, 8, times).await?;
+            let Beside { direct, network, other, tunnel, .. } = echoes(&site, &name, Towards::Client, 8, times).await?;
             report.honest(&site, &name);
             site.close().await?;
             if long() {
                 // The round trip is what the network makes of it while it carries our load.
                 let limit = network.most + 10.0;
-                report.at_least(1.0, limit / tunnel.most, &format!("{limit:.0} ms over p99 of the echo, {name}"));
+                for (of, echo) in [("another application", other), ("the same", tunnel)] {
+                    let what = format!("{limit:.0} ms over p99 of the echo, {name}, {of}");
+                    report.at_least(1.0, limit / echo.most, &what);
+                }
             } else {
-                report.at_least(0.2, direct.most / tunnel.most, &format!("direct p99 over the tunnel's, {name}"));
+                for echo in [other, tunnel] {
+                    report.at_least(0.2, direct.most / echo.most, &format!("direct p99 over the tunnel's, {name}"));
+                }
             }
         }
         report.end()
@@ -396,13 +417,67 @@ fn an_uplink_of_10_mbit_is_filled_and_an_echo_beside_that_waits_about_as_long_as
             let beside = echoes(&site, name, towards, 1, times).await?;
             // Of the worst BBR's look at the shortest way is a part: every ten seconds, for 200 ms in which next to nothing goes.
             let [half, worst] = if long() { [1.0, 0.5] } else { [0.3, 0.1] };
-            let ratio = beside.direct.half / beside.tunnel.half;
-            report.at_least(half, ratio, &format!("direct p50 over the tunnel's, 1 {towards}"));
-            let ratio = beside.direct.most / beside.tunnel.most;
-            report.at_least(worst, ratio, &format!("direct p99 over the tunnel's, 1 {towards}"));
+            for (of, echo) in [("another application", &beside.other), ("the same", &beside.tunnel)] {
+                let ratio = beside.direct.half / echo.half;
+                report.at_least(half, ratio, &format!("direct p50 over the tunnel's, 1 {towards}, {of}"));
+                let ratio = beside.direct.most / echo.most;
+                report.at_least(worst, ratio, &format!("direct p99 over the tunnel's, 1 {towards}, {of}"));
+            }
             report.at_least(wanted(), beside.tunnel_mbit / beside.direct_mbit, &format!("share, 1 {towards}"));
         }
         report.honest(&site, name);
+        report.end()
+    });
+}
+
+/// Two TCP services of one connector, each of which has a link of its own.
+#[test]
+fn two_applications_that_both_carry_much_fill_the_way_and_leave_each_other_some() {
+    run("shared", async |lab| {
+        let columns = "| network | streams | direct Mbit/s | tunnel Mbit/s, of each | share | echo of the network |";
+        let mut report = Report::new(columns);
+        let (times, bbr) = (times([1500, 3000], [3000, 8000]), has_bbr()?);
+        for &far in if long() { &[Far::Both, Far::Office][..] } else { &[Far::Office][..] } {
+            let net = Net { far, mbit: if long() { 200 } else { 50 }, ..NET };
+            let site = Faraway::open(&lab, &net.plan(6)).await?;
+            let [mut direct, mut one, mut other] = [const { Vec::new() }; 3];
+            let mut echoes = Vec::new();
+            for _ in 0..times.rounds {
+                site.quiet().await?;
+                let mut load = Load::start(&site.service, site.direct, Towards::Client, 8).await?;
+                direct.push(load.rates(times.warm, times.window).await?.mbit());
+                drop(load);
+                site.quiet().await?;
+                let mut first = Load::start(&site.service, site.tunnel, Towards::Client, 4).await?;
+                sleep(APART).await;
+                let mut second = Load::start(&site.service, site.other, Towards::Client, 4).await?;
+                let (first, second, echo) = tokio::try_join!(
+                    first.rates(times.warm, times.window),
+                    second.rates(times.warm, times.window),
+                    typing(site.direct, times.warm, times.window)
+                )?;
+                one.push(first.mbit());
+                other.push(second.mbit());
+                echoes.push(echo);
+            }
+            let [direct, one, other] = [direct, one, other].map(median);
+            let (name, share, echo) = (net.name(), (one + other) / direct, Percentiles::of(&echoes));
+            println!("| {name} | 4 + 4 down | {direct:.1} | {one:.1} + {other:.1} | {share:.2} | {echo} |");
+            report.at_least(wanted(), share, &format!("share, {name}"));
+            let least = if long() { 0.2 } else { 0.05 };
+            report.at_least(least, one.min(other) / one.max(other), &format!("evenness, {name}"));
+            let sent = site.sent_by_the_office().await?;
+            let &[most, next, third, ..] = &sent[..] else { bail!("the connector has several links: {sent:?}") };
+            if bbr {
+                report.at_least(
+                    10.0,
+                    next as f64 / third as f64,
+                    &format!("two links of {most}, {next}, {third}, {name}"),
+                );
+            }
+            report.honest(&site, &name);
+            site.close().await?;
+        }
         report.end()
     });
 }

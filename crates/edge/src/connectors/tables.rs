@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{task::spawn_blocking, time::Instant};
 use tunnel_proto::{
-    Revision, TunnelId,
+    TunnelId,
     message::{Message, Table, TableAccepted, TableRefusal, TableRefused},
 };
 
@@ -36,9 +36,9 @@ impl Budget {
 
 /// Takes a table, or says why it is not taken.
 pub(super) async fn take(state: &State, uplink: &Uplink, table: Table) -> Message {
-    let (before, revision) = (uplink.table.load().revision, table.revision);
+    let (before, revision) = (uplink.table.load_full(), table.revision);
     // Beside what serves everybody.
-    let Ok((table, compiled)) = spawn_blocking(move || compile(table, before)).await else {
+    let Ok((table, compiled)) = spawn_blocking(move || compile(table, &before)).await else {
         let text = "the edge could not read it".to_owned();
         return TableRefused { revision, rule: None, code: TableRefusal::Internal, text }.into();
     };
@@ -60,7 +60,7 @@ pub(super) async fn take(state: &State, uplink: &Uplink, table: Table) -> Messag
     }
 }
 
-fn compile(table: Table, before: Revision) -> (Table, Result<Rules, TableRefused>) {
+fn compile(table: Table, before: &Rules) -> (Table, Result<Rules, TableRefused>) {
     crate::faults::at("table");
     let compiled = Rules::compile(&table, before);
     (table, compiled)

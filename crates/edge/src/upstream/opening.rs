@@ -228,6 +228,8 @@ async fn try_again(pool: &Pool, links: Vec<(Candidate, Open)>) -> Result<Opened,
 /// Opens a stream on one candidate, and remembers whether its service was reached.
 async fn try_open(pool: &Pool, candidate: Candidate, opening: Open) -> Result<Opened, NotTaken> {
     let began = Instant::now();
+    // Before it is there, so that those that are opened at the same time go the same way.
+    let counted = candidate.rule.group.one_more();
     let opened = timeout(OPEN_PATIENCE, candidate.uplink.link.open(opening)).await;
     let mut stream = match opened.unwrap_or(Err(OpenError::TooManyStreams)) {
         Ok(stream) => stream,
@@ -238,6 +240,7 @@ async fn try_open(pool: &Pool, candidate: Candidate, opening: Open) -> Result<Op
             return Err(NotTaken::Ends(NotOpened::Broken));
         }
     };
+    stream.keep(counted);
     let service = Service::of(&candidate);
     let answer = match timeout(ANSWER_PATIENCE, stream.accepted()).await {
         Ok(Ok(())) => {
@@ -356,7 +359,7 @@ mod tests {
             let hostname = "db.example.test".parse().unwrap();
             let rule =
                 Rule { id: RuleId(0), hostname, path: None, kind: ServiceKind::Tcp, http: HttpOptions::default() };
-            let rules = Rules::compile(&Table { revision: Revision(1), rules: vec![rule] }, Revision(0)).unwrap();
+            let rules = Rules::compile(&Table { revision: Revision(1), rules: vec![rule] }, &Rules::default()).unwrap();
             let rule = rules.find(&host, "/").unwrap();
             let uplink = Uplink {
                 link,

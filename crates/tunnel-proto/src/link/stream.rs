@@ -1,6 +1,7 @@
 //! A stream of a link, from either end.
 
 use std::{
+    any::Any,
     fmt, io,
     net::IpAddr,
     pin::Pin,
@@ -35,6 +36,7 @@ pub struct Stream {
     version: Version,
     // After `raw`: the place is free once the stream is.
     _seat: Seat,
+    kept: Option<Box<dyn Any + Send + Sync>>,
     _handle: Arc<Handle>,
 }
 
@@ -71,7 +73,12 @@ impl Stream {
         version: Version,
     ) -> Self {
         let seat = Seat { permit: Some(permit), shared: handle.shared.clone() };
-        Self { raw, answer, version, _seat: seat, _handle: handle }
+        Self { raw, answer, version, _seat: seat, kept: None, _handle: handle }
+    }
+
+    /// Keeps a value for as long as it lives itself: its owner's count of streams, say. One at a time; the one before is dropped.
+    pub fn keep(&mut self, value: impl Any + Send + Sync) {
+        self.kept = Some(Box::new(value));
     }
 
     /// Waits for the peer's answer: nothing, or its refusal as an error like that of a read. Cancel safe; need not be
