@@ -300,11 +300,19 @@ pub(crate) fn opening() -> Open {
     Open::new(Revision(1), RuleId(0), [192, 0, 2, 7].into(), [5; 16])
 }
 
+/// A link takes so many streams in a second that one after the other stays below that on no fast machine: after so many the next
+/// link has its turn.
+const STREAMS: usize = 10_000;
+/// So many links take turns.
+const LINKS: usize = 32;
+
 /// A stream: opened, accepted, a byte there and back, ended.
 fn stream(runtime: &Arc<Runtime>) -> Result<Piece> {
-    let (edge, mut connector) = link(runtime)?;
-    let runtime = runtime.clone();
+    let mut links = (0..LINKS).map(|_| link(runtime)).collect::<Result<Vec<_>>>()?;
+    let (runtime, mut opened) = (runtime.clone(), 0_usize);
     Ok(Piece::new("stream of a link, both ends", 50, move || {
+        let (edge, connector) = &mut links[opened / STREAMS % LINKS];
+        opened += 1;
         let serving = async {
             let mut stream = connector.incoming.next().await.unwrap().accept().await.unwrap();
             let byte = stream.read_u8().await.unwrap();
