@@ -38,10 +38,10 @@ const PATHS_MAX: usize = 128;
 /// more than twice as many streams and so many more: each of its reads and writes wakes another thread.
 const NEARER: usize = 8;
 /// Streams of one [group](CompiledRule::group) to a connector that is [`FAR`] go by one of its links as long as that carries fewer
-/// than so many. Over a distance, several connections that each try how much there is room for fill the queues on the way, for each other as well; one
-/// alone leaves them short, uses the path as well, and gives each of its streams the same. That is so where what is sent goes by
-/// what arrives; else several get more where packets are lost. Another group has another link, as far as there are: what somebody
-/// types does not wait behind what others copy.
+/// than so many. Over a distance, several connections that each try how much there is room for fill the queues on the way, for each
+/// other as well; one alone leaves them short, uses the path as well, and gives each of its streams the same. That is so where what
+/// is sent goes by what arrives; else several get more where packets are lost. Another group has another link, as far as there are:
+/// what somebody types does not wait behind what others copy.
 const TOGETHER_MAX: usize = 256;
 /// How long after its start an edge waits for a connector that somebody asks for: those of the process before it are on their
 /// way.
